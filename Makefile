@@ -1,0 +1,38 @@
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+.PHONY: up install test check bench lock clean
+
+up: install          ## run the market on http://127.0.0.1:8000, its data in ./var
+	@exec $(BIN)/craton up
+
+install: $(READY)    ## make the environment in .venv
+
+$(READY): requirements-dev.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Craton needs Python 3.11 or newer: make PYTHON=python3.12 …")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-dev.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $(READY)
+
+test: install        ## run the tests; what needs a server that isn't there is skipped
+	$(BIN)/pytest
+
+check: install       ## lint, types, import rules, module boundaries
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/craton check
+
+bench: install       ## measure beside the peers; they get an environment of their own
+	$(BIN)/python -m benchmarks.run $(BENCH)
+
+lock:                ## pin the newest allowed versions; needs uv
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	    --extra postgres --extra speed --group dev pyproject.toml -o requirements-dev.lock
+
+clean:
+	rm -rf $(VENV)

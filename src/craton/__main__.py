@@ -1,0 +1,5 @@
+"""`python -m craton` is `craton`."""
+
+from craton.cli.main import run
+
+run()

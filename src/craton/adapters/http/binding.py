@@ -1,0 +1,107 @@
+"""Binds path, query and body to the parameters of an operation, by name."""
+
+import math
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import parse_qsl
+
+import msgspec
+from starlette.types import Receive, Scope
+
+from craton.adapters.http.body import header, parse, read
+from craton.adapters.http.problems import BadRequest
+from craton.application.api import Operation
+from craton.application.codec import convert
+from craton.application.page import Paging
+from craton.application.routes import Route
+
+MAX_QUERY_FIELDS = 50
+_WITH_BODY = ("POST", "PUT", "PATCH")
+
+
+class Binding:
+    """How one route fills its operation's parameters. Path and query are text; the body is typed strictly."""
+
+    def __init__(self, route: Route, operation: Operation) -> None:
+        self.operation = operation
+        self.in_path = tuple(
+            part.strip("{}") for part in route.path.split("/") if part.startswith("{") and part.endswith("}")
+        )
+        rest = [name for name in operation.parameters if name not in self.in_path]
+        self.paging = next((name for name in rest if operation.parameters[name] is Paging), None)
+        rest = [name for name in rest if name != self.paging]
+        self.has_body = route.method in _WITH_BODY
+        self.in_query = () if self.has_body else tuple(rest)
+        self.in_body = tuple(rest) if self.has_body else ()
+        self.path_type = self._struct("Path", self.in_path)
+        self.query_type = self._struct("Query", self.in_query)
+        self.body_type = self._struct("Body", self.in_body, forbid_unknown_fields=True)
+
+    def _struct(self, what: str, names: tuple[str, ...], **options: Any) -> type[msgspec.Struct]:
+        operation = self.operation
+        return msgspec.defstruct(
+            f"{operation.api.__name__}_{operation.name}_{what}",
+            [
+                (name, operation.parameters[name], operation.defaults[name])
+                if name in operation.defaults
+                else (name, operation.parameters[name])
+                for name in names
+            ],
+            kw_only=True,
+            rename=wire_name,
+            **options,
+        )
+
+    async def arguments(self, scope: Scope, receive: Receive) -> dict[str, Any]:
+        """Return the arguments. Raises `BadRequest` or `msgspec.ValidationError`."""
+        arguments: dict[str, Any] = {}
+        if self.in_path:
+            _fill(arguments, convert(scope["path_params"], self.path_type, strict=False))
+        if self.has_body:
+            _fill(arguments, convert(await self._body(scope, receive), self.body_type))
+        if self.in_query or self.paging:
+            query = _query(scope)
+            _fill(arguments, convert(query, self.query_type, strict=False))
+            if self.paging:
+                arguments[self.paging] = Paging.lenient(query.get("page"), query.get("page_size"))
+        return arguments
+
+    async def _body(self, scope: Scope, receive: Receive) -> Any:
+        body = await read(scope, receive)
+        if not body:
+            return {}
+        media_type = (header(scope, b"content-type") or "").partition(";")[0].strip().lower()
+        if media_type != "application/json":
+            raise BadRequest(415, "unsupported-media-type", "The body must be application/json.")
+        return parse(body)
+
+
+def wire_name(name: str) -> str:
+    """`from_` is `from` outside of Python."""
+    return name.rstrip("_")
+
+
+def _fill(arguments: dict[str, Any], struct: msgspec.Struct) -> None:
+    for name in struct.__struct_fields__:
+        value = getattr(struct, name)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise msgspec.ValidationError(f"Expected a finite number - at `$.{wire_name(name)}`")
+        if isinstance(value, datetime):
+            try:
+                value = value.astimezone(UTC)
+            except OverflowError:
+                raise msgspec.ValidationError(f"The time is beyond the calendar - at `$.{wire_name(name)}`") from None
+        arguments[name] = value
+
+
+def _query(scope: Scope) -> dict[str, str]:
+    try:
+        pairs = parse_qsl(
+            scope["query_string"].decode("latin-1"), keep_blank_values=True, max_num_fields=MAX_QUERY_FIELDS
+        )
+    except ValueError:
+        raise BadRequest(400, "malformed-query", f"The query has more than {MAX_QUERY_FIELDS} fields.") from None
+    query = dict(pairs)
+    if len(query) < len(pairs):
+        raise BadRequest(400, "malformed-query", "A field of the query is there twice.")
+    return query

@@ -1,0 +1,119 @@
+"""Reads a request's body: bounded in size and time, and strict about what JSON is."""
+
+import asyncio
+import json
+import math
+from typing import Any, Final
+
+import msgspec
+from starlette.types import Receive, Scope
+
+from craton.adapters.http.problems import BadRequest
+
+MAX_BYTES: Final = 1024 * 1024
+TIMEOUT_SECONDS: Final = 10.0
+
+
+class ClientGone(Exception):
+    """The client hung up; nobody waits for an answer."""
+
+
+async def read(scope: Scope, receive: Receive, limit: int = MAX_BYTES) -> bytes:
+    """Return the whole body. Raises `BadRequest` (413, 408) or `ClientGone`."""
+    declared = header(scope, b"content-length")
+    if declared is not None and declared.isdigit() and int(declared) > limit:
+        raise _too_large(limit)
+    message = await _receive(receive)
+    if not message.get("more_body"):
+        body: bytes = message.get("body", b"")
+    else:
+        try:
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                body = await _read_on(receive, message.get("body", b""), limit)
+        except TimeoutError:
+            raise BadRequest(408, "request-timeout", "The body did not arrive in time.") from None
+    if len(body) > limit:
+        raise _too_large(limit)
+    return body
+
+
+async def _read_on(receive: Receive, first: bytes, limit: int) -> bytes:
+    body = bytearray(first)
+    while True:
+        message = await _receive(receive)
+        body += message.get("body", b"")
+        if len(body) > limit:
+            raise _too_large(limit)
+        if not message.get("more_body"):
+            return bytes(body)
+
+
+async def _receive(receive: Receive) -> Any:
+    try:
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            message = await receive()
+    except TimeoutError:
+        raise BadRequest(408, "request-timeout", "The body did not arrive in time.") from None
+    if message["type"] == "http.disconnect":
+        raise ClientGone
+    return message
+
+
+def _too_large(limit: int) -> BadRequest:
+    return BadRequest(413, "body-too-large", f"The body is larger than {limit} bytes.")
+
+
+def header(scope: Scope, name: bytes) -> str | None:
+    """Return a request header, None if it isn't there. Raises `BadRequest` if it is there twice."""
+    values = [value for key, value in scope["headers"] if key == name]
+    if len(values) > 1:
+        raise BadRequest(400, "malformed-header", f"The header {name.decode()} is there twice.")
+    return str(values[0], "latin-1") if values else None
+
+
+def parse(body: bytes) -> Any:
+    """Read strict JSON: UTF-8, no repeated keys, no NaN, no NUL, bounded nesting. Raises `BadRequest`."""
+    try:
+        text = body.decode()
+        parsed = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite)
+        if "\\u" in text:
+            msgspec.json.decode(body)  # refuses halves of surrogate pairs, which the standard library lets pass
+            if _holds_nul(parsed):
+                raise ValueError("a text holds a NUL character")
+    except UnicodeDecodeError:
+        raise _malformed("the body is not UTF-8") from None
+    except RecursionError:
+        raise _malformed("it is nested too deeply") from None
+    except (ValueError, msgspec.DecodeError) as problem:
+        raise _malformed(str(problem)) from None
+    return parsed
+
+
+def _malformed(why: str) -> BadRequest:
+    return BadRequest(400, "malformed-json", f"The body is not valid JSON: {why}.")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        raise ValueError("a key is there twice")
+    return members
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:32]} is beyond what a number can be")
+    return number
+
+
+def _holds_nul(value: Any) -> bool:
+    if isinstance(value, str):
+        return "\0" in value
+    if isinstance(value, dict):
+        return any("\0" in key or _holds_nul(member) for key, member in value.items())
+    return isinstance(value, list) and any(map(_holds_nul, value))

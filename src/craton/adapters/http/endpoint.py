@@ -1,0 +1,142 @@
+"""One line of a route table, as a plain ASGI endpoint."""
+
+import re
+import time
+from typing import Any, Final
+
+import msgspec
+import structlog
+from starlette.types import Receive, Scope, Send
+
+from craton.adapters.http import problems
+from craton.adapters.http.binding import Binding
+from craton.adapters.http.body import ClientGone, header
+from craton.adapters.http.metrics import Metrics
+from craton.adapters.http.problems import BadRequest
+from craton.application.api import Operation
+from craton.application.codec import encode
+from craton.application.context import Context, Precondition
+from craton.application.errors import Unavailable
+from craton.application.routes import DEFAULT_TIMEOUT_SECONDS, Route
+from craton.domain import DomainError, Id
+from craton.runtime.app import App
+from craton.runtime.use_cases import MAX_KEY_LENGTH, Answer
+
+MAX_POSITIONS: Final = 50
+_VERSION: Final = re.compile(r'"([0-9]{1,18})"', re.ASCII).fullmatch
+_JSON: Final = (b"content-type", b"application/json")
+_REPLAYED: Final = (b"idempotency-replayed", b"true")
+
+Response = tuple[int, list[tuple[bytes, bytes]], bytes]
+
+log = structlog.get_logger("craton.http")
+
+
+class Endpoint:
+    """Calls one operation and answers with its result, or with a problem."""
+
+    def __init__(self, app: App, module: str, route: Route, operation: Operation, metrics: Metrics) -> None:
+        self.route = route
+        self.binding = Binding(route, operation)
+        self._app = app
+        self._module = module
+        self._operation = operation
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = time.perf_counter()
+        try:
+            status, headers, body = await self._respond(scope, receive)
+        except ClientGone:
+            return
+        self._metrics.observe(self.route.method, self.route.path, status, time.perf_counter() - started)
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    async def _respond(self, scope: Scope, receive: Receive) -> Response:
+        try:
+            arguments = await self.binding.arguments(scope, receive)
+            answer = await self._app.call(self._operation, arguments, self._context(scope))
+            return self._success(answer)
+        except BadRequest as bad:
+            return problems.response(bad.problem, [])
+        except msgspec.ValidationError as invalid:
+            return problems.response(problems.of_validation(invalid), [])
+        except DomainError as refusal:
+            return problems.response(
+                problems.of_domain(refusal), [_REPLAYED] if getattr(refusal, "replayed", False) else []
+            )
+        except Unavailable as unavailable:
+            log.warning("unavailable", operation=str(self._operation), reason=str(unavailable))
+            return problems.response(problems.of_unavailable(unavailable), [])
+        except ClientGone:
+            raise
+        except Exception:
+            log.exception("a request failed", operation=str(self._operation))
+            return problems.response(problems.make(500, "internal", "Something went wrong on our side."), [])
+
+    def _context(self, scope: Scope) -> Context:
+        return Context(
+            key=idempotency_key(scope) if self._operation.kind == "command" else None,
+            deadline=time.monotonic() + DEFAULT_TIMEOUT_SECONDS,
+            positions=_positions(scope),
+            precondition=self._precondition(scope),
+        )
+
+    def _precondition(self, scope: Scope) -> Precondition | None:
+        """If-Match is about the resource that the path names."""
+        seen = header(scope, b"if-match")
+        if seen is None or seen.strip() == "*" or not self.binding.in_path:
+            return None
+        match = _VERSION(seen.strip())
+        if match is None:
+            raise BadRequest(
+                400, "malformed-header", 'If-Match must hold one version as it stood in ETag, such as "3".'
+            )
+        return Precondition(scope["path_params"][self.binding.in_path[-1]], int(match[1]))
+
+    def _success(self, answer: Answer) -> Response:
+        result: Any = answer.result
+        headers: list[tuple[bytes, bytes]] = []
+        if answer.position:
+            headers.append((b"craton-position", f"{self._module}={answer.position}".encode()))
+        if answer.replayed:
+            headers.append(_REPLAYED)
+        if self.route.location is not None:
+            id = result if isinstance(result, Id) else result.id
+            headers.append((b"location", self.route.location.format(id=id).encode()))
+        version = getattr(result, "version", None)
+        if type(version) is int:
+            headers.append((b"etag", b'"%d"' % version))
+        if result is None:
+            return (204 if self.route.status == 200 else self.route.status), headers, b""
+        body = encode({"id": result} if isinstance(result, Id) else result)
+        return self.route.status, [_JSON, (b"content-length", b"%d" % len(body)), *headers], body
+
+
+def idempotency_key(scope: Scope) -> str | None:
+    """The request's Idempotency-Key, None if it has none. Raises `BadRequest`."""
+    key = header(scope, b"idempotency-key")
+    if key is None:
+        return None
+    if not 1 <= len(key) <= MAX_KEY_LENGTH or not key.isprintable() or not key.isascii():
+        raise BadRequest(
+            400,
+            "malformed-header",
+            f"Idempotency-Key must have 1 to {MAX_KEY_LENGTH} printable ASCII characters.",
+        )
+    return key
+
+
+def _positions(scope: Scope) -> dict[str, int]:
+    """Read `ledger=42, ordering=7`."""
+    text = header(scope, b"craton-position")
+    if not text:
+        return {}
+    positions: dict[str, int] = {}
+    for part in text.split(",")[:MAX_POSITIONS]:
+        module, _, position = part.strip().partition("=")
+        if not module or not position.isascii() or not position.isdigit() or len(position) > 18:
+            raise BadRequest(400, "malformed-header", "Craton-Position must be such as ledger=42.")
+        positions[module] = int(position)
+    return positions

@@ -1,0 +1,45 @@
+"""What is counted, for Prometheus."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from craton.runtime.app import App
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Metrics:
+    """The metrics of one server."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self._requests = Counter(
+            "craton_http_requests",
+            "Answered requests.",
+            ("method", "route", "status"),
+            registry=self._registry,
+        )
+        self._seconds = Histogram(
+            "craton_http_request_seconds",
+            "Time from the first byte of a request to its answer.",
+            ("method", "route"),
+            registry=self._registry,
+            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+        )
+        labels = ("module", "projection")
+        self._lag = Gauge("craton_projection_lag_events", "Events not yet projected.", labels, registry=self._registry)
+        self._parked = Gauge("craton_projection_parked_events", "Parked events.", labels, registry=self._registry)
+        self._head = Gauge("craton_log_position", "Newest position.", ("module",), registry=self._registry)
+
+    def observe(self, method: str, route: str, status: int, seconds: float) -> None:
+        self._requests.labels(method, route, status).inc()
+        self._seconds.labels(method, route).observe(seconds)
+
+    async def text(self, app: App) -> bytes:
+        """The metrics now. Raises `StoreUnavailable`."""
+        for name, running in app.running.items():
+            self._head.labels(name).set(await running.store.head())
+            for projection in running.projections.values():
+                progress = await projection.progress()
+                self._lag.labels(name, progress.projection).set(progress.lag)
+                self._parked.labels(name, progress.projection).set(progress.parked)
+        return generate_latest(self._registry)

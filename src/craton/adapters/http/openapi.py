@@ -1,0 +1,142 @@
+"""The OpenAPI 3.1 document, from the same table as the routes."""
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any, Final
+
+import msgspec
+
+from craton.adapters.http.endpoint import Endpoint
+from craton.adapters.http.problems import Problem
+from craton.application.codec import schema_of_scalar
+from craton.application.page import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
+from craton.domain import Id
+
+_REF: Final = "#/components/schemas/{name}"
+_QUERY_PROBLEMS: Final = (400, 404, 422, 503, 504)
+_COMMAND_PROBLEMS: Final = (400, 404, 408, 409, 412, 413, 415, 422, 503, 504)
+_HEADERS: Final = {
+    "command": (
+        (
+            "Idempotency-Key",
+            "The same key with the same request gives the same answer and no second effect.",
+            "string",
+        ),
+        ("If-Match", "The version, as it stood in ETag, that the command relies on.", "string"),
+    ),
+    "query": (("Craton-Position", "Wait until the view has got there; from a command's answer.", "string"),),
+}
+
+
+def document(title: str, version: str, endpoints: Sequence[tuple[str, Endpoint]]) -> dict[str, Any]:
+    """Return the document; endpoints come with the module they belong to, which is their tag."""
+    types = [kind for _, endpoint in endpoints for kind in _types(endpoint)]
+    schemas, components = msgspec.json.schema_components(
+        [Problem, *types], schema_hook=schema_of_scalar, ref_template=_REF
+    )
+    schema_of = iter(schemas[1:])
+    paths: dict[str, dict[str, Any]] = {}
+    for module, endpoint in endpoints:
+        path, query, body, result = (next(schema_of) for _ in range(4))
+        entry = _operation(module, endpoint, _Parts(components), path, query, body, result)
+        paths.setdefault(endpoint.route.path, {})[endpoint.route.method.lower()] = entry
+    for _, endpoint in endpoints:
+        for kind in _types(endpoint)[:3]:
+            components.pop(kind.__name__, None)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": title, "version": version},
+        "paths": paths,
+        "components": {"schemas": components},
+    }
+
+
+class _Parts:
+    """Looks through references to the object schemas of the request's parts."""
+
+    def __init__(self, components: dict[str, Any]) -> None:
+        self._components = components
+
+    def resolve(self, schema: dict[str, Any]) -> dict[str, Any]:
+        name = schema.get("$ref", "").rpartition("/")[2]
+        found: dict[str, Any] = self._components[name] if name else schema
+        return found
+
+
+def _types(endpoint: Endpoint) -> tuple[Any, Any, Any, Any]:
+    binding = endpoint.binding
+    return binding.path_type, binding.query_type, binding.body_type, binding.operation.result
+
+
+def _operation(
+    module: str, endpoint: Endpoint, parts: _Parts, path: Any, query: Any, body: Any, result: Any
+) -> dict[str, Any]:
+    binding = endpoint.binding
+    operation = binding.operation
+    parameters = [*_parameters("path", parts.resolve(path)), *_parameters("query", parts.resolve(query))]
+    if binding.paging:
+        parameters += _paging()
+    parameters += [
+        {"name": name, "in": "header", "description": text, "schema": {"type": kind}}
+        for name, text, kind in _HEADERS[operation.kind]
+        if name != "If-Match" or binding.in_path
+    ]
+    entry: dict[str, Any] = {
+        "operationId": f"{module}_{operation.name}",
+        "tags": [module],
+        "summary": operation.doc.partition("\n")[0],
+        "parameters": parameters,
+        "responses": _responses(endpoint, result),
+    }
+    if binding.in_body:
+        schema = dict(parts.resolve(body))
+        schema.pop("title", None)
+        entry["requestBody"] = {
+            "required": bool(schema.get("required")),
+            "content": {"application/json": {"schema": schema}},
+        }
+    return entry
+
+
+def _parameters(place: str, schema: dict[str, Any]) -> list[dict[str, Any]]:
+    required = schema.get("required", ())
+    return [
+        {"name": name, "in": place, "required": place == "path" or name in required, "schema": kind}
+        for name, kind in schema.get("properties", {}).items()
+    ]
+
+
+def _paging() -> list[dict[str, Any]]:
+    note = "Values outside the range fall back to the default."
+    size = {"type": "integer", "minimum": 1, "maximum": MAX_PAGE_SIZE, "default": DEFAULT_PAGE_SIZE}
+    return [
+        {
+            "name": "page",
+            "in": "query",
+            "description": note,
+            "schema": {"type": "integer", "minimum": 1, "default": 1},
+        },
+        {"name": "page_size", "in": "query", "description": note, "schema": size},
+    ]
+
+
+def _responses(endpoint: Endpoint, result: Any) -> dict[str, Any]:
+    route, operation = endpoint.route, endpoint.binding.operation
+    answer = operation.result
+    problems = _COMMAND_PROBLEMS if operation.kind == "command" else _QUERY_PROBLEMS
+    responses: dict[str, Any] = {}
+    if answer is None or answer is type(None):
+        responses[str(204 if route.status == 200 else route.status)] = {"description": "Done."}
+    else:
+        if isinstance(answer, type) and issubclass(answer, Id):
+            result = {"type": "object", "properties": {"id": result}, "required": ["id"]}
+        responses[str(route.status)] = {
+            "description": HTTPStatus(route.status).phrase,
+            "content": {"application/json": {"schema": result}},
+        }
+    for status in problems:
+        responses[str(status)] = {
+            "description": HTTPStatus(status).phrase,
+            "content": {"application/problem+json": {"schema": {"$ref": _REF.format(name="Problem")}}},
+        }
+    return responses

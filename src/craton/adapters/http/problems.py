@@ -1,0 +1,73 @@
+"""Errors as RFC 9457 problem details. Never an internal text, a stack trace or a secret."""
+
+from http import HTTPStatus
+from typing import Any, Final
+
+import msgspec
+
+from craton.application.codec import encode
+from craton.application.errors import DeadlineExceeded, StaleVersion, Unavailable
+from craton.domain import AccessDenied, DomainError, InvalidValue, NotFound
+
+CONTENT_TYPE: Final = b"application/problem+json"
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What went wrong; `code` is stable, `detail` is for people."""
+
+    type: str = msgspec.field(default_factory=lambda: "about:blank")
+    title: str
+    status: int
+    code: str
+    detail: str
+    path: str | None = None
+    """Where in the request the wrong value is, such as `$.money.amount`."""
+    details: Any = None
+    """The fields of the refusal."""
+    maybe_executed: bool | None = None
+    """For 503 and 504: whether the command may have run; repeat it with its Idempotency-Key."""
+
+
+class BadRequest(Exception):
+    """The request can't be understood, or asks for what the protocol doesn't give."""
+
+    def __init__(self, status: int, code: str, detail: str, *, path: str | None = None) -> None:
+        super().__init__(detail)
+        self.problem = make(status, code, detail, path=path)
+
+
+def make(status: int, code: str, detail: str, **more: Any) -> Problem:
+    return Problem(title=HTTPStatus(status).phrase, status=status, code=code, detail=detail, **more)
+
+
+def of_validation(error: msgspec.ValidationError) -> Problem:
+    """Split msgspec's "… - at `$.path`"."""
+    message, _, path = str(error).partition(" - at `")
+    return make(422, "invalid-value", f"{message.rstrip('.')}.", path=path.rstrip("`") or "$")
+
+
+def of_domain(error: DomainError) -> Problem:
+    fields = error.details.__struct_fields__
+    return make(_status(error), error.code, str(error), details=error.details if fields else None)
+
+
+def of_unavailable(error: Unavailable) -> Problem:
+    late = isinstance(error, DeadlineExceeded)
+    detail = "The deadline passed." if late else "What this needs can't be reached now; try again."
+    return make(504 if late else 503, error.code, detail, maybe_executed=error.maybe_executed)
+
+
+def response(problem: Problem, extra: list[tuple[bytes, bytes]]) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    """Status, headers and body."""
+    body = encode(problem)
+    headers = [(b"content-type", CONTENT_TYPE), (b"content-length", str(len(body)).encode()), *extra]
+    if problem.status in (429, 503):
+        headers.append((b"retry-after", b"1"))
+    return problem.status, headers, body
+
+
+def _status(error: DomainError) -> int:
+    for kind, status in ((StaleVersion, 412), (InvalidValue, 422), (NotFound, 404), (AccessDenied, 403)):
+        if isinstance(error, kind):
+            return status
+    return 409

@@ -1,0 +1,149 @@
+"""The routes that every application has: health, metrics, and what an operator needs."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from craton.adapters.http import problems
+from craton.adapters.http.endpoint import idempotency_key
+from craton.adapters.http.metrics import CONTENT_TYPE, Metrics
+from craton.adapters.http.problems import BadRequest
+from craton.application.codec import encode, fingerprint
+from craton.application.errors import MisuseError
+from craton.domain import DomainError
+from craton.ports import StoredResult, StoreUnavailable, UnitRefused
+from craton.runtime.app import App
+from craton.runtime.projections import Progress, ProjectionRunner
+
+CONTENT_TYPE_OF_PROBLEMS = problems.CONTENT_TYPE.decode()
+
+Handler = Callable[[Request], Awaitable[Response]]
+Verb = Callable[[ProjectionRunner, StoredResult | None], Awaitable[Progress]]
+
+
+def system_routes(app: App, metrics: Metrics) -> list[Route]:
+    """Health and metrics, and the projections' admin routes."""
+
+    async def live(_: Request) -> Response:
+        return JSONResponse({"status": "live"})
+
+    async def ready(_: Request) -> Response:
+        failing = await app.failing()
+        return JSONResponse(
+            {"status": "failing" if failing else "ready", "failing": sorted(failing)},
+            503 if failing else 200,
+            {"retry-after": "1"} if failing else {},
+        )
+
+    async def show_metrics(_: Request) -> Response:
+        return Response(await metrics.text(app), media_type=CONTENT_TYPE)
+
+    async def projections(_: Request) -> Response:
+        return _json([await runner.progress() for runner in app.projections.values()])
+
+    async def progress(request: Request) -> Response:
+        runner = _find(app, request)
+        return _not_found() if runner is None else _json(await runner.progress())
+
+    async def rebuild(request: Request) -> Response:
+        location = f"/v1/admin/projections/{request.path_params['name']}"
+        return await _once(app, request, ProjectionRunner.rebuild, 202, {"location": location})
+
+    async def roll_back(request: Request) -> Response:
+        try:
+            return await _once(app, request, ProjectionRunner.roll_back, 200, {})
+        except MisuseError as refused:
+            return problem(problems.make(409, "no-rollback", f"{refused}."))
+
+    return [
+        Route("/health/live", live, methods=["GET"]),
+        Route("/health/ready", ready, methods=["GET"]),
+        Route("/metrics", _guarded(show_metrics), methods=["GET"]),
+        Route("/v1/admin/projections", _guarded(projections), methods=["GET"]),
+        Route("/v1/admin/projections/{name}", _guarded(progress), methods=["GET"]),
+        Route("/v1/admin/projections/{name}/rebuild", _guarded(rebuild), methods=["POST"]),
+        Route("/v1/admin/projections/{name}/rollback", _guarded(roll_back), methods=["POST"]),
+    ]
+
+
+def problem(what: problems.Problem) -> Response:
+    status, headers, body = problems.response(what, [])
+    return Response(body, status, {name.decode(): value.decode() for name, value in headers})
+
+
+async def _once(app: App, request: Request, verb: Verb, status: int, headers: dict[str, str]) -> Response:
+    """Carry a verb out, or give the answer that its Idempotency-Key was given before."""
+    runner = _find(app, request)
+    if runner is None:
+        return _not_found()
+    key = idempotency_key(request.scope)
+    if key is None:
+        return _json(await verb(runner, None), status, headers)
+    asked = StoredResult("admin", key, fingerprint([request.method, request.url.path]), "")
+    before = await runner.replay(asked)
+    if before is not None:
+        return _json(before, status, headers | {"idempotency-replayed": "true"})
+    return _json(await verb(runner, asked), status, headers)
+
+
+def _guarded(handler: Handler) -> Handler:
+    async def guarded(request: Request) -> Response:
+        try:
+            return await handler(request)
+        except BadRequest as bad:
+            return problem(bad.problem)
+        except DomainError as refusal:
+            return problem(problems.of_domain(refusal))
+        except UnitRefused:
+            return problem(problems.make(503, "unavailable", "Another was faster; try again."))
+        except StoreUnavailable:
+            return problem(problems.make(503, "unavailable", "The store can't be reached now; try again."))
+
+    return guarded
+
+
+def _find(app: App, request: Request) -> ProjectionRunner | None:
+    """The projection that the path names, None if it names none or more than one."""
+    found = app.find_projections(request.path_params["name"])
+    return found[0] if len(found) == 1 else None
+
+
+def _not_found() -> Response:
+    return problem(problems.make(404, "projection-not-found", "There is no such projection."))
+
+
+def _json(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(encode(value), status, headers, "application/json")
+
+
+def describe_system(components: dict[str, Any]) -> dict[str, Any]:
+    """The admin routes' part of the OpenAPI document; the schema of their answer is added to the components."""
+    (answer,), schemas = msgspec.json.schema_components((Progress,), ref_template="#/components/schemas/{name}")
+    components.update(schemas)
+    name = {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}
+    key = {"name": "Idempotency-Key", "in": "header", "schema": {"type": "string"}}
+    failure = {"content": {CONTENT_TYPE_OF_PROBLEMS: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
+
+    def entry(verb: str, summary: str, status: str, schema: Any, parameters: list[Any]) -> dict[str, Any]:
+        content = {"application/json": {"schema": schema}}
+        failures = {code: {"description": "A problem.", **failure} for code in ("400", "404", "409", "422", "503")}
+        return {
+            "operationId": f"admin_{verb}",
+            "tags": ["admin"],
+            "summary": summary,
+            "parameters": parameters,
+            "responses": {status: {"description": summary, "content": content}, **failures},
+        }
+
+    every = {"type": "array", "items": answer}
+    path = "/v1/admin/projections"
+    return {
+        path: {"get": entry("projections", "All projections.", "200", every, [])},
+        f"{path}/{{name}}": {"get": entry("projection", "How a projection is doing.", "200", answer, [name])},
+        f"{path}/{{name}}/rebuild": {"post": entry("rebuild", "Build it anew.", "202", answer, [name, key])},
+        f"{path}/{{name}}/rollback": {"post": entry("rollback", "Go back by one.", "200", answer, [name, key])},
+    }

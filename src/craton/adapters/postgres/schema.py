@@ -1,0 +1,124 @@
+"""The tables of a module's schema, and the function that appends a batch in one round trip."""
+
+from typing import Final
+
+from craton.adapters.sql import names
+from craton.ports import Table
+from craton.ports.records import ColumnType
+
+# The payloads are text, not jsonb: what was hashed must stay as it was, to the byte. Cast with ::json to query them.
+_TABLES: Final = """
+CREATE SCHEMA IF NOT EXISTS {schema};
+CREATE TABLE IF NOT EXISTS {schema}.events (
+    position bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    stream text COLLATE "C" NOT NULL,
+    version int NOT NULL,
+    id text NOT NULL,
+    type text NOT NULL,
+    schema_version int NOT NULL,
+    data text NOT NULL,
+    metadata text NOT NULL,
+    time timestamptz NOT NULL,
+    UNIQUE (stream, version)
+);
+CREATE TABLE IF NOT EXISTS {schema}.snapshots (
+    stream text COLLATE "C" PRIMARY KEY, version int NOT NULL, fingerprint text NOT NULL, state text NOT NULL
+);
+CREATE TABLE IF NOT EXISTS {schema}.results (
+    scope text COLLATE "C", key text COLLATE "C", fingerprint text NOT NULL, outcome text NOT NULL,
+    position bigint NOT NULL, PRIMARY KEY (scope, key)
+);
+CREATE TABLE IF NOT EXISTS {schema}.checkpoints (subscription text PRIMARY KEY, position bigint NOT NULL);
+CREATE TABLE IF NOT EXISTS {schema}.documents (name text PRIMARY KEY, revision int NOT NULL, body text NOT NULL);
+CREATE TABLE IF NOT EXISTS {schema}.leases (
+    name text PRIMARY KEY, owner text NOT NULL, fence bigint NOT NULL, expires timestamptz NOT NULL
+);
+CREATE TABLE IF NOT EXISTS {schema}.timers (
+    id text PRIMARY KEY, due timestamptz NOT NULL, operation text NOT NULL, arguments text NOT NULL,
+    metadata text NOT NULL
+);
+CREATE INDEX IF NOT EXISTS timers_due ON {schema}.timers (due);
+CREATE TABLE IF NOT EXISTS {schema}.parked (
+    subscription text NOT NULL, position bigint NOT NULL, key text NOT NULL, error text NOT NULL,
+    attempts int NOT NULL, since timestamptz NOT NULL, wish text NOT NULL, PRIMARY KEY (subscription, position)
+);
+"""
+
+# 1. The shared lock of the store: the feed proves by its holders that a missing position is dead.
+# 2. A lock for each stream, in one order, so that batches of two processes neither deadlock nor slip past a check.
+# 3. Only then, in a statement (and so a snapshot) of its own, the check that each stream is where the batch expects it.
+# 4. Positions are drawn by the insert, in the order of the batch.
+_APPEND: Final = """
+CREATE OR REPLACE FUNCTION {schema}.lock_streams(streams text[]) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock_shared({lock});
+    PERFORM pg_advisory_xact_lock(k) FROM (
+        SELECT DISTINCT hashtextextended('{schema}/' || stream, 1) AS k FROM unnest(streams) stream ORDER BY 1
+    ) AS locks;
+END $$;
+CREATE OR REPLACE FUNCTION {schema}.append(
+    heads_stream text[], heads_version int[],
+    e_stream text[], e_version int[], e_id text[], e_type text[], e_schema_version int[], e_data text[],
+    e_metadata text[], e_time timestamptz[],
+    s_stream text[], s_version int[], s_fingerprint text[], s_state text[],
+    r_scope text[], r_key text[], r_fingerprint text[], r_outcome text[], r_last int[],
+    OUT conflicts text[], OUT positions bigint[]
+) LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM {schema}.lock_streams(heads_stream);
+    SELECT array_agg(head.stream) INTO conflicts FROM unnest(heads_stream, heads_version) AS head(stream, version)
+        WHERE head.version <> coalesce((
+            SELECT e.version FROM {schema}.events e WHERE e.stream = head.stream ORDER BY e.version DESC LIMIT 1
+        ), 0);
+    IF conflicts IS NOT NULL THEN
+        RETURN;
+    END IF;
+    IF cardinality(e_stream) > 0 THEN
+        WITH appended AS (
+            INSERT INTO {schema}.events (stream, version, id, type, schema_version, data, metadata, time)
+            SELECT e.stream, e.version, e.id, e.type, e.schema_version, e.data, e.metadata, e.time FROM unnest(
+                e_stream, e_version, e_id, e_type, e_schema_version, e_data, e_metadata, e_time
+            ) WITH ORDINALITY AS e(stream, version, id, type, schema_version, data, metadata, time, place)
+            ORDER BY e.place
+            RETURNING position
+        ) SELECT array_agg(position ORDER BY position) INTO positions FROM appended;
+    END IF;
+    IF cardinality(s_stream) > 0 THEN
+        INSERT INTO {schema}.snapshots AS s (stream, version, fingerprint, state)
+        SELECT * FROM unnest(s_stream, s_version, s_fingerprint, s_state)
+        ON CONFLICT (stream) DO UPDATE SET version = excluded.version, fingerprint = excluded.fingerprint,
+            state = excluded.state WHERE excluded.version > s.version;
+    END IF;
+    IF cardinality(r_key) > 0 THEN
+        INSERT INTO {schema}.results (scope, key, fingerprint, outcome, position)
+        SELECT r.scope, r.key, r.fingerprint, r.outcome, coalesce(positions[r.last], 0)
+        FROM unnest(r_scope, r_key, r_fingerprint, r_outcome, r_last) AS r(scope, key, fingerprint, outcome, last);
+    END IF;
+END $$;
+"""
+
+_TYPES: Final[dict[ColumnType, str]] = {
+    "text": 'text COLLATE "C"',
+    "integer": "bigint",
+    "real": "double precision",
+    "boolean": "boolean",
+    "time": "timestamptz",
+}
+ARRAY_TYPES: Final[dict[ColumnType, str]] = {
+    "text": "text[]",
+    "integer": "bigint[]",
+    "real": "double precision[]",
+    "boolean": "boolean[]",
+    "time": "timestamptz[]",
+}
+
+
+def schema_statements(schema: str, lock: int) -> tuple[str, str]:
+    """Make the schema; `lock` is the key of the store's advisory lock."""
+    return _TABLES.format(schema=schema), _APPEND.format(schema=schema, lock=lock)
+
+
+def table_statement(table: Table) -> str:
+    """Make the table of a read model, without its indexes."""
+    columns = ", ".join(f"{column.name} {_TYPES[column.type]}" for column in table.columns)
+    return f"CREATE TABLE IF NOT EXISTS {table.name} ({columns}, row text NOT NULL, PRIMARY KEY ({names(table.key)}))"

@@ -1,0 +1,324 @@
+"""The store of a module in one Postgres schema."""
+
+import hashlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any, Literal
+
+from craton.adapters import sql
+from craton.adapters.postgres.database import LOST, PostgresDatabase
+from craton.adapters.postgres.feed import EVENT, FeedReader
+from craton.adapters.postgres.schema import schema_statements, table_statement
+from craton.adapters.postgres.writer import COLLISIONS, PostgresWriter, arrays
+from craton.ports import (
+    Document,
+    FeedPage,
+    Isolation,
+    Outcome,
+    ParkedEvent,
+    Query,
+    SerializationConflict,
+    Snapshot,
+    Statement,
+    StatementFailed,
+    StoredEvent,
+    StoredResult,
+    StreamState,
+    Table,
+    Timer,
+    Unit,
+    VersionConflict,
+)
+from craton.ports.crash import reach
+
+
+class PostgresStore:
+    """A `Store` in the schema `schema`, made if it isn't there."""
+
+    writers = 2
+    shared = True
+
+    def __init__(self, database: PostgresDatabase, schema: str) -> None:
+        self._database = database
+        self._schema = schema
+        self._lock = int.from_bytes(hashlib.blake2b(schema.encode(), digest_size=8).digest(), signed=True)
+        self._writer = PostgresWriter(database, schema)
+        self._feed = FeedReader(database, schema, self._lock)
+        self._load = (
+            "SELECT w.n, s.version AS at, s.state, e.stream, e.version, e.id, e.type, e.schema_version, e.data,"
+            " e.metadata, e.time, e.position"
+            " FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS w(stream, fingerprint, n)"
+            f" LEFT JOIN {schema}.snapshots s ON s.stream = w.stream AND s.fingerprint = w.fingerprint"
+            f" LEFT JOIN LATERAL (SELECT * FROM {schema}.events e WHERE e.stream = w.stream"
+            " AND e.version > coalesce(s.version, 0) ORDER BY e.version) e ON true"
+            " ORDER BY w.n, e.version"
+        )
+
+    async def open(self) -> None:
+        await self._database.open()
+        await self._define(*schema_statements(self._schema, self._lock))
+
+    async def close(self) -> None:
+        await self._database.close()
+
+    async def ping(self) -> None:
+        async with self._database.connection() as connection:
+            await connection.fetchval("SELECT 1")
+
+    def watch(self, wake: Callable[[], None]) -> None:
+        self._database.watch(self._schema, wake)
+
+    # --- writing -------------------------------------------------------------------------------------------------
+
+    async def write(self, units: Sequence[Unit]) -> Sequence[Outcome]:
+        outcomes = await self._writer.write(units)
+        self._database.announce(self._schema)
+        return outcomes
+
+    @asynccontextmanager
+    async def transaction(self, isolation: Isolation) -> AsyncIterator["PostgresTransaction"]:
+        failure: BaseException | None = None
+        async with self._database.transactions, self._database.connection(writing=True) as connection:
+            transaction = connection.transaction(isolation=isolation.replace(" ", "_"))
+            await transaction.start()
+            try:
+                yield PostgresTransaction(
+                    connection, self._writer, self._heads if isolation != "read committed" else None
+                )
+                reach("commit.written")
+            except BaseException as problem:
+                failure = problem
+                await transaction.rollback()
+            else:
+                try:
+                    await transaction.commit()
+                except COLLISIONS as problem:
+                    raise SerializationConflict(str(problem)) from problem
+                reach("commit.durable")
+        if isinstance(failure, COLLISIONS):
+            raise SerializationConflict(str(failure)) from failure
+        if failure is not None:
+            raise failure
+        self._database.announce(self._schema)
+
+    async def _heads(self, streams: Sequence[str]) -> dict[str, int]:
+        rows = await self._rows(
+            "SELECT w.stream, coalesce((SELECT max(version) FROM"
+            f" {self._schema}.events e WHERE e.stream = w.stream), 0) AS version FROM unnest($1::text[]) AS w(stream)",
+            list(streams),
+        )
+        return {row["stream"]: row["version"] for row in rows}
+
+    async def acquire(self, lease: str, owner: str, seconds: float) -> int | None:
+        fence: int | None = await self._value(
+            f"INSERT INTO {self._schema}.leases AS l VALUES"
+            " ($1, $2, 1, clock_timestamp() + make_interval(secs => $3)) ON CONFLICT (name) DO UPDATE SET"
+            " fence = l.fence + (l.owner <> $2)::int, owner = $2, expires = excluded.expires"
+            " WHERE l.owner = $2 OR l.expires < clock_timestamp() RETURNING fence",
+            lease,
+            owner,
+            seconds,
+        )
+        return fence
+
+    async def release(self, lease: str, owner: str) -> None:
+        await self._value(
+            f"UPDATE {self._schema}.leases SET expires = '-infinity' WHERE name = $1 AND owner = $2",
+            lease,
+            owner,
+        )
+
+    async def wish(self, subscription: str, position: int, wish: Literal["retry", "drop"]) -> bool:
+        found: bool | None = await self._value(
+            f"UPDATE {self._schema}.parked SET wish = $3 WHERE subscription = $1 AND position = $2 RETURNING true",
+            subscription,
+            position,
+            wish,
+        )
+        self._database.announce(self._schema)
+        return bool(found)
+
+    async def create_table(self, table: Table) -> None:
+        await self._define(table_statement(self._qualified(table)))
+
+    async def create_indexes(self, table: Table) -> None:
+        await self._define(*sql.index_statements(self._qualified(table), table.name, " NULLS FIRST"))
+
+    async def drop_table(self, name: str) -> None:
+        await self._define(f"DROP TABLE IF EXISTS {self._schema}.{name}")
+
+    async def _define(self, *statements: str) -> None:
+        """Run statements that define; one process at a time, for CREATE … IF NOT EXISTS of two at once collides."""
+        async with self._database.connection() as connection, connection.transaction():
+            await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('craton/schemas', 0))")
+            for statement in statements:
+                await connection.execute(statement)
+
+    # --- reading -------------------------------------------------------------------------------------------------
+
+    async def load(self, streams: Sequence[tuple[str, str]]) -> Sequence[StreamState]:
+        if not streams:
+            return []
+        rows = await self._rows(self._load, *map(list, zip(*streams, strict=True)))
+        states: list[StreamState] = []
+        for row in rows:
+            if row["n"] > len(states):
+                stream, fingerprint = streams[len(states)]
+                snapshot = None if row["at"] is None else Snapshot(stream, row["at"], fingerprint, row["state"])
+                events: list[StoredEvent] = []
+                states.append(StreamState(snapshot, events))
+            if row["position"] is not None:
+                events.append(StoredEvent(*tuple(row)[3:]))
+        return states
+
+    async def read_stream(
+        self, stream: str, *, after: int = 0, limit: int, descending: bool = False
+    ) -> Sequence[StoredEvent]:
+        where, order = ("version > $2", "") if not descending else ("($2 = 0 OR version < $2)", " DESC")
+        rows = await self._rows(
+            f"SELECT {EVENT} FROM {self._schema}.events WHERE stream = $1 AND {where} ORDER BY version{order} LIMIT $3",
+            stream,
+            after,
+            limit,
+        )
+        return [StoredEvent(*row) for row in rows]
+
+    async def read_feed(self, after: int, limit: int) -> FeedPage:
+        return await self._feed.read(after, limit)
+
+    async def head(self) -> int:
+        head: int = await self._value(f"SELECT coalesce(max(position), 0) FROM {self._schema}.events")
+        return head
+
+    async def get_rows(self, table: Table, keys: Sequence[tuple[Any, ...]]) -> Sequence[str | None]:
+        if not keys:
+            return []
+        join = " AND ".join(f"t.{column.name} = w.{column.name}" for column in table.key)
+        rows = await self._rows(
+            f"SELECT t.row FROM unnest({arrays(table, len(table.key))}) WITH ORDINALITY AS w({sql.names(table.key)}, n)"
+            f" LEFT JOIN {self._schema}.{table.name} t ON {join} ORDER BY w.n",
+            *map(list, zip(*keys, strict=True)),
+        )
+        return [row["row"] for row in rows]
+
+    async def find_rows(self, table: Table, query: Query) -> tuple[Sequence[str], int]:
+        table = self._qualified(table)
+        rows = await self._rows_of(sql.find(table, query, "strpos"))
+        total = await self._rows_of(sql.count(table, query, "strpos"))
+        return [row["row"] for row in rows], total[0]["total"]
+
+    async def sum_rows(self, table: Table, column: str, by: Sequence[str], query: Query) -> dict[tuple[Any, ...], int]:
+        rows = await self._rows_of(sql.total(self._qualified(table), column, by, query, "strpos"))
+        return {tuple(row[name] for name in by): sql.summed(row) for row in rows}
+
+    async def find_result(self, scope: str, key: str) -> StoredResult | None:
+        rows = await self._rows(
+            "SELECT scope, key, fingerprint, outcome, position"
+            f" FROM {self._schema}.results WHERE scope = $1 AND key = $2",
+            scope,
+            key,
+        )
+        return StoredResult(*rows[0]) if rows else None
+
+    async def checkpoint(self, subscription: str) -> int:
+        position: int | None = await self._value(
+            f"SELECT position FROM {self._schema}.checkpoints WHERE subscription = $1", subscription
+        )
+        return position or 0
+
+    async def document(self, name: str) -> Document | None:
+        rows = await self._rows(f"SELECT name, revision, body FROM {self._schema}.documents WHERE name = $1", name)
+        return Document(*rows[0]) if rows else None
+
+    async def due_timers(self, now: datetime, limit: int) -> Sequence[Timer]:
+        rows = await self._rows(
+            f"SELECT id, due, operation, arguments, metadata FROM {self._schema}.timers WHERE due <= $1"
+            " ORDER BY due, id LIMIT $2",
+            now,
+            limit,
+        )
+        return [Timer(*row) for row in rows]
+
+    async def next_timer(self) -> datetime | None:
+        due: datetime | None = await self._value(f"SELECT min(due) FROM {self._schema}.timers")
+        return due
+
+    async def parked(self, subscription: str | None = None) -> Sequence[ParkedEvent]:
+        rows = await self._rows(
+            f"SELECT subscription, position, key, error, attempts, since, wish FROM {self._schema}.parked"
+            " WHERE $1::text IS NULL OR subscription = $1 ORDER BY position",
+            subscription,
+        )
+        return [ParkedEvent(*row) for row in rows]
+
+    async def parked_events(self, subscription: str, key: str, limit: int) -> Sequence[StoredEvent]:
+        rows = await self._rows(
+            f"SELECT {', '.join(f'e.{name}' for name in EVENT.split(', '))} FROM {self._schema}.parked p"
+            f" JOIN {self._schema}.events e ON e.position = p.position"
+            " WHERE p.subscription = $1 AND p.key = $2 ORDER BY p.position LIMIT $3",
+            subscription,
+            key,
+            limit,
+        )
+        return [StoredEvent(*row) for row in rows]
+
+    async def fetch(self, statement: Statement) -> Sequence[dict[str, Any]]:
+        async with self._database.connection() as connection, connection.transaction(readonly=True):
+            try:
+                return await self._writer.fetch(connection, statement)
+            except LOST as problem:
+                raise StatementFailed(str(problem)) from problem
+
+    async def _rows_of(self, statement: Statement) -> list[Any]:
+        text, values = sql.numbered(statement)
+        return await self._rows(text, *values)
+
+    async def _rows(self, text: str, *values: Any) -> list[Any]:
+        async with self._database.connection() as connection:
+            rows: list[Any] = await connection.fetch(text, *values)
+            return rows
+
+    async def _value(self, text: str, *values: Any) -> Any:
+        async with self._database.connection() as connection:
+            return await connection.fetchval(text, *values)
+
+    def _qualified(self, table: Table) -> Table:
+        return Table(f"{self._schema}.{table.name}", table.key, table.indexes)
+
+
+class PostgresTransaction:
+    """An interactive transaction on one connection. Each call is a savepoint: one that is refused is undone alone.
+
+    `heads` is given where the transaction sees the database as it was when it began: guards must be held against what
+    is there now, which another connection reads once the streams are locked.
+    """
+
+    def __init__(
+        self,
+        connection: Any,
+        writer: PostgresWriter,
+        heads: Callable[[Sequence[str]], Awaitable[dict[str, int]]] | None,
+    ) -> None:
+        self._connection = connection
+        self._writer = writer
+        self._heads = heads
+
+    async def execute(self, statement: Statement) -> int:
+        async with self._connection.transaction():
+            return await self._writer.execute(self._connection, statement)
+
+    async def fetch(self, statement: Statement) -> Sequence[dict[str, Any]]:
+        async with self._connection.transaction():
+            return await self._writer.fetch(self._connection, statement)
+
+    async def write(self, unit: Unit) -> int:
+        async with self._connection.transaction():
+            position = await self._writer.write_in(self._connection, unit)
+            expected = {append.stream: append.expected for append in unit.appends} | dict(unit.guards)
+            if self._heads is not None and expected:
+                now = await self._heads(sorted(expected))
+                for stream, version in expected.items():
+                    if now[stream] != version:
+                        raise VersionConflict(stream)
+            return position

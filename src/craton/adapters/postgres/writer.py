@@ -1,0 +1,435 @@
+"""Writes units to Postgres, a batch in one transaction.
+
+A batch of events, snapshots and results alone is one call of a function, one round trip. A batch that holds more is
+that call and a few bulk statements. If a unit turns out to break a constraint, the whole batch is rolled back and its
+units are written again one by one, so that a neighbour is never harmed.
+"""
+
+from collections.abc import Iterable, Sequence
+from operator import attrgetter
+from typing import Any, Final
+
+import asyncpg
+
+from craton.adapters import sql
+from craton.adapters.postgres.database import LOST, PostgresDatabase
+from craton.adapters.postgres.schema import ARRAY_TYPES
+from craton.ports import (
+    DocumentChanged,
+    FenceLost,
+    KeyTaken,
+    NotUnique,
+    Outcome,
+    PositionPassed,
+    RowDelete,
+    RowFold,
+    RowOperation,
+    RowPut,
+    SerializationConflict,
+    Statement,
+    StatementFailed,
+    StoredRow,
+    StoreUnavailable,
+    Table,
+    Unit,
+    UnitRefused,
+    VersionConflict,
+)
+from craton.ports.crash import reach
+
+ATTEMPTS: Final = 5
+COLLISIONS: Final = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError, asyncpg.LockNotAvailableError)
+_EVENT_FIELDS: Final = ("stream", "version", "id", "type", "schema_version", "data", "metadata", "time")
+
+
+class PostgresWriter:
+    """The writing half of a store, in one schema."""
+
+    def __init__(self, database: PostgresDatabase, schema: str) -> None:
+        self._database = database
+        self._schema = schema
+        self._append = f"SELECT conflicts, positions FROM {schema}.append({', '.join(f'${n}' for n in range(1, 20))})"
+
+    async def write(self, units: Sequence[Unit]) -> Sequence[Outcome]:
+        """Write a batch; units that conflict are left out, units that break something are found one by one."""
+        outcomes: dict[int, Outcome] = {}
+        waiting = list(enumerate(units))
+        while waiting:
+            waiting = _without_stale(waiting, outcomes)
+            try:
+                positions = await self._commit([unit for _, unit in waiting])
+            except _Conflicts as conflicts:
+                _refuse(waiting, conflicts.streams, outcomes)
+                waiting = [(place, unit) for place, unit in waiting if place not in outcomes]
+            except StoreUnavailable:
+                raise
+            except Exception as problem:
+                if len(waiting) == 1:
+                    outcomes[waiting[0][0]] = _refusal(problem)
+                else:
+                    await self._write_one_by_one(waiting, outcomes)
+                break
+            else:
+                outcomes |= zip((place for place, _ in waiting), positions, strict=True)
+                break
+        return [outcomes[place] for place in range(len(units))]
+
+    async def _write_one_by_one(self, waiting: list[tuple[int, Unit]], outcomes: dict[int, Outcome]) -> None:
+        """Each in a transaction of its own; what was to follow on a refused unit is refused with it."""
+        refused: set[str] = set()
+        for place, unit in waiting:
+            stale = refused & unit.streams
+            if stale:
+                outcomes[place] = VersionConflict(min(stale))
+            else:
+                try:
+                    (outcomes[place],) = await self.write([unit])
+                except StoreUnavailable as problem:
+                    outcomes[place] = problem
+            if not isinstance(outcomes[place], int):
+                refused |= unit.streams
+
+    async def _commit(self, units: Sequence[Unit]) -> list[int]:
+        if not units:
+            return []
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                async with self._database.connection(writing=True) as connection:
+                    if all(unit.plain for unit in units):
+                        positions = _positions(units, await self._append_all(connection, units))
+                    else:
+                        async with connection.transaction():
+                            await self._lock_streams(connection, units)
+                            positions = [await self.write_in(connection, unit) for unit in units]
+                            reach("commit.written")
+            except COLLISIONS as problem:
+                if attempt == ATTEMPTS:
+                    raise SerializationConflict(str(problem)) from problem
+            else:
+                reach("commit.durable")
+                return positions
+        raise AssertionError("unreachable")
+
+    async def _lock_streams(self, connection: Any, units: Sequence[Unit]) -> None:
+        """Take the locks of a whole batch in their order, before its first unit takes its own."""
+        await connection.execute(
+            f"SELECT {self._schema}.lock_streams($1)", sorted({stream for unit in units for stream in unit.streams})
+        )
+
+    async def write_in(self, connection: Any, unit: Unit) -> int:
+        """Write a unit inside an open transaction; return the position of its last event. Raises `UnitRefused`."""
+        await self._check(connection, unit)
+        try:
+            drawn = await self._append_all(connection, [unit])
+        except _Conflicts as conflicts:
+            raise VersionConflict(min(conflicts.streams)) from conflicts
+        reach("commit.events_written")
+        events = [event for append in unit.appends for event in append.events]
+        stored = [event.at(position) for event, position in zip(events, drawn, strict=True)]
+        operations = [*unit.rows, *(unit.project(stored) if unit.project else ())]
+        if operations:
+            await self._change_rows(connection, operations)
+        for statement in unit.statements:
+            await self.execute(connection, statement)
+        await self._bookkeeping(connection, unit)
+        return drawn[-1] if drawn else 0
+
+    async def execute(self, connection: Any, statement: Statement) -> int:
+        """Run a statement of the module's own. Raises `NotUnique` or `StatementFailed`."""
+        try:
+            text, values = sql.numbered(statement)
+            await connection.execute(f"SET LOCAL search_path = {self._schema}, public")
+            prepared = await connection.prepare(text)  # one statement, where a simple query might smuggle in another
+            await prepared.fetch(*values)
+            status: str = prepared.get_statusmsg()
+        except (*COLLISIONS, *LOST):
+            raise
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, KeyError) as problem:
+            raise _refusal(problem) from problem
+        count = status.rpartition(" ")[2]
+        return int(count) if count.isdigit() else 0
+
+    async def fetch(self, connection: Any, statement: Statement) -> list[dict[str, Any]]:
+        """Run a statement; return its rows. Raises `NotUnique` or `StatementFailed`."""
+        try:
+            text, values = sql.numbered(statement)
+            await connection.execute(f"SET LOCAL search_path = {self._schema}, public")
+            return [dict(row) for row in await connection.fetch(text, *values)]
+        except (*COLLISIONS, *LOST):
+            raise
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, KeyError) as problem:
+            raise _refusal(problem) from problem
+
+    async def _append_all(self, connection: Any, units: Sequence[Unit]) -> list[int]:
+        heads = _heads(units)
+        events = [event for unit in units for append in unit.appends for event in append.events]
+        newest_last = sorted((s for unit in units for s in unit.snapshots), key=attrgetter("version"))
+        snapshots = list({snapshot.stream: snapshot for snapshot in newest_last}.values())
+        if not heads and not snapshots and not any(unit.result for unit in units):
+            return []
+        results, last, count = [], [], 0
+        for unit in units:
+            count += sum(len(append.events) for append in unit.appends)
+            if unit.result:
+                results.append(unit.result)
+                last.append(count if unit.appends else 0)
+        try:
+            row = await connection.fetchrow(
+                self._append,
+                list(heads),
+                list(heads.values()),
+                *_columns(events, _EVENT_FIELDS),
+                *_columns(snapshots, ("stream", "version", "fingerprint", "state")),
+                *_columns(results, ("scope", "key", "fingerprint", "outcome")),
+                last,
+            )
+        except asyncpg.UniqueViolationError as problem:
+            raise _refusal(problem) from problem
+        if row["conflicts"]:
+            raise _Conflicts(set(row["conflicts"]))
+        return row["positions"] or []
+
+    async def _check(self, connection: Any, unit: Unit) -> None:
+        """Check what the unit relies on, and hold it fast until the commit."""
+        if unit.fence and not await connection.fetchval(
+            f"SELECT true FROM {self._schema}.leases WHERE name = $1 AND fence = $2 FOR SHARE",
+            unit.fence.lease,
+            unit.fence.number,
+        ):
+            raise FenceLost(f"the lease {unit.fence.lease} has passed to another owner")
+        if unit.checkpoint_at_most:
+            subscription, limit = unit.checkpoint_at_most
+            position = await connection.fetchval(
+                f"SELECT position FROM {self._schema}.checkpoints WHERE subscription = $1 FOR UPDATE",
+                subscription,
+            )
+            if (position or 0) > limit:
+                raise PositionPassed(f"{subscription} is at {position}, beyond {limit}")
+        for name, revision in unit.relies_on:
+            if not await connection.fetchval(
+                f"SELECT true FROM {self._schema}.documents WHERE name = $1 AND revision = $2 FOR SHARE",
+                name,
+                revision,
+            ):
+                raise DocumentChanged(f"{name} was changed by another")
+
+    async def _change_rows(self, connection: Any, operations: Sequence[RowOperation]) -> None:
+        """Fold the operations in memory, row by row in their order, then write what came out in bulk."""
+        rows: dict[tuple[Table, tuple[Any, ...]], StoredRow | None] = {}
+        texts = await self._lock_rows(connection, operations)
+        for operation in operations:
+            new: StoredRow | None
+            match operation:
+                case RowPut(table=table, row=row):
+                    key, new = row.key, row
+                case RowDelete(table=table, key=key):
+                    new = None
+                case RowFold(table=table, key=key, fold=fold):
+                    before = rows.get((table, key))
+                    new = fold(before.row if before else None if (table, key) in rows else texts.get((table, key)))
+            rows.pop((table, key), None)  # so that rows are written in the order in which they were last changed
+            rows[table, key] = new
+        puts: dict[Table, list[StoredRow]] = {}
+        gone: dict[Table, list[tuple[Any, ...]]] = {}
+        for (table, key), new in rows.items():
+            if new is None:
+                gone.setdefault(table, []).append(key)
+            else:
+                puts.setdefault(table, []).append(new)
+        for table, keys in gone.items():
+            await self._delete(connection, table, keys)
+        for table, new_rows in puts.items():
+            await self._put(connection, table, new_rows)
+
+    async def _lock_rows(
+        self, connection: Any, operations: Iterable[RowOperation]
+    ) -> dict[tuple[Table, tuple[Any, ...]], str]:
+        wanted: dict[Table, dict[tuple[Any, ...], None]] = {}
+        for operation in operations:
+            if isinstance(operation, RowFold):
+                wanted.setdefault(operation.table, {})[operation.key] = None
+        names_of_rows = [f"{self._schema}/{table.name}/{key!r}" for table, keys in wanted.items() for key in keys]
+        if names_of_rows:
+            # A row that isn't there yet can't be locked; its name can.
+            await connection.execute(
+                "SELECT pg_advisory_xact_lock(k) FROM (SELECT DISTINCT hashtextextended(name, 2) AS k"
+                " FROM unnest($1::text[]) name ORDER BY 1) AS locks",
+                names_of_rows,
+            )
+        texts: dict[tuple[Table, tuple[Any, ...]], str] = {}
+        for table, keys in wanted.items():
+            names = sql.names(table.key)
+            found = await connection.fetch(
+                f"SELECT {names}, row FROM {self._schema}.{table.name}"
+                f" WHERE ({names}) IN (SELECT * FROM unnest({arrays(table, len(table.key))}))"
+                f" ORDER BY {names} FOR UPDATE",
+                *map(list, zip(*keys, strict=True)),
+            )
+            for row in found:
+                texts[table, tuple(row)[:-1]] = row["row"]
+        return texts
+
+    async def _put(self, connection: Any, table: Table, rows: list[StoredRow]) -> None:
+        if not rows:
+            return
+        names = [column.name for column in table.columns] + ["row"]
+        updates = ", ".join(f"{name} = excluded.{name}" for name in names[len(table.key) :])
+        try:
+            await connection.execute(
+                f"INSERT INTO {self._schema}.{table.name} ({', '.join(names)})"
+                f" SELECT * FROM unnest({arrays(table, len(table.columns))}, ${len(names)}::text[])"
+                f" ON CONFLICT ({sql.names(table.key)}) DO UPDATE SET {updates}",
+                *map(list, zip(*((*row.key, *row.indexed, row.row) for row in rows), strict=True)),
+            )
+        except asyncpg.IntegrityConstraintViolationError as problem:
+            raise _refusal(problem) from problem
+
+    async def _delete(self, connection: Any, table: Table, keys: list[tuple[Any, ...]]) -> None:
+        if keys:
+            await connection.execute(
+                f"DELETE FROM {self._schema}.{table.name} WHERE ({sql.names(table.key)}) IN"
+                f" (SELECT * FROM unnest({arrays(table, len(table.key))}))",
+                *map(list, zip(*sorted(keys), strict=True)),
+            )
+
+    async def _bookkeeping(self, connection: Any, unit: Unit) -> None:
+        schema = self._schema
+        for timer in unit.timers_done:
+            if await connection.execute(f"DELETE FROM {schema}.timers WHERE id = $1", timer) == "DELETE 0":
+                raise KeyTaken(f"timer {timer} has run already")
+        if unit.timers:
+            await connection.execute(
+                f"INSERT INTO {schema}.timers (id, due, operation, arguments, metadata)"
+                " SELECT * FROM unnest($1::text[], $2::timestamptz[], $3::text[], $4::text[], $5::text[])",
+                *_columns(unit.timers, ("id", "due", "operation", "arguments", "metadata")),
+            )
+        if unit.checkpoint:
+            await connection.execute(
+                f"INSERT INTO {schema}.checkpoints VALUES ($1, $2)"
+                " ON CONFLICT (subscription) DO UPDATE SET position = excluded.position",
+                *unit.checkpoint,
+            )
+        for parked in unit.parked:
+            await connection.execute(
+                f"INSERT INTO {schema}.parked VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (subscription, position)"
+                " DO UPDATE SET error = excluded.error, attempts = excluded.attempts, wish = excluded.wish",
+                parked.subscription,
+                parked.position,
+                parked.key,
+                parked.error,
+                parked.attempts,
+                parked.since,
+                parked.wish,
+            )
+        for subscription, position in unit.unparked:
+            await connection.execute(
+                f"DELETE FROM {schema}.parked WHERE subscription = $1 AND position = $2",
+                subscription,
+                position,
+            )
+        for document in unit.documents:
+            await self._replace_document(connection, document.name, document.revision, document.body)
+        if unit.head_at_most is not None:
+            head = await connection.fetchval(f"SELECT coalesce(max(position), 0) FROM {schema}.events")
+            if head > unit.head_at_most:
+                raise PositionPassed(f"the log is at {head}, beyond {unit.head_at_most}")
+
+    async def _replace_document(self, connection: Any, name: str, revision: int, body: str) -> None:
+        if revision == 1:
+            status = await connection.execute(
+                f"INSERT INTO {self._schema}.documents VALUES ($1, 1, $2) ON CONFLICT DO NOTHING", name, body
+            )
+        else:
+            status = await connection.execute(
+                f"UPDATE {self._schema}.documents SET revision = $2, body = $3 WHERE name = $1 AND revision = $2 - 1",
+                name,
+                revision,
+                body,
+            )
+        if status.endswith(" 0"):
+            raise DocumentChanged(f"{name} was changed by another")
+
+
+class _Conflicts(Exception):
+    """Streams that aren't where the batch expects them; nothing was written."""
+
+    def __init__(self, streams: set[str]) -> None:
+        super().__init__()
+        self.streams = streams
+
+
+def _requirements(unit: Unit) -> Iterable[tuple[str, int, int]]:
+    """For each stream of a unit: the version it must be at, and how many events follow."""
+    for append in unit.appends:
+        yield append.stream, append.expected, len(append.events)
+    for stream, version in unit.guards:
+        yield stream, version, 0
+
+
+def _heads(units: Iterable[Unit]) -> dict[str, int]:
+    """The version at which each stream must be before the batch."""
+    heads: dict[str, int] = {}
+    for unit in units:
+        for stream, version, _ in _requirements(unit):
+            heads.setdefault(stream, version)
+    return heads
+
+
+def _without_stale(waiting: list[tuple[int, Unit]], outcomes: dict[int, Outcome]) -> list[tuple[int, Unit]]:
+    """Refuse units that don't follow on what those before them in the batch will have written."""
+    versions: dict[str, int] = {}
+    refused: set[str] = set()
+    fitting = []
+    for place, unit in waiting:
+        stale = [stream for stream, version, _ in _requirements(unit) if versions.get(stream, version) != version]
+        stale += refused & unit.streams
+        if stale:
+            outcomes[place] = VersionConflict(min(stale))
+            refused |= unit.streams
+            continue
+        for stream, version, count in _requirements(unit):
+            versions[stream] = version + count
+        fitting.append((place, unit))
+    return fitting
+
+
+def _refuse(waiting: list[tuple[int, Unit]], streams: set[str], outcomes: dict[int, Outcome]) -> None:
+    """Refuse units that touch the streams, and with them what was to follow on those units."""
+    for place, unit in waiting:
+        stale = unit.streams & streams
+        if stale:
+            outcomes[place] = VersionConflict(min(stale))
+            streams = streams | unit.streams
+
+
+def _positions(units: Sequence[Unit], drawn: Sequence[int]) -> list[int]:
+    """For each unit the position of its last event."""
+    positions, count = [], 0
+    for unit in units:
+        count += sum(len(append.events) for append in unit.appends)
+        positions.append(drawn[count - 1] if unit.appends else 0)
+    return positions
+
+
+def _columns(records: Sequence[Any], fields: tuple[str, ...]) -> list[list[Any]]:
+    return [[getattr(record, field) for record in records] for field in fields]
+
+
+def arrays(table: Table, count: int) -> str:
+    """Array parameters for the first columns of a table, cast to their types."""
+    return ", ".join(f"${n}::{ARRAY_TYPES[column.type]}" for n, column in enumerate(table.columns[:count], 1))
+
+
+def _refusal(problem: Exception) -> UnitRefused:
+    """Turn an error into the refusal that it means."""
+    if isinstance(problem, UnitRefused):
+        return problem
+    if not isinstance(problem, asyncpg.UniqueViolationError):
+        return StatementFailed(f"{type(problem).__name__}: {problem}")
+    if problem.table_name == "events":
+        return VersionConflict("")
+    if problem.table_name == "results":
+        return KeyTaken("the key was used by another unit")
+    # DETAIL: Key (email)=(a@b.c) already exists.
+    column = (problem.detail or "").partition("(")[2].partition(")")[0].partition(",")[0]
+    return NotUnique(str(problem.table_name), column)

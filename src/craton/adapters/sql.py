@@ -1,0 +1,103 @@
+"""SQL that the stores share, composed from names the toolkit made itself; every value is a `:named` parameter."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from craton.ports import Query, Range, Statement, Table, TableColumn
+
+HALF = 1_000_000_000
+
+# A quoted text or name, a comment, a cast, or a parameter: only the last is replaced.
+_PARAMETER = re.compile(
+    r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|--[^\n]*|/\*.*?\*/|::\w+|:([a-z_][a-z0-9_]*)""", re.IGNORECASE | re.DOTALL
+)
+
+
+def numbered(statement: Statement) -> tuple[str, list[Any]]:
+    """Return the statement with `$1`, `$2`, … and the values in that order. Raises `KeyError` for a missing one."""
+    values: list[Any] = []
+    numbers: dict[str, int] = {}
+
+    def number(match: re.Match[str]) -> str:
+        name = match[1]
+        if name is None:
+            return match[0]
+        if name not in numbers:
+            values.append(statement.parameters[name])
+            numbers[name] = len(values)
+        return f"${numbers[name]}"
+
+    return _PARAMETER.sub(number, statement.sql), values
+
+
+def conditions(query: Query, position: str) -> tuple[str, dict[str, Any]]:
+    """Return a WHERE clause and its parameters; `position` is the database's function to find a text in a text."""
+    parameters: dict[str, Any] = {}
+    clauses: list[str] = []
+
+    def value(given: Any) -> str:
+        name = f"p{len(parameters)}"
+        parameters[name] = given
+        return f":{name}"
+
+    for column, wanted in query.where.items():
+        if isinstance(wanted, Range):
+            if wanted.start is not None:
+                clauses.append(f"{column} >= {value(wanted.start)}")
+            if wanted.end is not None:
+                clauses.append(f"{column} < {value(wanted.end)}")
+        else:
+            clauses.append(f"{column} = {value(wanted)}")
+    clauses += [f"{position}({column}, {value(text)}) > 0" for column, text in query.contains.items()]
+    return (f" WHERE {' AND '.join(clauses)}" if clauses else ""), parameters
+
+
+def find(table: Table, query: Query, position: str) -> Statement:
+    """Rows of a page, in order; the key breaks ties."""
+    where, parameters = conditions(query, position)
+    direction = " DESC NULLS LAST" if query.descending else " NULLS FIRST"
+    order = ", ".join(
+        f"{name}{direction}" for name in dict.fromkeys((*query.order, *(column.name for column in table.key)))
+    )
+    parameters |= {"limit_": query.limit, "offset_": query.offset}
+    return Statement(f"SELECT row FROM {table.name}{where} ORDER BY {order} LIMIT :limit_ OFFSET :offset_", parameters)
+
+
+def count(table: Table, query: Query, position: str) -> Statement:
+    where, parameters = conditions(query, position)
+    return Statement(f"SELECT count(*) AS total FROM {table.name}{where}", parameters)
+
+
+def total(table: Table, column: str, by: Sequence[str], query: Query, position: str) -> Statement:
+    where, parameters = conditions(query, position)
+    grouped = ", ".join(by)
+    columns = f"{grouped}, " if by else ""
+    group = f" GROUP BY {grouped}" if by else ""
+    # In two halves: a sum of 64-bit numbers may not fit into one.
+    high, low = (f"coalesce(sum({column} {operator} {HALF}), 0)" for operator in "/%")
+    return Statement(f"SELECT {columns}{high} AS high, {low} AS low FROM {table.name}{where}{group}", parameters)
+
+
+def summed(row: Any) -> int:
+    """Put the halves of `total` together."""
+    return int(row["high"]) * HALF + int(row["low"])
+
+
+def index_statements(table: Table, name: str, nulls: str = "") -> list[str]:
+    """An index for each column to search and sort by, ties broken by the key.
+
+    `name` is the table's without its schema, `nulls` what the database must be told for them to come first.
+    """
+    keys = ", ".join(column.name for column in table.key)
+    return [
+        f"CREATE UNIQUE INDEX IF NOT EXISTS {name}_{column.name} ON {table.name} ({column.name})"
+        if column.unique
+        else f"CREATE INDEX IF NOT EXISTS {name}_{column.name} ON {table.name} ({column.name}{nulls}, {keys})"
+        for column in table.indexes
+        if column.unique or column.indexed
+    ]
+
+
+def names(columns: Sequence[TableColumn]) -> str:
+    return ", ".join(column.name for column in columns)

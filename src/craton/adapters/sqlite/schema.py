@@ -1,0 +1,79 @@
+"""The tables of a module's file."""
+
+from typing import Final
+
+from craton.adapters.sql import names
+from craton.ports import Table
+from craton.ports.records import ColumnType
+
+TABLES: Final = (
+    """CREATE TABLE IF NOT EXISTS events (
+        position INTEGER PRIMARY KEY AUTOINCREMENT,
+        stream TEXT NOT NULL,
+        version INTEGER NOT NULL,
+        id TEXT NOT NULL,
+        type TEXT NOT NULL,
+        schema_version INTEGER NOT NULL,
+        data TEXT NOT NULL,
+        metadata TEXT NOT NULL,
+        time TEXT NOT NULL,
+        UNIQUE (stream, version)
+    )""",
+    """CREATE TABLE IF NOT EXISTS snapshots (
+        stream TEXT PRIMARY KEY,
+        version INTEGER NOT NULL,
+        fingerprint TEXT NOT NULL,
+        state TEXT NOT NULL
+    ) WITHOUT ROWID""",
+    """CREATE TABLE IF NOT EXISTS results (
+        scope TEXT NOT NULL,
+        key TEXT NOT NULL,
+        fingerprint TEXT NOT NULL,
+        outcome TEXT NOT NULL,
+        position INTEGER NOT NULL,
+        PRIMARY KEY (scope, key)
+    ) WITHOUT ROWID""",
+    "CREATE TABLE IF NOT EXISTS checkpoints (subscription TEXT PRIMARY KEY, position INTEGER NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS documents (name TEXT PRIMARY KEY, revision INTEGER NOT NULL, body TEXT NOT NULL)",
+    """CREATE TABLE IF NOT EXISTS leases (
+        name TEXT PRIMARY KEY,
+        owner TEXT NOT NULL,
+        fence INTEGER NOT NULL,
+        expires REAL NOT NULL
+    )""",
+    """CREATE TABLE IF NOT EXISTS timers (
+        id TEXT PRIMARY KEY,
+        due TEXT NOT NULL,
+        operation TEXT NOT NULL,
+        arguments TEXT NOT NULL,
+        metadata TEXT NOT NULL
+    )""",
+    "CREATE INDEX IF NOT EXISTS timers_due ON timers (due)",
+    """CREATE TABLE IF NOT EXISTS parked (
+        subscription TEXT NOT NULL,
+        position INTEGER NOT NULL,
+        key TEXT NOT NULL,
+        error TEXT NOT NULL,
+        attempts INTEGER NOT NULL,
+        since TEXT NOT NULL,
+        wish TEXT NOT NULL,
+        PRIMARY KEY (subscription, position)
+    )""",
+)
+
+_TYPES: Final[dict[ColumnType, str]] = {
+    "text": "TEXT",
+    "integer": "INTEGER",
+    "real": "REAL",
+    "boolean": "INTEGER",
+    "time": "TEXT",
+}
+
+
+def table_statement(table: Table) -> str:
+    """Make the table of a read model, without its indexes."""
+    columns = ", ".join(f"{column.name} {_TYPES[column.type]}" for column in table.columns)
+    return (
+        f"CREATE TABLE IF NOT EXISTS {table.name} ({columns}, row TEXT NOT NULL, PRIMARY KEY ({names(table.key)}))"
+        " WITHOUT ROWID"
+    )

@@ -1,0 +1,356 @@
+"""Writes units. Runs in the file's one writer thread; nothing else ever writes.
+
+A batch is one transaction, each unit in it a savepoint: a unit that is refused is rolled back alone. The transaction
+is durable when `write` returns (WAL with synchronous=FULL: COMMIT waits for the disk).
+"""
+
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any, Final, TypeVar
+
+from craton.adapters.sqlite.connection import column_value, column_values, time_text
+from craton.ports import (
+    Append,
+    DocumentChanged,
+    FenceLost,
+    KeyTaken,
+    NotUnique,
+    Outcome,
+    PositionPassed,
+    RowDelete,
+    RowFold,
+    RowOperation,
+    RowPut,
+    Statement,
+    StatementFailed,
+    StoredEvent,
+    StoredRow,
+    StoreUnavailable,
+    Table,
+    Unit,
+    UnitRefused,
+    VersionConflict,
+)
+from craton.ports.crash import reach
+
+T = TypeVar("T")
+
+
+class Writer:
+    """The writing half of a store, on one connection."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._run = connection.execute
+
+    def write(self, units: Sequence[Unit]) -> list[Outcome]:
+        """Write a batch. Raises `StoreUnavailable` when nothing of it could be written."""
+        outcomes: list[Outcome] = []
+        refused: set[str] = set()
+        self.begin()
+        try:
+            for unit in units:
+                stale = refused & unit.streams if refused else None
+                outcomes.append(VersionConflict(min(stale)) if stale else self._write_alone(unit))
+                if isinstance(outcomes[-1], UnitRefused):
+                    refused |= unit.streams
+        except BaseException as problem:
+            self.rollback()
+            if isinstance(problem, sqlite3.Error):
+                raise StoreUnavailable(f"The database can't write: {problem}.", maybe_executed=False) from problem
+            raise
+        self.commit()
+        return outcomes
+
+    def _write_alone(self, unit: Unit) -> Outcome:
+        self._run("SAVEPOINT unit")
+        try:
+            return self.write_unit(unit)
+        except UnitRefused as refusal:
+            self._run("ROLLBACK TO unit")
+            return refusal
+        except sqlite3.Error:
+            raise
+        except Exception as problem:
+            self._run("ROLLBACK TO unit")
+            return StatementFailed(f"{type(problem).__name__}: {problem}")
+        finally:
+            if self._connection.in_transaction:
+                self._run("RELEASE unit")
+
+    def begin(self) -> None:
+        try:
+            self._run("BEGIN IMMEDIATE")
+        except sqlite3.Error as problem:
+            raise StoreUnavailable(f"The database can't be written to: {problem}.", maybe_executed=False) from problem
+
+    def commit(self) -> None:
+        reach("commit.written")
+        try:
+            self._run("COMMIT")
+        except sqlite3.Error as problem:
+            self.rollback()
+            raise StoreUnavailable(f"The commit failed: {problem}.", maybe_executed=True) from problem
+        reach("commit.durable")
+
+    def rollback(self) -> None:
+        if self._connection.in_transaction:
+            self._run("ROLLBACK")
+
+    def within_savepoint(self, work: Callable[[], T]) -> T:
+        """Undo the work alone when it is refused, inside an interactive transaction."""
+        self._run("SAVEPOINT work")
+        try:
+            return work()
+        except BaseException:
+            if self._connection.in_transaction:
+                self._run("ROLLBACK TO work")
+            raise
+        finally:
+            if self._connection.in_transaction:
+                self._run("RELEASE work")
+
+    def write_unit(self, unit: Unit) -> int:
+        """Write one unit inside the open transaction; return the position of its last event, 0 if it has none."""
+        self._check(unit)
+        events = [event for append in unit.appends for event in self._append(append)]
+        reach("commit.events_written")
+        position = events[-1].position if events else 0
+        for snapshot in unit.snapshots:
+            self._run(
+                "INSERT INTO snapshots VALUES (?, ?, ?, ?) ON CONFLICT (stream) DO UPDATE SET"
+                " version = excluded.version, fingerprint = excluded.fingerprint, state = excluded.state"
+                " WHERE excluded.version > version",
+                (snapshot.stream, snapshot.version, snapshot.fingerprint, snapshot.state),
+            )
+        if unit.rows:
+            self._change_rows(unit.rows)
+        if unit.project:
+            self._change_rows(unit.project(events))
+        for statement in unit.statements:
+            self.execute(statement)
+        self._bookkeeping(unit, position)
+        return position
+
+    def execute(self, statement: Statement) -> int:
+        """Run a statement of the module's own. Raises `NotUnique`."""
+        try:
+            return max(0, self._run(statement.sql, column_values(statement.parameters)).rowcount)
+        except sqlite3.IntegrityError as problem:
+            raise not_unique(problem) from problem
+        except _WRONG as problem:
+            raise _wrong(statement, problem) from problem
+
+    def fetch(self, statement: Statement) -> list[dict[str, Any]]:
+        """Run a statement; return its rows. Raises `StatementFailed` or `NotUnique`."""
+        return fetch(self._connection, statement)
+
+    def acquire(self, lease: str, owner: str, seconds: float) -> int | None:
+        now = time.time()
+        row = self._run(
+            "INSERT INTO leases VALUES (:lease, :owner, 1, :until) ON CONFLICT (name) DO UPDATE SET"
+            " fence = fence + (owner <> :owner), owner = :owner, expires = :until"
+            " WHERE owner = :owner OR expires < :now RETURNING fence",
+            {"lease": lease, "owner": owner, "until": now + seconds, "now": now},
+        ).fetchone()
+        return None if row is None else int(row[0])
+
+    def _check(self, unit: Unit) -> None:
+        if (
+            unit.fence
+            and not self._run(
+                "SELECT 1 FROM leases WHERE name = ? AND fence = ?", (unit.fence.lease, unit.fence.number)
+            ).fetchone()
+        ):
+            raise FenceLost(f"the lease {unit.fence.lease} has passed to another owner")
+        if unit.checkpoint_at_most:
+            subscription, limit = unit.checkpoint_at_most
+            row = self._run("SELECT position FROM checkpoints WHERE subscription = ?", (subscription,)).fetchone()
+            if row and row[0] > limit:
+                raise PositionPassed(f"{subscription} is at {row[0]}, beyond {limit}")
+        for stream, version in unit.guards:
+            if self._version(stream) != version:
+                raise VersionConflict(stream)
+
+        for name, revision in unit.relies_on:
+            if not self._run("SELECT 1 FROM documents WHERE name = ? AND revision = ?", (name, revision)).fetchone():
+                raise DocumentChanged(f"{name} was changed by another")
+
+    def _version(self, stream: str) -> int:
+        version: int | None = self._run("SELECT max(version) FROM events WHERE stream = ?", (stream,)).fetchone()[0]
+        return version or 0
+
+    def _append(self, append: Append) -> list[StoredEvent]:
+        if self._version(append.stream) != append.expected:
+            raise VersionConflict(append.stream)
+        stored = []
+        for event in append.events:
+            position = self._run(
+                "INSERT INTO events (stream, version, id, type, schema_version, data, metadata, time)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    event.stream,
+                    event.version,
+                    event.id,
+                    event.type,
+                    event.schema_version,
+                    event.data,
+                    event.metadata,
+                    time_text(event.time),
+                ),
+            ).lastrowid
+            assert position is not None  # noqa: S101
+            stored.append(event.at(position))
+        return stored
+
+    def _change_rows(self, operations: Sequence[RowOperation]) -> None:
+        """Run operations in order; puts into one table that follow each other go in together."""
+        together: list[StoredRow] = []
+        for place, operation in enumerate(operations):
+            match operation:
+                case RowPut(table=table, row=row):
+                    together.append(row)
+                    following = operations[place + 1] if place + 1 < len(operations) else None
+                    if not (isinstance(following, RowPut) and following.table is table):
+                        self._put(table, together)
+                        together = []
+                case RowDelete(table=table, key=key):
+                    self._delete(table, key)
+                case RowFold(table=table, key=key, fold=fold):
+                    found = self._run(f"SELECT row FROM {table.name} WHERE {_is(table)}", _columns(key)).fetchone()
+                    new = fold(found[0] if found else None)
+                    if new is None:
+                        self._delete(table, key)
+                    else:
+                        self._put(table, [new])
+
+    def _put(self, table: Table, rows: Sequence[StoredRow]) -> None:
+        try:
+            self._connection.executemany(_upsert(table), [_columns((*row.key, *row.indexed, row.row)) for row in rows])
+        except sqlite3.IntegrityError as problem:
+            raise not_unique(problem) from problem
+
+    def _delete(self, table: Table, key: tuple[Any, ...]) -> None:
+        self._run(f"DELETE FROM {table.name} WHERE {_is(table)}", _columns(key))
+
+    def _bookkeeping(self, unit: Unit, position: int) -> None:
+        result = unit.result
+        if result is not None:
+            self._insert_or(
+                lambda: KeyTaken(f"the key {result.key!r} was used by another unit"),
+                "INSERT INTO results VALUES (?, ?, ?, ?, ?)",
+                (result.scope, result.key, result.fingerprint, result.outcome, position),
+            )
+        for timer_id in unit.timers_done:
+            if not self._run("DELETE FROM timers WHERE id = ?", (timer_id,)).rowcount:
+                raise KeyTaken(f"timer {timer_id} has run already")
+        for timer in unit.timers:
+            self._run(
+                "INSERT INTO timers VALUES (?, ?, ?, ?, ?)",
+                (timer.id, time_text(timer.due), timer.operation, timer.arguments, timer.metadata),
+            )
+        if unit.checkpoint:
+            self._run(
+                "INSERT INTO checkpoints VALUES (?, ?)"
+                " ON CONFLICT (subscription) DO UPDATE SET position = excluded.position",
+                unit.checkpoint,
+            )
+        for parked in unit.parked:
+            self._run(
+                "INSERT OR REPLACE INTO parked VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (
+                    parked.subscription,
+                    parked.position,
+                    parked.key,
+                    parked.error,
+                    parked.attempts,
+                    time_text(parked.since),
+                    parked.wish,
+                ),
+            )
+        for unparked in unit.unparked:
+            self._run("DELETE FROM parked WHERE subscription = ? AND position = ?", unparked)
+        for document in unit.documents:
+            self._replace_document(document.name, document.revision, document.body)
+        if unit.head_at_most is not None:
+            head = self._run("SELECT coalesce(max(position), 0) FROM events").fetchone()[0]
+            if head > unit.head_at_most:
+                raise PositionPassed(f"the log is at {head}, beyond {unit.head_at_most}")
+
+    def _replace_document(self, name: str, revision: int, body: str) -> None:
+        def changed() -> UnitRefused:
+            return DocumentChanged(f"{name} was changed by another")
+
+        if revision == 1:
+            self._insert_or(changed, "INSERT INTO documents VALUES (?, 1, ?)", (name, body))
+        elif not self._run(
+            "UPDATE documents SET revision = ?, body = ? WHERE name = ? AND revision = ?",
+            (revision, body, name, revision - 1),
+        ).rowcount:
+            raise changed()
+
+    def _insert_or(self, refusal: Callable[[], UnitRefused], sql: str, values: tuple[Any, ...]) -> None:
+        try:
+            self._run(sql, values)
+        except sqlite3.IntegrityError as problem:
+            raise refusal() from problem
+
+
+_WRONG: Final = (sqlite3.ProgrammingError, sqlite3.InterfaceError, sqlite3.OperationalError, OverflowError)
+_OWN_FAULT: Final = (
+    None,
+    sqlite3.SQLITE_ERROR,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_TOOBIG,
+    sqlite3.SQLITE_MISMATCH,
+)
+
+
+def _wrong(statement: Statement, problem: Exception) -> Exception:
+    """The statement's own fault, or the database's."""
+    own_fault = getattr(problem, "sqlite_errorcode", None) in _OWN_FAULT
+    return StatementFailed(f"{statement.sql}: {problem}") if own_fault else problem
+
+
+def fetch(connection: sqlite3.Connection, statement: Statement) -> list[dict[str, Any]]:
+    """Run a statement; return its rows by column name. Raises `StatementFailed` or `NotUnique`."""
+    try:
+        cursor = connection.execute(statement.sql, column_values(statement.parameters))
+        rows = cursor.fetchall()
+    except sqlite3.IntegrityError as problem:
+        raise not_unique(problem) from problem
+    except _WRONG as problem:
+        raise _wrong(statement, problem) from problem
+    names = [column[0] for column in cursor.description or ()]
+    return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+def not_unique(problem: sqlite3.IntegrityError) -> UnitRefused:
+    """Read `UNIQUE constraint failed: view_user_1.email`."""
+    if not str(problem).startswith("UNIQUE"):
+        return StatementFailed(str(problem))
+    table, _, column = str(problem).rpartition(": ")[2].partition(",")[0].partition(".")
+    return NotUnique(table, column)
+
+
+@cache
+def _upsert(table: Table) -> str:
+    """Not INSERT OR REPLACE, which would silently delete another row that has the same unique value."""
+    columns = [column.name for column in table.columns] + ["row"]
+    keys = ", ".join(column.name for column in table.key)
+    updates = ", ".join(f"{name} = excluded.{name}" for name in columns[len(table.key) :])
+    return (
+        f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
+        f" ON CONFLICT ({keys}) DO UPDATE SET {updates}"
+    )
+
+
+@cache
+def _is(table: Table) -> str:
+    return " AND ".join(f"{column.name} = ?" for column in table.key)
+
+
+def _columns(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple([column_value(value) for value in values])

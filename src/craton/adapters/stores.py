@@ -1,0 +1,36 @@
+"""Stores by URL."""
+
+import importlib.util
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from craton.application.errors import WiringError
+from craton.ports import Store
+
+POSTGRES = ("postgresql://", "postgres://")
+
+
+def stores(url: str, data: Path, app: str) -> Callable[[str], Store]:
+    """Return what makes the store of a module by its name.
+
+    `sqlite` keeps a file for each module in the folder `data`, `memory` keeps nothing, and a `postgresql://` URL makes
+    a schema `<app>_<module>` for each. Raises `WiringError` for anything else.
+    """
+    if url == "sqlite":
+        from craton.adapters.sqlite import SqliteStore  # noqa: PLC0415 — only what is used is imported
+
+        return lambda module: SqliteStore(data / f"{module}.db")
+    if url == "memory":
+        from craton.adapters.sqlite import SqliteStore  # noqa: PLC0415
+
+        folder = tempfile.TemporaryDirectory(prefix="craton-")  # removed with the function that holds it
+        return lambda module: SqliteStore(Path(folder.name) / f"{module}.db", durable=False)
+    if url.startswith(POSTGRES):
+        if importlib.util.find_spec("asyncpg") is None:
+            raise WiringError("Postgres needs its driver: pip install craton[postgres]")
+        from craton.adapters.postgres import PostgresDatabase, PostgresStore  # noqa: PLC0415
+
+        database = PostgresDatabase(url)
+        return lambda module: PostgresStore(database, f"{app}_{module}")
+    raise WiringError("the store must be sqlite, memory or a postgresql:// URL")

@@ -1,0 +1,66 @@
+"""What use cases are made of."""
+
+from craton.application.api import Api, command, query
+from craton.application.context import Context, Precondition, context
+from craton.application.errors import (
+    AlreadyExists,
+    CallFailed,
+    DeadlineExceeded,
+    KeyReused,
+    MisuseError,
+    StaleVersion,
+    Unavailable,
+    ValueTaken,
+    WiringError,
+)
+from craton.application.module import Module
+from craton.application.page import Page, Paging, within
+from craton.application.projection import Projection
+from craton.application.repository import AuditEvent, Repository
+from craton.application.routes import Routes, delete, get, post, put
+from craton.application.unit_of_work import Database, now, schedule, transaction
+from craton.application.upcasting import Upcaster
+from craton.application.view import Column, Index, Key, Row, Rows, Search, Unique, View
+
+__all__ = [
+    "AlreadyExists",
+    "Api",
+    "AuditEvent",
+    "CallFailed",
+    "Column",
+    "Context",
+    "Database",
+    "DeadlineExceeded",
+    "Index",
+    "Key",
+    "KeyReused",
+    "MisuseError",
+    "Module",
+    "Page",
+    "Paging",
+    "Precondition",
+    "Projection",
+    "Repository",
+    "Routes",
+    "Row",
+    "Rows",
+    "Search",
+    "StaleVersion",
+    "Unavailable",
+    "Unique",
+    "Upcaster",
+    "ValueTaken",
+    "View",
+    "WiringError",
+    "command",
+    "context",
+    "delete",
+    "get",
+    "now",
+    "post",
+    "put",
+    "query",
+    "schedule",
+    "transaction",
+    "within",
+]

@@ -1,0 +1,114 @@
+"""A module's front door: a class whose methods are its commands and queries."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal, TypeVar, get_type_hints
+
+import msgspec
+
+from craton.application.codec import encode_scalar, unencodable
+from craton.application.errors import WiringError
+
+F = TypeVar("F", bound=Callable[..., Any])
+Kind = Literal["command", "query"]
+
+
+def command(method: F) -> F:
+    """Mark a method of an `Api` that changes state. It runs in a unit of work."""
+    method.__dict__["craton_kind"] = "command"
+    return method
+
+
+def query(method: F) -> F:
+    """Mark a method of an `Api` that changes nothing."""
+    method.__dict__["craton_kind"] = "query"
+    return method
+
+
+class Operation:
+    """One command or query: its parameters as a struct, its result as a type."""
+
+    def __init__(self, api: type["Api"], method: Callable[..., Any], kind: Kind) -> None:
+        self.api = api
+        self.name = method.__name__
+        self.kind = kind
+        self.doc = inspect.getdoc(method) or ""
+        hints = get_type_hints(method, include_extras=True)
+        signature = list(inspect.signature(method).parameters.values())[1:]
+        for parameter in signature:
+            if parameter.name not in hints:
+                raise WiringError(f"{self}: parameter {parameter.name!r} has no annotation")
+            if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
+                raise WiringError(f"{self}: *{parameter.name} can't be sent; name each parameter")
+        if "return" not in hints:
+            raise WiringError(f"{self}: the result has no annotation")
+        self.parameters = {parameter.name: hints[parameter.name] for parameter in signature}
+        self.defaults = {p.name: p.default for p in signature if p.default is not p.empty}
+        self.result: Any = hints["return"]
+        self.arguments = msgspec.defstruct(
+            f"{api.__name__}_{self.name}",
+            [
+                (name, hint, self.defaults[name]) if name in self.defaults else (name, hint)
+                for name, hint in self.parameters.items()
+            ],
+            kw_only=True,
+            forbid_unknown_fields=True,
+        )
+        self._positional = [p.name for p in signature if p.kind is not p.KEYWORD_ONLY]
+        self._names = tuple(self.parameters)
+
+    def __str__(self) -> str:
+        return f"{self.api.__name__}.{self.name}"
+
+    def bind(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> dict[str, Any]:
+        """Return all arguments by name. Raises `TypeError` as the call itself would."""
+        if len(arguments) > len(self._positional):
+            raise TypeError(f"{self} takes {len(self._positional)} positional arguments, not {len(arguments)}")
+        given = dict(zip(self._positional, arguments, strict=False))
+        for name, value in named.items():
+            if name in given or name not in self.parameters:
+                raise TypeError(f"{self} got an unexpected or repeated argument {name!r}")
+            given[name] = value
+        missing = self.parameters.keys() - given.keys() - self.defaults.keys()
+        if missing:
+            raise TypeError(f"{self} misses {', '.join(sorted(missing))}")
+        return self.defaults | given
+
+    def wire(self, arguments: dict[str, Any]) -> Any:
+        """Return arguments as plain data."""
+        return msgspec.to_builtins(arguments, enc_hook=encode_scalar)
+
+    def problems(self) -> list[str]:
+        """Return a sentence for each parameter or result that can't cross a process boundary."""
+        types = {f"parameter {name!r}": hint for name, hint in self.parameters.items()}
+        types["the result"] = self.result
+        return [f"{self}: {what} can't be encoded: {why}" for what, kind in types.items() if (why := unencodable(kind))]
+
+
+class Api:
+    """A module's contract. Subclass it, and mark each method as `@command` or `@query`.
+
+    The module's service subclasses the contract in turn; everybody else is given a proxy with the same methods.
+    """
+
+    operations: ClassVar[dict[str, Operation]] = {}
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if Api in cls.__bases__:
+            cls.operations = {
+                name: Operation(cls, method, method.craton_kind)
+                for name, method in vars(cls).items()
+                if hasattr(method, "craton_kind")
+            }
+            for operation in cls.operations.values():
+                vars(cls)[operation.name].__dict__["craton_operation"] = operation
+
+
+def operation_of(method: Callable[..., Any]) -> Operation:
+    """Return the operation behind `Ledger.transfer`. Raises `WiringError` when it is none."""
+    operation = getattr(method, "craton_operation", None)
+    if not isinstance(operation, Operation):
+        name = getattr(method, "__qualname__", repr(method))
+        raise WiringError(f"{name} is neither a @command nor a @query of an Api")
+    return operation

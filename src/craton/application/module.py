@@ -1,0 +1,117 @@
+"""A module: one API, its use cases, its data."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, get_args, get_origin, get_type_hints
+
+from craton.application.api import Api
+from craton.application.errors import WiringError
+from craton.application.projection import Projection, event_types
+from craton.application.repository import Repository
+from craton.application.routes import Routes
+from craton.application.upcasting import EventTypes, Upcaster
+from craton.application.view import RowType, View
+from craton.domain import Aggregate, Event
+
+Dependencies = dict[str, Any]
+
+
+class Module:
+    """A bounded context, as data. Raises `WiringError` when its parts don't fit.
+
+    `service` implements `api`; its constructor's annotations say what it is given: `Repository[X]`, `View[R]`,
+    `Database`, another module's Api, or a port that `provides` maps to an adapter.
+    `sealed` chains a hash over the log, so that `craton verify` finds a changed past. `verify` is the module's own
+    audit: called with what its annotations ask for, it returns a sentence for each thing that is wrong.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        api: type[Api],
+        service: type[Api],
+        projections: Sequence[type[Projection]] = (),
+        routes: Routes | None = None,
+        upcasters: Sequence[Upcaster] = (),
+        provides: dict[type[Any], Any] | None = None,
+        tables: Sequence[str] = (),
+        sealed: bool = False,
+        verify: Callable[..., Awaitable[Sequence[str]]] | None = None,
+    ) -> None:
+        if not (name.isascii() and name.isidentifier() and name.islower() and len(name) <= 40):
+            raise WiringError(f"module name {name!r} must be a short lower-case word")
+        if not issubclass(service, api):
+            raise WiringError(f"module {name}: {service.__name__} doesn't implement {api.__name__}")
+        for operation in api.operations:
+            if getattr(service, operation) is getattr(api, operation):
+                raise WiringError(f"module {name}: {service.__name__} has no {operation}")
+        self.name = name
+        self.api = api
+        self.service = service
+        self.routes = routes or Routes()
+        self.upcasters = tuple(upcasters)
+        self.provides = provides or {}
+        self.tables = tuple(tables)
+        """SQL that makes the module's own tables; each statement is run at start and must bear repetition."""
+        self.sealed = sealed
+        self.verify = verify
+        self.dependencies = dependencies_of(service.__init__, f"module {name}: {service.__name__}")
+        self.projections = {projection.name: projection for projection in projections}
+        if len(self.projections) < len(projections):
+            raise WiringError(f"module {name}: two projections have the same name")
+        for projection in projections:
+            projection.resolve()
+        self.rows = self._rows_by_projection()
+        self.aggregates = tuple(get_args(hint)[0] for hint in self.dependencies.values() if _is(hint, Repository))
+        self.events = EventTypes(self._event_kinds(), self.upcasters)
+
+    def _rows_by_projection(self) -> dict[type[Any], tuple[type[Projection], RowType[Any]]]:
+        rows: dict[type[Any], tuple[type[Projection], RowType[Any]]] = {}
+        names: set[str] = set()
+        for projection in self.projections.values():
+            for row_type in projection.rows.values():
+                if row_type.row in rows or row_type.name in names:
+                    raise WiringError(f"module {self.name}: {row_type.row.__name__} is kept by two projections")
+                rows[row_type.row] = (projection, row_type)
+                names.add(row_type.name)
+        for hint in self.dependencies.values():
+            if _is(hint, View) and get_args(hint)[0] not in rows:
+                raise WiringError(f"module {self.name}: no projection keeps {get_args(hint)[0].__name__}")
+        return rows
+
+    def _event_kinds(self) -> list[type[Event]]:
+        kinds: dict[type[Event], None] = {}
+        for aggregate in self.aggregates:
+            kinds.update(dict.fromkeys(events_of(aggregate)))
+        for projection in self.projections.values():
+            for kind in projection.events:
+                if self.aggregates and kind not in kinds:
+                    raise WiringError(
+                        f"module {self.name}: {projection.__name__} projects {kind.__name__}, which none of its "
+                        f"aggregates applies"
+                    )
+        return list(kinds)
+
+
+def _is(hint: Any, generic: type[Any]) -> bool:
+    return bool(get_origin(hint) == generic)
+
+
+def events_of(aggregate: type[Aggregate]) -> tuple[type[Event], ...]:
+    """Return the kinds of events that an aggregate applies, by the annotation of `apply`."""
+    hint = get_type_hints(aggregate.apply).get("event")
+    return event_types(hint, f"{aggregate.__name__}.apply")
+
+
+def dependencies_of(function: Any, where: str) -> Dependencies:
+    """Return what a constructor or function asks for, by parameter. Raises `WiringError` for a missing annotation."""
+    if function is object.__init__:
+        return {}
+    hints = get_type_hints(function)
+    hints.pop("return", None)
+    code = function.__code__
+    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    for name in names:
+        if name != "self" and name not in hints:
+            raise WiringError(f"{where}: parameter {name!r} has no annotation")
+    return hints

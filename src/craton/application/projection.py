@@ -1,0 +1,61 @@
+"""Projections: read models derived from events."""
+
+from types import UnionType
+from typing import Any, ClassVar, Union, get_args, get_origin, get_type_hints
+
+from craton.application.errors import WiringError
+from craton.application.view import RowChange, Rows, RowType
+from craton.domain import Event, Recorded
+
+
+class Projection:
+    """Derives rows from events. Annotate the rows it keeps (`accounts: Rows[BalanceRow]`) and override `project`.
+
+    `project` must depend on nothing but its event: it is called again at each rebuild.
+    """
+
+    version: ClassVar[int] = 1
+    """Raise it when the derivation changes: a new version is built beside the old one, then swapped in."""
+    inline: ClassVar[bool] = False
+    """True: written in the commit of the events themselves, so that a caller reads his writes and constraints hold."""
+    name: ClassVar[str]
+    rows: ClassVar[dict[str, RowType[Any]]]
+    events: ClassVar[tuple[type[Event], ...]]
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.name = cls.__name__.lower()
+
+    def __init__(self) -> None:
+        self.said: list[RowChange] = []
+        for attribute, row_type in type(self).rows.items():
+            setattr(self, attribute, Rows(row_type, self.said))
+
+    def project(self, event: Recorded[Any]) -> None:
+        """Say which rows to put, change or delete."""
+        raise WiringError(f"{type(self).__name__} must define project")
+
+    @classmethod
+    def resolve(cls) -> None:
+        """Read the annotations. Raises `WiringError` when they don't say which rows and which events."""
+        cls.rows = {
+            attribute: RowType(get_args(hint)[0])
+            for attribute, hint in get_type_hints(cls).items()
+            if get_origin(hint) is Rows
+        }
+        if not cls.rows:
+            raise WiringError(f"projection {cls.__name__} keeps no rows: annotate one as Rows[…]")
+        hint = get_type_hints(cls.project).get("event")
+        if get_origin(hint) is not Recorded:
+            raise WiringError(f"{cls.__name__}.project must take event: Recorded[…]")
+        cls.events = event_types(get_args(hint)[0], f"{cls.__name__}.project")
+
+
+def event_types(hint: Any, where: str) -> tuple[type[Event], ...]:
+    """Return the event classes of a union. Raises `WiringError` when there is anything else in it."""
+    hint = getattr(hint, "__value__", hint)
+    options = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    for option in options:
+        if not (isinstance(option, type) and issubclass(option, Event) and option is not Event):
+            raise WiringError(f"{where}: {option!r} is not a kind of Event")
+    return tuple(options)

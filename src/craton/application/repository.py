@@ -1,0 +1,98 @@
+"""Repositories: collection-like access to the aggregates of one type, inside the current unit of work."""
+
+from datetime import datetime
+from typing import Any, Generic, Protocol, TypeVar
+
+import msgspec
+
+from craton.application.errors import MisuseError, StaleVersion
+from craton.application.page import Page, Paging
+from craton.application.unit_of_work import Tracked, UnitOfWork, require_unit
+from craton.domain import Aggregate, Metadata
+
+A = TypeVar("A", bound=Aggregate)
+
+
+class AuditEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """A recorded event as it is shown to people."""
+
+    type: str
+    data: dict[str, Any]
+    version: int
+    position: int
+    id: str
+    time: datetime
+    metadata: Metadata
+
+
+class AggregateSource(Protocol):
+    """Where aggregates come from. Made by the runtime."""
+
+    async def load(self, unit: UnitOfWork, kind: type[A], id: Any) -> Tracked | None:
+        """Return the newest state, or None when there is none."""
+
+    async def load_past(self, kind: type[A], id: Any, at: datetime | None, version: int | None) -> A | None:
+        """Return the state at a time or a version."""
+
+    async def audit(self, stream: str, paging: Paging) -> Page[AuditEvent]:
+        """Return the events of a stream, newest first."""
+
+
+class Repository(Generic[A]):
+    """The aggregates of one type. What is loaded or added here is part of the current unit of work."""
+
+    def __init__(self, kind: type[A], source: AggregateSource) -> None:
+        self._kind = kind
+        self._source = source
+
+    async def get(self, id: Any, *, at: datetime | None = None, version: int | None = None) -> A:
+        """Return the aggregate, or as it was `at` a time or a `version`. Raises its kind's `not_found`.
+
+        A past state is a copy to look at: what it records goes nowhere.
+        """
+        if at is None and version is None:
+            aggregate = await self.find(id)
+        else:
+            aggregate = await self._source.load_past(self._kind, id, at, version)
+        if aggregate is None:
+            raise self._kind.not_found(id=str(id))
+        return aggregate
+
+    async def find(self, id: Any) -> A | None:
+        """Return the aggregate, or None when nobody has this id."""
+        unit = require_unit(f"{self._kind.__name__} repository")
+        tracked = unit.tracked.get(f"{self._kind.stream_prefix}-{id}")
+        if tracked is None:
+            tracked = await self._source.load(unit, self._kind, id)
+            if tracked is None:
+                return None
+            tracked = unit.tracked.setdefault(tracked.aggregate.stream, tracked)
+            seen = unit.context.precondition
+            if seen is not None and seen.subject == id and seen.version != tracked.loaded:
+                raise StaleVersion(current=tracked.loaded)
+        aggregate = tracked.aggregate
+        if not isinstance(aggregate, self._kind):
+            raise MisuseError(f"{aggregate.stream} is a {type(aggregate).__name__}, not a {self._kind.__name__}")
+        return aggregate
+
+    def add(self, aggregate: A) -> None:
+        """Put a new aggregate in. The commit refuses it (`AlreadyExists`) if its id is taken."""
+        unit = require_unit(f"{self._kind.__name__} repository")
+        if aggregate.stream in unit.tracked:
+            raise MisuseError(f"{aggregate.stream} is in this unit of work already")
+        unit.tracked[aggregate.stream] = Tracked(aggregate, 0)
+
+    def require_unchanged(self, aggregate: A) -> None:
+        """Have the commit check that the aggregate, though not changed here, wasn't changed elsewhere either."""
+        unit = require_unit(f"{self._kind.__name__} repository")
+        tracked = unit.tracked.get(aggregate.stream)
+        if tracked is None or tracked.aggregate is not aggregate:
+            raise MisuseError(f"{aggregate.stream} was not loaded in this unit of work")
+        tracked.guarded = True
+
+    async def audit(self, id: Any, paging: Paging = Paging()) -> Page[AuditEvent]:
+        """Return all that happened to the aggregate, newest first. Raises its kind's `not_found`."""
+        page = await self._source.audit(f"{self._kind.stream_prefix}-{id}", paging)
+        if not page.total:
+            raise self._kind.not_found(id=str(id))
+        return page

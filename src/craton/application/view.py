@@ -1,0 +1,292 @@
+"""Read models: rows, where they are kept, and how they are asked for."""
+
+import re
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from enum import Enum
+from typing import Annotated, Any, Final, Generic, TypeVar, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from craton.application.codec import decoder, encode_text, shape
+from craton.application.errors import MisuseError, WiringError
+from craton.application.page import Page, Paging
+from craton.domain.immutable import Immutable
+from craton.ports import (
+    Query,
+    Range,
+    RowDelete,
+    RowFold,
+    RowOperation,
+    RowPut,
+    StoredRow,
+    Table,
+    TableColumn,
+    Tables,
+)
+from craton.ports.records import ColumnType
+
+T = TypeVar("T")
+R = TypeVar("R", bound="Row")
+
+
+class _Mark(msgspec.Struct, frozen=True):
+    role: str
+
+
+Key = Annotated[T, _Mark("key")]
+"""A field by which a row is found; several make a compound key, in their order."""
+Index = Annotated[T, _Mark("index")]
+"""A field to search and sort by."""
+Column = Annotated[T, _Mark("column")]
+"""A field to filter by and to add up, without an index of its own."""
+Unique = Annotated[T, _Mark("unique")]
+"""An indexed field in which no two rows are alike; a violation refuses the unit of work (inline projections)."""
+
+Search = Annotated[T, _Mark("search")]
+"""A text of which parts are searched for, upper and lower case alike."""
+
+
+class Row(Immutable):
+    """A row of a read model: `class BalanceRow(Row): account: Key[AccountId]; owner: Index[str]; …`"""
+
+
+_COLUMN_TYPES: Final[tuple[tuple[type, ColumnType], ...]] = (
+    (bool, "boolean"),
+    (int, "integer"),
+    (float, "real"),
+    (datetime, "time"),
+    (str, "text"),
+)
+
+
+class RowType(Generic[R]):
+    """What a row class says about its table."""
+
+    def __init__(self, row: type[R]) -> None:
+        self.row = row
+        self.name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", row.__name__.removesuffix("Row")).lower()
+        marks: dict[str, list[TableColumn]] = {role: [] for role in ("key", "index", "column", "unique", "search")}
+        for name, hint in get_type_hints(row, include_extras=True).items():
+            for mark in getattr(hint, "__metadata__", ()):
+                if isinstance(mark, _Mark):
+                    column_type = _column_type(row, name, get_args(hint)[0])
+                    if mark.role == "search" and column_type != "text":
+                        raise WiringError(f"{row.__name__}.{name} can't be searched: it is no text")
+                    marks[mark.role].append(
+                        TableColumn(
+                            name,
+                            column_type,
+                            unique=mark.role == "unique",
+                            search=mark.role == "search",
+                            indexed=mark.role == "index",
+                        )
+                    )
+        if not marks["key"]:
+            raise WiringError(f"{row.__name__} has no key: annotate a field as Key[…]")
+        self.key = tuple(marks["key"])
+        self.indexes = tuple(marks["index"] + marks["column"] + marks["unique"] + marks["search"])
+        self.columns = {column.name: column for column in self.key + self.indexes}
+        self.decode: Callable[[str], R] = decoder(row).decode
+        self.shape = shape(row)
+        self._keyed = tuple(column.name for column in self.key)
+        self._indexed = tuple(column.name for column in self.indexes)
+        self._searched = tuple(place for place, column in enumerate(self.indexes) if column.search)
+        self._tables: dict[int, Table] = {}
+
+    def table(self, generation: int) -> Table:
+        """The table of one generation of the read model."""
+        table = self._tables.get(generation)
+        if table is None:
+            table = Table(f"view_{self.name}_{generation}", self.key, self.indexes)
+            self._tables[generation] = table
+        return table
+
+    def stored(self, row: R) -> StoredRow:
+        indexed = [_plain(getattr(row, name)) for name in self._indexed]
+        for place in self._searched:
+            indexed[place] = indexed[place].casefold()
+        return StoredRow(self.key_of(row), tuple(indexed), encode_text(row))
+
+    def key_of(self, row: R) -> tuple[Any, ...]:
+        return tuple([_plain(getattr(row, name)) for name in self._keyed])
+
+    def plain_key(self, key: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Check a key's length; return it as columns hold it. Raises `MisuseError`."""
+        if len(key) != len(self.key):
+            names = ", ".join(column.name for column in self.key)
+            raise MisuseError(f"the key of {self.row.__name__} is ({names}); {len(key)} values were given")
+        return tuple([_plain(part) for part in key])
+
+
+def _column_type(row: type, name: str, hint: Any) -> ColumnType:
+    options = [part for part in get_args(hint) if part is not type(None)] if get_origin(hint) else [hint]
+    kind = options[0] if len(options) == 1 else None
+    for python_type, column_type in _COLUMN_TYPES:
+        if isinstance(kind, type) and issubclass(kind, python_type):
+            return column_type
+    raise WiringError(f"{row.__name__}.{name} can't be a column: use a text, number, boolean or time")
+
+
+def _plain(value: Any) -> Any:
+    """A value as databases know it: no subclass of text, no enumeration."""
+    kind = type(value)
+    if kind is str or kind is int:
+        return value
+    if isinstance(value, Enum):
+        return value.value
+    return str(value) if isinstance(value, str) else value
+
+
+class ViewSource(Generic[R]):
+    """Where a view reads: the live generation of its table, waited for as the context asks. Made by the runtime."""
+
+    def __init__(self, rows: RowType[R], tables: Tables, live: Callable[[], Awaitable[int]]) -> None:
+        self.rows = rows
+        self.tables = tables
+        self._live = live
+
+    async def table(self) -> Table:
+        return self.rows.table(await self._live())
+
+
+class View(Generic[R]):
+    """The queryable rows of a read model. Conditions are column names: a value, a `within(…)`, or None for any."""
+
+    def __init__(self, source: ViewSource[R]) -> None:
+        self._source = source
+        self._rows = source.rows
+
+    async def get(self, *key: Any) -> R | None:
+        """Return the row with this key, or None."""
+        plain = self._rows.plain_key(key)
+        (row,) = await self._source.tables.get_rows(await self._source.table(), [plain])
+        return None if row is None else self._rows.decode(row)
+
+    async def find(
+        self,
+        *,
+        order: str = "",
+        contains: dict[str, str | None] | None = None,
+        paging: Paging = Paging(),
+        **where: Any,
+    ) -> Page[R]:
+        """Return a page of the rows that meet the conditions, ordered by a column (`"-time"`: largest first).
+
+        `contains` asks for a part of a `Search[…]` text, upper and lower case alike. The default order is the key,
+        newest first.
+        """
+        column = order.removeprefix("-")
+        query = Query(
+            self._conditions(where),
+            {self._searched(name): text.casefold() for name, text in (contains or {}).items() if text},
+            (self._column(column).name,) if column else (),
+            descending=order.startswith("-") or not order,
+            limit=paging.page_size,
+            offset=paging.offset,
+        )
+        rows, total = await self._source.tables.find_rows(await self._source.table(), query)
+        return Page.of((self._rows.decode(row) for row in rows), total, paging)
+
+    async def sum(self, column: str, *, by: tuple[str, ...] = (), **where: Any) -> dict[tuple[Any, ...], int]:
+        """Add a whole-number column up over the rows that meet the conditions, grouped by other columns."""
+        if self._column(column).type != "integer":
+            raise MisuseError(f"{self._rows.row.__name__}.{column} is no whole number")
+        grouping = [self._column(name).name for name in by]
+        return await self._source.tables.sum_rows(
+            await self._source.table(), column, grouping, Query(self._conditions(where))
+        )
+
+    def _conditions(self, where: dict[str, Any]) -> dict[str, Any]:
+        return {
+            self._column(name).name: Range(_plain(value.start), _plain(value.end))
+            if isinstance(value, Range)
+            else _plain(value)
+            for name, value in where.items()
+            if value is not None
+        }
+
+    def _searched(self, name: str) -> str:
+        if not self._column(name).search:
+            raise MisuseError(f"{self._rows.row.__name__}.{name} can't be searched: annotate it as Search[…]")
+        return name
+
+    def _column(self, name: str) -> TableColumn:
+        try:
+            return self._rows.columns[name]
+        except KeyError:
+            known = ", ".join(self._rows.columns)
+            raise MisuseError(
+                f"{self._rows.row.__name__}.{name} has no column: annotate it as Index[…] or Column[…] "
+                f"(there are: {known})"
+            ) from None
+
+
+class Rows(Generic[R]):
+    """The rows that a projection keeps. It only says what is to become of them; they are read and written in bulk."""
+
+    def __init__(self, rows: RowType[R], said: list["RowChange"]) -> None:
+        self._rows = rows
+        self._said = said
+
+    def put(self, row: R) -> None:
+        """Write a row, whether or not there was one with its key."""
+        self._said.append(RowChange(self._rows, self._rows.key_of(row), lambda _: row, blind=True))
+
+    def put_new(self, row: R) -> None:
+        """Write a row unless there is one with its key."""
+        self._said.append(RowChange(self._rows, self._rows.key_of(row), lambda old: row if old is None else old))
+
+    def change(self, *key: Any, change: Callable[[R], R]) -> None:
+        """Replace the row with this key by what `change` makes of it. The event is parked if there is none."""
+        self._said.append(RowChange(self._rows, self._rows.plain_key(key), change, needed=True))
+
+    def delete(self, *key: Any) -> None:
+        """Remove the row with this key, if there is one."""
+        self._said.append(RowChange(self._rows, self._rows.plain_key(key), lambda _: None, blind=True))
+
+
+class RowChange:
+    """One thing that a projection has said: what the row with a key becomes, None being no row.
+
+    `blind`: the outcome doesn't depend on the row that was there; `needed`: there must be one.
+    """
+
+    __slots__ = ("_change", "_needed", "blind", "key", "rows")
+
+    def __init__(
+        self,
+        rows: RowType[Any],
+        key: tuple[Any, ...],
+        change: Callable[[Any], Any],
+        *,
+        blind: bool = False,
+        needed: bool = False,
+    ) -> None:
+        self.rows = rows
+        self.key = key
+        self.blind = blind
+        self._change = change
+        self._needed = needed
+
+    def fold(self, old: Any) -> Any:
+        """Return the new row. Raises `LookupError` when there was none and one is needed."""
+        if old is None and self._needed:
+            raise LookupError(f"there is no {self.rows.row.__name__} with the key {self.key}")
+        return self._change(old)
+
+    def in_transaction(self, generation: int) -> RowOperation:
+        """The operation that folds the row inside the writing transaction (inline projections)."""
+        rows = self.rows
+
+        def fold(old: str | None) -> StoredRow | None:
+            new = self.fold(None if old is None else rows.decode(old))
+            return None if new is None else rows.stored(new)
+
+        return RowFold(rows.table(generation), self.key, fold)
+
+
+def operation(rows: RowType[Any], generation: int, key: tuple[Any, ...], row: Any) -> RowOperation:
+    """The operation that makes `row` the row with this key, None removing it."""
+    table = rows.table(generation)
+    return RowDelete(table, key) if row is None else RowPut(table, rows.stored(row))

@@ -1,0 +1,122 @@
+"""What every command begins with: the application, its stores, and errors as sentences."""
+
+import asyncio
+import importlib
+import importlib.util
+import logging
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+import structlog
+import structlog.tracebacks
+from rich.console import Console
+
+from craton.adapters.stores import stores
+from craton.application.errors import CallFailed, MisuseError, WiringError
+from craton.ports import StoreUnavailable
+from craton.runtime.app import App
+from craton.runtime.settings import Settings
+
+out = Console(soft_wrap=True, highlight=False)
+err = Console(stderr=True, soft_wrap=True, highlight=False)
+
+WRONG_USE = 2
+FAILED = 1
+
+
+def fail(sentence: str, code: int = FAILED) -> NoReturn:
+    """Say what is wrong, in one sentence, and exit."""
+    err.print(sentence, style="red", markup=False)
+    raise SystemExit(code)
+
+
+def settings(**flags: Any) -> Settings:
+    try:
+        return Settings(flags)
+    except WiringError as problem:
+        fail(f"{_capital(str(problem))}.", WRONG_USE)
+
+
+def load_app(name: str) -> App:
+    """Import `module:name`. Exits with a sentence when there is no such application."""
+    module, _, attribute = name.partition(":")
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        found = getattr(importlib.import_module(module), attribute or "app")
+    except (ImportError, AttributeError, ValueError) as problem:
+        fail(f"The application {name!r} can't be loaded: {problem}.", WRONG_USE)
+    except Exception as problem:
+        fail(f"The application {name!r} can't be put together: {type(problem).__name__}: {problem}.", WRONG_USE)
+    if not isinstance(found, App):
+        fail(f"{name!r} is no App, but a {type(found).__name__}.", WRONG_USE)
+    return found
+
+
+@asynccontextmanager
+async def running(chosen: Settings, *, subscriptions: bool, existing: bool = True) -> AsyncIterator[App]:
+    """Run the chosen application in its stores, which must be there already if `existing`."""
+    app = load_app(chosen["app"])
+    if existing and chosen["store"] == "sqlite" and not chosen.data.exists():
+        fail(f"There is no data in {chosen.data}: choose the folder with --data or CRATON_DATA.", WRONG_USE)
+    try:
+        open_store = stores(chosen["store"], chosen.data, app.name)
+    except WiringError as problem:
+        fail(f"{_capital(str(problem))}.", WRONG_USE)
+    async with app.run(open_store, subscriptions=subscriptions):
+        yield app
+
+
+def execute(work: Callable[[], Coroutine[Any, Any, int | None]], level: str) -> None:
+    """Run a command to its exit code; what goes wrong is said in a sentence."""
+    set_up_logging(level)
+    try:
+        code = _run(work())
+    except StoreUnavailable as problem:
+        fail(str(problem))
+    except (WiringError, MisuseError, CallFailed) as problem:
+        fail(f"{_capital(str(problem)).rstrip('.')}.")
+    except KeyboardInterrupt:
+        code = 0
+    raise SystemExit(code or 0)
+
+
+def set_up_logging(level: str) -> None:
+    """One line an event, on stderr: readable on a terminal, JSON elsewhere."""
+    renderer: Any = (
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+        if sys.stderr.isatty()
+        else structlog.processors.JSONRenderer()
+    )
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *([] if sys.stderr.isatty() else [_tracebacks()]),
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+def _tracebacks() -> Any:
+    """Tracebacks as data, without the values of local variables: they may be secrets."""
+    transformer = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+    return structlog.processors.ExceptionRenderer(transformer)
+
+
+def _run(work: Coroutine[Any, Any, int | None]) -> int | None:
+    """Run on uvloop where it is present; it is never required."""
+    if importlib.util.find_spec("uvloop") is None:
+        return asyncio.run(work)
+    loop_factory = importlib.import_module("uvloop").new_event_loop
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        return runner.run(work)
+
+
+def _capital(sentence: str) -> str:
+    return sentence[:1].upper() + sentence[1:]

@@ -1,0 +1,51 @@
+"""craton: run an application and look after it."""
+
+from typing import Annotated
+
+import typer
+
+from craton import __version__
+from craton.cli import checking, events, parked, projections, up, verifying
+from craton.cli.loading import out, settings
+from craton.cli.options import AppName, AsJson, Data, StoreUrl
+from craton.cli.output import print_records
+
+cli = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Run an application and look after it.",
+)
+cli.command("up")(up.up)
+cli.command("check")(checking.check)
+cli.command("events")(events.events)
+cli.command("verify")(verifying.verify)
+cli.add_typer(projections.cli, name="projections")
+cli.add_typer(parked.cli, name="parked")
+
+
+@cli.command()
+def config(app: AppName = None, data: Data = None, store: StoreUrl = None, as_json: AsJson = False) -> None:
+    """Show every setting, its value and where it comes from; secrets are masked."""
+    values = settings(app=app, data=data, store=store).shown()
+    print_records(values, ("name", "value", "source", "meaning"), as_json=as_json)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        out.print(f"craton {__version__}")
+        raise typer.Exit
+
+
+@cli.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Run an application and look after it."""
+
+
+def run() -> None:
+    """The entry point."""
+    cli()

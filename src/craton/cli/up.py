@@ -1,0 +1,57 @@
+"""craton up: serve the application."""
+
+from typing import Annotated
+
+import typer
+
+from craton.adapters.http import asgi, listen, serve
+from craton.cli.loading import WRONG_USE, execute, fail, load_app, out, running, settings
+from craton.cli.options import Data, StoreUrl
+from craton.ports.crash import arm_from_environment
+from craton.runtime.app import App
+from craton.runtime.settings import Settings, masked
+
+
+def up(
+    app: Annotated[str | None, typer.Argument(help="The application, as module:name.")] = None,
+    host: Annotated[str | None, typer.Option(help="The address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="The port to listen on.")] = None,
+    data: Data = None,
+    store: StoreUrl = None,
+    empty: Annotated[bool, typer.Option("--empty", help="Start without demo data.")] = False,
+) -> None:
+    """Serve the application, until Ctrl-C or SIGTERM."""
+    chosen = settings(app=app, host=host, port=port, data=data, store=store)
+    load_app(chosen["app"])
+    try:
+        arm_from_environment()
+    except ValueError as problem:
+        fail(f"CRATON_CRASH_AT: {problem}.", WRONG_USE)
+    execute(lambda: _serve(chosen, empty=empty), chosen["log"])
+
+
+async def _serve(chosen: Settings, *, empty: bool) -> None:
+    try:
+        listening = listen(chosen["host"], chosen.port)
+    except (OSError, OverflowError) as problem:
+        reason = getattr(problem, "strerror", None) or str(problem)
+        fail(f"Can't listen on {chosen['host']}:{chosen.port}: {reason}. Choose another with --port or CRATON_PORT.")
+    with listening:
+        async with running(chosen, subscriptions=True, existing=False) as app:
+            if not empty:
+                await app.fill()
+            _banner(chosen, app, listening.getsockname()[1])
+            await serve(asgi(app), listening)
+
+
+def _banner(chosen: Settings, app: App, port: int) -> None:
+    host = f"[{chosen['host']}]" if ":" in chosen["host"] else chosen["host"]
+    data = f", data in {chosen.data.resolve()}" if chosen["store"] == "sqlite" else ""
+    out.print(
+        f"[bold]{app.name}[/bold] is up\n"
+        f"  API      http://{host}:{port}\n"
+        f"  docs     http://{host}:{port}/docs\n"
+        f"  store    {masked(chosen['store'])}{data}\n"
+        f"  modules  {', '.join(app.modules)}\n"
+        f"  Ctrl-C to stop"
+    )

@@ -1,0 +1,20 @@
+"""craton verify: is everything as the log says?"""
+
+from craton.cli.loading import FAILED, execute, out, running, settings
+from craton.cli.options import AppName, Data, StoreUrl
+
+
+def verify(app: AppName = None, data: Data = None, store: StoreUrl = None) -> None:
+    """Compute everything again from the events; exit non-zero at the first difference."""
+    chosen = settings(app=app, data=data, store=store)
+
+    async def compare() -> int:
+        async with running(chosen, subscriptions=False) as loaded:
+            for name, running_module in loaded.running.items():
+                async for problem in running_module.verify():
+                    out.print(f"{name}: {problem}.", markup=False)
+                    return FAILED
+                out.print(f"{name}: as the log says ({await running_module.store.head():,} positions).")
+        return 0
+
+    execute(compare, chosen["log"])

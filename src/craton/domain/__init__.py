@@ -1,0 +1,41 @@
+"""What business rules are written with. Pure: nothing here does I/O, reads a clock or knows of a runtime."""
+
+from craton.domain.aggregate import Aggregate
+from craton.domain.errors import (
+    AccessDenied,
+    AggregateNotFound,
+    Conflict,
+    DomainError,
+    InvalidValue,
+    NotFound,
+)
+from craton.domain.event import Event, Metadata, Recorded
+from craton.domain.id import Id, uuid7
+from craton.domain.money import AmountTooLarge, Currency, CurrencyMismatch, Money, Total
+from craton.domain.text import Name, Text
+from craton.domain.value import Instant, Scalar, Value
+
+__all__ = [
+    "AccessDenied",
+    "Aggregate",
+    "AggregateNotFound",
+    "AmountTooLarge",
+    "Conflict",
+    "Currency",
+    "CurrencyMismatch",
+    "DomainError",
+    "Event",
+    "Id",
+    "Instant",
+    "InvalidValue",
+    "Metadata",
+    "Money",
+    "Name",
+    "NotFound",
+    "Recorded",
+    "Scalar",
+    "Text",
+    "Total",
+    "Value",
+    "uuid7",
+]

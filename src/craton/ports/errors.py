@@ -1,0 +1,54 @@
+"""How a store says no."""
+
+
+class StoreUnavailable(Exception):
+    """The store can't be reached or can't write. `maybe_executed`: the unit may have been committed all the same."""
+
+    def __init__(self, reason: str, *, maybe_executed: bool) -> None:
+        super().__init__(reason)
+        self.maybe_executed = maybe_executed
+
+
+class UnitRefused(Exception):
+    """One unit of a batch was not written, and nothing of it was. Its neighbours are not affected."""
+
+
+class VersionConflict(UnitRefused):
+    """A stream isn't at the version that the unit was decided on."""
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(f"stream {stream!r} has changed since it was read")
+        self.stream = stream
+
+
+class KeyTaken(UnitRefused):
+    """Another unit with the same idempotency key was written first."""
+
+
+class FenceLost(UnitRefused):
+    """The lease under which the unit was made has passed to another owner."""
+
+
+class DocumentChanged(UnitRefused):
+    """A document isn't at the revision that the unit was decided on."""
+
+
+class PositionPassed(UnitRefused):
+    """A checkpoint, or the log, is beyond the position that the unit relied on."""
+
+
+class SerializationConflict(UnitRefused):
+    """An interactive transaction collided with another one; run again, it may succeed."""
+
+
+class NotUnique(UnitRefused):
+    """A row has a value that another row of its table has and that must be unique."""
+
+    def __init__(self, table: str, column: str) -> None:
+        super().__init__(f"another row of {table} has the same {column}")
+        self.table = table
+        self.column = column
+
+
+class StatementFailed(UnitRefused):
+    """Something of the unit can't be carried out: its SQL, a value that doesn't fit, its inline projection."""

@@ -1,0 +1,242 @@
+"""The plain records that pass through the ports. Payloads are JSON text: adapters store, they don't interpret."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any, Literal
+
+from msgspec import Struct, field
+from msgspec.structs import astuple
+
+ColumnType = Literal["text", "integer", "real", "boolean", "time"]
+
+
+class NewEvent(Struct, frozen=True):
+    stream: str
+    version: int
+    id: str
+    type: str
+    schema_version: int
+    data: str
+    metadata: str
+    time: datetime
+
+    def at(self, position: int) -> "StoredEvent":
+        """The event as it stands in the log."""
+        return StoredEvent(*(*astuple(self), position))
+
+
+class StoredEvent(Struct, frozen=True):
+    """An event of the log; the same fields, and its place in the order of all."""
+
+    stream: str
+    version: int
+    id: str
+    type: str
+    schema_version: int
+    data: str
+    metadata: str
+    time: datetime
+    position: int
+
+
+class Snapshot(Struct, frozen=True):
+    """The state of an aggregate at a version; `fingerprint` names the shape of that state."""
+
+    stream: str
+    version: int
+    fingerprint: str
+    state: str
+
+
+class StreamState(Struct, frozen=True):
+    """What an aggregate is loaded from: its newest usable snapshot and the events after it."""
+
+    snapshot: Snapshot | None
+    events: Sequence[StoredEvent]
+
+
+class FeedPage(Struct, frozen=True):
+    """Events in order, and the position up to which nothing is missing (it may lie behind the last event)."""
+
+    events: Sequence[StoredEvent]
+    position: int
+
+
+class Append(Struct, frozen=True):
+    """Events for one stream, to follow its version `expected` (0: there is no such stream yet)."""
+
+    stream: str
+    expected: int
+    events: Sequence[NewEvent]
+
+
+class StoredResult(Struct, frozen=True):
+    """The answer to a command with an idempotency key. `scope` is caller and method, `fingerprint` the request."""
+
+    scope: str
+    key: str
+    fingerprint: str
+    outcome: str
+    position: int = 0
+
+
+class Timer(Struct, frozen=True):
+    """A command to run when its time has come. The id is also its idempotency key."""
+
+    id: str
+    due: datetime
+    operation: str
+    arguments: str
+    metadata: str
+
+
+class Fence(Struct, frozen=True):
+    """Proof of holding a lease: the number grows each time the lease changes hands."""
+
+    lease: str
+    number: int
+
+
+class Document(Struct, frozen=True):
+    """A small piece of state, replaced only when it is still at the revision before this one (1: it is new)."""
+
+    name: str
+    revision: int
+    body: str
+
+
+class ParkedEvent(Struct, frozen=True):
+    """An event that its subscription couldn't handle, or that waits behind such a one with the same key."""
+
+    subscription: str
+    position: int
+    key: str
+    error: str
+    attempts: int
+    since: datetime
+    wish: Literal["", "retry", "drop"] = ""
+    """What an operator has asked for; the subscription's owner carries it out."""
+
+
+class TableColumn(Struct, frozen=True):
+    name: str
+    type: ColumnType
+    unique: bool = False
+    indexed: bool = False
+    search: bool = False
+    """It holds a text in folded case, only to be searched for parts."""
+
+
+class Table(Struct, frozen=True):
+    """A table of a read model: key columns, columns to search and sort by, and the row itself as JSON."""
+
+    name: str
+    key: tuple[TableColumn, ...]
+    indexes: tuple[TableColumn, ...]
+
+    @property
+    def columns(self) -> tuple[TableColumn, ...]:
+        return self.key + self.indexes
+
+
+class StoredRow(Struct, frozen=True):
+    key: tuple[Any, ...]
+    indexed: tuple[Any, ...]
+    row: str
+
+
+class RowPut(Struct, frozen=True):
+    table: Table
+    row: StoredRow
+
+
+class RowDelete(Struct, frozen=True):
+    table: Table
+    key: tuple[Any, ...]
+
+
+class RowFold(Struct, frozen=True):
+    """Replace a row by what `fold` makes of it, inside the writing transaction. It maps None to None or a first row."""
+
+    table: Table
+    key: tuple[Any, ...]
+    fold: Callable[[str | None], StoredRow | None]
+
+
+RowOperation = RowPut | RowDelete | RowFold
+
+
+class Range(Struct, frozen=True):
+    """Values from `start` (included) to `end` (excluded); None is open."""
+
+    start: Any = None
+    end: Any = None
+
+
+class Query(Struct, frozen=True):
+    """Rows whose columns equal, or lie in the range of, or contain what `where` says, in the order of one column."""
+
+    where: dict[str, Any] = field(default_factory=dict)
+    contains: dict[str, str] = field(default_factory=dict)
+    order: tuple[str, ...] = ()
+    descending: bool = False
+    limit: int = 20
+    offset: int = 0
+
+
+class Statement(Struct, frozen=True):
+    """Plain SQL with `:named` parameters, for the module's own tables."""
+
+    sql: str
+    parameters: dict[str, Any]
+
+
+class Unit(Struct, kw_only=True):
+    """All that one use case changes. It is written whole or not at all."""
+
+    appends: Sequence[Append] = ()
+    guards: Sequence[tuple[str, int]] = ()
+    """Streams that were read and not changed, and the versions they must still be at."""
+    snapshots: Sequence[Snapshot] = ()
+    result: StoredResult | None = None
+    project: Callable[[Sequence[StoredEvent]], Sequence[RowOperation]] | None = None
+    """Inline projections: called with the stored events inside the transaction."""
+    rows: Sequence[RowOperation] = ()
+    statements: Sequence[Statement] = ()
+    timers: Sequence[Timer] = ()
+    timers_done: Sequence[str] = ()
+    fence: Fence | None = None
+    checkpoint: tuple[str, int] | None = None
+    checkpoint_at_most: tuple[str, int] | None = None
+    """A subscription that must not have gone beyond a position."""
+    parked: Sequence[ParkedEvent] = ()
+    unparked: Sequence[tuple[str, int]] = ()
+    documents: Sequence[Document] = ()
+    relies_on: Sequence[tuple[str, int]] = ()
+    """Documents that must be at these revisions, and stay so until the commit."""
+    head_at_most: int | None = None
+    """The log must not have grown beyond this position; checked after `documents` are replaced."""
+
+    @property
+    def streams(self) -> set[str]:
+        """The streams that it appends to or relies on."""
+        return {append.stream for append in self.appends} | {stream for stream, _ in self.guards}
+
+    @property
+    def plain(self) -> bool:
+        """Whether it holds nothing but events, guards, snapshots and an idempotency result."""
+        return not (
+            self.project
+            or self.rows
+            or self.statements
+            or self.timers
+            or self.timers_done
+            or self.fence
+            or self.checkpoint
+            or self.parked
+            or self.unparked
+            or self.documents
+            or self.relies_on
+            or self.checkpoint_at_most
+            or self.head_at_most is not None
+        )

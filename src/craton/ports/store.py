@@ -1,0 +1,151 @@
+"""The ports of a module's store. `Store` is all of them: one adapter, one database, one module."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime
+from typing import Any, Literal, Protocol
+
+from craton.ports.errors import StoreUnavailable, UnitRefused
+from craton.ports.records import (
+    Document,
+    FeedPage,
+    ParkedEvent,
+    Query,
+    Statement,
+    StoredEvent,
+    StoredResult,
+    StreamState,
+    Table,
+    Timer,
+    Unit,
+)
+
+Outcome = int | UnitRefused | StoreUnavailable
+Isolation = Literal["read committed", "repeatable read", "serializable"]
+
+
+class EventLog(Protocol):
+    """The events of a module, by stream and in their total order."""
+
+    async def load(self, streams: Sequence[tuple[str, str]]) -> Sequence[StreamState]:
+        """Read streams, each named with the snapshot fingerprint that its reader understands, in one round trip."""
+
+    async def read_stream(
+        self, stream: str, *, after: int = 0, limit: int, descending: bool = False
+    ) -> Sequence[StoredEvent]:
+        """Read events of one stream: versions above `after`, or when descending below it (0: from the end)."""
+
+    async def read_feed(self, after: int, limit: int) -> FeedPage:
+        """Read committed events after a position; none is ever skipped (gaps are proven dead, not timed out)."""
+
+    async def head(self) -> int:
+        """The position of the newest committed event, 0 when there is none."""
+
+
+class UnitWriter(Protocol):
+    """The one way to change anything."""
+
+    writers: int
+    """How many batches may be written at the same time."""
+
+    async def write(self, units: Sequence[Unit]) -> Sequence[Outcome]:
+        """Write units in order, durably. For each: the position of its last event (0: none), or why it was refused.
+
+        What follows on a stream of a refused unit is refused with it. Raises `StoreUnavailable` when the whole
+        batch failed; where only a part of it did, that is the outcome of those units.
+        """
+
+    def transaction(self, isolation: Isolation) -> AbstractAsyncContextManager["Transaction"]:
+        """Open an interactive transaction; it commits when the block ends well, else it rolls back."""
+
+
+class Transaction(Protocol):
+    """A real transaction, open on one connection."""
+
+    async def execute(self, statement: Statement) -> int:
+        """Run a statement; return how many rows it changed."""
+
+    async def fetch(self, statement: Statement) -> Sequence[dict[str, Any]]:
+        """Run a statement; return its rows."""
+
+    async def write(self, unit: Unit) -> int:
+        """Write a unit inside this transaction. Raises `UnitRefused`."""
+
+
+class Tables(Protocol):
+    """The tables of read models."""
+
+    async def create_table(self, table: Table) -> None:
+        """Make the table, without indexes, unless it is there."""
+
+    async def create_indexes(self, table: Table) -> None:
+        """Make the indexes and constraints that are not there."""
+
+    async def drop_table(self, name: str) -> None: ...
+
+    async def get_rows(self, table: Table, keys: Sequence[tuple[Any, ...]]) -> Sequence[str | None]:
+        """Read rows by key, each in the place of its key."""
+
+    async def find_rows(self, table: Table, query: Query) -> tuple[Sequence[str], int]:
+        """Read a page of rows, and how many there are in all."""
+
+    async def sum_rows(self, table: Table, column: str, by: Sequence[str], query: Query) -> dict[tuple[Any, ...], int]:
+        """Add a column up, grouped by others."""
+
+
+class Records(Protocol):
+    """Results of commands, checkpoints, documents, timers: read here, written in units."""
+
+    async def find_result(self, scope: str, key: str) -> StoredResult | None: ...
+
+    async def checkpoint(self, subscription: str) -> int: ...
+
+    async def document(self, name: str) -> Document | None: ...
+
+    async def due_timers(self, now: datetime, limit: int) -> Sequence[Timer]:
+        """Timers whose time has come, the oldest first."""
+
+    async def next_timer(self) -> datetime | None: ...
+
+    async def fetch(self, statement: Statement) -> Sequence[dict[str, Any]]:
+        """Run a reading statement outside of any transaction. Raises `StatementFailed`."""
+
+
+class Parking(Protocol):
+    """Events that wait for an operator."""
+
+    async def parked(self, subscription: str | None = None) -> Sequence[ParkedEvent]:
+        """What is parked, in order of position."""
+
+    async def parked_events(self, subscription: str, key: str, limit: int) -> Sequence[StoredEvent]:
+        """The events parked under a key, in order."""
+
+    async def wish(self, subscription: str, position: int, wish: Literal["retry", "drop"]) -> bool:
+        """Note what an operator asks for; False when nothing is parked there."""
+
+
+class Leases(Protocol):
+    """Who may do what only one may do at a time."""
+
+    async def acquire(self, lease: str, owner: str, seconds: float) -> int | None:
+        """Take or renew a lease; return its fencing number, or None while another holds it."""
+
+    async def release(self, lease: str, owner: str) -> None: ...
+
+
+class Store(EventLog, UnitWriter, Tables, Records, Parking, Leases, Protocol):
+    """One module's store."""
+
+    shared: bool
+    """Whether other processes may write to it unseen, so that they must be polled for."""
+
+    async def open(self) -> None:
+        """Connect, and make what is missing. Raises `StoreUnavailable`."""
+
+    async def close(self) -> None: ...
+
+    async def ping(self) -> None:
+        """Raise `StoreUnavailable` unless it can be read."""
+
+    def watch(self, wake: Callable[[], None]) -> None:
+        """Call `wake` when another process has written. A hint: it may be late, lost or idle."""

@@ -1,0 +1,149 @@
+"""The application: modules put together and run."""
+
+import os
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any, TypeVar, get_args, get_origin
+
+from craton.application.api import Api, Operation
+from craton.application.context import Context
+from craton.application.errors import WiringError
+from craton.application.module import Module
+from craton.application.repository import Repository
+from craton.application.view import View
+from craton.domain import uuid7
+from craton.ports import Store, StoreUnavailable
+from craton.runtime.aggregates import state_type
+from craton.runtime.calls import Call, copied, proxy
+from craton.runtime.projections import ProjectionRunner
+from craton.runtime.running import RunningModule
+from craton.runtime.use_cases import Answer
+
+A = TypeVar("A", bound=Api)
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class App:
+    """Modules, put together. Raises `WiringError` when two of them don't fit.
+
+    `fill` brings demo data in at each start that isn't told to be empty, so it must bear repetition.
+    `copied_calls` encodes and decodes every call between modules, as a network would: for tests.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        modules: Sequence[Module],
+        fill: Callable[["App"], Awaitable[None]] | None = None,
+        copied_calls: bool = False,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self.name = name
+        self.modules = {module.name: module for module in modules}
+        if len(self.modules) < len(modules):
+            raise WiringError(f"app {name}: two modules have the same name")
+        self._owner_of = {module.api: module.name for module in modules}
+        for module in modules:
+            if self._owner_of[module.api] != module.name:
+                raise WiringError(f"app {name}: two modules provide {module.api.__name__}")
+        self._fill = fill
+        self._clock = clock
+        self._running: dict[str, RunningModule] = {}
+        self._call: Call = copied(self.call) if copied_calls else self.call
+
+    @property
+    def running(self) -> dict[str, RunningModule]:
+        """The modules that are running, by name."""
+        return self._running
+
+    @asynccontextmanager
+    async def run(self, open_store: Callable[[str], Store], *, subscriptions: bool = True) -> AsyncIterator["App"]:
+        """Run all modules, each in the store that `open_store` makes for its name, while the block lasts.
+
+        Without `subscriptions` nothing goes on in the background: no projections, no timers.
+        Raises `WiringError` or `StoreUnavailable`.
+        """
+        owner = f"{socket.gethostname()}/{os.getpid()}/{uuid7()}"
+        opened: list[RunningModule] = []
+        try:
+            for module in self.modules.values():
+                running = RunningModule(module, open_store(module.name), owner, self._clock, self.api)
+                await running.open()
+                opened.append(running)
+                self._running[module.name] = running
+            if subscriptions:
+                for running in opened:
+                    running.start()
+            yield self
+        finally:
+            for running in reversed(opened):
+                await running.stop()
+            self._running.clear()
+
+    @property
+    def projections(self) -> dict[str, ProjectionRunner]:
+        """The projections of the running modules, as `module.projection`."""
+        return {
+            f"{module}.{name}": runner
+            for module, running in self._running.items()
+            for name, runner in running.projections.items()
+        }
+
+    def find_projections(self, name: str) -> list[ProjectionRunner]:
+        """Those that a name means: `module.projection`, or `projection`, which two modules may both have."""
+        return [runner for full, runner in self.projections.items() if name in (full, full.partition(".")[2])]
+
+    def api(self, api: type[A]) -> A:
+        """Return a proxy of a module's Api. Raises `WiringError` when no module provides it."""
+        if api not in self._owner_of:
+            raise WiringError(f"app {self.name}: no module provides {api.__name__}")
+        return proxy(api, self._call)
+
+    async def call(self, operation: Operation, arguments: dict[str, Any], context: Context) -> Answer:
+        """Run one operation of a module."""
+        running = self._running.get(self._owner_of[operation.api])
+        if running is None:
+            raise WiringError(f"app {self.name}: {operation} was called while the app is not running")
+        return await running.use_cases.run(operation, arguments, context)
+
+    async def fill(self) -> None:
+        """Bring the demo data in, if there is any."""
+        if self._fill is not None:
+            await self._fill(self)
+
+    async def failing(self) -> dict[str, str]:
+        """Touch every store; return the modules whose store doesn't answer, and why."""
+        failing: dict[str, str] = {}
+        for name, running in self._running.items():
+            try:
+                await running.store.ping()
+            except StoreUnavailable as problem:
+                failing[name] = str(problem)
+        return failing
+
+    def problems(self) -> Iterator[str]:
+        """Yield a sentence for each thing that would fail later."""
+        for module in self.modules.values():
+            for operation in module.api.operations.values():
+                yield from operation.problems()
+            for aggregate in module.aggregates:
+                try:
+                    state_type(aggregate)
+                except (TypeError, NameError) as problem:
+                    yield f"{aggregate.__name__}: its state can't be stored: {problem}"
+            for name, hint in module.dependencies.items():
+                if not self._provided(module, hint):
+                    yield f"module {module.name}: nothing provides {name}: {hint}"
+
+    def _provided(self, module: Module, hint: Any) -> bool:
+        if get_origin(hint) in (Repository, View):
+            return bool(get_args(hint))
+        if isinstance(hint, type) and issubclass(hint, Api):
+            return hint in self._owner_of
+        return hint in module.provides or getattr(hint, "__name__", "") == "Database"

@@ -1,0 +1,67 @@
+"""Calls: what everybody but the module itself holds of an Api.
+
+A call is a message: it has a context of its own, derived from the caller's. *Direct* hands the arguments over as they
+are; *copied* encodes and decodes arguments, results and refusals, as a network would, so that nothing hides a shared
+object.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import msgspec
+
+from craton.application.api import Api, Operation
+from craton.application.codec import decode, encode
+from craton.application.context import Context, context_var
+from craton.domain import DomainError
+from craton.runtime.refusals import Refusal, as_data, as_error
+from craton.runtime.use_cases import Answer
+
+P = TypeVar("P", bound=Api)
+Call = Callable[[Operation, dict[str, Any], Context], Awaitable[Answer]]
+
+
+def proxy(api: type[P], call: Call) -> P:
+    """Return an object with the methods of the Api, each of which calls."""
+
+    def method(operation: Operation) -> Callable[..., Awaitable[Any]]:
+        async def invoke(_self: Api, /, *arguments: Any, **named: Any) -> Any:
+            answer = await call(operation, operation.bind(arguments, named), child(context_var.get()))
+            return answer.result
+
+        invoke.__name__ = operation.name
+        return invoke
+
+    methods = {name: method(operation) for name, operation in api.operations.items()}
+    made: P = type(f"{api.__name__}Proxy", (api,), methods)()
+    return made
+
+
+def child(parent: Context) -> Context:
+    """The context of a call that is made from within another: same people and deadline, a link to what caused it."""
+    if not parent.id:
+        return Context()
+    return Context(
+        actor=parent.actor,
+        tenant=parent.tenant,
+        deadline=parent.deadline,
+        correlation=parent.correlation or parent.id,
+        causation=parent.id,
+        positions=parent.positions,
+    )
+
+
+def copied(call: Call) -> Call:
+    """Encode and decode all that passes."""
+
+    async def copy(operation: Operation, arguments: dict[str, Any], context: Context) -> Answer:
+        sent = decode(operation.arguments, encode(arguments))
+        received = {name: getattr(sent, name) for name in operation.parameters}
+        try:
+            answer = await call(operation, received, context)
+        except DomainError as refusal:
+            raise as_error(decode(Refusal, encode(as_data(refusal)))) from None
+        result = decode(operation.result, encode(answer.result))
+        return msgspec.structs.replace(answer, result=result)
+
+    return copy

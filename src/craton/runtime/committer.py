@@ -1,0 +1,163 @@
+"""Group commit: units of work that arrive together are written together.
+
+What it guarantees:
+- A unit's future is answered after its commit is durable, with the position of its last event, or with why not.
+- There is no timer: a batch is what queued up while the batch before was being written.
+- Units that touch the same stream are written in the order in which they were handed in, and never in two batches at
+  the same time: else version 8 could be written without version 7. A unit that has to wait for a stream makes those
+  behind it on its own streams wait too.
+- A unit that was decided on the state another unit was about to make (`after`) is refused when that one fails. Its
+  expected version alone would not do: another process might have made a version of that number since.
+- The queue is bounded; beyond the bound a unit is refused before anything was done.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Final
+
+from craton.ports import StoreUnavailable, Unit, UnitWriter, VersionConflict
+
+MAX_BATCH: Final = 128
+MAX_QUEUE: Final = 10_000
+
+
+Commit = Callable[[Unit], Awaitable[int]]
+"""Writes one unit; returns the position of its last event. Raises `UnitRefused` or `StoreUnavailable`."""
+
+
+async def write_alone(store: UnitWriter, unit: Unit) -> int:
+    """Write one unit past the queue. It is a `Commit` when given its store."""
+    (outcome,) = await store.write([unit])
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
+
+
+class BaseFailed(VersionConflict):
+    """The unit was decided on a state that never became true."""
+
+    def __init__(self) -> None:
+        super().__init__("")
+
+
+class _Entry:
+    """A unit that waits to be written."""
+
+    __slots__ = ("after", "future", "unit")
+
+    def __init__(self, unit: Unit, future: asyncio.Future[int], after: Sequence[asyncio.Future[int]]) -> None:
+        self.unit = unit
+        self.future = future
+        self.after = after
+
+
+def failed(commit: asyncio.Future[int]) -> bool:
+    """Whether a commit is known to have failed."""
+    return commit.done() and (commit.cancelled() or commit.exception() is not None)
+
+
+class Committer:
+    """The one writer of a module's units; `committed` is called after each batch."""
+
+    def __init__(self, store: UnitWriter, committed: Callable[[], None]) -> None:
+        self._store = store
+        self._committed = committed
+        self._queue: deque[_Entry] = deque()
+        self._busy_streams: set[str] = set()
+        self._flushes: set[asyncio.Task[None]] = set()
+        self._scheduled = False
+        self._paused = 0
+
+    def submit(self, unit: Unit, after: Sequence[asyncio.Future[int]] = ()) -> asyncio.Future[int]:
+        """Hand a unit in, decided on what the units of `after` make.
+
+        The future may raise `UnitRefused` or `StoreUnavailable`. Raises `StoreUnavailable` when the queue is full.
+        """
+        if len(self._queue) >= MAX_QUEUE:
+            raise StoreUnavailable("Too many commands are waiting to be written.", maybe_executed=False)
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[int] = loop.create_future()
+        self._queue.append(_Entry(unit, future, after))
+        if not self._scheduled:
+            self._scheduled = True
+            loop.call_soon(self._pump)
+        return future
+
+    def announce(self) -> None:
+        """Say that something was committed by another way: an interactive transaction."""
+        self._committed()
+
+    @asynccontextmanager
+    async def paused(self) -> AsyncIterator[None]:
+        """Write nothing for a moment: what is in flight has ended, what arrives queues up."""
+        self._paused += 1
+        try:
+            if self._flushes:
+                await asyncio.wait(self._flushes)
+            yield
+        finally:
+            self._paused -= 1
+            self._pump()
+
+    async def drain(self) -> None:
+        """Wait until all that was handed in is answered."""
+        while self._queue or self._flushes:
+            await asyncio.sleep(0) if not self._flushes else await asyncio.wait(self._flushes)
+
+    def _pump(self) -> None:
+        self._scheduled = False
+        while self._queue and not self._paused and len(self._flushes) < self._store.writers:
+            batch = self._next_batch()
+            if not batch:
+                return
+            streams = set[str]().union(*(entry.unit.streams for entry in batch))
+            self._busy_streams |= streams
+            flush = asyncio.get_running_loop().create_task(self._flush(batch, streams))
+            self._flushes.add(flush)
+            flush.add_done_callback(self._flushed)
+
+    def _next_batch(self) -> list["_Entry"]:
+        batch: list[_Entry] = []
+        waiting: list[_Entry] = []
+        blocked = set(self._busy_streams)
+        while self._queue and len(batch) < MAX_BATCH:
+            entry = self._queue.popleft()
+            if blocked and not blocked.isdisjoint(entry.unit.streams):
+                blocked |= entry.unit.streams
+                waiting.append(entry)
+            elif any(map(failed, entry.after)):
+                if not entry.future.done():
+                    entry.future.set_exception(BaseFailed())
+            else:
+                batch.append(entry)
+        self._queue.extendleft(reversed(waiting))
+        return batch
+
+    async def _flush(self, batch: list["_Entry"], streams: set[str]) -> None:
+        units = [entry.unit for entry in batch]
+        try:
+            outcomes = await self._store.write(units)
+        except BaseException as problem:
+            failure = problem if isinstance(problem, Exception) else StoreUnavailable("stopped", maybe_executed=True)
+            for entry in batch:
+                if not entry.future.done():
+                    entry.future.set_exception(failure)
+            if not isinstance(problem, Exception):
+                raise
+        else:
+            for entry, outcome in zip(batch, outcomes, strict=True):
+                if entry.future.done():
+                    continue
+                if isinstance(outcome, Exception):
+                    entry.future.set_exception(outcome)
+                else:
+                    entry.future.set_result(outcome)
+        finally:
+            self._busy_streams -= streams
+        self._committed()
+
+    def _flushed(self, flush: asyncio.Task[None]) -> None:
+        self._flushes.discard(flush)
+        self._pump()

@@ -1,0 +1,67 @@
+"""The feed as a process reads it: subscriptions that stand at the same place share a page, read and decoded once."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Final
+
+from craton.application.upcasting import EventTypes
+from craton.domain import Event, Recorded
+from craton.ports import EventLog, StoredEvent
+from craton.runtime.signal import Signal
+
+PAGES_KEPT: Final = 4
+
+
+class Page:
+    """Events in order, the position up to which nothing is missing, and each event decoded at most once."""
+
+    def __init__(self, events: Sequence[StoredEvent], position: int, types: EventTypes) -> None:
+        self.events = events
+        self.position = position
+        self._types = types
+        self._recorded: dict[int, Recorded[Event]] = {}
+
+    def recorded(self, event: StoredEvent) -> Recorded[Event]:
+        """The decoded event. Raises what decoding raises."""
+        known = self._recorded.get(event.position)
+        if known is None:
+            known = self._recorded[event.position] = self._types.recorded(event)
+        return known
+
+
+class Feed:
+    """Reads the log of one module."""
+
+    def __init__(self, log: EventLog, types: EventTypes, signal: Signal) -> None:
+        self._log = log
+        self._types = types
+        self._signal = signal
+        self._pages: OrderedDict[tuple[int, int], tuple[int, asyncio.Task[Page]]] = OrderedDict()
+
+    async def read(self, after: int, limit: int) -> Page:
+        """Return a page after a position.
+
+        A page that has events is given to all who ask for it: what it holds never changes. One that is still being
+        read is given to those who ask before the next wake-up; those who were woken since might miss what woke them.
+        """
+        key, count = (after, limit), self._signal.seen()
+        began, task = self._pages.get(key, (-1, None))
+        if task is None or not (_holds_events(task, after) or (not task.done() and began == count)):
+            task = asyncio.create_task(self._read(after, limit))
+            self._pages[key] = count, task
+            while len(self._pages) > PAGES_KEPT:
+                self._pages.popitem(last=False)
+        return await asyncio.shield(task)
+
+    def page(self, events: Sequence[StoredEvent], position: int) -> Page:
+        """A page of events that were read in another way."""
+        return Page(events, position, self._types)
+
+    async def _read(self, after: int, limit: int) -> Page:
+        page = await self._log.read_feed(after, limit)
+        return self.page(page.events, page.position)
+
+
+def _holds_events(task: asyncio.Task[Page], after: int) -> bool:
+    return task.done() and not task.cancelled() and task.exception() is None and task.result().position > after

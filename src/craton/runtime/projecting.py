@@ -1,0 +1,132 @@
+"""Turns pages of events into rows.
+
+A projection only says what is to become of which row. For a page all rows that it needs are read together, what was
+said is folded in memory in the order of the events, and each row that came out is written once. While a process owns
+the subscription nobody else writes its rows, so they may be remembered from page to page.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from craton.application.projection import Projection
+from craton.application.view import RowChange, RowType, operation
+from craton.ports import RowOperation, StatementFailed, Store, StoredEvent
+from craton.runtime.feed import Page
+from craton.runtime.subscription import Failed, Handled
+
+REMEMBERED_ROWS: Final = 50_000
+READ_TOGETHER: Final = 500
+
+_UNREAD: Final = object()
+"""In the place of a row that was written without having been read."""
+
+RowKey = tuple[RowType[Any], tuple[Any, ...]]
+
+
+class Projector:
+    """The handler of one generation of a projection."""
+
+    def __init__(self, kind: type[Projection], store: Store, generation: int) -> None:
+        self._projection = kind()
+        self._names = {event.__name__ for event in kind.events}
+        self._store = store
+        self._generation = generation
+        self._rows: dict[RowKey, Any] = {}
+
+    def key(self, event: StoredEvent) -> str:
+        return event.stream
+
+    async def begin(self) -> None:
+        self._rows.clear()
+
+    async def handle(self, page: Page, events: Sequence[StoredEvent]) -> Handled:
+        said, failed = self._listen(page, events)
+        await self._read_missing(said)
+        blocked: set[str] = set()
+        changed: dict[RowKey, None] = {}
+        for event, changes in said:
+            if event.stream in blocked:
+                failed.append(Failed(event, ""))
+                continue
+            undo: list[tuple[RowKey, Any]] = []
+            try:
+                for change in changes:
+                    row_key = change.rows, change.key
+                    before = self._rows.get(row_key, _UNREAD)
+                    undo.append((row_key, before))
+                    self._rows[row_key] = change.fold(None if before is _UNREAD else before)
+            except Exception as problem:
+                self._undo(undo)
+                blocked.add(event.stream)
+                failed.append(Failed(event, describe(problem)))
+            else:
+                for row_key, _ in undo:
+                    changed.pop(row_key, None)  # so that rows are written in the order in which they last changed
+                    changed[row_key] = None
+        rows = [self._operation(row_key) for row_key in sorted(changed, key=_by_table)]
+        if len(self._rows) > REMEMBERED_ROWS:
+            self._rows.clear()
+        return Handled(rows, failed)
+
+    def _undo(self, undo: list[tuple[RowKey, Any]]) -> None:
+        for row_key, before in reversed(undo):
+            if before is _UNREAD:
+                del self._rows[row_key]
+            else:
+                self._rows[row_key] = before
+
+    def _listen(
+        self, page: Page, events: Sequence[StoredEvent]
+    ) -> tuple[list[tuple[StoredEvent, list[RowChange]]], list[Failed]]:
+        """Let the projection say what it has to say to each event."""
+        said: list[tuple[StoredEvent, list[RowChange]]] = []
+        failed: list[Failed] = []
+        blocked: set[str] = set()
+        for event in events:
+            if event.type not in self._names:
+                continue
+            if event.stream in blocked:
+                failed.append(Failed(event, ""))
+                continue
+            changes = self._projection.said
+            changes.clear()
+            try:
+                self._projection.project(page.recorded(event))
+            except Exception as problem:
+                blocked.add(event.stream)
+                failed.append(Failed(event, describe(problem)))
+            else:
+                said.append((event, changes.copy()))
+        return said, failed
+
+    async def _read_missing(self, said: list[tuple[StoredEvent, list[RowChange]]]) -> None:
+        missing: dict[RowType[Any], dict[tuple[Any, ...], None]] = {}
+        for _, changes in said:
+            for change in changes:
+                row_key = change.rows, change.key
+                if not change.blind and row_key not in self._rows:
+                    missing.setdefault(change.rows, {})[change.key] = None
+        for row_type, wanted in missing.items():
+            keys = list(wanted)
+            for start in range(0, len(keys), READ_TOGETHER):
+                some = keys[start : start + READ_TOGETHER]
+                found = await self._store.get_rows(row_type.table(self._generation), some)
+                for key, text in zip(some, found, strict=True):
+                    self._rows[row_type, key] = None if text is None else row_type.decode(text)
+
+    def _operation(self, row_key: RowKey) -> RowOperation:
+        row_type, key = row_key
+        try:
+            return operation(row_type, self._generation, key, self._rows[row_key])
+        except Exception as problem:
+            raise StatementFailed(describe(problem)) from problem
+
+
+def _by_table(row_key: RowKey) -> str:
+    """Rows of one table together: they are written at once."""
+    return row_key[0].name
+
+
+def describe(problem: Exception) -> str:
+    """An error in one line, for the operator."""
+    return f"{type(problem).__name__}: {problem}".splitlines()[0]

@@ -1,0 +1,457 @@
+"""The generations of a projection: which one is live, which one is being built, and the swap between them.
+
+A generation is a set of tables and a subscription of its own. A rebuild makes the next generation beside the live one;
+when it has caught up it becomes live in one short commit, which checks that it is not behind the one it replaces. So no
+reader ever sees an empty or half-built view, nor one that steps back. The generation before stays, for a rollback.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import datetime
+from functools import partial
+from typing import Final
+
+import msgspec
+import structlog
+
+from craton.application.codec import decode, encode_text, fingerprint
+from craton.application.context import context_var
+from craton.application.errors import KeyReused, MisuseError, Unavailable
+from craton.application.projection import Projection
+from craton.application.upcasting import EventTypes
+from craton.ports import (
+    Document,
+    DocumentChanged,
+    PositionPassed,
+    RowOperation,
+    Store,
+    StoredEvent,
+    StoredResult,
+    StoreUnavailable,
+    Unit,
+)
+from craton.ports.crash import reach
+from craton.runtime.committer import Commit, Committer, write_alone
+from craton.runtime.feed import Feed
+from craton.runtime.projecting import Projector
+from craton.runtime.signal import POLL_SECONDS, Signal
+from craton.runtime.subscription import ERROR_PAUSE_SECONDS, PAGE, Subscription
+from craton.runtime.verifying import Events, differing_rows
+
+VIEW_WAIT_SECONDS: Final = 5.0
+BUILD_PAGE: Final = 5_000
+BUILD_POLL_SECONDS: Final = 0.05
+PAUSE_SECONDS: Final = 2.0
+
+log = structlog.get_logger("craton.projection")
+
+
+class Generation(msgspec.Struct, frozen=True):
+    """One build of a projection: a number, and the program's version and shape of rows that it is made by."""
+
+    number: int
+    version: int
+    shape: str
+
+
+class Generations(msgspec.Struct, frozen=True, kw_only=True):
+    """What is recorded of a projection."""
+
+    live: Generation | None = None
+    building: Generation | None = None
+    previous: Generation | None = None
+    newest: int
+    """The largest number that was given out."""
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """How a projection is doing."""
+
+    module: str
+    projection: str
+    version: int
+    inline: bool
+    live: int
+    previous: int
+    building: int
+    position: int
+    head: int
+    lag: int
+    built: int
+    """How far the generation that is being built has got."""
+    parked: int
+
+
+class ProjectionRunner:
+    """Runs the generations of one projection in this process."""
+
+    def __init__(
+        self,
+        module: str,
+        kind: type[Projection],
+        events: EventTypes,
+        store: Store,
+        committer: Committer,
+        commit: Commit,
+        feed: Feed,
+        signal: Signal,
+        owner: str,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self.kind = kind
+        self._module = module
+        self._events = events
+        self._store = store
+        self._committer = committer
+        self._commit = commit
+        self._feed = feed
+        self._signal = signal
+        self._owner = owner
+        self._clock = clock
+        self._document = f"projection/{kind.name}"
+        self._revision = 0
+        self._state = Generations(newest=0)
+        self._shape = fingerprint([row_type.shape for row_type in kind.rows.values()])
+        self._subscriptions: dict[int, Subscription] = {}
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._runs = False
+
+    def _ours(self, generation: Generation | None) -> bool:
+        """Whether a generation is made by this version of the program; another's is left to it."""
+        return generation is not None and generation.version == self.kind.version and generation.shape == self._shape
+
+    # --- at start ------------------------------------------------------------------------------------------------
+
+    async def prepare(self) -> None:
+        """Read the generations, or make the first; begin a new one if the program's version has none."""
+        state = await self.refresh()
+        if self._revision == 0:
+            nothing_yet = await self._store.head() == 0
+            await self._create_tables(1, indexes=nothing_yet)
+            first = Generation(1, self.kind.version, self._shape)
+            with contextlib.suppress(DocumentChanged, PositionPassed):  # another process was faster
+                if nothing_yet:
+                    await self._replace(Generations(live=first, newest=1), head_at_most=0)
+                else:
+                    await self._replace(Generations(building=first, newest=1))
+            state = await self.refresh()
+        known = [generation for generation in (state.live, state.building) if generation is not None]
+        if not any(map(self._ours, known)) and all(generation.version <= self.kind.version for generation in known):
+            await self.rebuild()
+
+    async def refresh(self) -> Generations:
+        """Read again what is recorded: another process may have changed it."""
+        document = await self._store.document(self._document)
+        if document is not None and document.revision != self._revision:
+            self._revision, self._state = document.revision, decode(Generations, document.body)
+        return self._state
+
+    # --- reading -------------------------------------------------------------------------------------------------
+
+    async def live(self) -> int:
+        """The generation to read, once it has reached what the running query asks for. Raises `Unavailable`."""
+        if not self._runs:
+            await self.refresh()
+        wanted = context_var.get().positions.get(self._module, 0)
+        if wanted and not self.kind.inline:
+            await self._reach(wanted)
+        if self._state.live is None or self._state.live.shape != self._shape:
+            await self.refresh()
+        if self._state.live is None or self._state.live.shape != self._shape:
+            raise self._not_built()
+        return self._state.live.number
+
+    def _not_built(self) -> Unavailable:
+        return Unavailable(
+            f"The view {self.kind.name} is being built for this version of the program.",
+            maybe_executed=False,
+            retry_after=2,
+        )
+
+    async def _reach(self, position: int) -> None:
+        """Wait until the live generation has got to a position."""
+        deadline = asyncio.get_running_loop().time() + VIEW_WAIT_SECONDS
+        while True:
+            number = self._state.live.number if self._state.live else 0
+            subscription = self._subscriptions.get(number)
+            seen = subscription.moved.seen() if subscription else 0
+            if subscription is not None and subscription.position >= position:
+                return
+            if await self._store.checkpoint(self._name(number)) >= position:
+                return
+            left = deadline - asyncio.get_running_loop().time()
+            if left <= 0:
+                raise Unavailable(
+                    f"The view {self.kind.name} has not reached position {position} yet.", maybe_executed=False
+                )
+            if subscription is not None:
+                await subscription.moved.wait(seen, min(left, 0.1))
+            else:
+                await asyncio.sleep(min(left, 0.05))
+            await self.refresh()
+
+    # --- inline --------------------------------------------------------------------------------------------------
+
+    def project_inline(self, unit: Unit) -> None:
+        """Add the rows of this projection to a unit of events; it holds only while this generation is live.
+
+        Raises `Unavailable` while the live generation isn't this program's: its rows would be left behind.
+        """
+        if self._state.live is None or not self._ours(self._state.live):
+            raise self._not_built()
+        unit.relies_on = [*unit.relies_on, (self._document, self._revision)]
+        generation, before = self._state.live.number, unit.project
+        projector = self.kind()
+        names = {event.__name__ for event in self.kind.events}
+
+        def project(stored: Sequence[StoredEvent]) -> Sequence[RowOperation]:
+            projector.said.clear()
+            for event in stored:
+                if event.type in names:
+                    projector.project(self._events.recorded(event))
+            operations = [change.in_transaction(generation) for change in projector.said]
+            return [*(before(stored) if before else ()), *operations]
+
+        unit.project = project
+
+    # --- running -------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Keep the live generation going, and build and swap in a new one when there is one to build."""
+        self._runs = True
+        try:
+            while True:
+                seen = self._signal.seen()
+                try:
+                    state = await self.refresh()
+                    await self._run_generations(state)
+                    if self._ours(state.building):
+                        await self._try_swap(state)
+                except StoreUnavailable as problem:
+                    log.warning("the store is unavailable", projection=self.kind.name, reason=str(problem))
+                    await asyncio.sleep(ERROR_PAUSE_SECONDS)
+                except Exception:
+                    log.exception("a projection failed and will go on", projection=self.kind.name)
+                    await asyncio.sleep(ERROR_PAUSE_SECONDS)
+                await self._signal.wait(seen, BUILD_POLL_SECONDS if self._state.building else POLL_SECONDS)
+        finally:
+            self._runs = False
+            await self._stop(set(self._tasks))
+
+    async def _run_generations(self, state: Generations) -> None:
+        """Run what is this program's; an inline projection is only read from the log while it is being built."""
+        of_interest = [state.building] if self.kind.inline else [state.live, state.building]
+        wanted = {generation.number for generation in of_interest if generation and self._ours(generation)}
+        await self._stop(set(self._tasks) - wanted)
+        for number in wanted - set(self._tasks):
+            building = state.building is not None and number == state.building.number
+            subscription = self._subscription(number, building=building)
+            self._subscriptions[number] = subscription
+            self._tasks[number] = asyncio.create_task(subscription.run(), name=subscription.name)
+
+    def _subscription(self, number: int, *, building: bool) -> Subscription:
+        projector = Projector(self.kind, self._store, number)
+        # What builds an inline projection must end with the swap: from then on the commits themselves write its rows.
+        until_swapped = [(self._document, self._revision)] if building and self.kind.inline else []
+        return Subscription(
+            self._name(number),
+            self._store,
+            partial(write_alone, self._store) if until_swapped else self._commit,
+            self._feed,
+            projector,
+            self._signal,
+            self._owner,
+            self._clock,
+            page=BUILD_PAGE if building else PAGE,
+            relies_on=until_swapped,
+        )
+
+    async def _stop(self, numbers: set[int]) -> None:
+        tasks = [self._tasks.pop(number) for number in numbers]
+        for number in numbers:
+            self._subscriptions.pop(number, None)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    async def _try_swap(self, state: Generations) -> None:
+        """Swap the new generation in if it has caught up."""
+        assert state.building is not None  # noqa: S101
+        subscription = self._name(state.building.number)
+        if self.kind.inline or state.live is None:
+            goal = await self._store.head()
+        else:
+            goal = await self._store.checkpoint(self._name(state.live.number))
+        built = await self._store.checkpoint(subscription)
+        if built < goal - (BUILD_PAGE if self.kind.inline else 0):
+            return
+        await self._create_indexes(state.building.number)
+        if not self.kind.inline:
+            await self._swap(state)
+            return
+        async with self._committer.paused():
+            await self._catch_up(subscription)
+            await self._swap(state)
+
+    async def _catch_up(self, subscription: str) -> None:
+        """While nothing is committed by this process, the rest is soon built; if it takes too long, later again."""
+        head = await self._store.head()
+        self._signal.fire()
+        async with asyncio.timeout(PAUSE_SECONDS):
+            while await self._store.checkpoint(subscription) < head:
+                await asyncio.sleep(0.002)
+
+    async def _swap(self, state: Generations) -> None:
+        assert state.building is not None  # noqa: S101
+        built = await self._store.checkpoint(self._name(state.building.number))
+        reach("projection.built")
+        after = Generations(live=state.building, previous=state.live, newest=state.newest)
+        try:
+            if self.kind.inline:
+                await self._replace(after, head_at_most=built)
+            else:
+                live = self._name(state.live.number if state.live else 0)
+                await self._replace(after, checkpoint_at_most=(live, built))
+        except (PositionPassed, DocumentChanged):
+            return  # not caught up after all, or another was faster: looked at again soon
+        reach("projection.swapped")
+        log.info("a new generation is live", projection=self.kind.name, generation=state.building.number)
+        if state.previous is not None:
+            await self._drop_tables(state.previous.number)
+
+    # --- for operators -------------------------------------------------------------------------------------------
+
+    async def rebuild(self, request: StoredResult | None = None) -> Progress:
+        """Begin to build a new generation beside the live one; one that is being built goes on.
+
+        The answer is stored under the key of `request`, if it has one, in the same commit.
+        """
+        state = await self.refresh()
+        if state.building is None or state.building.version < self.kind.version:
+            number = state.newest + 1
+            await self._create_tables(number, indexes=False)
+            building = Generation(number, self.kind.version, self._shape)
+            with contextlib.suppress(DocumentChanged):  # another process was faster
+                return await self._answer(msgspec.structs.replace(state, building=building, newest=number), request)
+            state = await self.refresh()
+        progress = await self._progress(state)
+        if request is not None:
+            await write_alone(self._store, Unit(result=_answered(request, progress)))
+        return progress
+
+    async def roll_back(self, request: StoredResult | None = None) -> Progress:
+        """Make the generation before the live one live again; it then catches up.
+
+        The answer is stored under the key of `request`, if it has one, in the same commit. Raises `MisuseError` when
+        there is no such generation, or when it wouldn't catch up.
+        """
+        state = await self.refresh()
+        if self.kind.inline:
+            raise MisuseError(
+                f"{self.kind.name} is inline: its generation before has missed events; rebuild it instead"
+            )
+        if state.previous is None:
+            raise MisuseError(f"{self.kind.name} has no generation before the live one")
+        if not self._ours(state.previous):
+            raise MisuseError(
+                f"the generation before the live one of {self.kind.name} was made by another version of the program; "
+                f"run that version to go back to it"
+            )
+        answer = await self._answer(Generations(live=state.previous, previous=state.live, newest=state.newest), request)
+        if state.building is not None:
+            await self._drop_tables(state.building.number)
+        return answer
+
+    async def replay(self, request: StoredResult) -> Progress | None:
+        """The answer that was given to this request before, if it was. Raises `KeyReused`."""
+        stored = await self._store.find_result(request.scope, request.key)
+        if stored is None:
+            return None
+        if stored.fingerprint != request.fingerprint:
+            raise KeyReused()
+        return decode(Progress, stored.outcome)
+
+    async def _answer(self, state: Generations, request: StoredResult | None) -> Progress:
+        """Make this the state, and say how the projection is doing then."""
+        progress = await self._progress(state)
+        await self._replace(state, result=None if request is None else _answered(request, progress))
+        self._signal.fire()
+        return progress
+
+    async def progress(self) -> Progress:
+        """How the projection is doing now."""
+        return await self._progress(await self.refresh())
+
+    async def _progress(self, state: Generations) -> Progress:
+        head = await self._store.head()
+        live, building, previous = (
+            generation.number if generation else 0 for generation in (state.live, state.building, state.previous)
+        )
+        position = head if self.kind.inline and live else await self._store.checkpoint(self._name(live))
+        return Progress(
+            module=self._module,
+            projection=self.kind.name,
+            version=self.kind.version,
+            inline=self.kind.inline,
+            live=live,
+            previous=previous,
+            building=building,
+            position=position,
+            head=head,
+            lag=max(0, head - position),
+            built=await self._store.checkpoint(self._name(building)) if building else 0,
+            parked=len(await self._store.parked(self._name(live))),
+        )
+
+    async def differences(self, events: Events) -> AsyncIterator[str]:
+        """Yield a sentence for each row of the live generation that isn't what the events say."""
+        state = await self.refresh()
+        if state.live is None or not self._ours(state.live):
+            return
+        name = self._name(state.live.number)
+        reached = await self._store.head() if self.kind.inline else await self._store.checkpoint(name)
+        parked = {entry.position for entry in await self._store.parked(name)}
+        async for problem in differing_rows(
+            self.kind, self._events, self._store, state.live.number, events, reached, parked
+        ):
+            yield problem
+
+    # --- storage -------------------------------------------------------------------------------------------------
+
+    def _name(self, generation: int) -> str:
+        return f"{self.kind.name}@{generation}"
+
+    async def _replace(
+        self,
+        state: Generations,
+        *,
+        checkpoint_at_most: tuple[str, int] | None = None,
+        head_at_most: int | None = None,
+        result: StoredResult | None = None,
+    ) -> None:
+        document = Document(self._document, self._revision + 1, encode_text(state))
+        unit = Unit(
+            documents=[document], checkpoint_at_most=checkpoint_at_most, head_at_most=head_at_most, result=result
+        )
+        await write_alone(self._store, unit)
+        self._revision, self._state = document.revision, state
+
+    async def _create_tables(self, generation: int, *, indexes: bool) -> None:
+        for row_type in self.kind.rows.values():
+            await self._store.create_table(row_type.table(generation))
+        if indexes:
+            await self._create_indexes(generation)
+
+    async def _create_indexes(self, generation: int) -> None:
+        for row_type in self.kind.rows.values():
+            await self._store.create_indexes(row_type.table(generation))
+
+    async def _drop_tables(self, generation: int) -> None:
+        for row_type in self.kind.rows.values():
+            await self._store.drop_table(row_type.table(generation).name)
+
+
+def _answered(request: StoredResult, progress: Progress) -> StoredResult:
+    return msgspec.structs.replace(request, outcome=encode_text(progress))

@@ -1,0 +1,174 @@
+"""A module at run time: its store, its use cases, its subscriptions."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import datetime
+from functools import partial
+from typing import Any, get_args, get_origin
+
+import structlog
+
+from craton.application.api import Api
+from craton.application.errors import WiringError
+from craton.application.module import Module, dependencies_of
+from craton.application.repository import Repository
+from craton.application.unit_of_work import Database
+from craton.application.view import RowType, View, ViewSource
+from craton.domain import DomainError, Event, Recorded
+from craton.ports import Statement, Store, StoredEvent, Unit
+from craton.runtime.aggregates import Aggregates
+from craton.runtime.committer import Commit, Committer, write_alone
+from craton.runtime.feed import Feed
+from craton.runtime.inline import InlineProjections
+from craton.runtime.projecting import describe
+from craton.runtime.projections import ProjectionRunner
+from craton.runtime.seals import NAME as SEALING
+from craton.runtime.seals import SEALS, Sealer, broken_seals
+from craton.runtime.signal import Signal
+from craton.runtime.subscription import Subscription
+from craton.runtime.timers import TimerRunner
+from craton.runtime.use_cases import UseCases
+from craton.runtime.verifying import differing_snapshots
+
+LOG_PAGE = 2_000
+
+log = structlog.get_logger("craton.module")
+
+
+class RunningModule:
+    """One module with its store open. `find_api` gives it the other modules."""
+
+    def __init__(
+        self,
+        module: Module,
+        store: Store,
+        owner: str,
+        clock: Callable[[], datetime],
+        find_api: Callable[[type[Api]], Api],
+    ) -> None:
+        self.module = module
+        self.store = store
+        self._find_api = find_api
+        self._signal = Signal()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._aggregates = Aggregates(store, module.events)
+        self._committer = Committer(store, self._signal.fire)
+        # Where one writer writes everything, pages share its commits; elsewhere they needn't wait for it.
+        commit: Commit = self._committer.submit if store.writers == 1 else partial(write_alone, store)
+        self._feed = Feed(store, module.events, self._signal)
+        self.projections = {
+            name: ProjectionRunner(
+                module.name, kind, module.events, store, self._committer, commit, self._feed, self._signal, owner, clock
+            )
+            for name, kind in module.projections.items()
+        }
+        inline = InlineProjections([runner for runner in self.projections.values() if runner.kind.inline])
+        service = module.service(**self._provide(module.dependencies))
+        self.use_cases = UseCases(module.name, service, store, self._aggregates, self._committer, clock, inline)
+        self._timers = TimerRunner(module.api, self.use_cases, store, self._signal, clock)
+        self._sealing = Subscription(SEALING, store, commit, self._feed, Sealer(store), self._signal, owner, clock)
+
+    async def open(self) -> None:
+        """Open the store, make what is missing in it, and prepare the projections."""
+        await self.store.open()
+        try:
+            await self._prepare()
+        except BaseException:
+            await self.store.close()
+            raise
+
+    async def _prepare(self) -> None:
+        for sql in self.module.tables:
+            (outcome,) = await self.store.write([Unit(statements=[Statement(sql, {})])])
+            if isinstance(outcome, Exception):
+                raise WiringError(f"module {self.module.name}: its tables can't be made: {outcome}")
+        if self.module.sealed:
+            await self.store.create_table(SEALS)
+        for projection in self.projections.values():
+            await projection.prepare()
+        self.store.watch(self._signal.fire)
+
+    def start(self) -> None:
+        """Begin to read the feed and run timers."""
+        runs = [self._timers.run(), *(projection.run() for projection in self.projections.values())]
+        if self.module.sealed:
+            runs.append(self._sealing.run())
+        self._tasks = [asyncio.create_task(run) for run in runs]
+        for task in self._tasks:
+            task.add_done_callback(self._ended)
+
+    async def stop(self) -> None:
+        """Stop reading, finish what was handed in, close the store."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._committer.drain()
+        await self.store.close()
+
+    async def events(self, after: int = 0) -> AsyncIterator[StoredEvent]:
+        """All events in order, as stored."""
+        while True:
+            page = await self.store.read_feed(after, LOG_PAGE)
+            if page.position == after:
+                return
+            for event in page.events:
+                yield event
+            after = page.position
+
+    async def verify(self) -> AsyncIterator[str]:
+        """Yield a sentence for each thing that isn't as the log says."""
+        for check in self._checks():
+            found = False
+            try:
+                async for problem in check:
+                    found = True
+                    yield problem
+            except (LookupError, ValueError, TypeError, AttributeError, DomainError) as problem:
+                yield f"the log can't be replayed: {describe(problem)}"
+            if found:
+                return  # what stands on a changed log can't be right either
+
+    def _checks(self) -> Iterator[AsyncIterator[str]]:
+        if self.module.sealed:
+            yield broken_seals(self.store)
+        for projection in self.projections.values():
+            yield projection.differences(self.events)
+        yield differing_snapshots(self.module, self.store, self.events)
+        yield self._own_audit()
+
+    async def _own_audit(self) -> AsyncIterator[str]:
+        if self.module.verify is not None:
+            asks = dependencies_of(self.module.verify, f"module {self.module.name}: verify")
+            for problem in await self.module.verify(**self._provide(asks)):
+                yield problem
+
+    def _provide(self, asks: dict[str, Any]) -> dict[str, Any]:
+        return {name: self._one(name, hint) for name, hint in asks.items()}
+
+    def _one(self, name: str, hint: Any) -> Any:
+        origin = get_origin(hint)
+        if origin is Repository:
+            return Repository(get_args(hint)[0], self._aggregates)
+        if origin is View:
+            row_type: RowType[Any]
+            projection, row_type = self.module.rows[get_args(hint)[0]]
+            return View(ViewSource(row_type, self.store, self.projections[projection.name].live))
+        if origin is not None and issubclass(origin, AsyncIterator):
+            return self._recorded()
+        if hint is Database:
+            return Database(self.store)
+        if isinstance(hint, type) and issubclass(hint, Api):
+            return self._find_api(hint)
+        if hint in self.module.provides:
+            return self.module.provides[hint]
+        raise WiringError(
+            f"module {self.module.name}: nothing provides {name}: {hint}. Give it to the module as provides={{…}}"
+        )
+
+    async def _recorded(self) -> AsyncIterator[Recorded[Event]]:
+        async for event in self.events():
+            yield self.module.events.recorded(event)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            log.critical("a background task has died", module=self.module.name, exc_info=task.exception())

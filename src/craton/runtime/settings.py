@@ -1,0 +1,97 @@
+"""Settings: each with one name, one default, and a known source."""
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from craton.application.errors import WiringError
+
+
+class Setting(msgspec.Struct, frozen=True):
+    """A setting's description. It is read from a flag, `CRATON_<NAME>`, `[tool.craton]`, or is the default."""
+
+    name: str
+    default: str
+    meaning: str
+
+
+class Value(msgspec.Struct, frozen=True):
+    """A setting's value and where it came from."""
+
+    name: str
+    value: str
+    source: str
+    meaning: str
+
+
+SETTINGS: Final = (
+    Setting("app", "market.app:app", "the application, as module:name"),
+    Setting("host", "127.0.0.1", "the address to listen on"),
+    Setting("port", "8000", "the port to listen on"),
+    Setting("data", "./var", "the folder of the SQLite files"),
+    Setting("store", "sqlite", "sqlite, memory, or a postgresql:// URL"),
+    Setting("log", "info", "the least level of log lines: debug, info, warning or error"),
+)
+
+
+class Settings:
+    """The settings in force. Raises `WiringError` for a wrong value."""
+
+    def __init__(self, flags: Mapping[str, Any], environment: Mapping[str, str] = os.environ) -> None:
+        project = _project()
+        self.values: dict[str, Value] = {}
+        for setting in SETTINGS:
+            variable = f"CRATON_{setting.name.upper()}"
+            if flags.get(setting.name) is not None:
+                value, source = str(flags[setting.name]), "flag"
+            elif environment.get(variable):
+                value, source = environment[variable], variable
+            elif setting.name in project:
+                value, source = str(project[setting.name]), "pyproject.toml"
+            else:
+                value, source = setting.default, "default"
+            self.values[setting.name] = Value(setting.name, value, source, setting.meaning)
+        if not (self["port"].isascii() and self["port"].isdigit()) or not 0 <= int(self["port"]) <= 65_535:
+            raise WiringError(f"the port must be a number up to 65535, not {self['port']!r} ({self.source('port')})")
+        if self["log"] not in ("debug", "info", "warning", "error"):
+            raise WiringError(f"the log level must be debug, info, warning or error, not {self['log']!r}")
+
+    def __getitem__(self, name: str) -> str:
+        return self.values[name].value
+
+    def source(self, name: str) -> str:
+        return self.values[name].source
+
+    @property
+    def port(self) -> int:
+        return int(self["port"])
+
+    @property
+    def data(self) -> Path:
+        return Path(self["data"])
+
+    def shown(self) -> list[Value]:
+        """All settings, secrets masked."""
+        return [msgspec.structs.replace(value, value=masked(value.value)) for value in self.values.values()]
+
+
+def masked(url: str) -> str:
+    """Hide the password of a URL, wherever in it it stands."""
+    url = re.sub(r"(://[^:@/?#]*):.*@", r"\1:***@", url, flags=re.DOTALL)
+    return re.sub(r"([?&](?:password|sslpassword|passfile)=)[^&]*", r"\1***", url)
+
+
+def _project() -> dict[str, Any]:
+    path = Path("pyproject.toml")
+    if not path.is_file():
+        return {}
+    try:
+        tools: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {})
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+        raise WiringError(f"pyproject.toml can't be read: {problem}") from problem
+    return dict(tools.get("craton", {}))

@@ -1,0 +1,35 @@
+"""Wake-ups. Hints only: whoever waits looks at positions, and a slow poll stands behind every wait."""
+
+import asyncio
+from typing import Final
+
+POLL_SECONDS: Final = 0.5
+
+
+class Signal:
+    """Something may have happened. A wait begun after `seen()` was read misses nothing that fired since."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._waiters: set[asyncio.Future[None]] = set()
+
+    def seen(self) -> int:
+        return self._count
+
+    def fire(self) -> None:
+        self._count += 1
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+        self._waiters.clear()
+
+    async def wait(self, seen: int, seconds: float = POLL_SECONDS) -> None:
+        """Return when it has fired since `seen`, or after so many seconds."""
+        if self._count != seen:
+            return
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.add(waiter)
+        try:
+            await asyncio.wait([waiter], timeout=seconds)
+        finally:
+            self._waiters.discard(waiter)

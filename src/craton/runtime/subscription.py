@@ -1,0 +1,262 @@
+"""Subscriptions: durable readers of a module's feed.
+
+What they guarantee:
+- One process at a time owns a subscription, by a lease. The lease's fencing number is checked in every commit, so an
+  owner who was only thought dead can't write any more, whatever the clocks say.
+- A page's effects and the new checkpoint are one commit: each event takes effect once.
+- Events of one key are handled in order. One that can't be handled is parked with its key: later events of that key
+  queue up behind it, all others flow. What an operator wishes for a parked event the owner carries out.
+- Nothing here relies on a wake-up: a lost one costs a poll, never an event.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Final, Protocol
+
+import msgspec
+import structlog
+
+from craton.ports import (
+    Fence,
+    FenceLost,
+    NotUnique,
+    ParkedEvent,
+    RowOperation,
+    StatementFailed,
+    Store,
+    StoredEvent,
+    StoreUnavailable,
+    Unit,
+)
+from craton.ports.crash import reach
+from craton.runtime.committer import Commit
+from craton.runtime.feed import Feed, Page
+from craton.runtime.signal import POLL_SECONDS, Signal
+
+LEASE_SECONDS: Final = 3.0
+PAGE: Final = 1_000
+PARKED_PAGE: Final = 1_000
+ERROR_PAUSE_SECONDS: Final = 0.5
+MAX_ERROR_LENGTH: Final = 500
+
+log = structlog.get_logger("craton.subscription")
+
+
+class Failed(msgspec.Struct, frozen=True):
+    """An event that couldn't be handled, and why."""
+
+    event: StoredEvent
+    error: str
+
+
+class Handled(msgspec.Struct, frozen=True):
+    """What is to be written for a page."""
+
+    rows: Sequence[RowOperation]
+    failed: Sequence[Failed] = ()
+
+
+class Handler(Protocol):
+    """What a subscription does with its events."""
+
+    def key(self, event: StoredEvent) -> str:
+        """Events with the same key are handled in order."""
+
+    async def begin(self) -> None:
+        """Forget what is remembered: another may have been the owner since."""
+
+    async def handle(self, page: Page, events: Sequence[StoredEvent]) -> Handled:
+        """Handle some events of a page. After a failed event, the later ones of its key must fail too."""
+
+
+class Subscription:
+    """One durable reader, as one process runs it."""
+
+    def __init__(
+        self,
+        name: str,
+        store: Store,
+        commit: Commit,
+        feed: Feed,
+        handler: Handler,
+        signal: Signal,
+        owner: str,
+        clock: Callable[[], datetime],
+        *,
+        page: int = PAGE,
+        relies_on: Sequence[tuple[str, int]] = (),
+    ) -> None:
+        self.name = name
+        self.position = 0
+        """The checkpoint, as far as this process knows."""
+        self.moved = Signal()
+        self._store = store
+        self._commit = commit
+        self._feed = feed
+        self._handler = handler
+        self._signal = signal
+        self._owner = owner
+        self._clock = clock
+        self._page = page
+        self._relies_on = relies_on
+        self._fence: Fence | None = None
+        self._renew_at = 0.0
+        self._blocked: set[str] = set()
+        self._one_by_one_until = 0
+
+    async def run(self) -> None:
+        """Own the subscription whenever possible, and handle what comes, until cancelled."""
+        try:
+            while True:
+                seen = self._signal.seen()
+                try:
+                    busy = await self.step()
+                except StoreUnavailable as problem:
+                    log.warning("the store is unavailable", subscription=self.name, reason=str(problem))
+                    self._fence = None
+                    await asyncio.sleep(ERROR_PAUSE_SECONDS)
+                    continue
+                except Exception:
+                    log.exception("a subscription failed and will go on", subscription=self.name)
+                    self._fence = None
+                    await asyncio.sleep(ERROR_PAUSE_SECONDS)
+                    continue
+                if not busy:
+                    await self._signal.wait(seen, POLL_SECONDS)
+        finally:
+            await self._release()
+
+    async def step(self) -> bool:
+        """Handle what an operator wishes and one page. False when there was nothing, or another is the owner."""
+        if not await self._own():
+            self._observe(await self._store.checkpoint(self.name))
+            return False
+        try:
+            return await self._fulfil_wishes() or await self._next_page()
+        except FenceLost:
+            self._fence = None
+            return False
+
+    async def _own(self) -> bool:
+        now = asyncio.get_running_loop().time()
+        if self._fence is not None and now < self._renew_at:
+            return True
+        number = await self._store.acquire(self.name, self._owner, LEASE_SECONDS)
+        if number is None:
+            self._fence = None
+            return False
+        self._renew_at = now + LEASE_SECONDS / 3
+        if self._fence is None or self._fence.number != number:
+            self._observe(await self._store.checkpoint(self.name))
+            self._blocked = {parked.key for parked in await self._store.parked(self.name)}
+            await self._handler.begin()
+            self._fence = Fence(self.name, number)  # last: only who knows all of this is an owner
+        return True
+
+    async def _next_page(self) -> bool:
+        limit = 1 if self.position < self._one_by_one_until else self._page
+        page = await self._feed.read(self.position, limit)
+        reach("subscription.read")
+        if page.position == self.position:
+            return False
+        free = [event for event in page.events if self._handler.key(event) not in self._blocked]
+        try:
+            handled = await self._handler.handle(page, free)
+            failed = {failure.event.position: failure.error for failure in handled.failed}
+            parked = [
+                self._parked(event, failed.get(event.position, ""))
+                for event in page.events
+                if event.position in failed or self._handler.key(event) in self._blocked
+            ]
+            reach("subscription.handled")
+            await self._write(Unit(rows=handled.rows, checkpoint=(self.name, page.position), parked=parked))
+        except (NotUnique, StatementFailed) as refusal:
+            # Which event it is shows one by one; that one is parked without its rows.
+            if len(page.events) > 1:
+                self._one_by_one_until = page.position
+                return True
+            parked = [self._parked(page.events[0], str(refusal))]
+            await self._write(Unit(checkpoint=(self.name, page.position), parked=parked))
+        reach("subscription.written")
+        self._blocked |= {entry.key for entry in parked}
+        for entry in parked:
+            if entry.attempts:
+                log.error("an event was parked", subscription=self.name, position=entry.position, error=entry.error)
+        self._observe(page.position)
+        return True
+
+    async def _fulfil_wishes(self) -> bool:
+        if not self._blocked:
+            return False
+        parked = await self._store.parked(self.name)
+        wishes = [entry for entry in parked if entry.wish]
+        if not wishes:
+            return False
+        wish = wishes[0]
+        dropped = {entry.position for entry in wishes if entry.wish == "drop" and entry.key == wish.key}
+        events = await self._store.parked_events(self.name, wish.key, PARKED_PAGE)
+        before = {entry.position: entry for entry in parked}
+        page = self._feed.page(events, self.position)
+        wanted = [event for event in events if event.position not in dropped]
+        await self._write(Unit(unparked=[(self.name, position) for position in dropped]))
+        try:
+            await self._retry(page, wanted, before)
+        except (NotUnique, StatementFailed):
+            await self._retry_one_by_one(page, wanted, before)
+        self._blocked = {entry.key for entry in await self._store.parked(self.name)}
+        return True
+
+    async def _retry_one_by_one(
+        self, page: Page, wanted: Sequence[StoredEvent], before: dict[int, ParkedEvent]
+    ) -> None:
+        """Find the event that the store refuses; it stays parked, and those behind it with it."""
+        for event in wanted:
+            try:
+                await self._retry(page, [event], before)
+            except (NotUnique, StatementFailed) as refusal:
+                await self._write(Unit(parked=[self._parked(event, str(refusal), before[event.position])]))
+                return
+
+    async def _retry(self, page: Page, wanted: Sequence[StoredEvent], before: dict[int, ParkedEvent]) -> None:
+        handled = await self._handler.handle(page, wanted)
+        failed = {failure.event.position: failure.error for failure in handled.failed}
+        still = [
+            self._parked(event, failed[event.position], before[event.position])
+            for event in wanted
+            if event.position in failed
+        ]
+        done = [(self.name, event.position) for event in wanted if event.position not in failed]
+        await self._write(Unit(rows=handled.rows, parked=still, unparked=done))
+
+    def _parked(self, event: StoredEvent, error: str, before: ParkedEvent | None = None) -> ParkedEvent:
+        tried = before.attempts if before else 0
+        return ParkedEvent(
+            self.name,
+            event.position,
+            self._handler.key(event),
+            error[:MAX_ERROR_LENGTH],
+            tried + 1 if error else tried,
+            before.since if before else self._clock(),
+        )
+
+    async def _write(self, unit: Unit) -> None:
+        unit.fence = self._fence
+        unit.relies_on = self._relies_on
+        try:
+            await self._commit(unit)
+        except BaseException:
+            await self._handler.begin()
+            raise
+
+    def _observe(self, position: int) -> None:
+        if position != self.position:
+            self.position = position
+            self.moved.fire()
+
+    async def _release(self) -> None:
+        if self._fence is not None:
+            try:
+                await self._store.release(self.name, self._owner)
+            except StoreUnavailable as problem:
+                log.warning("a lease was not released", subscription=self.name, reason=str(problem))

@@ -1,0 +1,401 @@
+"""Runs commands and queries: the one place where a use case becomes a commit.
+
+A command runs, hands in its unit of work and is answered when that is durable. It runs again
+- when a version it relied on has changed, then taking turns with those it collided with;
+- when it ended in a refusal or without a change after reading from memory: only the store is believed in that.
+Use cases have no outside effects, so running them again is safe. A command with an idempotency key leaves its answer,
+refusals included, in the same commit; the same key later is answered from there.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+
+from craton.application.api import Api, Operation
+from craton.application.codec import convert, encode_text, fingerprint
+from craton.application.context import Context, context_var
+from craton.application.errors import (
+    AlreadyExists,
+    DeadlineExceeded,
+    KeyReused,
+    MisuseError,
+    Unavailable,
+    ValueTaken,
+)
+from craton.application.unit_of_work import UnitOfWork, current_unit, enter_unit, leave_unit, require_unit
+from craton.domain import DomainError, Metadata, uuid7
+from craton.ports import (
+    Append,
+    DocumentChanged,
+    KeyTaken,
+    NewEvent,
+    NotUnique,
+    SerializationConflict,
+    Snapshot,
+    Store,
+    StoredResult,
+    StoreUnavailable,
+    Unit,
+    VersionConflict,
+)
+from craton.ports.crash import reach
+from craton.runtime.aggregates import Aggregates
+from craton.runtime.committer import Committer, failed
+from craton.runtime.inline import InlineProjections
+from craton.runtime.refusals import Refusal, as_data, as_error
+from craton.runtime.turns import Turns
+
+ATTEMPTS: Final = 12
+MAX_KEY_LENGTH: Final = 200
+FIRST_PAUSE_SECONDS: Final = 0.001
+LONGEST_PAUSE_SECONDS: Final = 0.1
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What a command or query came to; `position` is that of the last event it recorded, 0 if it recorded none."""
+
+    result: Any
+    position: int = 0
+    replayed: bool = False
+
+
+class _Outcome(msgspec.Struct, frozen=True):
+    """An answer as it is stored under an idempotency key."""
+
+    result: Any = None
+    refusal: Refusal | None = None
+
+
+class _RunAgain(Exception):
+    """The attempt isn't to be believed; the next one reads the store."""
+
+
+class _LocalConflict(VersionConflict):
+    """Another command of this process has handed in a newer state; memory has it."""
+
+
+class UseCases:
+    """The use cases of one module."""
+
+    def __init__(
+        self,
+        module: str,
+        service: Api,
+        store: Store,
+        aggregates: Aggregates,
+        committer: Committer,
+        clock: Callable[[], datetime],
+        inline: InlineProjections,
+    ) -> None:
+        self._module = module
+        self._service = service
+        self._store = store
+        self._aggregates = aggregates
+        self._committer = committer
+        self._clock = clock
+        self._inline = inline
+        self._turns = Turns()
+
+    async def run(
+        self, operation: Operation, arguments: dict[str, Any], context: Context, *, timer: str | None = None
+    ) -> Answer:
+        """Run a use case. `timer` is the timer that asked for it, done in the same commit.
+
+        Raises what the use case raises, and `Unavailable` or `DeadlineExceeded`, which say whether it may have run.
+        """
+        remaining = context.remaining()
+        token = context_var.set(context)
+        try:
+            if operation.kind == "query":
+                return await self._within(remaining, self._query(operation, arguments, context), executed=False)
+            outer = current_unit()
+            if outer is not None:
+                require_unit(str(operation))
+                return await self._join(outer, operation, arguments)
+            return await self._within(remaining, self._command(operation, arguments, context, timer), executed=True)
+        except StoreUnavailable as problem:
+            raise Unavailable(str(problem), maybe_executed=problem.maybe_executed) from problem
+        finally:
+            context_var.reset(token)
+
+    async def _within(self, seconds: float | None, work: Awaitable[Answer], *, executed: bool) -> Answer:
+        if seconds is None:
+            return await work
+        try:
+            async with asyncio.timeout(seconds):
+                return await work
+        except TimeoutError:
+            raise DeadlineExceeded(
+                "The deadline passed before the answer was there.", maybe_executed=executed
+            ) from None
+
+    async def _query(self, operation: Operation, arguments: dict[str, Any], context: Context) -> Answer:
+        unit = UnitOfWork(self._module, self._store, context, self._clock, read_only=True, fresh=True)
+        token = enter_unit(unit)
+        try:
+            result = await getattr(self._service, operation.name)(**arguments)
+        finally:
+            leave_unit(token)
+        if unit.dirty:
+            raise MisuseError(f"{operation} is a query, but it has changed something; make it a command")
+        return Answer(result)
+
+    async def _join(self, outer: UnitOfWork, operation: Operation, arguments: dict[str, Any]) -> Answer:
+        if outer.module != self._module or outer.read_only:
+            what = "a query" if outer.read_only else f"a unit of work of the module {outer.module!r}"
+            raise MisuseError(
+                f"{operation} is a command of the module {self._module!r} and was called inside {what}: that would be "
+                f"a dual write. Use a saga or a policy to change another module, or a query to ask it."
+            )
+        return Answer(await getattr(self._service, operation.name)(**arguments))
+
+    async def _command(
+        self, operation: Operation, arguments: dict[str, Any], context: Context, timer: str | None
+    ) -> Answer:
+        if context.key is None:
+            return await self._attempts(operation, arguments, context, None, timer)
+        scope = encode_text([context.tenant, context.actor, str(operation)])
+        request = StoredResult(scope, context.key, fingerprint(operation.wire(arguments)), "")
+        async with self._turns.take([f"key {scope} {context.key}"]):
+            replay = await self._replay(operation, request)
+            return replay or await self._attempts(operation, arguments, context, request, timer)
+
+    async def _replay(self, operation: Operation, request: StoredResult) -> Answer | None:
+        stored = await self._store.find_result(request.scope, request.key)
+        if stored is None:
+            return None
+        if stored.fingerprint != request.fingerprint:
+            raise KeyReused()
+        outcome = msgspec.json.decode(stored.outcome, type=_Outcome)
+        if outcome.refusal is not None:
+            error = as_error(outcome.refusal)
+            error.__dict__["replayed"] = True
+            raise error
+        return Answer(convert(outcome.result, operation.result), stored.position, replayed=True)
+
+    async def _attempts(
+        self,
+        operation: Operation,
+        arguments: dict[str, Any],
+        context: Context,
+        request: StoredResult | None,
+        timer: str | None,
+    ) -> Answer:
+        fresh, collided = False, set[str]()
+        pause = FIRST_PAUSE_SECONDS
+        for _ in range(ATTEMPTS):
+            unit = UnitOfWork(self._module, self._store, context, self._clock, fresh=fresh)
+            try:
+                if collided:
+                    async with self._turns.take(collided):
+                        result, commit = await self._decide(operation, arguments, unit, request, timer)
+                else:
+                    result, commit = await self._decide(operation, arguments, unit, request, timer)
+                position = 0 if commit is None else await asyncio.shield(commit)
+            except _RunAgain:
+                fresh = True
+                continue
+            except DocumentChanged:
+                await self._inline.refresh()
+                continue
+            except (VersionConflict, SerializationConflict) as conflict:
+                if not isinstance(conflict, _LocalConflict):
+                    self._aggregates.forget(set(unit.tracked))
+                existing = self._existing(unit, conflict) if collided else None
+                if existing is not None:
+                    return await self._refuse(AlreadyExists(id=existing), request, timer)
+                collided, fresh = set(unit.tracked), False
+                await asyncio.sleep(random.uniform(0, pause))
+                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+                continue
+            except KeyTaken:
+                self._aggregates.forget(set(unit.tracked))
+                replay = None if request is None else await self._replay(operation, request)
+                if replay is None:
+                    raise
+                return replay
+            except NotUnique as taken:
+                return await self._refuse(ValueTaken(field=taken.column), request, timer)
+            finally:
+                unit.closed = True
+            reach("call.committed")
+            if isinstance(result, DomainError):
+                raise result
+            return Answer(result, position)
+        raise Unavailable("Others kept changing the same thing; try again.", maybe_executed=False)
+
+    async def _refuse(self, refusal: DomainError, request: StoredResult | None, timer: str | None) -> Answer:
+        """Raise a refusal that the store has led to; first it is made the answer to the key and the timer."""
+        if request is not None:
+            await asyncio.shield(self._committer.submit(self._refusal(refusal, request, timer)))
+        raise refusal
+
+    @staticmethod
+    def _refusal(refusal: DomainError, request: StoredResult, timer: str | None) -> Unit:
+        stored = _stored(request, _Outcome(refusal=as_data(refusal)))
+        return Unit(result=stored, timers_done=[timer] if timer else ())
+
+    def _existing(self, unit: UnitOfWork, conflict: Exception) -> str | None:
+        """The id of an aggregate that was added here and, the second time too, was there already."""
+        tracked = unit.tracked.get(getattr(conflict, "stream", ""))
+        if tracked is None or tracked.loaded > 0 or self._aggregates.pending(tracked.aggregate.stream):
+            return None
+        return str(tracked.aggregate.id)
+
+    async def _decide(
+        self,
+        operation: Operation,
+        arguments: dict[str, Any],
+        unit: UnitOfWork,
+        request: StoredResult | None,
+        timer: str | None,
+    ) -> tuple[Any, asyncio.Future[int] | None]:
+        """Run the use case and hand in what it has changed. Returns its result (or refusal) and the commit."""
+        token = enter_unit(unit)
+        try:
+            result = await getattr(self._service, operation.name)(**arguments)
+        except DomainError as refusal:
+            await _roll_back(unit, refusal)
+            self._believe(unit)
+            if request is None:
+                raise
+            return refusal, self._committer.submit(self._refusal(refusal, request, timer))
+        except BaseException as problem:
+            await _roll_back(unit, problem)
+            raise
+        finally:
+            leave_unit(token)
+        unit.closed = True
+        reach("call.decided")
+        if not unit.dirty and unit.transaction is None and timer is None:
+            self._believe(unit)
+            if request is None:
+                return result, None
+        answer = None if request is None else _stored(request, _Outcome(result=result))
+        try:
+            port_unit = self._collect(unit, answer, timer)
+        except BaseException as problem:
+            await _roll_back(unit, problem)
+            raise
+        if unit.transaction is not None:
+            await self._believe_or_roll_back(unit)
+            return result, await self._commit_transaction(unit, port_unit)
+        return result, self._hand_in(unit, port_unit)
+
+    @staticmethod
+    def _believe(unit: UnitOfWork) -> None:
+        """Nothing will check what this attempt has read, so it must have come from the store."""
+        if any(tracked.from_memory for tracked in unit.tracked.values()):
+            raise _RunAgain
+
+    async def _believe_or_roll_back(self, unit: UnitOfWork) -> None:
+        """A transaction is written by itself, not behind the commits that memory's states wait for."""
+        try:
+            self._believe(unit)
+        except _RunAgain as again:
+            await _roll_back(unit, again)
+            raise
+
+    def _hand_in(self, unit: UnitOfWork, port_unit: Unit) -> asyncio.Future[int]:
+        bases = [tracked.base for tracked in unit.tracked.values() if tracked.base is not None]
+        commit = self._committer.submit(port_unit, [base for base in bases if not base.done()])
+        changed = unit.changed
+        for tracked in changed:
+            self._aggregates.handed_in(tracked.aggregate, commit)
+        streams = {tracked.aggregate.stream for tracked in changed}
+        commit.add_done_callback(lambda done: self._settle(done, streams))
+        return commit
+
+    def _settle(self, commit: asyncio.Future[int], streams: set[str]) -> None:
+        if commit.cancelled() or commit.exception() is not None:
+            self._aggregates.forget(streams)
+
+    async def _commit_transaction(self, unit: UnitOfWork, port_unit: Unit) -> asyncio.Future[int]:
+        assert unit.transaction is not None and unit.stack is not None  # noqa: S101
+        streams = {tracked.aggregate.stream for tracked in unit.changed}
+        try:
+            async with unit.stack:
+                if unit.doomed:
+                    raise MisuseError(
+                        "a transaction was left by an exception, and the use case went on: it rolled back"
+                    )
+                position = await unit.transaction.write(port_unit)
+        finally:
+            self._aggregates.forget(streams)
+        self._committer.announce()
+        done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        done.set_result(position)
+        return done
+
+    def _collect(self, unit: UnitOfWork, result: StoredResult | None, timer: str | None) -> Unit:
+        """Turn what the use case has done into a unit for the store."""
+        context = unit.context
+        metadata = encode_text(
+            Metadata(
+                actor=context.actor,
+                tenant=context.tenant,
+                correlation=context.correlation or context.id,
+                causation=context.id,
+                key=context.key,
+            )
+        )
+        time_ = unit.now()
+        appends: list[Append] = []
+        guards: list[tuple[str, int]] = []
+        snapshots: list[Snapshot] = []
+        for stream, tracked in unit.tracked.items():
+            aggregate, loaded = tracked.aggregate, tracked.loaded
+            known = self._aggregates.current(stream)
+            moved_on = known is not None and known != loaded and (aggregate._recorded or tracked.guarded)
+            if moved_on or (tracked.base is not None and failed(tracked.base)):
+                raise _LocalConflict(stream)
+            if aggregate._recorded:
+                appends.append(
+                    Append(
+                        stream,
+                        loaded,
+                        [
+                            NewEvent(
+                                stream,
+                                loaded + place,
+                                uuid7(),
+                                type(event).__name__,
+                                event.schema_version,
+                                encode_text(event),
+                                metadata,
+                                time_,
+                            )
+                            for place, event in enumerate(aggregate._recorded, 1)
+                        ],
+                    )
+                )
+                every = aggregate.snapshot_every
+                if aggregate.version // every > loaded // every:
+                    snapshots.append(self._aggregates.state(aggregate))
+            elif tracked.guarded:
+                guards.append((stream, loaded))
+        port_unit = Unit(
+            appends=appends,
+            guards=guards,
+            snapshots=snapshots,
+            result=result,
+            timers=unit.timers,
+            timers_done=[timer] if timer else (),
+            statements=unit.statements,
+        )
+        self._inline.add(port_unit)
+        return port_unit
+
+
+def _stored(request: StoredResult, outcome: _Outcome) -> StoredResult:
+    return StoredResult(request.scope, request.key, request.fingerprint, encode_text(outcome))
+
+
+async def _roll_back(unit: UnitOfWork, problem: BaseException) -> None:
+    if unit.stack is not None:
+        stack, unit.stack = unit.stack, None
+        await stack.__aexit__(type(problem), problem, problem.__traceback__)

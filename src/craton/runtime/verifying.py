@@ -1,0 +1,112 @@
+"""Computes everything that is derived from the log again, and says what differs."""
+
+from collections.abc import AsyncIterator, Callable
+from datetime import datetime
+from typing import Any, Final
+
+from craton.application.module import Module
+from craton.application.projection import Projection
+from craton.application.upcasting import EventTypes
+from craton.application.view import RowType
+from craton.domain import Aggregate
+from craton.ports import Statement, Store, StoredEvent
+from craton.runtime.aggregates import state_type
+
+ROWS_TOGETHER: Final = 10_000
+
+Events = Callable[[], AsyncIterator[StoredEvent]]
+
+
+async def differing_rows(
+    kind: type[Projection],
+    types: EventTypes,
+    store: Store,
+    generation: int,
+    events: Events,
+    reached: int,
+    parked: set[int],
+) -> AsyncIterator[str]:
+    """Fold the events up to the position reached, but the parked ones, and compare every row, column by column."""
+    expected = await _fold(kind, types, events, reached, parked)
+    for row_type in kind.rows.values():
+        rows = expected[row_type]
+        async for found in _rows(store, row_type, generation):
+            key = tuple(found[column.name] for column in row_type.key)
+            row = rows.pop(key, None)
+            if row is None or not _same(row_type, row, found):
+                yield f"{row_type.name} {', '.join(map(str, key))}: the read model says something else than the events"
+        for key in rows:
+            yield f"{row_type.name} {', '.join(map(str, key))}: it is missing from the read model"
+
+
+async def _fold(
+    kind: type[Projection], types: EventTypes, events: Events, reached: int, parked: set[int]
+) -> dict[RowType[Any], dict[tuple[Any, ...], Any]]:
+    projection, names = kind(), {event.__name__ for event in kind.events}
+    rows: dict[RowType[Any], dict[tuple[Any, ...], Any]] = {row_type: {} for row_type in kind.rows.values()}
+    async for event in events():
+        if event.position > reached:
+            break
+        if event.type not in names or event.position in parked:
+            continue
+        projection.said.clear()
+        projection.project(types.recorded(event))
+        for change in projection.said:
+            row = change.fold(rows[change.rows].get(change.key))
+            if row is None:
+                rows[change.rows].pop(change.key, None)
+            else:
+                rows[change.rows][change.key] = row
+    return rows
+
+
+async def _rows(store: Store, row_type: RowType[Any], generation: int) -> AsyncIterator[dict[str, Any]]:
+    table = row_type.table(generation)
+    order = ", ".join(column.name for column in table.key)
+    offset = 0
+    while True:
+        page = await store.fetch(
+            Statement(
+                f"SELECT * FROM {table.name} ORDER BY {order} LIMIT :limit OFFSET :offset",
+                {"limit": ROWS_TOGETHER, "offset": offset},
+            )
+        )
+        for found in page:
+            yield found
+        if len(page) < ROWS_TOGETHER:
+            return
+        offset += len(page)
+
+
+def _same(row_type: RowType[Any], row: Any, found: dict[str, Any]) -> bool:
+    stored = row_type.stored(row)
+    columns = zip(row_type.indexes, stored.indexed, strict=True)
+    return found["row"] == stored.row and all(_equal(value, found[column.name]) for column, value in columns)
+
+
+def _equal(expected: Any, found: Any) -> bool:
+    if isinstance(expected, datetime) and isinstance(found, str):
+        return expected == datetime.fromisoformat(found)
+    return bool(expected == found)
+
+
+async def differing_snapshots(module: Module, store: Store, events: Events) -> AsyncIterator[str]:
+    """Replay every stream, and compare its newest usable snapshot with the state at that version."""
+    kinds = {kind.stream_prefix: kind for kind in module.aggregates}
+    replayed: dict[str, Aggregate] = {}
+    snapshots: dict[str, tuple[int, str]] = {}
+    async for event in events():
+        aggregate = replayed.get(event.stream)
+        if aggregate is None:
+            prefix, _, id = event.stream.partition("-")
+            if prefix not in kinds:
+                continue
+            aggregate = replayed[event.stream] = kinds[prefix](id)
+            (state,) = await store.load([(event.stream, state_type(kinds[prefix]).fingerprint)])
+            if state.snapshot is not None:
+                snapshots[event.stream] = state.snapshot.version, state.snapshot.state
+        aggregate.apply(module.events.data(event))
+        aggregate.version = event.version
+        version, text = snapshots.get(event.stream, (0, ""))
+        if event.version == version and state_type(type(aggregate)).encode(aggregate) != text:
+            yield f"{event.stream}: its snapshot at version {version} says something else than its events"

@@ -1,0 +1,1 @@
+"""For users: suites and tools that prove adapters and modules. Needs pytest."""

@@ -1,0 +1,65 @@
+"""What every `Store` must do, as suites to subclass. Adapters that differ are wrong.
+
+A suite is a plain class with async test methods. They ask for two fixtures: `store`, an open store that holds nothing
+yet, and `second_store`, another open client of the same data, as another process would have it.
+
+    class TestWriting(Writing):
+        @pytest.fixture
+        async def store(self): ...
+
+To have pytest explain failed assertions, call `pytest.register_assert_rewrite("craton.testing.conformance")` first.
+"""
+
+from craton.testing.conformance.bookkeeping import Checkpoints, Documents, IdempotencyResults, ParkedEvents, Timers
+from craton.testing.conformance.feed import Feed, ManyWriters
+from craton.testing.conformance.leases import Fencing, LeaseHolding
+from craton.testing.conformance.tables import Finding, InlineProjecting, RowWriting, Summing, UniqueColumns
+from craton.testing.conformance.transactions import InteractiveTransactions, Statements
+from craton.testing.conformance.writing import Appending, Batches, Guards, Snapshots
+
+SUITES = (
+    Appending,
+    Batches,
+    Guards,
+    Snapshots,
+    IdempotencyResults,
+    Checkpoints,
+    Documents,
+    Timers,
+    ParkedEvents,
+    RowWriting,
+    UniqueColumns,
+    Finding,
+    Summing,
+    InlineProjecting,
+    LeaseHolding,
+    Fencing,
+    Statements,
+    InteractiveTransactions,
+    Feed,
+    ManyWriters,
+)
+
+__all__ = [
+    "SUITES",
+    "Appending",
+    "Batches",
+    "Checkpoints",
+    "Documents",
+    "Feed",
+    "Fencing",
+    "Finding",
+    "Guards",
+    "IdempotencyResults",
+    "InlineProjecting",
+    "InteractiveTransactions",
+    "LeaseHolding",
+    "ManyWriters",
+    "ParkedEvents",
+    "RowWriting",
+    "Snapshots",
+    "Statements",
+    "Summing",
+    "Timers",
+    "UniqueColumns",
+]

@@ -1,0 +1,308 @@
+"""Idempotency results, checkpoints, documents, timers, parked events."""
+# ruff: noqa: S101
+
+from datetime import timedelta
+from typing import Any
+
+from craton.ports import (
+    Document,
+    DocumentChanged,
+    KeyTaken,
+    ParkedEvent,
+    PositionPassed,
+    Store,
+    StoredResult,
+    Timer,
+    Unit,
+)
+from craton.testing.conformance.making import NOON, append, appending, attempt, numbers, versions, write
+
+
+def _result(key: str, *, scope: str = "ann/pay", outcome: str = '{"result":1}') -> StoredResult:
+    return StoredResult(scope, key, f"request-{key}", outcome)
+
+
+class IdempotencyResults:
+    """The answer to a command with a key is written once, in the unit that the key guards."""
+
+    async def test_an_answer_is_found_with_the_position_of_its_last_event(self, store: Store) -> None:
+        position = await write(store, Unit(appends=[append("a", 0, 3)], result=_result("k")))
+
+        found = await store.find_result("ann/pay", "k")
+
+        assert found == StoredResult("ann/pay", "k", "request-k", '{"result":1}', position)
+
+    async def test_an_answer_without_events_has_position_zero(self, store: Store) -> None:
+        await write(store, appending("a"))
+
+        await write(store, Unit(result=_result("k")))
+
+        found = await store.find_result("ann/pay", "k")
+        assert found is not None
+        assert found.position == 0
+
+    async def test_a_second_unit_with_the_key_is_refused_and_has_no_effect(self, store: Store) -> None:
+        await write(store, appending("a", result=_result("k", outcome="first")))
+
+        refusal = await attempt(store, appending("b", result=_result("k", outcome="second")))
+
+        assert isinstance(refusal, KeyTaken)
+        assert await versions(store, "b") == []
+        found = await store.find_result("ann/pay", "k")
+        assert found is not None
+        assert found.outcome == "first"
+
+    async def test_of_two_units_in_one_batch_the_first_gets_the_key(self, store: Store) -> None:
+        outcomes = await store.write(
+            [appending("a", result=_result("k")), appending("b", result=_result("k")), appending("c")]
+        )
+
+        assert numbers(outcomes) == [True, False, True]
+        assert isinstance(outcomes[1], KeyTaken)
+        assert [await versions(store, name) for name in "abc"] == [[1], [], [1]]
+
+    async def test_the_same_key_of_another_scope_is_another_key(self, store: Store) -> None:
+        outcomes = await store.write([Unit(result=_result("k")), Unit(result=_result("k", scope="bob/pay"))])
+
+        assert numbers(outcomes) == [True, True]
+
+    async def test_the_answers_of_a_batch_have_each_its_own_position(self, store: Store) -> None:
+        first, second, third = await store.write(
+            [
+                appending("a", 0, 2, result=_result("one")),
+                Unit(result=_result("two")),
+                appending("b", 0, 2, result=_result("three")),
+            ]
+        )
+
+        found = [await store.find_result("ann/pay", key) for key in ("one", "two", "three")]
+        assert [result.position for result in found if result] == [first, 0, third]
+        assert second == 0
+
+    async def test_a_key_that_nobody_used_has_no_answer(self, store: Store) -> None:
+        assert await store.find_result("ann/pay", "unheard of") is None
+
+    async def test_the_answer_of_a_refused_unit_is_not_kept(self, store: Store) -> None:
+        await attempt(store, appending("a", 5, result=_result("k")))
+
+        assert await store.find_result("ann/pay", "k") is None
+
+
+class Checkpoints:
+    """How far subscriptions have got."""
+
+    async def test_a_new_subscription_is_at_the_beginning(self, store: Store) -> None:
+        assert await store.checkpoint("reader") == 0
+
+    async def test_a_checkpoint_is_what_was_written_last(self, store: Store) -> None:
+        await write(store, Unit(checkpoint=("reader", 5)))
+        await write(store, Unit(checkpoint=("reader", 9)))
+
+        assert (await store.checkpoint("reader"), await store.checkpoint("other")) == (9, 0)
+
+    async def test_a_unit_is_refused_when_a_subscription_has_gone_beyond_its_limit(self, store: Store) -> None:
+        await write(store, Unit(checkpoint=("reader", 5)))
+
+        assert await write(store, Unit(checkpoint_at_most=("reader", 5), checkpoint=("swap", 1))) == 0
+        refusal = await attempt(store, Unit(checkpoint_at_most=("reader", 4), checkpoint=("swap", 2)))
+
+        assert isinstance(refusal, PositionPassed)
+        assert await store.checkpoint("swap") == 1
+
+    async def test_a_subscription_that_has_not_begun_is_beyond_no_limit(self, store: Store) -> None:
+        assert await write(store, Unit(checkpoint_at_most=("nobody", 0), checkpoint=("swap", 1))) == 0
+
+    async def test_a_limit_holds_for_events_alone_too(self, store: Store) -> None:
+        await write(store, Unit(checkpoint=("reader", 5)))
+
+        assert isinstance(await attempt(store, appending("a", checkpoint_at_most=("reader", 4))), PositionPassed)
+
+    async def test_a_unit_is_refused_when_the_log_has_grown_beyond_its_limit(self, store: Store) -> None:
+        head = await write(store, appending("a", 0, 2))
+
+        assert await write(store, Unit(head_at_most=head, documents=[Document("d", 1, "{}")])) == 0
+        refusal = await attempt(store, Unit(head_at_most=head - 1, documents=[Document("e", 1, "{}")]))
+
+        assert isinstance(refusal, PositionPassed)
+        assert await store.document("e") is None
+
+    async def test_the_limit_of_the_log_holds_for_a_unit_of_guards_alone_too(self, store: Store) -> None:
+        await write(store, appending("a", 0, 2))
+
+        assert isinstance(await attempt(store, Unit(guards=[("a", 2)], head_at_most=0)), PositionPassed)
+
+
+class Documents:
+    """Small pieces of state that are compared and replaced."""
+
+    async def test_a_document_is_made_and_then_replaced_revision_by_revision(self, store: Store) -> None:
+        assert await store.document("d") is None
+
+        await write(store, Unit(documents=[Document("d", 1, "one")]))
+        await write(store, Unit(documents=[Document("d", 2, "two")]))
+
+        assert await store.document("d") == Document("d", 2, "two")
+
+    async def test_a_document_at_another_revision_is_not_replaced(self, store: Store) -> None:
+        await write(store, Unit(documents=[Document("d", 1, "one")]))
+
+        for revision in (1, 3):
+            refusal = await attempt(store, appending("a", documents=[Document("d", revision, "wrong")]))
+            assert isinstance(refusal, DocumentChanged)
+
+        assert await store.document("d") == Document("d", 1, "one")
+        assert await versions(store, "a") == []
+
+    async def test_of_two_that_replace_the_same_revision_one_is_refused(self, store: Store) -> None:
+        outcomes = await store.write(
+            [Unit(documents=[Document("d", 1, "mine")]), Unit(documents=[Document("d", 1, "yours")])]
+        )
+
+        assert numbers(outcomes) == [True, False]
+        assert await store.document("d") == Document("d", 1, "mine")
+
+    async def test_a_unit_that_relies_on_a_document_is_refused_when_it_was_replaced(self, store: Store) -> None:
+        await write(store, Unit(documents=[Document("d", 1, "one")]))
+
+        assert await write(store, appending("a", relies_on=[("d", 1)])) > 0
+        await write(store, Unit(documents=[Document("d", 2, "two")]))
+        refusal = await attempt(store, appending("a", 1, relies_on=[("d", 1)]))
+
+        assert isinstance(refusal, DocumentChanged)
+        assert await versions(store, "a") == [1]
+
+    async def test_a_unit_that_relies_on_a_document_that_is_not_there_is_refused(self, store: Store) -> None:
+        assert isinstance(await attempt(store, appending("a", relies_on=[("d", 1)])), DocumentChanged)
+
+    async def test_a_replacement_by_an_earlier_unit_of_the_batch_counts(self, store: Store) -> None:
+        await write(store, Unit(documents=[Document("d", 1, "one")]))
+
+        outcomes = await store.write(
+            [
+                Unit(documents=[Document("d", 2, "two")]),
+                appending("a", relies_on=[("d", 1)]),
+                appending("b", relies_on=[("d", 2)]),
+            ]
+        )
+
+        assert numbers(outcomes) == [True, False, True]
+
+
+def _timer(id: str, minutes: int = 0) -> Timer:
+    return Timer(id, NOON + timedelta(minutes=minutes), "remind", '{"who":"ann"}', '{"correlation":"c"}')
+
+
+class Timers:
+    """Commands that wait for their time."""
+
+    async def test_timers_come_due_in_the_order_of_their_times(self, store: Store) -> None:
+        await write(store, Unit(timers=[_timer("late", 2), _timer("soon", 1), _timer("far", 60)]))
+
+        due = await store.due_timers(NOON + timedelta(minutes=5), 10)
+
+        assert list(due) == [_timer("soon", 1), _timer("late", 2)]
+        assert await store.next_timer() == NOON + timedelta(minutes=1)
+
+    async def test_a_timer_is_due_at_its_very_instant_and_not_before(self, store: Store) -> None:
+        await write(store, Unit(timers=[_timer("t")]))
+
+        assert not await store.due_timers(NOON - timedelta(microseconds=1), 10)
+        assert await store.due_timers(NOON, 10)
+
+    async def test_no_more_timers_are_read_than_were_asked_for(self, store: Store) -> None:
+        await write(store, Unit(timers=[_timer(f"t{n}", n) for n in range(5)]))
+
+        due = await store.due_timers(NOON + timedelta(days=1), 2)
+
+        assert [timer.id for timer in due] == ["t0", "t1"]
+
+    async def test_a_timer_that_is_done_is_gone(self, store: Store) -> None:
+        await write(store, Unit(timers=[_timer("t")]))
+
+        await write(store, appending("a", timers_done=["t"]))
+
+        assert not await store.due_timers(NOON, 10)
+        assert await store.next_timer() is None
+
+    async def test_a_timer_takes_effect_once(self, store: Store) -> None:
+        await write(store, Unit(timers=[_timer("t")]))
+
+        outcomes = await store.write([appending("a", timers_done=["t"]), appending("b", timers_done=["t"])])
+
+        assert numbers(outcomes) == [True, False]
+        assert isinstance(outcomes[1], KeyTaken)
+        assert await versions(store, "b") == []
+
+    async def test_the_timers_of_a_refused_unit_are_not_set(self, store: Store) -> None:
+        await attempt(store, appending("a", 5, timers=[_timer("t")]))
+
+        assert await store.next_timer() is None
+
+
+class ParkedEvents:
+    """Events that wait for an operator."""
+
+    @staticmethod
+    def _parked(position: int, key: str = "a", **changes: Any) -> ParkedEvent:
+        values: dict[str, Any] = {"error": "ValueError: no", "attempts": 1, "since": NOON} | changes
+        return ParkedEvent("reader", position, key, **values)
+
+    async def test_what_is_parked_is_shown_in_order_of_position(self, store: Store) -> None:
+        second, first = self._parked(7), self._parked(3, "b")
+        other = ParkedEvent("other", 5, "a", "", 0, NOON)
+
+        await write(store, Unit(parked=[second, other, first]))
+
+        assert list(await store.parked("reader")) == [first, second]
+        assert list(await store.parked()) == [first, other, second]
+        assert list(await store.parked("nobody")) == []
+
+    async def test_an_event_parked_again_says_what_went_wrong_last(self, store: Store) -> None:
+        await write(store, Unit(parked=[self._parked(3)]))
+
+        await write(store, Unit(parked=[self._parked(3, error="KeyError: x", attempts=2)]))
+
+        assert list(await store.parked("reader")) == [self._parked(3, error="KeyError: x", attempts=2)]
+
+    async def test_an_unparked_event_is_gone(self, store: Store) -> None:
+        await write(store, Unit(parked=[self._parked(3), self._parked(4)]))
+
+        await write(store, Unit(unparked=[("reader", 3), ("reader", 99), ("other", 4)]))
+
+        assert list(await store.parked("reader")) == [self._parked(4)]
+
+    async def test_an_operators_wish_is_noted_and_shown(self, store: Store) -> None:
+        await write(store, Unit(parked=[self._parked(3), self._parked(4)]))
+
+        assert await store.wish("reader", 3, "drop")
+        assert await store.wish("reader", 4, "retry")
+        assert await store.wish("reader", 4, "drop")
+
+        assert [entry.wish for entry in await store.parked("reader")] == ["drop", "drop"]
+
+    async def test_nothing_can_be_wished_where_nothing_is_parked(self, store: Store) -> None:
+        await write(store, Unit(parked=[self._parked(3)]))
+
+        assert not await store.wish("reader", 4, "drop")
+        assert not await store.wish("other", 3, "drop")
+
+    async def test_an_event_parked_again_has_its_wish_fulfilled(self, store: Store) -> None:
+        await write(store, Unit(parked=[self._parked(3)]))
+        await store.wish("reader", 3, "retry")
+
+        await write(store, Unit(parked=[self._parked(3, attempts=2)]))
+
+        (entry,) = await store.parked("reader")
+        assert entry.wish == ""
+
+    async def test_the_events_parked_under_a_key_are_read_in_order(self, store: Store) -> None:
+        await store.write([appending("a", 0, 3), appending("b", 0, 2)])
+        a, b = await store.read_stream("a", limit=9), await store.read_stream("b", limit=9)
+        await write(
+            store,
+            Unit(parked=[*(self._parked(e.position) for e in reversed(a)), self._parked(b[0].position, "b")]),
+        )
+
+        assert list(await store.parked_events("reader", "a", 10)) == list(a)
+        assert list(await store.parked_events("reader", "a", 2)) == list(a[:2])
+        assert list(await store.parked_events("other", "a", 2)) == []

@@ -1,0 +1,129 @@
+"""The feed: every committed event once, in an order in which each stream's events are in version order."""
+# ruff: noqa: S101
+
+import asyncio
+import random
+from collections import defaultdict
+
+from craton.ports import Store, StoredEvent, Unit
+from craton.testing.conformance.making import append, appending, attempt, versions, whole_feed, write
+
+
+class Feed:
+    async def test_an_empty_log_has_an_empty_feed(self, store: Store) -> None:
+        page = await store.read_feed(0, 10)
+
+        assert (list(page.events), page.position, await store.head()) == ([], 0, 0)
+
+    async def test_events_come_in_the_order_of_their_positions(self, store: Store) -> None:
+        await store.write([Unit(appends=[append("a", 0, 2), append("b")]), appending("a", 2)])
+
+        events = await whole_feed(store)
+
+        assert [(event.stream, event.version) for event in events] == [("a", 1), ("a", 2), ("b", 1), ("a", 3)]
+        positions = [event.position for event in events]
+        assert positions == sorted(set(positions))
+        assert await store.head() == positions[-1]
+
+    async def test_the_feed_holds_the_events_as_their_streams_do(self, store: Store) -> None:
+        await write(store, appending("a", 0, 3))
+
+        assert await whole_feed(store) == list(await store.read_stream("a", limit=9))
+
+    async def test_it_is_read_in_pages_that_follow_on_each_other(self, store: Store) -> None:
+        await write(store, appending("a", 0, 7))
+
+        first = await store.read_feed(0, 3)
+        second = await store.read_feed(first.position, 3)
+        third = await store.read_feed(second.position, 3)
+        fourth = await store.read_feed(third.position, 3)
+
+        pages = [[event.version for event in page.events] for page in (first, second, third, fourth)]
+        assert pages == [[1, 2, 3], [4, 5, 6], [7], []]
+        assert fourth.position == third.position
+
+    async def test_refused_units_leave_nothing_that_a_reader_stops_at(self, store: Store) -> None:
+        for n in range(5):
+            await write(store, appending(f"s{n}"))
+            await attempt(store, appending("s0", 9))
+
+        assert [event.stream for event in await whole_feed(store, page=2)] == [f"s{n}" for n in range(5)]
+
+    async def test_numbers_that_were_rolled_back_are_stepped_over(self, store: Store) -> None:
+        await write(store, appending("a"))
+        try:
+            async with store.transaction("read committed") as transaction:
+                await transaction.write(appending("never", 0, 3))
+                raise LookupError
+        except LookupError:
+            pass
+        await write(store, appending("b"))
+
+        assert [event.stream for event in await whole_feed(store, page=1)] == ["a", "b"]
+
+    async def test_what_another_client_has_written_is_read(self, store: Store, second_store: Store) -> None:
+        await write(store, appending("a"))
+        await write(second_store, appending("a", 1))
+
+        assert [event.version for event in await whole_feed(store)] == [1, 2]
+        assert await whole_feed(store) == await whole_feed(second_store)
+
+
+class ManyWriters:
+    """Many write at once, to streams that overlap, through two clients."""
+
+    STREAMS = tuple(f"stream-{n}" for n in range(4))
+    WRITERS = 12
+    ROUNDS = 8
+
+    async def _write_rounds(self, store: Store, seed: int) -> list[int]:
+        """Append to two random streams, again and again; return the positions that were told."""
+        chance = random.Random(seed)
+        positions = []
+        for _ in range(self.ROUNDS):
+            chosen = chance.sample(self.STREAMS, 2)
+            while True:
+                at = {stream: (await versions(store, stream) or [0])[-1] for stream in chosen}
+                unit = Unit(appends=[append(stream, at[stream], chance.randint(1, 2)) for stream in chosen])
+                outcome = await attempt(store, unit)
+                if isinstance(outcome, int):
+                    positions.append(outcome)
+                    break
+        return positions
+
+    async def test_versions_have_no_gaps_and_each_position_is_read_once(
+        self, store: Store, second_store: Store
+    ) -> None:
+        told = await asyncio.gather(*(self._write_rounds((store, second_store)[n % 2], n) for n in range(self.WRITERS)))
+
+        events = await whole_feed(store, page=7)
+        positions = [event.position for event in events]
+        assert positions == sorted(set(positions))
+        assert {position for some in told for position in some} <= set(positions)
+        assert _gapless(events)
+        assert len(events) == sum([len(await versions(store, stream)) for stream in self.STREAMS])
+
+    async def test_a_reader_who_follows_sees_all_in_order_and_nothing_twice(
+        self, store: Store, second_store: Store
+    ) -> None:
+        writing = asyncio.gather(*(self._write_rounds((store, second_store)[n % 2], n) for n in range(self.WRITERS)))
+        read: list[StoredEvent] = []
+
+        while not writing.done():
+            after = read[-1].position if read else 0
+            read += (await second_store.read_feed(after, 5)).events
+        read += await whole_feed(second_store, after=read[-1].position if read else 0)
+
+        await writing
+        assert read == await whole_feed(store)
+        assert _gapless(read)
+
+
+def _gapless(events: list[StoredEvent]) -> bool:
+    """Whether the versions of each stream are 1, 2, 3, … in the order of the feed."""
+    seen: defaultdict[str, int] = defaultdict(int)
+    for event in events:
+        seen[event.stream] += 1
+        if event.version != seen[event.stream]:
+            return False
+    return True

@@ -1,0 +1,346 @@
+"""Events, snapshots and guards: what a unit writes, and why it is refused."""
+# ruff: noqa: S101
+
+from datetime import UTC, datetime, timedelta, timezone
+
+from craton.ports import Append, NewEvent, Snapshot, Statement, Store, StoredResult, Unit, UnitRefused, VersionConflict
+from craton.testing.conformance.making import (
+    NOON,
+    PEOPLE,
+    append,
+    appending,
+    attempt,
+    event,
+    numbers,
+    person,
+    versions,
+    whole_feed,
+    with_tables,
+    write,
+)
+
+
+class Appending:
+    """Events go to the end of their stream, or nowhere."""
+
+    async def test_a_new_stream_begins_at_version_one(self, store: Store) -> None:
+        position = await write(store, appending("a", 0, 2))
+
+        assert await versions(store, "a") == [1, 2]
+        assert [event.position for event in await store.read_stream("a", limit=9)][-1] == position
+
+    async def test_what_is_read_is_what_was_written_to_the_letter(self, store: Store) -> None:
+        given = NewEvent("akte-1", 1, "id-1", "Geöffnet", 3, '{"b" : 1,\n"a":"ß\\u0000☃ \\"\'"}', '{"actor":"Ω"}', NOON)
+
+        position = await write(store, Unit(appends=[Append("akte-1", 0, [given])]))
+
+        (read,) = await store.read_stream("akte-1", limit=1)
+        fields = ("stream", "version", "id", "type", "schema_version", "data", "metadata", "time")
+        assert [getattr(read, name) for name in fields] == [getattr(given, name) for name in fields]
+        assert read.position == position
+
+    async def test_a_time_of_another_zone_is_the_same_instant_when_read(self, store: Store) -> None:
+        there = datetime(2026, 1, 1, 1, 30, tzinfo=timezone(timedelta(hours=5, minutes=30)))
+
+        await write(store, Unit(appends=[Append("a", 0, [event("a", 1, time=there)])]))
+
+        (read,) = await store.read_stream("a", limit=1)
+        assert read.time == there
+        assert read.time.utcoffset() == timedelta(0)
+        assert read.time.astimezone(UTC).year == 2025
+
+    async def test_a_stream_that_is_there_already_is_not_begun_again(self, store: Store) -> None:
+        await write(store, appending("a"))
+
+        refusal = await attempt(store, appending("a", 0))
+
+        assert isinstance(refusal, VersionConflict)
+        assert refusal.stream == "a"
+        assert await versions(store, "a") == [1]
+
+    async def test_neither_an_older_nor_a_later_version_is_accepted(self, store: Store) -> None:
+        await write(store, appending("a", 0, 3))
+
+        assert isinstance(await attempt(store, appending("a", 2)), VersionConflict)
+        assert isinstance(await attempt(store, appending("a", 4)), VersionConflict)
+        assert await versions(store, "a") == [1, 2, 3]
+
+    async def test_a_unit_over_several_streams_is_written_whole_or_not_at_all(self, store: Store) -> None:
+        await write(store, appending("b"))
+
+        refusal = await attempt(store, Unit(appends=[append("a"), append("b", 0), append("c")]))
+
+        assert isinstance(refusal, VersionConflict)
+        assert [await versions(store, name) for name in "abc"] == [[], [1], []]
+
+    async def test_the_position_of_a_unit_is_that_of_its_last_event(self, store: Store) -> None:
+        position = await write(store, Unit(appends=[append("a", 0, 2), append("b", 0, 2)]))
+
+        (last,) = await store.read_stream("b", limit=1, descending=True)
+        assert position == last.position == await store.head()
+
+    async def test_a_unit_without_events_has_position_zero(self, store: Store) -> None:
+        assert await write(store, Unit()) == 0
+        assert await write(store, Unit(checkpoint=("reader", 4))) == 0
+
+    async def test_an_append_of_no_events_changes_nothing_and_harms_nobody(self, store: Store) -> None:
+        outcomes = await store.write([Unit(appends=[Append("a", 0, [])]), appending("b")])
+
+        assert numbers(outcomes) == [True, True]
+        assert (await versions(store, "a"), await versions(store, "b")) == ([], [1])
+
+    async def test_a_stream_is_read_in_parts_forwards_and_backwards(self, store: Store) -> None:
+        await write(store, appending("a", 0, 5))
+        await write(store, appending("other", 0, 2))
+
+        async def read(after: int, limit: int, *, descending: bool = False) -> list[int]:
+            events = await store.read_stream("a", after=after, limit=limit, descending=descending)
+            return [event.version for event in events]
+
+        assert await read(0, 2) == [1, 2]
+        assert await read(2, 9) == [3, 4, 5]
+        assert await read(5, 9) == []
+        assert await read(0, 2, descending=True) == [5, 4]
+        assert await read(4, 2, descending=True) == [3, 2]
+        assert await read(1, 2, descending=True) == []
+
+    async def test_a_stream_that_nobody_began_is_empty(self, store: Store) -> None:
+        assert await versions(store, "nobody") == []
+        (state,) = await store.load([("nobody", "f")])
+        assert (state.snapshot, list(state.events)) == (None, [])
+
+    async def test_names_that_differ_only_in_case_are_different_streams(self, store: Store) -> None:
+        await write(store, appending("Straße", 0, 2))
+        await write(store, appending("straße", 0, 1))
+
+        assert await versions(store, "Straße") == [1, 2]
+        assert await versions(store, "straße") == [1]
+
+
+class Batches:
+    """Units that are written together do each other no harm."""
+
+    async def test_a_batch_of_nothing_is_nothing(self, store: Store) -> None:
+        assert list(await store.write([])) == []
+
+    async def test_a_unit_with_a_stale_version_is_refused_and_its_neighbours_are_written(self, store: Store) -> None:
+        await write(store, appending("b"))
+
+        outcomes = await store.write([appending("a"), appending("b", 0), appending("c")])
+
+        assert numbers(outcomes) == [True, False, True]
+        assert isinstance(outcomes[1], VersionConflict)
+        assert [await versions(store, name) for name in "abc"] == [[1], [1], [1]]
+
+    async def test_units_on_the_same_stream_build_on_each_other(self, store: Store) -> None:
+        outcomes = await store.write([appending("a", 0, 2), appending("a", 2), appending("a", 3, 2)])
+
+        assert numbers(outcomes) == [True, True, True]
+        assert await versions(store, "a") == [1, 2, 3, 4, 5]
+        assert [event.version for event in await whole_feed(store)] == [1, 2, 3, 4, 5]
+
+    async def test_those_that_build_on_a_refused_unit_are_refused_too(self, store: Store) -> None:
+        await write(store, appending("b"))
+
+        outcomes = await store.write(
+            [Unit(appends=[append("a"), append("b", 0)]), appending("a", 1), appending("c"), appending("a", 2)]
+        )
+
+        assert numbers(outcomes) == [False, False, True, False]
+        assert [await versions(store, name) for name in "abc"] == [[], [1], [1]]
+
+    async def test_those_that_build_on_a_unit_refused_for_its_rows_are_refused_too(self, store: Store) -> None:
+        await with_tables(store, PEOPLE)
+        await write(store, Unit(rows=[person("ann", email="taken@example.org")]))
+
+        outcomes = await store.write(
+            [
+                appending("a", 0, rows=[person("bob", email="taken@example.org")]),
+                appending("a", 1, rows=[person("cid")]),
+                appending("b", 0, rows=[person("dan")]),
+            ]
+        )
+
+        assert numbers(outcomes) == [False, False, True]
+        assert isinstance(outcomes[1], VersionConflict)
+        assert list(await store.get_rows(PEOPLE, [("bob",), ("cid",), ("dan",)])) == [None, None, '"dan"']
+
+    async def test_what_follows_a_refused_unit_is_refused_even_if_anothers_event_has_brought_its_version(
+        self, store: Store, second_store: Store
+    ) -> None:
+        await write(store, appending("a", 0, 2))
+        await write(second_store, appending("a", 2))
+
+        outcomes = await store.write(
+            [appending("a", 2), appending("a", 3), Unit(guards=[("a", 3)], appends=[append("b")])]
+        )
+
+        assert numbers(outcomes) == [False, False, False]
+        assert (await versions(store, "a"), await versions(store, "b")) == ([1, 2, 3], [])
+
+    async def test_what_can_not_be_stored_is_refused_and_its_neighbours_are_written(self, store: Store) -> None:
+        await with_tables(store, PEOPLE)
+
+        outcomes = await store.write(
+            [appending("a"), appending("b", rows=[person("ann", age=2**63)]), appending("c", rows=[person("bob")])]
+        )
+
+        assert numbers(outcomes) == [True, False, True]
+        assert [await versions(store, name) for name in "abc"] == [[1], [], [1]]
+
+    async def test_each_unit_of_a_batch_is_told_its_own_position(self, store: Store) -> None:
+        units = [appending("a", 0, 2), Unit(), appending("b", 0, 1), appending("a", 2, 3)]
+
+        outcomes = await store.write(units)
+
+        by_position = {event.position: (event.stream, event.version) for event in await whole_feed(store)}
+        assert [by_position.get(outcome) for outcome in outcomes if isinstance(outcome, int)] == [
+            ("a", 2),
+            None,
+            ("b", 1),
+            ("a", 5),
+        ]
+
+    async def test_a_unit_of_each_kind_finds_what_those_before_it_have_changed(self, store: Store) -> None:
+        outcomes = await store.write(
+            [Unit(checkpoint=("reader", 10)), Unit(checkpoint_at_most=("reader", 5), checkpoint=("other", 1))]
+        )
+
+        assert numbers(outcomes) == [True, False]
+        assert await store.checkpoint("other") == 0
+
+    async def test_a_hundred_units_of_every_kind_are_written_together(self, store: Store) -> None:
+        await with_tables(store, PEOPLE)
+        units = [
+            appending(
+                f"s{n}",
+                result=StoredResult("scope", f"key-{n}", "f", "{}"),
+                rows=[person(f"p{n}")],
+                checkpoint=(f"reader-{n}", n),
+                statements=[Statement("DELETE FROM view_people_1 WHERE id = :id", {"id": f"p{n}"})] if n % 2 else [],
+            )
+            for n in range(100)
+        ]
+
+        outcomes = await store.write(units)
+
+        assert all(numbers(outcomes))
+        assert len(await whole_feed(store)) == 100
+        assert [row is None for row in await store.get_rows(PEOPLE, [(f"p{n}",) for n in range(4)])] == [
+            False,
+            True,
+            False,
+            True,
+        ]
+
+
+class Guards:
+    """Streams that were read and not changed."""
+
+    async def test_a_unit_is_written_while_what_it_has_read_is_as_it_was(self, store: Store) -> None:
+        await write(store, appending("seen", 0, 2))
+
+        assert await write(store, appending("a", guards=[("seen", 2), ("nobody", 0)])) > 0
+
+    async def test_a_unit_is_refused_when_what_it_has_read_has_changed(self, store: Store) -> None:
+        await write(store, appending("seen", 0, 2))
+
+        refusal = await attempt(store, appending("a", guards=[("seen", 1)]))
+
+        assert isinstance(refusal, VersionConflict)
+        assert refusal.stream == "seen"
+        assert await versions(store, "a") == []
+
+    async def test_a_change_by_an_earlier_unit_of_the_batch_counts(self, store: Store) -> None:
+        await write(store, appending("seen"))
+
+        outcomes = await store.write(
+            [appending("seen", 1), appending("b", guards=[("seen", 2)]), appending("a", guards=[("seen", 1)])]
+        )
+
+        assert numbers(outcomes) == [True, True, False]
+
+    async def test_guards_alone_decide_about_a_unit_that_has_no_events(self, store: Store) -> None:
+        await write(store, appending("seen"))
+
+        refusal = await attempt(store, Unit(guards=[("seen", 0)], result=StoredResult("s", "k1", "f", "{}")))
+        written = await attempt(store, Unit(guards=[("seen", 1)], result=StoredResult("s", "k2", "f", "{}")))
+
+        assert isinstance(refusal, VersionConflict)
+        assert written == 0
+        assert await store.find_result("s", "k1") is None
+
+
+class Snapshots:
+    """States of aggregates, which only save reading."""
+
+    async def test_a_stream_is_loaded_from_its_snapshot_and_the_events_after_it(self, store: Store) -> None:
+        await write(store, appending("a", 0, 3, snapshots=[Snapshot("a", 3, "f", '{"n":3}')]))
+        await write(store, appending("a", 3, 2))
+
+        (state,) = await store.load([("a", "f")])
+
+        assert state.snapshot == Snapshot("a", 3, "f", '{"n":3}')
+        assert [event.version for event in state.events] == [4, 5]
+
+    async def test_a_snapshot_with_another_fingerprint_is_ignored(self, store: Store) -> None:
+        await write(store, appending("a", 0, 3, snapshots=[Snapshot("a", 3, "old shape", "{}")]))
+
+        (state,) = await store.load([("a", "new shape")])
+
+        assert state.snapshot is None
+        assert [event.version for event in state.events] == [1, 2, 3]
+
+    async def test_an_older_snapshot_never_replaces_a_newer_one(self, store: Store) -> None:
+        await write(store, appending("a", 0, 5, snapshots=[Snapshot("a", 5, "f", "new")]))
+
+        await write(store, Unit(guards=[("a", 5)], snapshots=[Snapshot("a", 4, "f", "old")]))
+
+        (state,) = await store.load([("a", "f")])
+        assert state.snapshot == Snapshot("a", 5, "f", "new")
+
+    async def test_the_newest_snapshot_of_a_batch_stays(self, store: Store) -> None:
+        await store.write(
+            [
+                appending("a", 0, 2, snapshots=[Snapshot("a", 2, "f", "two")]),
+                appending("a", 2, 2, snapshots=[Snapshot("a", 4, "f", "four")]),
+                Unit(guards=[("a", 4)], snapshots=[Snapshot("a", 3, "f", "three")]),
+            ]
+        )
+
+        (state,) = await store.load([("a", "f")])
+        assert state.snapshot == Snapshot("a", 4, "f", "four")
+
+    async def test_a_newer_snapshot_of_another_shape_replaces_an_older_one(self, store: Store) -> None:
+        await write(store, appending("a", 0, 2, snapshots=[Snapshot("a", 2, "old shape", "old")]))
+
+        await write(store, appending("a", 2, 1, snapshots=[Snapshot("a", 3, "new shape", "new")]))
+
+        old, new = await store.load([("a", "old shape"), ("a", "new shape")])
+        assert (old.snapshot, len(old.events)) == (None, 3)
+        assert (new.snapshot, len(new.events)) == (Snapshot("a", 3, "new shape", "new"), 0)
+
+    async def test_a_unit_may_hold_nothing_but_a_snapshot(self, store: Store) -> None:
+        await write(store, appending("a"))
+
+        await write(store, Unit(snapshots=[Snapshot("a", 1, "f", "state")]))
+
+        (state,) = await store.load([("a", "f")])
+        assert state.snapshot == Snapshot("a", 1, "f", "state")
+
+    async def test_the_snapshot_of_a_refused_unit_is_not_kept(self, store: Store) -> None:
+        refusal = await attempt(store, appending("a", 7, snapshots=[Snapshot("a", 8, "f", "never")]))
+
+        assert isinstance(refusal, UnitRefused)
+        (state,) = await store.load([("a", "f")])
+        assert state.snapshot is None
+
+    async def test_many_streams_are_loaded_together_each_in_its_place(self, store: Store) -> None:
+        await store.write([appending(f"s{n}", 0, n) for n in range(1, 6)])
+
+        states = await store.load([(f"s{n}", "f") for n in (3, 9, 1, 5)])
+
+        assert [len(state.events) for state in states] == [3, 0, 1, 5]
+
+    async def test_to_load_nothing_gives_nothing(self, store: Store) -> None:
+        assert list(await store.load([])) == []

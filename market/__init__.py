@@ -1,0 +1,1 @@
+"""The market: a complete backend built with Craton."""

@@ -1,0 +1,1 @@
+"""The ledger: accounts, double entry, holds."""

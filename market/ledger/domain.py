@@ -1,0 +1,371 @@
+"""Accounts and transfers: what they know, what they refuse, and the facts that change them.
+
+Every movement debits one account and credits another by the same amount, so all balances of a currency add up to
+zero. An account's balance is its credits less its debits; what is held is still in the balance but not available.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Self
+from uuid import NAMESPACE_URL, uuid5
+
+from craton.domain import (
+    Aggregate,
+    AggregateNotFound,
+    Conflict,
+    Currency,
+    CurrencyMismatch,
+    Event,
+    Id,
+    InvalidValue,
+    Money,
+    Name,
+    Text,
+    Total,
+)
+
+
+class AccountId(Id):
+    @classmethod
+    def external(cls, currency: Currency) -> Self:
+        """The account that stands for the world outside: deposits come from it, withdrawals go to it."""
+        return cls(str(uuid5(NAMESPACE_URL, f"craton:market:ledger:external:{currency}")))
+
+
+class TransferId(Id):
+    pass
+
+
+class AccountKind(StrEnum):
+    ASSET = "asset"
+    LIABILITY = "liability"  # what the market owes its customers: their accounts
+    INCOME = "income"
+    EXPENSE = "expense"
+    EXTERNAL = "external"
+
+
+class TransferStatus(StrEnum):
+    PENDING = "pending"
+    POSTED = "posted"
+    VOIDED = "voided"
+
+
+# --- facts ---------------------------------------------------------------------------------------------------
+
+
+class AccountOpened(Event):
+    owner: Name
+    currency: Currency
+    kind: AccountKind
+
+
+class MoneyDebited(Event):
+    transfer: TransferId
+    counterparty: AccountId
+    money: Money
+    balance: Money
+    reference: Text | None = None
+
+
+class MoneyCredited(Event):
+    transfer: TransferId
+    counterparty: AccountId
+    money: Money
+    balance: Money
+    reference: Text | None = None
+
+
+class MoneyHeld(Event):
+    transfer: TransferId
+    money: Money
+
+
+class HoldReleased(Event):
+    transfer: TransferId
+    money: Money
+
+
+class AccountClosed(Event):
+    reason: Text
+
+
+class TransferHeld(Event):
+    source: AccountId
+    target: AccountId
+    money: Money
+    reference: Text | None = None
+    expires_at: datetime | None = None
+
+
+class TransferPosted(Event):
+    money: Money
+
+
+class TransferVoided(Event):
+    reason: Text
+
+
+# --- refusals ------------------------------------------------------------------------------------------------
+
+
+class BlankOwner(InvalidValue):
+    """An account needs an owner."""
+
+
+class AmountNotPositive(InvalidValue):
+    """An amount must be more than zero."""
+
+
+class SameAccount(InvalidValue):
+    """Money can't be moved from an account to itself."""
+
+    account: AccountId
+
+
+class ExpiryWithoutHold(InvalidValue):
+    """Only a pending transfer can expire."""
+
+
+class AccountNotFound(AggregateNotFound):
+    """There is no such account."""
+
+
+class TransferNotFound(AggregateNotFound):
+    """There is no such pending transfer."""
+
+
+class AccountIsClosed(Conflict):
+    """The account is closed."""
+
+    account: AccountId
+
+
+class BalanceNotZero(Conflict):
+    """Only an empty account can be closed."""
+
+    balance: Money
+    held: Money
+
+
+class InsufficientFunds(Conflict):
+    """The account doesn't have that much available."""
+
+    account: AccountId
+    available: Money
+
+
+class HoldResolved(Conflict):
+    """The hold was posted or voided before."""
+
+    status: TransferStatus
+
+
+class HoldExpired(Conflict):
+    """The time of the hold is over."""
+
+
+class ExternalAccount(Conflict):
+    """The account that stands for the world outside can't be closed."""
+
+
+class HoldExceeded(Conflict):
+    """No more can be posted than was held."""
+
+    held: Money
+
+
+# --- aggregates ----------------------------------------------------------------------------------------------
+
+
+class Account(Aggregate):
+    not_found = AccountNotFound
+
+    id: AccountId
+    owner: Name
+    kind: AccountKind
+    balance: Money
+    held: Money
+    total_deposits: Total
+    total_withdrawals: Total
+    transaction_count: int = 0
+    closed: bool = False
+
+    @classmethod
+    def open(cls, id: AccountId, owner: Name, currency: Currency, kind: AccountKind) -> Self:
+        if not owner:
+            raise BlankOwner()
+        return cls.begin(id, AccountOpened(owner=owner, currency=currency, kind=kind))
+
+    @property
+    def currency(self) -> Currency:
+        return self.balance.currency
+
+    @property
+    def available(self) -> Money:
+        return self.balance - self.held
+
+    def require_open(self) -> None:
+        if self.closed:
+            raise AccountIsClosed(account=self.id)
+
+    def require_available(self, money: Money) -> None:
+        """Customers can't spend what they don't have; the market's own and the external accounts have no floor."""
+        if self.kind is AccountKind.LIABILITY and money > self.available:
+            raise InsufficientFunds(account=self.id, available=self.available)
+
+    def debit(self, transfer: TransferId, to: AccountId, money: Money, reference: Text | None) -> None:
+        self.record(
+            MoneyDebited(
+                transfer=transfer,
+                counterparty=to,
+                money=money,
+                balance=self.balance - money,
+                reference=reference,
+            )
+        )
+
+    def credit(self, transfer: TransferId, of: AccountId, money: Money, reference: Text | None) -> None:
+        self.record(
+            MoneyCredited(
+                transfer=transfer,
+                counterparty=of,
+                money=money,
+                balance=self.balance + money,
+                reference=reference,
+            )
+        )
+
+    def hold(self, transfer: TransferId, money: Money) -> None:
+        self.record(MoneyHeld(transfer=transfer, money=money))
+
+    def release(self, transfer: TransferId, money: Money) -> None:
+        self.record(HoldReleased(transfer=transfer, money=money))
+
+    def close(self, reason: Text) -> None:
+        self.require_open()
+        if self.kind is AccountKind.EXTERNAL:
+            raise ExternalAccount()
+        if self.balance or self.held:
+            raise BalanceNotZero(balance=self.balance, held=self.held)
+        self.record(AccountClosed(reason=reason))
+
+    def apply(
+        self, event: AccountOpened | MoneyDebited | MoneyCredited | MoneyHeld | HoldReleased | AccountClosed
+    ) -> None:
+        match event:
+            case MoneyDebited(money=money, balance=balance):
+                self.balance = balance
+                self.total_withdrawals += money
+                self.transaction_count += 1
+            case MoneyCredited(money=money, balance=balance):
+                self.balance = balance
+                self.total_deposits += money
+                self.transaction_count += 1
+            case MoneyHeld(money=money):
+                self.held += money
+            case HoldReleased(money=money):
+                self.held -= money
+            case AccountOpened(owner=owner, currency=currency, kind=kind):
+                self.owner, self.kind = owner, kind
+                self.balance = self.held = Money.zero(currency)
+                self.total_deposits = self.total_withdrawals = Total.zero(currency)
+            case AccountClosed():
+                self.closed = True
+
+
+class Transfer(Aggregate):
+    """A transfer that waits: its money is held until it is posted or voided, once."""
+
+    not_found = TransferNotFound
+
+    id: TransferId
+    source: AccountId
+    target: AccountId
+    money: Money
+    reference: Text | None
+    expires_at: datetime | None
+    status: TransferStatus
+
+    @classmethod
+    def begin_hold(
+        cls,
+        id: TransferId,
+        payer: Account,
+        payee: Account,
+        money: Money,
+        reference: Text | None = None,
+        expires_at: datetime | None = None,
+    ) -> Self:
+        _require_movable(payer, payee, money)
+        payer.hold(id, money)
+        return cls.begin(
+            id,
+            TransferHeld(source=payer.id, target=payee.id, money=money, reference=reference, expires_at=expires_at),
+        )
+
+    def post(self, payer: Account, payee: Account, now: datetime, money: Money | None = None) -> None:
+        """Move the money, or less of it; the rest is available again."""
+        self._require_pending()
+        if self.expires_at is not None and now >= self.expires_at:
+            raise HoldExpired()
+        money = self.money if money is None else money
+        if not money.positive:
+            raise AmountNotPositive()
+        if money > self.money:
+            raise HoldExceeded(held=self.money)
+        payee.require_open()
+        _require_bounds(payer, payee, money)
+        payer.release(self.id, self.money)
+        payer.debit(self.id, payee.id, money, self.reference)
+        payee.credit(self.id, payer.id, money, self.reference)
+        self.record(TransferPosted(money=money))
+
+    def void(self, payer: Account, reason: Text) -> None:
+        self._require_pending()
+        payer.release(self.id, self.money)
+        self.record(TransferVoided(reason=reason))
+
+    @property
+    def pending(self) -> bool:
+        return self.status is TransferStatus.PENDING
+
+    def _require_pending(self) -> None:
+        if not self.pending:
+            raise HoldResolved(status=self.status)
+
+    def apply(self, event: TransferHeld | TransferPosted | TransferVoided) -> None:
+        match event:
+            case TransferHeld(source=source, target=target, money=money, reference=reference, expires_at=expires_at):
+                self.source, self.target, self.money = source, target, money
+                self.reference, self.expires_at = reference, expires_at
+                self.status = TransferStatus.PENDING
+            case TransferPosted():
+                self.status = TransferStatus.POSTED
+            case TransferVoided():
+                self.status = TransferStatus.VOIDED
+
+
+def move(id: TransferId, payer: Account, payee: Account, money: Money, reference: Text | None = None) -> None:
+    """Debit one and credit the other. All is checked before either is touched."""
+    _require_movable(payer, payee, money)
+    _require_bounds(payer, payee, money)
+    payer.debit(id, payee.id, money, reference)
+    payee.credit(id, payer.id, money, reference)
+
+
+def _require_movable(payer: Account, payee: Account, money: Money) -> None:
+    if payer.id == payee.id:
+        raise SameAccount(account=payer.id)
+    if not money.positive:
+        raise AmountNotPositive()
+    payer.require_open()
+    payee.require_open()
+    for account in (payer, payee):
+        if account.currency != money.currency:
+            raise CurrencyMismatch(left=account.currency, right=money.currency)
+    payer.require_available(money)
+
+
+def _require_bounds(payer: Account, payee: Account, money: Money) -> None:
+    """Both new balances exist (else `AmountTooLarge`): found out before either account is touched."""
+    _ = payer.balance - money, payee.balance + money

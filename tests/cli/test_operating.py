@@ -1,0 +1,261 @@
+"""Commands that operate: projections, parked events, up."""
+
+import asyncio
+import re
+import signal
+import sqlite3
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from market.ledger.api import AccountId
+from tests.cli.conftest import CRATON, PROJECT, Data, craton, environment
+from tests.http.client import Client
+from tests.market.world import Place, eur, until
+
+# --- projections -------------------------------------------------------------------------------------------------
+
+
+def test_the_projections_are_listed(filled: Data) -> None:
+    listed = craton("projections", "list", "--json", *filled.option)
+
+    entries = {entry["projection"]: entry for entry in listed.records}
+    assert entries.keys() == {"balances", "statement", "transfers"}
+    assert all((entry["live"], entry["lag"], entry["parked"]) == (1, 0, 0) for entry in entries.values())
+
+
+def test_the_projections_are_a_table_for_people(filled: Data) -> None:
+    listed = craton("projections", "list", *filled.option)
+
+    assert listed.lines[0].split()[:2] == ["module", "projection"]
+    assert len(listed.lines) == 4
+
+
+@pytest.mark.parametrize("name", ["balances", "ledger.balances"])
+def test_a_projection_is_built_anew(data: Data, name: str) -> None:
+    rebuilt = craton("projections", "rebuild", name, *data.option)
+
+    assert rebuilt.code == 0
+    assert re.search(rf"{name}: [\d,]+ events in [\d.]+ s; generation 2 is live\.", rebuilt.out)
+    assert craton("verify", *data.option).code == 0
+
+
+def test_what_was_built_anew_can_be_read_by_a_script(data: Data) -> None:
+    (progress,) = craton("projections", "rebuild", "balances", "--json", *data.option).records
+
+    assert (progress["live"], progress["previous"], progress["building"], progress["lag"]) == (2, 1, 0, 0)
+
+
+def test_a_wrong_read_model_is_right_after_a_rebuild(data: Data) -> None:
+    connection = sqlite3.connect(data.folder / "ledger.db")
+    with connection:
+        connection.execute("DELETE FROM view_balance_1")
+    connection.close()
+
+    craton("projections", "rebuild", "balances", *data.option)
+
+    connection = sqlite3.connect(data.folder / "ledger.db")
+    rows = connection.execute("SELECT row FROM view_balance_2 WHERE account = ?", (data.ada,)).fetchall()
+    connection.close()
+    assert '"balance":{"amount":"70.00"' in rows[0][0]
+
+
+def test_a_rebuild_is_rolled_back(data: Data) -> None:
+    craton("projections", "rebuild", "balances", *data.option)
+
+    rolled_back = craton("projections", "rollback", "balances", *data.option)
+
+    assert (rolled_back.code, rolled_back.out) == (0, "Generation 1 of balances is live.\n")
+
+
+def test_without_a_generation_before_there_is_no_rollback(data: Data) -> None:
+    craton("projections", "rollback", "balances", *data.option).require_one_sentence(1, "no generation before")
+
+
+@pytest.mark.parametrize("verb", ["rebuild", "rollback"])
+@pytest.mark.parametrize("name", ["nothing", "shop.balances", "ledger"])
+def test_a_projection_that_is_not_there_is_wrong_use(filled: Data, verb: str, name: str) -> None:
+    craton("projections", verb, name, *filled.option).require_one_sentence(2, name, "ledger.balances")
+
+
+@pytest.mark.parametrize("arguments", [("projections", "rebuild"), ("parked", "retry", "ledger"), ("projections", "x")])
+def test_a_missing_argument_is_wrong_use(arguments: tuple[str, ...]) -> None:
+    refused = craton(*arguments)
+
+    assert refused.code == 2
+    assert "Traceback" not in refused.err
+
+
+# --- parked ------------------------------------------------------------------------------------------------------
+
+
+def park(data: Data) -> int:
+    """Have a deposit parked, and one behind it: the row that it would change is gone. Return its position."""
+    place = Place("sqlite", data.folder)
+
+    async def deposit_twice() -> int:
+        await place.sql(f"DELETE FROM view_balance_1 WHERE account = '{data.ada}'")
+        async with place.open() as bank:
+            for _ in range(2):
+                await bank.ledger.deposit(AccountId(data.ada), eur("1"))
+
+            async def two_parked() -> bool:
+                return len(await bank.running.store.parked("balances@1")) == 2
+
+            await until(two_parked)
+            return (await bank.running.store.parked("balances@1"))[0].position
+
+    return asyncio.run(deposit_twice())
+
+
+def carried_out(data: Data) -> None:
+    """Run the application until it has done what the operator wished."""
+
+    async def run() -> None:
+        async with Place("sqlite", data.folder).open() as bank:
+
+            async def no_wishes() -> bool:
+                return not any(entry.wish for entry in await bank.running.store.parked())
+
+            await until(no_wishes)
+
+    asyncio.run(run())
+
+
+def test_where_nothing_is_parked_nothing_is_listed(filled: Data) -> None:
+    listed = craton("parked", "list", *filled.option)
+
+    assert (listed.code, listed.out, listed.err) == (0, "", "")
+
+
+def test_parked_events_are_listed_with_why(data: Data) -> None:
+    position = park(data)
+
+    listed = craton("parked", "list", "--json", *data.option)
+
+    first, second = [record["event"] for record in listed.records]
+    assert (first["position"], first["subscription"], first["attempts"]) == (position, "balances@1", 1)
+    assert "LookupError" in first["error"]
+    assert (second["key"], second["attempts"], second["error"]) == (first["key"], 0, "")
+    assert "balances@1" in craton("parked", "list", *data.option).out
+
+
+def test_a_parked_event_is_tried_again_when_an_operator_asks(data: Data) -> None:
+    position = park(data)
+
+    noted = craton("parked", "retry", "ledger", "balances@1", str(position), *data.option)
+    carried_out(data)
+
+    assert (noted.code, noted.err) == (0, "")
+    first, _ = [record["event"] for record in craton("parked", "list", "--json", *data.option).records]
+    assert (first["position"], first["attempts"]) == (position, 2)
+
+
+def test_a_retried_event_goes_through_when_its_cause_is_gone(data: Data) -> None:
+    connection = sqlite3.connect(data.folder / "ledger.db")
+    rows = connection.execute("SELECT * FROM view_balance_1 WHERE account = ?", (data.ada,)).fetchall()
+    connection.close()
+    position = park(data)
+    connection = sqlite3.connect(data.folder / "ledger.db")
+    with connection:
+        connection.execute("INSERT INTO view_balance_1 VALUES (?, ?)", rows[0])
+    connection.close()
+
+    craton("parked", "retry", "ledger", "balances@1", str(position), *data.option)
+    carried_out(data)
+
+    assert craton("parked", "list", *data.option).out == ""
+    assert craton("verify", *data.option).code == 0
+
+
+def test_a_parked_event_is_given_up_when_an_operator_asks(data: Data) -> None:
+    position = park(data)
+
+    craton("parked", "drop", "ledger", "balances@1", str(position), *data.option)
+    carried_out(data)
+
+    left = [record["event"]["position"] for record in craton("parked", "list", "--json", *data.option).records]
+    assert position not in left
+
+
+@pytest.mark.parametrize("verb", ["retry", "drop"])
+def test_what_is_not_parked_cannot_be_tried_or_given_up(filled: Data, verb: str) -> None:
+    refused = craton("parked", verb, "ledger", "balances@1", "1", *filled.option)
+
+    refused.require_one_sentence(1, "Nothing is parked")
+
+
+@pytest.mark.parametrize("verb", ["retry", "drop"])
+def test_a_module_that_is_not_there_is_wrong_use(filled: Data, verb: str) -> None:
+    craton("parked", verb, "shop", "balances@1", "1", *filled.option).require_one_sentence(2, "shop", "ledger")
+
+
+# --- up ----------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def up(folder: Path) -> Iterator[tuple["subprocess.Popen[str]", Client]]:
+    """A server on a free port, up to the end of the block at the latest."""
+    command = [str(CRATON), "up", "--port", "0", "--data", str(folder)]
+    with subprocess.Popen(
+        command, cwd=PROJECT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            for line in process.stdout:
+                if found := re.search(r"API +http://127\.0\.0\.1:(\d+)", line):
+                    yield process, Client("127.0.0.1", int(found[1]))
+                    return
+            raise AssertionError(f"it did not come up: {process.communicate()}")
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_server_that_is_told_to_stop_ends_without_an_error(tmp_path: Path, signal_number: int) -> None:
+    with up(tmp_path) as (process, client):
+        assert (await client.get("/health/ready")).status == 200
+
+        process.send_signal(signal_number)
+        _, err = await asyncio.to_thread(process.communicate, timeout=15)
+
+        assert process.returncode == 0
+        assert "Traceback" not in err
+
+
+async def test_what_was_answered_is_there_after_a_restart(tmp_path: Path) -> None:
+    with up(tmp_path) as (process, client):
+        opened = await client.post("/v1/accounts", {"owner": "Ada", "currency": "EUR"})
+        process.kill()
+
+    with up(tmp_path) as (_, client):
+        found = await client.get(opened.headers["location"], opened.position)
+
+        assert (found.status, found.json["owner"]) == (200, "Ada")
+
+
+async def test_requests_that_run_are_finished_when_the_server_is_told_to_stop(tmp_path: Path) -> None:
+    with up(tmp_path) as (process, client):
+        account = (await client.post("/v1/accounts", {"owner": "Ada", "currency": "EUR"})).json["id"]
+        waiting = asyncio.create_task(client.get(f"/v1/accounts/{account}", {"Craton-Position": "ledger=999"}))
+        await asyncio.sleep(0.5)
+
+        process.send_signal(signal.SIGTERM)
+
+        assert (await waiting).status == 503
+        await asyncio.to_thread(process.communicate, timeout=15)
+        assert process.returncode == 0
+
+
+def test_a_port_that_is_taken_is_a_sentence(tmp_path: Path) -> None:
+    with up(tmp_path / "one") as (_, client):
+        started = time.monotonic()
+
+        refused = craton("up", "--port", str(client.port), "--data", str(tmp_path / "two"))
+
+        refused.require_one_sentence(1, "Can't listen", str(client.port))
+        assert time.monotonic() - started < 30

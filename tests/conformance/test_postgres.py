@@ -1,0 +1,127 @@
+"""What only Postgres can get wrong: failures between units, isolation levels, wake-ups."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from craton.ports import (
+    SerializationConflict,
+    Statement,
+    Store,
+    StoreUnavailable,
+    Unit,
+    UnitRefused,
+    VersionConflict,
+)
+from craton.testing.conformance.making import (
+    PEOPLE,
+    appending,
+    numbers,
+    person,
+    versions,
+    with_tables,
+    write,
+    write_rows,
+)
+from tests.conftest import PostgresPlace
+
+
+@pytest.fixture
+def place(postgres_place: PostgresPlace) -> PostgresPlace:
+    return postgres_place
+
+
+def _raising(code: str) -> Statement:
+    return Statement(f"DO $$ BEGIN RAISE EXCEPTION 'as the test asked' USING ERRCODE = '{code}'; END $$", {})
+
+
+class TestFailuresOfABatch:
+    async def test_an_error_that_the_modules_own_sql_raises_harms_no_neighbour(self, store: Store) -> None:
+        outcomes = await store.write([appending("a"), appending("b", statements=[_raising("P0001")]), appending("c")])
+
+        assert numbers(outcomes) == [True, False, True]
+        assert isinstance(outcomes[1], UnitRefused)
+
+    async def test_a_unit_that_collides_for_ever_harms_no_neighbour(self, store: Store) -> None:
+        outcomes = await store.write([appending("a"), appending("b", statements=[_raising("40001")]), appending("c")])
+
+        assert numbers(outcomes) == [True, False, True]
+        assert isinstance(outcomes[1], SerializationConflict)
+
+    async def test_what_was_written_before_the_store_failed_is_not_called_unwritten(self, store: Store) -> None:
+        await with_tables(store, PEOPLE)
+        await write_rows(store, person("ann", email="taken@example.org"))
+        batch = [
+            appending("a"),
+            appending("b", rows=[person("bob", email="taken@example.org")]),
+            appending("c", statements=[_raising("53100")]),
+        ]
+
+        try:
+            outcomes: Any = await store.write(batch)
+        except StoreUnavailable as problem:
+            assert problem.maybe_executed or await versions(store, "a") == []
+        else:
+            assert isinstance(outcomes[0], int) == (await versions(store, "a") == [1])
+
+
+class TestIsolation:
+    @pytest.mark.parametrize("isolation", ["read committed", "repeatable read", "serializable"])
+    async def test_a_guard_holds_at_every_level_whatever_was_read_before(
+        self, store: Store, second_store: Store, isolation: Any
+    ) -> None:
+        await write(store, appending("seen"))
+
+        with pytest.raises((VersionConflict, SerializationConflict)):
+            async with store.transaction(isolation) as transaction:
+                await transaction.fetch(Statement("SELECT 1", {}))
+                await write(second_store, appending("seen", 1))
+                await transaction.write(appending("a", guards=[("seen", 1)]))
+
+        assert await versions(store, "a") == []
+
+    @pytest.mark.parametrize("isolation", ["read committed", "repeatable read", "serializable"])
+    async def test_a_stale_append_is_a_conflict_at_every_level(
+        self, store: Store, second_store: Store, isolation: Any
+    ) -> None:
+        await write(store, appending("a"))
+
+        with pytest.raises((VersionConflict, SerializationConflict)):
+            async with store.transaction(isolation) as transaction:
+                await transaction.fetch(Statement("SELECT 1", {}))
+                await write(second_store, appending("a", 1))
+                await transaction.write(appending("a", 1))
+
+        assert await versions(store, "a") == [1, 2]
+
+    async def test_of_two_that_would_both_overdraw_one_collides(self, store: Store, second_store: Store) -> None:
+        await write(store, Unit(statements=[Statement("CREATE TABLE purses (id int PRIMARY KEY, coins int)", {})]))
+        await write(store, Unit(statements=[Statement("INSERT INTO purses VALUES (1, 5), (2, 5)", {})]))
+        both_have_read = asyncio.Barrier(2)
+
+        async def spend(client: Store, purse: int) -> None:
+            async with client.transaction("serializable") as transaction:
+                (row,) = await transaction.fetch(Statement("SELECT sum(coins) AS coins FROM purses", {}))
+                await both_have_read.wait()
+                assert row["coins"] == 10
+                await transaction.execute(Statement("UPDATE purses SET coins = -3 WHERE id = :id", {"id": purse}))
+
+        outcomes = await asyncio.gather(spend(store, 1), spend(second_store, 2), return_exceptions=True)
+
+        assert [type(outcome) for outcome in outcomes if outcome is not None] == [SerializationConflict]
+
+
+class TestWakeUps:
+    async def test_a_commit_of_another_process_wakes_the_watchers(self, store: Store, second_store: Store) -> None:
+        woken = asyncio.Event()
+        await store.head()
+        store.watch(woken.set)
+        position = 0
+
+        while not woken.is_set() and position < 100:
+            position = await write(second_store, appending("a", position))
+            for _ in range(20):
+                await store.head()
+
+        assert woken.is_set()

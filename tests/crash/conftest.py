@@ -1,0 +1,170 @@
+"""Runs each crash once, several side by side (most of their time is spent waiting for a dead process's lease), and lets
+all tests of that crash look at what came of it."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from craton.testing.crash import CRASH_POINTS, Process, Reply, Sent, drive, repeat
+from tests.crash.bank import Bank, Found, Model, once
+from tests.crash.databases import fresh_database
+
+SIDE_BY_SIDE: Final = 4
+ROOT: Final = Path(__file__).parents[2]
+REBUILD: Final = "/v1/admin/projections/balances/rebuild"
+
+# How often the point is passed before it kills: beyond the opening of the accounts, in the middle of the load.
+COUNTS: Final = {
+    "call.decided": 200,
+    "commit.events_written": 150,
+    "commit.written": 100,
+    "commit.durable": 100,
+    "call.committed": 200,
+    "subscription.read": 200,
+    "subscription.handled": 150,
+    "subscription.written": 150,
+    "projection.built": 1,
+    "projection.swapped": 1,
+}
+
+
+@dataclass
+class Crash:
+    """One crash and what was left of it."""
+
+    point: str
+    store: str
+    first: list[Sent] = field(default_factory=list)
+    """What was sent until the process died."""
+    answered: list[Sent] = field(default_factory=list)
+    unanswered: list[Sent] = field(default_factory=list)
+    killed: bool = False
+    exit_code: int | None = None
+    log_before: str = ""
+    log_after: str = ""
+    replays: list[tuple[Sent, Reply]] = field(default_factory=list)
+    """Each answered command, and the answer to its repetition after the restart."""
+    model: Model = field(default_factory=Model)
+    found: Found = field(default_factory=Found)
+    stopped_with: int | None = None
+    verified_with: int | None = None
+    verified: str = ""
+
+    @property
+    def is_of_projection(self) -> bool:
+        return self.point.startswith("projection.")
+
+
+def crash_and_restart(point: str, store: str, url: str, folder: Path) -> Crash:
+    """Kill a market under load at a point, start it again, repeat what had no answer, and look."""
+    crash = Crash(point, store)
+    with Process(data=folder, store=url, folder=ROOT, crash_at=f"{point}:{COUNTS[point]}") as doomed:
+        bank = Bank.open(doomed)
+        scripts = [*bank.scripts, *([once(doomed, REBUILD)] if crash.is_of_projection else [])]
+        bank.sent += drive(doomed, scripts)
+        crash.killed, crash.exit_code, crash.log_before = doomed.killed, doomed.exit_code, doomed.log
+    crash.first = list(bank.sent)
+    crash.answered = [entry for entry in bank.sent if entry.first is not None]
+    crash.unanswered = [entry for entry in bank.sent if entry.first is None]
+    with Process(data=folder, store=url, folder=ROOT) as healed:
+        repeat(healed, bank.sent)
+        with healed.client() as client:
+            crash.replays = [(entry, client.send(entry.command)) for entry in crash.answered]
+        crash.found = Found.look(healed, bank)
+        crash.model = Model.of(bank.sent, crash.found.external)
+        crash.stopped_with, crash.log_after = healed.stop(), healed.log
+    crash.verified_with, crash.verified = verify(folder, url)
+    return crash
+
+
+def verify(folder: Path, url: str) -> tuple[int, str]:
+    """Run `craton verify`; return its exit code and what it said."""
+    command = ["-c", "from craton.cli.main import run; run()", "verify", "--data", str(folder), "--store", url]
+    done = subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+Runs = dict[tuple[str, str], "Future[Crash]"]
+
+
+@pytest.fixture(scope="session")
+def crashes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Crash]]:
+    """Begins all crashes that the session's tests ask for; returns the one asked for when it is over."""
+    wanted = {
+        (str(params["store"]), str(params["point"])): None
+        for item in request.session.items
+        if isinstance(item, pytest.Function) and "crash" in item.fixturenames
+        for params in [item.callspec.params]
+    }
+    runs: Runs = {}
+    with ExitStack() as stack:
+        pool = ThreadPoolExecutor(SIDE_BY_SIDE)
+        stack.callback(pool.shutdown, cancel_futures=True)
+
+        def begin(store: str, server: str) -> None:
+            for name, point in wanted:
+                if name == store:
+                    url = server if store == "sqlite" else stack.enter_context(fresh_database(server))
+                    folder = tmp_path_factory.mktemp(f"{store}-{point}")
+                    runs[store, point] = pool.submit(crash_and_restart, point, store, url, folder)
+
+        def result(store: str, point: str, server: str) -> Crash:
+            if (store, point) not in runs:
+                begin(store, server)
+            return runs[store, point].result()
+
+        yield result
+    request.config.stash[_RUNS] = runs
+
+
+_RUNS: Final = pytest.StashKey[Runs]()
+
+
+@pytest.fixture(params=["sqlite", "postgres"], scope="session")
+def store(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(params=list(CRASH_POINTS), scope="session")
+def point(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(scope="session")
+def crash(store: str, point: str, crashes: Callable[..., Crash], request: pytest.FixtureRequest) -> Crash:
+    """A market that was killed under load at this point, in this store, and started again."""
+    server = "sqlite" if store == "sqlite" else request.getfixturevalue("postgres_url")
+    return crashes(store, point, server)
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """With CRATON_CRASH_TABLE=1, show what each crash came to."""
+    runs = config.stash.get(_RUNS, {})
+    if not runs or os.environ.get("CRATON_CRASH_TABLE") != "1":
+        return
+    terminalreporter.section("crashes")
+    terminalreporter.write_line(f"{'point':<24}{'store':<10}{'answered':>9}{'unanswered':>12}  outcome")
+    for (store, point), run in runs.items():
+        terminalreporter.write_line(f"{point:<24}{store:<10}{_line(run)}")
+
+
+def _line(run: "Future[Crash]") -> str:
+    if run.cancelled():
+        return "  not run"
+    if (problem := run.exception()) is not None:
+        return f"  {type(problem).__name__}: {problem}"
+    crash = run.result()
+    ran = sum(entry.reply is not None and "idempotency-replayed" in entry.reply.headers for entry in crash.unanswered)
+    whole = crash.found.facts == crash.model.facts and crash.verified_with == 0
+    outcome = f"{ran} of them had run; {'nothing lost, nothing twice' if whole else 'DIFFERENCES'}"
+    return f"{len(crash.answered):>9}{len(crash.unanswered):>12}  {outcome}"

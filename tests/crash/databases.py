@@ -1,0 +1,35 @@
+"""Postgres databases of a test's own: what is done to one harms nobody else's."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+from uuid import uuid4
+
+import asyncpg
+
+
+@contextmanager
+def fresh_database(server: str) -> Iterator[str]:
+    """Make an empty database beside the one that the URL names; drop it at the end, whoever is connected."""
+    name = f"craton_{uuid4().hex[:16]}"
+    run_sql(server, f"CREATE DATABASE {name}")
+    try:
+        yield urlunsplit(urlsplit(server)._replace(path=f"/{name}"))
+    finally:
+        run_sql(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def run_sql(url: str, statement: str, *values: Any) -> list[Any]:
+    """Run one statement on a connection of its own; in a thread without an event loop, or beside one."""
+
+    async def run() -> list[Any]:
+        connection = await asyncpg.connect(url, timeout=10)
+        try:
+            rows: list[Any] = await connection.fetch(statement, *values)
+            return rows
+        finally:
+            await connection.close()
+
+    return asyncio.run(run())

@@ -1,0 +1,49 @@
+"""The tutorial's code is what it says: it runs, checks clean, passes its own test, and serves."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TUTORIAL = Path("docs/tutorial.md")
+_BLOCK = re.compile(r"```python\n# (?P<path>[\w/]+\.py)\n(?P<code>.*?)```", re.DOTALL)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    blocks = list(_BLOCK.finditer(TUTORIAL.read_text(encoding="utf-8")))
+    assert len(blocks) == 7
+    for block in blocks:
+        path = tmp_path / block["path"]
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(block["code"], encoding="utf-8")
+    return tmp_path
+
+
+def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    return subprocess.run(
+        [sys.executable, "-m", *command],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_its_own_test_passes(folder: Path) -> None:
+    finished = run(folder, "pytest", "-q", "-p", "no:cacheprovider", "test_box_office.py")
+
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    assert "1 passed" in finished.stdout
+
+
+def test_craton_has_nothing_to_complain_about(folder: Path) -> None:
+    finished = run(folder, "craton", "check", "--app", "theatre:app")
+
+    assert finished.returncode == 0, finished.stdout + finished.stderr

@@ -1,0 +1,64 @@
+"""The market behind a real socket."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from craton.adapters.http import asgi, listen, serve
+from craton.runtime import App
+from tests.http.client import Client
+from tests.market.world import Bank, Place, require_postgres
+
+
+@asynccontextmanager
+async def served(app: App) -> AsyncIterator[Client]:
+    """Serve a running app on a free port; at the end the server is told to stop, as an operator would."""
+    listening = listen("127.0.0.1", 0)
+    client = Client("127.0.0.1", listening.getsockname()[1])
+    with listening:
+        serving = asyncio.create_task(serve(asgi(app), listening))
+        try:
+            await client.get("/health/live")
+            yield client
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                signal.raise_signal(signal.SIGTERM)
+            await serving
+
+
+@pytest.fixture(scope="session")
+def reachable_postgres() -> str:
+    return require_postgres()
+
+
+@pytest.fixture
+async def place(tmp_path: Path) -> Place:
+    return Place("sqlite", tmp_path)
+
+
+@pytest.fixture
+async def bank(place: Place) -> AsyncIterator[Bank]:
+    async with place.open() as bank:
+        yield bank
+
+
+@pytest.fixture
+async def client(bank: Bank) -> AsyncIterator[Client]:
+    async with served(bank.app) as client:
+        yield client
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+async def client_of_each_store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Client]:
+    url = "sqlite" if request.param == "sqlite" else str(request.getfixturevalue("reachable_postgres"))
+    place = Place(url, tmp_path)
+    try:
+        async with place.open() as bank, served(bank.app) as client:
+            yield client
+    finally:
+        await place.drop()

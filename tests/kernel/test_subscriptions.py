@@ -1,0 +1,301 @@
+"""Subscriptions, step by step: who owns them, what is parked, and what an operator can do about it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+
+from craton.application.upcasting import EventTypes
+from craton.ports import RowPut, Store, StoredEvent, StoredRow, Unit
+from craton.runtime.committer import Committer
+from craton.runtime.feed import Feed, Page
+from craton.runtime.signal import Signal
+from craton.runtime.subscription import Failed, Handled, Subscription
+from craton.testing.conformance.making import SEATS, append, appending, with_tables, write
+from tests.kernel.conftest import Clock
+
+NAME = "reader"
+
+
+class Noting:
+    """A handler that writes a row for each event; events whose data is poison fail."""
+
+    def __init__(self) -> None:
+        self.poison: set[str] = set()
+        self.begun = 0
+
+    def key(self, event: StoredEvent) -> str:
+        return event.stream
+
+    async def begin(self) -> None:
+        self.begun += 1
+
+    async def handle(self, page: Page, events: Sequence[StoredEvent]) -> Handled:
+        rows, failed, blocked = [], [], set()
+        for event in events:
+            if event.stream in blocked or event.data in self.poison:
+                failed.append(Failed(event, "" if event.stream in blocked else f"ValueError: {event.data}"))
+                blocked.add(event.stream)
+            else:
+                rows.append(RowPut(SEATS, StoredRow((event.stream, event.version), (event.position,), event.data)))
+        return Handled(rows, failed)
+
+
+class Reader(Subscription):
+    """A subscription with its handler at hand."""
+
+    def __init__(self, store: Store, owner: str, *, page: int = 100) -> None:
+        self.handler = Noting()
+        signal = Signal()
+        committer, feed = Committer(store, signal.fire), Feed(store, EventTypes([]), signal)
+        super().__init__(NAME, store, committer.submit, feed, self.handler, signal, owner, Clock(), page=page)
+
+
+async def _handled(store: Store) -> list[tuple[str, int]]:
+    """What has taken effect, in the order of the feed."""
+    events = [event async for event in _events(store)]
+    rows = await store.get_rows(SEATS, [(event.stream, event.version) for event in events]) if events else []
+    return [(event.stream, event.version) for event, row in zip(events, rows, strict=True) if row is not None]
+
+
+async def _events(store: Store) -> AsyncIterator[StoredEvent]:
+    after = 0
+    while (page := await store.read_feed(after, 100)).position != after:
+        for event in page.events:
+            yield event
+        after = page.position
+
+
+@pytest.fixture
+async def reader(store: Store) -> Reader:
+    await with_tables(store, SEATS)
+    return Reader(store, "ann")
+
+
+class TestReading:
+    async def test_each_event_takes_effect_and_the_checkpoint_follows(self, store: Store, reader: Reader) -> None:
+        await write(store, Unit(appends=[append("a", 0, 2), append("b")]))
+
+        assert await reader.step()
+        assert not await reader.step()
+
+        assert await _handled(store) == [("a", 1), ("a", 2), ("b", 1)]
+        assert reader.position == await store.checkpoint(NAME) == await store.head()
+
+    async def test_a_reader_goes_on_where_it_has_stopped(self, store: Store, reader: Reader) -> None:
+        await write(store, appending("a", 0, 5))
+        small = Reader(store, "ann", page=2)
+        await small.step()
+
+        again = Reader(store, "ann", page=2)
+        await again.step()
+
+        assert again.position == (await store.read_stream("a", limit=9))[3].position
+        assert len(await _handled(store)) == 4
+
+    async def test_whoever_waits_is_told_when_it_has_moved(self, store: Store, reader: Reader) -> None:
+        await write(store, appending("a"))
+        seen = reader.moved.seen()
+
+        await reader.step()
+
+        assert reader.moved.seen() > seen
+
+
+class TestOwnership:
+    async def test_one_process_at_a_time_is_the_owner(self, store: Store, second_store: Store, reader: Reader) -> None:
+        other = Reader(second_store, "bob")
+        await write(store, appending("a"))
+        await reader.step()
+        await write(store, appending("a", 1))
+
+        assert not await other.step()
+        assert await reader.step()
+
+    async def test_who_is_not_the_owner_follows_the_checkpoint(
+        self, store: Store, second_store: Store, reader: Reader
+    ) -> None:
+        other = Reader(second_store, "bob")
+        await write(store, appending("a"))
+        await reader.step()
+
+        await other.step()
+
+        assert other.position == reader.position > 0
+
+    async def test_when_the_owner_releases_it_another_takes_over(
+        self, store: Store, second_store: Store, reader: Reader
+    ) -> None:
+        other = Reader(second_store, "bob")
+        await write(store, appending("a"))
+        await reader.step()
+        await write(store, appending("a", 1))
+        await store.release(NAME, "ann")
+
+        assert await other.step()
+
+        assert await _handled(store) == [("a", 1), ("a", 2)]
+        assert other.handler.begun == 1
+
+    async def test_an_owner_who_was_only_thought_dead_can_not_write_any_more(
+        self, store: Store, second_store: Store, reader: Reader
+    ) -> None:
+        other = Reader(second_store, "bob")
+        await write(store, appending("a"))
+        await reader.step()
+        await store.release(NAME, "ann")
+        await other.step()
+        await write(store, appending("a", 1))
+
+        assert not await reader.step()
+        assert await _handled(store) == [("a", 1)]
+        assert await other.step()
+        assert await _handled(store) == [("a", 1), ("a", 2)]
+
+    async def test_an_owner_in_the_middle_of_a_page_is_fenced_off(
+        self, store: Store, second_store: Store, reader: Reader
+    ) -> None:
+        other = Reader(second_store, "bob")
+        await write(store, appending("a"))
+        handle = reader.handler.handle
+
+        async def overtaken(page: Page, events: Sequence[StoredEvent]) -> Handled:
+            handled = await handle(page, events)
+            await store.release(NAME, "ann")
+            assert await other.step()
+            return handled
+
+        reader.handler.handle = overtaken  # type: ignore[method-assign]
+
+        assert not await reader.step()
+        assert await _handled(store) == [("a", 1)]
+        assert await store.checkpoint(NAME) == other.position
+
+    async def test_a_running_reader_that_is_stopped_gives_its_lease_back(
+        self, store: Store, second_store: Store, reader: Reader
+    ) -> None:
+        await write(store, appending("a"))
+        seen = reader.moved.seen()
+        running = asyncio.create_task(reader.run())
+        await reader.moved.wait(seen, 30)
+        running.cancel()
+        await asyncio.wait([running])
+        await write(store, appending("a", 1))
+
+        assert await Reader(second_store, "bob").step()
+
+
+class TestParking:
+    @pytest.fixture
+    async def poisoned(self, store: Store, reader: Reader) -> Reader:
+        """A reader that has met a poisoned second event of stream a."""
+        reader.handler.poison = {"poison"}
+        await write(store, appending("a"))
+        await write(store, Unit(appends=[append("a", 1, data="poison"), append("b")]))
+        await write(store, appending("a", 2))
+        await reader.step()
+        return reader
+
+    async def _parked(self, store: Store) -> list[tuple[str, str, int]]:
+        return [(entry.key, entry.error, entry.attempts) for entry in await store.parked(NAME)]
+
+    async def test_a_poisoned_event_parks_its_stream_and_others_flow(self, store: Store, poisoned: Reader) -> None:
+        assert await _handled(store) == [("a", 1), ("b", 1)]
+        assert await self._parked(store) == [("a", "ValueError: poison", 1), ("a", "", 0)]
+        assert poisoned.position == await store.head()
+
+    async def test_later_events_of_the_stream_queue_up_behind_it(self, store: Store, poisoned: Reader) -> None:
+        await write(store, Unit(appends=[append("a", 3), append("b", 1)]))
+
+        await poisoned.step()
+
+        assert await _handled(store) == [("a", 1), ("b", 1), ("b", 2)]
+        assert len(await store.parked(NAME)) == 3
+
+    async def test_the_next_owner_keeps_the_stream_parked(
+        self, store: Store, second_store: Store, poisoned: Reader
+    ) -> None:
+        await store.release(NAME, "ann")
+        await write(store, appending("a", 3))
+
+        await Reader(second_store, "bob").step()
+
+        assert await _handled(store) == [("a", 1), ("b", 1)]
+        assert len(await store.parked(NAME)) == 3
+
+    async def test_a_retry_that_works_handles_all_in_order(self, store: Store, poisoned: Reader) -> None:
+        poisoned.handler.poison.clear()
+        (first, _) = await store.parked(NAME)
+        await store.wish(NAME, first.position, "retry")
+
+        assert await poisoned.step()
+
+        assert await _handled(store) == [("a", 1), ("a", 2), ("b", 1), ("a", 3)]
+        assert await store.parked(NAME) == []
+        await write(store, appending("a", 3))
+        await poisoned.step()
+        assert ("a", 4) in await _handled(store)
+
+    async def test_a_retry_that_fails_is_counted_and_leaves_all_as_it_was(self, store: Store, poisoned: Reader) -> None:
+        (first, _) = await store.parked(NAME)
+        await store.wish(NAME, first.position, "retry")
+
+        assert await poisoned.step()
+        assert not await poisoned.step()
+
+        assert await self._parked(store) == [("a", "ValueError: poison", 2), ("a", "", 0)]
+        assert [entry.wish for entry in await store.parked(NAME)] == ["", ""]
+
+    async def test_a_dropped_event_lets_those_behind_it_through(self, store: Store, poisoned: Reader) -> None:
+        (first, _) = await store.parked(NAME)
+        await store.wish(NAME, first.position, "drop")
+
+        assert await poisoned.step()
+
+        assert await _handled(store) == [("a", 1), ("b", 1), ("a", 3)]
+        assert await store.parked(NAME) == []
+
+    async def test_what_is_wished_for_one_stream_leaves_another_alone(self, store: Store, poisoned: Reader) -> None:
+        await write(store, appending("c"))
+        await write(store, Unit(appends=[append("c", 1, data="poison")]))
+        await poisoned.step()
+        entries = {entry.key: entry for entry in await store.parked(NAME)}
+        await store.wish(NAME, entries["c"].position, "drop")
+
+        await poisoned.step()
+
+        assert {entry.key for entry in await store.parked(NAME)} == {"a"}
+
+    async def test_wishes_for_two_streams_are_both_fulfilled(self, store: Store, poisoned: Reader) -> None:
+        await write(store, Unit(appends=[append("c", 0, data="poison")]))
+        await poisoned.step()
+        for entry in await store.parked(NAME):
+            await store.wish(NAME, entry.position, "drop")
+
+        while await poisoned.step():
+            pass
+
+        assert await store.parked(NAME) == []
+
+    async def test_a_row_that_the_store_refuses_parks_its_event_and_others_flow(
+        self, store: Store, reader: Reader
+    ) -> None:
+        await write(store, Unit(appends=[append("a"), append("b"), append("c")]))
+        handle = reader.handler.handle
+
+        async def too_large(page: Page, events: Sequence[StoredEvent]) -> Handled:
+            handled = await handle(page, [event for event in events if event.stream != "b"])
+            wrong = [
+                RowPut(SEATS, StoredRow((event.stream, event.version), (2**63,), event.data))
+                for event in events
+                if event.stream == "b"
+            ]
+            return Handled([*handled.rows, *wrong])
+
+        reader.handler.handle = too_large  # type: ignore[method-assign]
+
+        for _ in ["together, in vain", "a", "b", "c"]:
+            await reader.step()
+
+        assert await _handled(store) == [("a", 1), ("c", 1)]
+        assert [entry.key for entry in await store.parked(NAME)] == ["b"]

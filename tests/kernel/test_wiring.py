@@ -1,0 +1,202 @@
+"""What is put together wrongly is refused at start, in a sentence that says what and where."""
+
+from typing import Any
+
+import pytest
+
+from craton.application import Api, Index, Key, Module, Projection, Row, Rows, View, WiringError, command, query
+from craton.domain import Aggregate, Event, Recorded
+from craton.ports import Store
+from craton.runtime import App
+from tests.conftest import SqlitePlace
+from tests.kernel.bank import AccountId, BalanceRow, Balances, Bank, BankService, Gate, MoneyDeposited, Owners, bank
+
+
+class Small(Api):
+    @query
+    async def ask(self, number: int) -> int: ...
+
+
+class SmallService(Small):
+    async def ask(self, number: int) -> int:
+        return number
+
+
+class Stored(Row):
+    account: Key[AccountId]
+    balance: Index[int]
+
+
+class Gone(Event):
+    pass
+
+
+def small(name: str = "small", service: type[Small] = SmallService, **parts: Any) -> Module:
+    return Module(name, api=Small, service=service, **parts)
+
+
+class TestAModule:
+    @pytest.mark.parametrize("name", ["Bank", "my bank", "bank-1", "bänk", "1bank", "x" * 41])
+    def test_has_a_name_that_every_store_can_bear(self, name: str) -> None:
+        with pytest.raises(WiringError, match="must be a short lower-case word"):
+            small(name)
+
+    def test_has_a_service_that_implements_its_api(self) -> None:
+        with pytest.raises(WiringError, match="module bank: SmallService doesn't implement Bank"):
+            Module("bank", api=Bank, service=SmallService)
+
+    def test_has_a_service_with_all_methods(self) -> None:
+        class Lazy(Small):
+            pass
+
+        with pytest.raises(WiringError, match="module small: Lazy has no ask"):
+            small(service=Lazy)
+
+    def test_says_which_parameter_of_its_service_lacks_an_annotation(self) -> None:
+        class Vague(SmallService):
+            def __init__(self, thing) -> None:  # type: ignore[no-untyped-def]
+                self.thing = thing
+
+        with pytest.raises(WiringError, match="module small: Vague: parameter 'thing' has no annotation"):
+            small(service=Vague)
+
+    def test_keeps_the_rows_that_its_service_reads(self) -> None:
+        class Reading(SmallService):
+            def __init__(self, rows: View[BalanceRow]) -> None:
+                self.rows = rows
+
+        with pytest.raises(WiringError, match="module small: no projection keeps BalanceRow"):
+            small(service=Reading)
+
+    def test_keeps_each_kind_of_row_in_one_projection(self) -> None:
+        class Again(Projection):
+            rows_: Rows[BalanceRow]
+
+            def project(self, event: Recorded[MoneyDeposited]) -> None: ...
+
+        with pytest.raises(WiringError, match="BalanceRow is kept by two projections"):
+            bank(projections=[Balances, Owners, Again])
+
+    def test_projects_only_events_of_its_own(self) -> None:
+        class Foreign(Projection):
+            stored: Rows[Stored]
+
+            def project(self, event: Recorded[Gone]) -> None: ...
+
+        with pytest.raises(WiringError, match="module bank: Foreign projects Gone, which none of its aggregates"):
+            bank(projections=[Balances, Owners, Foreign])
+
+    def test_names_the_projection_that_does_not_say_its_events_or_rows(self) -> None:
+        class NoRows(Projection):
+            def project(self, event: Recorded[MoneyDeposited]) -> None: ...
+
+        class NoEvents(Projection):
+            stored: Rows[Stored]
+
+            def project(self, event: MoneyDeposited) -> None:  # type: ignore[override]
+                ...
+
+        with pytest.raises(WiringError, match="projection NoRows keeps no rows"):
+            small(projections=[NoRows])
+        with pytest.raises(WiringError, match=r"NoEvents.project must take event: Recorded"):
+            small(projections=[NoEvents])
+
+
+class TestAnApi:
+    def test_annotates_every_parameter_and_result(self) -> None:
+        with pytest.raises(WiringError, match=r"Bad.ask: parameter 'number' has no annotation"):
+
+            class Bad(Api):
+                @query
+                async def ask(self, number) -> int:  # type: ignore[no-untyped-def]
+                    ...
+
+        with pytest.raises(WiringError, match=r"Worse.ask: the result has no annotation"):
+
+            class Worse(Api):
+                @command
+                async def ask(self, number: int):  # type: ignore[no-untyped-def]
+                    ...
+
+    def test_names_every_parameter(self) -> None:
+        with pytest.raises(WiringError, match=r"Bad.ask: \*numbers can't be sent"):
+
+            class Bad(Api):
+                @query
+                async def ask(self, *numbers: int) -> int: ...
+
+    def test_whose_values_can_not_be_sent_is_a_problem(self) -> None:
+        class Odd(Api):
+            @query
+            async def ask(self, gate: Gate) -> int: ...
+
+        class OddService(Odd):
+            async def ask(self, gate: Gate) -> int:
+                return 1
+
+        (problem,) = App("test", modules=[Module("odd", api=Odd, service=OddService)]).problems()
+
+        assert "Odd.ask: parameter 'gate' can't be encoded" in problem
+
+
+class TestAnAggregate:
+    def test_has_no_field_with_a_meaning_of_its_own(self) -> None:
+        with pytest.raises(TypeError, match=r"Bad.version has a meaning of its own"):
+
+            class Bad(Aggregate):
+                version: int
+
+
+class TestAnApp:
+    def test_has_modules_of_different_names(self) -> None:
+        with pytest.raises(WiringError, match="app test: two modules have the same name"):
+            App("test", modules=[small(), small()])
+
+    def test_has_one_module_for_each_api(self) -> None:
+        with pytest.raises(WiringError, match="Small"):
+            App("test", modules=[small("one"), small("two")])
+
+    def test_gives_no_proxy_of_what_no_module_provides(self) -> None:
+        with pytest.raises(WiringError, match="app test: no module provides Bank"):
+            App("test", modules=[small()]).api(Bank)
+
+    async def test_that_does_not_run_answers_no_call(self) -> None:
+        with pytest.raises(WiringError, match=r"Small.ask was called while the app is not running"):
+            await App("test", modules=[small()]).api(Small).ask(1)
+
+    async def test_names_what_nothing_provides(self, sqlite_place: SqlitePlace) -> None:
+        module = Module("bank", api=Bank, service=BankService, projections=bank().projections.values())  # type: ignore[arg-type]
+        app = App("test", modules=[module])
+
+        assert [problem for problem in app.problems() if "gate" in problem]
+        with pytest.raises(WiringError, match="module bank: nothing provides gate"):
+            async with app.run(sqlite_place):
+                pass
+
+    async def test_that_can_not_start_closes_what_it_has_opened(self, sqlite_place: SqlitePlace) -> None:
+        opened: list[Store] = []
+        closed: list[Store] = []
+
+        def observed(name: str) -> Store:
+            store = sqlite_place(name)
+            opening, closing = store.open, store.close
+
+            async def open_store() -> None:
+                await opening()
+                opened.append(store)
+
+            async def close_store() -> None:
+                closed.append(store)
+                await closing()
+
+            store.open, store.close = open_store, close_store  # type: ignore[method-assign]
+            return store
+
+        app = App("test", modules=[bank(), small(tables=["CREATE TABLE nonsense"])])
+
+        with pytest.raises(WiringError, match="module small: its tables can't be made"):
+            async with app.run(observed):
+                pass
+
+        assert len(opened) == 2
+        assert set(map(id, closed)) == set(map(id, opened))

@@ -1,0 +1,205 @@
+"""A place for a ledger's data, and a bank: the ledger as the tests use it."""
+
+import asyncio
+import contextlib
+import os
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import asyncpg
+import msgspec
+import pytest
+
+from craton.adapters.stores import stores
+from craton.application import Paging
+from craton.application.api import Operation, operation_of
+from craton.application.context import Context, context_var
+from craton.domain import Currency, DomainError, Money, Name
+from craton.runtime import App
+from craton.runtime.app import utc_now
+from craton.runtime.calls import proxy
+from craton.runtime.running import RunningModule
+from craton.runtime.use_cases import Answer
+from market.ledger.api import AccountId, Entry, Ledger
+from market.ledger.module import ledger
+
+POSTGRES_URL = os.environ.get("CRATON_TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432/test")
+SERVICES_REQUIRED = os.environ.get("CRATON_REQUIRE_SERVICES") == "1"
+
+EUR, JPY, USD = Currency("EUR"), Currency("JPY"), Currency("USD")
+
+
+def eur(amount: str) -> Money:
+    return Money.of(amount, "EUR")
+
+
+class Clock:
+    """A clock that stands still until a test moves it."""
+
+    def __init__(self) -> None:
+        self.time = datetime(2026, 1, 31, 12, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.time
+
+    def advance(self, seconds: float) -> datetime:
+        self.time += timedelta(seconds=seconds)
+        return self.time
+
+
+class Place:
+    """Where the data of one test lives: a folder, or a schema of its own in Postgres."""
+
+    def __init__(self, url: str, folder: Path) -> None:
+        self.url = url
+        self.folder = folder
+        self.name = f"market_{uuid4().hex[:12]}"
+
+    def app(self, clock: Callable[[], datetime] = utc_now) -> App:
+        return App(self.name, modules=[ledger], copied_calls=True, clock=clock)
+
+    @asynccontextmanager
+    async def open(
+        self, clock: Callable[[], datetime] = utc_now, *, subscriptions: bool = True
+    ) -> AsyncIterator["Bank"]:
+        """Run the ledger here, as one process would."""
+        app = self.app(clock)
+        async with app.run(stores(self.url, self.folder, self.name), subscriptions=subscriptions):
+            yield Bank(app)
+
+    async def sql(self, statement: str) -> None:
+        """Change the data behind the ledger's back."""
+        if self.url == "sqlite":
+            with contextlib.closing(sqlite3.connect(self.folder / "ledger.db")) as connection, connection:
+                assert connection.execute(statement).rowcount != 0, "the statement has changed nothing"
+            return
+        connection = await asyncpg.connect(self.url)
+        try:
+            await connection.execute(f"SET search_path = {self.name}_ledger")
+            status = await connection.execute(statement)
+            assert not status.endswith(" 0"), "the statement has changed nothing"
+        finally:
+            await connection.close()
+
+    async def drop(self) -> None:
+        if self.url == "sqlite":
+            return
+        connection = await asyncpg.connect(self.url)
+        try:
+            await connection.execute(f"DROP SCHEMA IF EXISTS {self.name}_ledger CASCADE")
+        finally:
+            await connection.close()
+
+
+class Bank:
+    """A running ledger whose queries see all that was committed before they were asked."""
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+        self._api = app.api(Ledger)
+        self.ledger = proxy(Ledger, self._call)
+
+    @property
+    def running(self) -> RunningModule:
+        return self.app.running["ledger"]
+
+    async def _call(self, operation: Operation, arguments: dict[str, Any], context: Context) -> Answer:
+        if operation.kind == "query":
+            context = msgspec.structs.replace(context, positions={"ledger": await self.running.store.head()})
+        token = context_var.set(context)
+        try:
+            return Answer(await getattr(self._api, operation.name)(**arguments))
+        finally:
+            context_var.reset(token)
+
+    async def keyed(self, key: str, command: Callable[..., Any], **arguments: Any) -> Answer:
+        """Call a command with an idempotency key."""
+        return await self.app.call(
+            operation_of(command), operation_of(command).bind((), arguments), Context(key=key, actor="ada")
+        )
+
+    async def open(self, balance: str = "0", currency: Currency = EUR, owner: str = "Ada") -> AccountId:
+        """Open an account with a balance."""
+        account = await self.ledger.open_account(Name(owner), currency)
+        money = Money.of(balance, str(currency))
+        if money:
+            await self.ledger.deposit(account, money)
+        return account
+
+    async def balance(self, account: AccountId) -> Money:
+        return (await self.ledger.account(account)).balance
+
+    async def statement(self, account: AccountId) -> list[Entry]:
+        """All entries of an account, the oldest first."""
+        entries: list[Entry] = []
+        page = 1
+        while True:
+            found = await self.ledger.entries(account, paging=Paging(page, 100))
+            entries += found.items
+            if page >= found.total_pages:
+                return entries[::-1]
+            page += 1
+
+    async def differences(self, at: datetime | None = None) -> dict[str, Money]:
+        """What debits and credits differ by, per currency."""
+        return {line.currency: line.difference for line in (await self.ledger.trial_balance(at=at)).lines}
+
+    async def problems(self) -> list[str]:
+        """What `craton verify` would say."""
+        return [problem async for problem in self.running.verify()]
+
+    async def settled(self) -> None:
+        """Wait until all projections and the seals have caught up."""
+
+        async def caught_up() -> bool:
+            head = await self.running.store.head()
+            lags = [(await projection.progress()).lag for projection in self.running.projections.values()]
+            return not any(lags) and await self.running.store.checkpoint("seals") >= head
+
+        await until(caught_up, seconds=30)
+
+
+async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 10) -> None:
+    """Wait for something that must come to pass."""
+    async with asyncio.timeout(seconds):
+        while True:
+            if await condition():
+                return
+            await asyncio.sleep(0.02)
+
+
+async def code_of(call: Awaitable[Any]) -> str:
+    """The code with which a call is refused, "" if it isn't."""
+    try:
+        await call
+    except DomainError as refusal:
+        return refusal.code
+    return ""
+
+
+async def why_postgres_is_missing() -> str | None:
+    """Why no Postgres answers, None if one does."""
+    try:
+        connection = await asyncpg.connect(POSTGRES_URL, timeout=5)
+    except (OSError, TimeoutError, asyncpg.PostgresError) as problem:
+        return f"Postgres can't be reached at {urlsplit(POSTGRES_URL).hostname}: {type(problem).__name__}"
+    await connection.close()
+    return None
+
+
+def require_postgres() -> str:
+    """The URL of a Postgres that answers; without one the test is skipped, or fails if services are required."""
+    with ThreadPoolExecutor(1) as thread:  # the test that asks may run in an event loop already
+        problem = thread.submit(asyncio.run, why_postgres_is_missing()).result()
+    if problem and SERVICES_REQUIRED:
+        pytest.fail(problem, pytrace=False)
+    if problem:
+        pytest.skip(problem)
+    return POSTGRES_URL

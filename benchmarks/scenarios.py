@@ -1,0 +1,156 @@
+"""What is compared with what: for each scenario the command that runs it on Craton and the one that runs its peer."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.postgres import is_postgres
+
+ROOT = Path(__file__).resolve().parents[1]
+PEERS = ROOT / "benchmarks" / "peers"
+PEERS_VENV = ROOT / ".venv-peers"
+PEERS_PYTHON = str(PEERS_VENV / ("Scripts" if sys.platform == "win32" else "bin") / "python")
+
+Program = Callable[[str, Path], list[str] | None]
+"""The command for a store and a folder for files; None when the program doesn't run on that store."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One row of the table: a key of the reports of both sides."""
+
+    title: str
+    key: str = "rate"
+    peer_key: str = ""
+    unit: str = "/s"
+
+    @property
+    def lower_is_better(self) -> bool:
+        return self.unit == " ms"
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """Without a peer's command the peer's figures are looked for in Craton's own report."""
+
+    name: str
+    metrics: tuple[Metric, ...]
+    craton: Program
+    peer: Program | None
+    peer_name: str
+
+
+def craton(*arguments: str) -> Program:
+    command = [sys.executable, "-m", "benchmarks.craton_side", *arguments]
+    return lambda store, data: [*command, "--store", store, "--data", str(data)]
+
+
+def eventsourcing(*arguments: str) -> Program:
+    command = [PEERS_PYTHON, str(PEERS / "eventsourcing_peer.py"), *arguments]
+
+    def program(store: str, data: Path) -> list[str]:
+        url = store if is_postgres(store) else f"sqlite:///{(data / 'peer.db').resolve()}"
+        return [*command, "--store", url]
+
+    return program
+
+
+def on_postgres(*command: str) -> Program:
+    return lambda store, _: [*command, "--store", store] if is_postgres(store) else None
+
+
+def craton_http(*arguments: str) -> Program:
+    command = [sys.executable, "-m", "benchmarks.http_side", "craton", *arguments]
+    return lambda store, data: [*command, "--store", store, "--data", str(data)]
+
+
+def fastapi_http(*arguments: str) -> Program:
+    return on_postgres(sys.executable, "-m", "benchmarks.http_side", "peer", "--python", PEERS_PYTHON, *arguments)
+
+
+def scenarios(*, quick: bool) -> list[Scenario]:
+    seconds = ("--seconds", "2" if quick else "5")
+    events = ("--events", "20000" if quick else "50000")
+    # The peer rebuilds about a thousand events a second, so it is given fewer.
+    few = ("--events", "2000" if quick else "5000")
+    many = "100000" if quick else "1000000"
+    hot = ("hot", "--callers", "32", *seconds)
+    batched = (sys.executable, "-m", "benchmarks.batched_rows", "--batch")
+    return [
+        *(
+            Scenario(
+                f"append-{callers}",
+                (Metric(f"append an event, {callers} caller{'s' * (callers > 1)}"),),
+                craton("append", "--callers", str(callers), *seconds),
+                eventsourcing("append", "--callers", str(callers), *seconds),
+                "eventsourcing",
+            )
+            for callers in (1, 16, 64, 256)
+        ),
+        *(
+            Scenario(
+                f"append-{callers}-bound",
+                (Metric(f"append, {callers} callers; the rows alone, {callers} a batch"),),
+                craton("append", "--callers", str(callers), *seconds),
+                on_postgres(*batched, str(callers), *seconds),
+                "upper bound",
+            )
+            for callers in (16, 64)
+        ),
+        Scenario(
+            "linear",
+            (Metric(f"append, 64 callers; {int(many):,} events in the store", "rate_full", "rate_empty"),),
+            craton("linear", "--callers", "64", "--events", many, *seconds),
+            None,
+            "itself, empty",
+        ),
+        Scenario(
+            "latency",
+            (
+                Metric("append at 50 a second, median", "p50_ms", "p50_ms", " ms"),
+                Metric("append at 50 a second, 99 %", "p99_ms", "p99_ms", " ms"),
+            ),
+            craton("latency", "--rate", "50", *seconds),
+            eventsourcing("latency", "--rate", "50", *seconds),
+            "eventsourcing",
+        ),
+        Scenario(
+            "feed", (Metric("read the feed"),), craton("feed", *events), eventsourcing("feed", *events), "eventsourcing"
+        ),
+        Scenario(
+            "rebuild",
+            (Metric("rebuild a projection"),),
+            craton("rebuild", *events),
+            eventsourcing("rebuild", *few),
+            "eventsourcing",
+        ),
+        Scenario(
+            "long-rebuild",
+            (Metric(f"rebuild a projection, {10 * int(events[1]):,} events"),),
+            craton("rebuild", "--events", str(10 * int(events[1]))),
+            craton("rebuild", *events),
+            f"itself, {int(events[1]):,}",
+        ),
+        Scenario(
+            "hot",
+            (Metric("transfer out of one account, 32 callers"),),
+            craton(*hot),
+            on_postgres(PEERS_PYTHON, str(PEERS / "fastapi_service.py"), *hot),
+            "SQLAlchemy",
+        ),
+        Scenario(
+            "http-random",
+            (Metric("POST a transfer, 32 connections"),),
+            craton_http(*seconds),
+            fastapi_http(*seconds),
+            "FastAPI",
+        ),
+        Scenario(
+            "http-hot",
+            (Metric("POST a transfer out of one account, 32 connections"),),
+            craton_http("--hot", *seconds),
+            fastapi_http("--hot", *seconds),
+            "FastAPI",
+        ),
+    ]

@@ -1,10 +1,14 @@
 """What only Postgres can get wrong: failures between units, isolation levels, wake-ups."""
 
 import asyncio
+import socket
+import struct
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
+from craton.adapters.postgres.database import SESSION
 from craton.ports import (
     SerializationConflict,
     Statement,
@@ -125,3 +129,50 @@ class TestWakeUps:
                 await store.head()
 
         assert woken.is_set()
+
+
+class TestFrozenProcesses:
+    """A process that stops in the middle of a transaction, as by SIGSTOP, can't say so, and holds its locks."""
+
+    @pytest.mark.parametrize("half_sent", [False, True], ids=["between statements", "within a statement"])
+    async def test_loses_its_lease_soon(self, store: Store, place: PostgresPlace, half_sent: bool) -> None:
+        await store.acquire("lease", "frozen", 0.0)
+        with socket.create_connection(_server(place.url)) as frozen:
+            _send(
+                frozen, b"", struct.pack("!i", 196_608) + _texts("user", "postgres", "database", _database(place.url))
+            )
+            for name, value in SESSION.items():
+                _query(frozen, f"SET {name} = {value if value.isdigit() else repr(value)}")
+            _query(frozen, f"BEGIN; SELECT * FROM {place.schema()}.leases FOR SHARE")
+            if half_sent:
+                _send(frozen, b"P", _texts("", "SELECT 1") + struct.pack("!h", 0))
+                _send(frozen, b"H", b"")
+            await asyncio.sleep(0.1)
+            assert await store.acquire("lease", "heir", 1.0) is None, "it isn't frozen at all"
+
+            async with asyncio.timeout(15):
+                while await store.acquire("lease", "heir", 1.0) is None:
+                    await asyncio.sleep(0.1)
+
+
+def _server(url: str) -> tuple[str, int]:
+    parts = urlsplit(url)
+    return parts.hostname or "127.0.0.1", parts.port or 5432
+
+
+def _database(url: str) -> str:
+    return urlsplit(url).path.removeprefix("/")
+
+
+def _texts(*texts: str) -> bytes:
+    return b"".join(text.encode() + b"\0" for text in texts)
+
+
+def _send(server: socket.socket, kind: bytes, body: bytes) -> None:
+    """Send one message of Postgres's protocol, version 3."""
+    end = b"\0" if not kind else b""
+    server.sendall(kind + struct.pack("!i", 4 + len(body + end)) + body + end)
+
+
+def _query(server: socket.socket, sql: str) -> None:
+    _send(server, b"Q", _texts(sql))

@@ -195,7 +195,11 @@ class Found:
         """Wait until the read models have caught up, then read everything."""
         found = cls()
         with process.client() as client:
-            found.projections = caught_up(client)
+            try:
+                found.projections = caught_up(client)
+            except TimeoutError as late:
+                late.add_note(process.log)
+                raise
             audits = {account: list(pages(client, f"/v1/accounts/{account}/events")) for account in bank.accounts}
             found.external = _external(audits, bank)
             audits[found.external] = list(pages(client, f"/v1/accounts/{found.external}/events"))

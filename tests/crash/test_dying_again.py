@@ -45,10 +45,10 @@ def test_a_process_killed_again_and_again_at_any_moment_loses_nothing(url: str, 
 
 
 def test_a_process_killed_while_it_repairs_is_repaired_by_the_next(url: str, tmp_path: Path) -> None:
-    with Process(data=tmp_path, store=url, folder=ROOT) as first:
+    with Process(data=tmp_path, store=url, folder=ROOT, crash_at="subscription.handled:100") as first:
         bank = Bank.open(first)
-        bank.sent += drive(first, bank.scripts, seconds=0.5)
-        first.kill()
+        bank.sent += drive(first, bank.scripts)
+        assert first.wait() == -SIGKILL
     with Process(data=tmp_path, store=url, folder=ROOT, crash_at="subscription.handled") as doomed_again:
         assert doomed_again.wait() == -SIGKILL
     with Process(data=tmp_path, store=url, folder=ROOT) as healed:

@@ -15,6 +15,13 @@ from craton.ports import StoreUnavailable
 CONNECTIONS: Final = 10
 CONNECT_TIMEOUT_SECONDS: Final = 5.0
 STATEMENT_TIMEOUT_SECONDS: Final = 30.0
+SESSION: Final = {
+    "application_name": "craton",
+    "jit": "off",
+    "synchronous_commit": "on",
+    "idle_in_transaction_session_timeout": "5000",
+}
+FROZEN_SECONDS: Final = 5
 LISTEN_AGAIN_SECONDS: Final = 1.0
 CHANNEL: Final = "craton"
 LOST: Final = (
@@ -62,12 +69,7 @@ class PostgresDatabase:
                 timeout=CONNECT_TIMEOUT_SECONDS,
                 command_timeout=STATEMENT_TIMEOUT_SECONDS,
                 reset=_keep,
-                server_settings={
-                    "application_name": "craton",
-                    "jit": "off",
-                    "synchronous_commit": "on",
-                    "idle_in_transaction_session_timeout": "5000",
-                },
+                server_settings=SESSION,
             )
         except (*LOST, asyncpg.InterfaceError, asyncpg.PostgresError, TimeoutError, ValueError) as problem:
             # The driver's own texts name host, user or database, never the password; a bad URL might hold one.
@@ -98,6 +100,18 @@ class PostgresDatabase:
             raise StoreUnavailable(
                 f"Postgres can't be used: {_sentence(problem)}.", maybe_executed=writing and lent and not refused
             ) from problem
+
+    async def end_frozen(self, connection: Any) -> None:
+        """End sessions of this program that have stopped in the middle of a statement: prepared, and never sent.
+
+        A process that is frozen there holds its locks, and Postgres's own limits look away: to them it is active.
+        """
+        await connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+            " AND usename = current_user AND application_name = 'craton' AND pid <> pg_backend_pid()"
+            " AND state = 'active' AND wait_event = 'ClientRead'"
+            f" AND state_change < clock_timestamp() - interval '{FROZEN_SECONDS} seconds'"
+        )
 
     def watch(self, schema: str, wake: Callable[[], None]) -> None:
         """Call `wake` when another process announces the schema."""

@@ -12,7 +12,7 @@ holders are gone, a fresh statement either sees 11 or nobody ever will.
 import asyncio
 from typing import Any, Final
 
-from craton.adapters.postgres.database import PostgresDatabase
+from craton.adapters.postgres.database import FROZEN_SECONDS, PostgresDatabase
 from craton.ports import FeedPage, StoredEvent
 
 EVENT: Final = "stream, version, id, type, schema_version, data, metadata, time, position"
@@ -45,10 +45,14 @@ class FeedReader:
 
     async def _outlast_holders(self, connection: Any) -> None:
         holders = await self._current_holders(connection)
-        pause = _FIRST_PAUSE_SECONDS
+        pause, waited = _FIRST_PAUSE_SECONDS, 0.0
         while holders:
             await asyncio.sleep(pause)
+            waited += pause
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+            if waited > FROZEN_SECONDS:
+                await self._database.end_frozen(connection)
+                waited = 0.0
             holders &= await self._current_holders(connection)
 
     async def _current_holders(self, connection: Any) -> set[str]:

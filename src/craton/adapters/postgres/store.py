@@ -4,7 +4,9 @@ import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Final, Literal
+
+import asyncpg
 
 from craton.adapters import sql
 from craton.adapters.postgres.database import LOST, PostgresDatabase
@@ -31,6 +33,9 @@ from craton.ports import (
     VersionConflict,
 )
 from craton.ports.crash import reach
+
+DEFINITION_SECONDS: Final = 600.0
+LEASE_LOCK_SECONDS: Final = 1
 
 
 class PostgresStore:
@@ -111,15 +116,32 @@ class PostgresStore:
         return {row["stream"]: row["version"] for row in rows}
 
     async def acquire(self, lease: str, owner: str, seconds: float) -> int | None:
-        fence: int | None = await self._value(
-            f"INSERT INTO {self._schema}.leases AS l VALUES"
-            " ($1, $2, 1, clock_timestamp() + make_interval(secs => $3)) ON CONFLICT (name) DO UPDATE SET"
-            " fence = l.fence + (l.owner <> $2)::int, owner = $2, expires = excluded.expires"
-            " WHERE l.owner = $2 OR l.expires < clock_timestamp() RETURNING fence",
-            lease,
-            owner,
-            seconds,
-        )
+        async with self._database.connection() as connection:
+            held = await connection.fetchrow(
+                f"SELECT owner = $2 AS mine, expires < clock_timestamp() AS expired FROM {self._schema}.leases"
+                " WHERE name = $1",
+                lease,
+                owner,
+            )
+            if held and not held["mine"] and not held["expired"]:
+                return None
+            if held and not held["mine"]:
+                await self._database.end_frozen(connection)
+            try:
+                async with connection.transaction():
+                    # Its last owner may be frozen in a transaction that still has the lease locked: tried again soon.
+                    await connection.execute(f"SET LOCAL lock_timeout = '{LEASE_LOCK_SECONDS}s'")
+                    fence: int | None = await connection.fetchval(
+                        f"INSERT INTO {self._schema}.leases AS l VALUES"
+                        " ($1, $2, 1, clock_timestamp() + make_interval(secs => $3)) ON CONFLICT (name) DO UPDATE SET"
+                        " fence = l.fence + (l.owner <> $2)::int, owner = $2, expires = excluded.expires"
+                        " WHERE l.owner = $2 OR l.expires < clock_timestamp() RETURNING fence",
+                        lease,
+                        owner,
+                        seconds,
+                    )
+            except asyncpg.LockNotAvailableError:
+                return None
         return fence
 
     async def release(self, lease: str, owner: str) -> None:
@@ -153,7 +175,7 @@ class PostgresStore:
         async with self._database.connection() as connection, connection.transaction():
             await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('craton/schemas', 0))")
             for statement in statements:
-                await connection.execute(statement)
+                await connection.execute(statement, timeout=DEFINITION_SECONDS)  # an index of many rows takes its time
 
     # --- reading -------------------------------------------------------------------------------------------------
 

@@ -412,7 +412,9 @@ def _positions(units: Sequence[Unit], drawn: Sequence[int]) -> list[int]:
 
 
 def _columns(records: Sequence[Any], fields: tuple[str, ...]) -> list[list[Any]]:
-    return [[getattr(record, field) for record in records] for field in fields]
+    if not records:
+        return [[] for _ in fields]
+    return [list(column) for column in zip(*map(attrgetter(*fields), records), strict=True)]
 
 
 def arrays(table: Table, count: int) -> str:

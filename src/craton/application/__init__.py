@@ -15,9 +15,12 @@ from craton.application.errors import (
 )
 from craton.application.module import Module
 from craton.application.page import Page, Paging, within
+from craton.application.policy import Policy
 from craton.application.projection import Projection
 from craton.application.repository import AuditEvent, Repository
+from craton.application.retry import Retry, minutes, seconds
 from craton.application.routes import Routes, delete, get, post, put
+from craton.application.sagas import Saga, Sagas, step, wait_for
 from craton.application.unit_of_work import Database, now, schedule, transaction
 from craton.application.upcasting import Upcaster
 from craton.application.view import Column, Index, Key, Row, Rows, Search, Unique, View
@@ -38,12 +41,16 @@ __all__ = [
     "Module",
     "Page",
     "Paging",
+    "Policy",
     "Precondition",
     "Projection",
     "Repository",
+    "Retry",
     "Routes",
     "Row",
     "Rows",
+    "Saga",
+    "Sagas",
     "Search",
     "StaleVersion",
     "Unavailable",
@@ -56,11 +63,15 @@ __all__ = [
     "context",
     "delete",
     "get",
+    "minutes",
     "now",
     "post",
     "put",
     "query",
     "schedule",
+    "seconds",
+    "step",
     "transaction",
+    "wait_for",
     "within",
 ]

@@ -69,6 +69,8 @@ class Operation:
             if name in given or name not in self.parameters:
                 raise TypeError(f"{self} got an unexpected or repeated argument {name!r}")
             given[name] = value
+        if len(given) == len(self.parameters):
+            return given
         missing = self.parameters.keys() - given.keys() - self.defaults.keys()
         if missing:
             raise TypeError(f"{self} misses {', '.join(sorted(missing))}")

@@ -17,6 +17,27 @@ class Precondition(msgspec.Struct, frozen=True):
     version: int
 
 
+class Effect:
+    """Gives each command of a policy or of a saga's step a key of its own: the same one each time it is tried.
+
+    A command that was refused for good and is wanted again needs a new key, and with it those behind it: `refused`
+    holds the numbers of the commands that were. With `settles`, commands are only asked what came of them.
+    """
+
+    def __init__(self, key: str, refused: tuple[int, ...] = (), *, settles: bool = False) -> None:
+        self.name = key
+        self.settles = settles
+        self.done = 0
+        """How many of the commands have succeeded."""
+        self._refused = refused
+        self._given = 0
+
+    def next_key(self) -> str:
+        self._given += 1
+        again = sum(number <= self._given for number in self._refused)
+        return f"{self.name}/{self._given}.{again}" if again else f"{self.name}/{self._given}"
+
+
 class Context(msgspec.Struct, frozen=True, kw_only=True):
     actor: str | None = None
     tenant: str | None = None
@@ -30,6 +51,10 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     positions: dict[str, int] = {}
     """How far the views of each module must have got before a query reads them."""
     precondition: Precondition | None = None
+    settles: bool = False
+    """Answer with what came of the command with this key; if it hasn't run, see to it that it never will."""
+    effect: Effect | None = None
+    """Where the commands that are given from here get their keys. It doesn't pass on to what they call in turn."""
 
     def remaining(self) -> float | None:
         """Return the seconds left. Raises `DeadlineExceeded` when there are none."""

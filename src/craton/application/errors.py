@@ -61,6 +61,10 @@ class StaleVersion(DomainError):
         return f"It has changed since; its version is now {self.current}."
 
 
+class Overtaken(Conflict):
+    """What asked for the command has been called off since, so that it never runs."""
+
+
 class KeyReused(InvalidValue):
     """The idempotency key was used before, for another request."""
 

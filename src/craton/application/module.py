@@ -1,13 +1,17 @@
 """A module: one API, its use cases, its data."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, get_args, get_origin, get_type_hints
 
 from craton.application.api import Api
 from craton.application.errors import WiringError
+from craton.application.policy import Policy
 from craton.application.projection import Projection, event_types
 from craton.application.repository import Repository
 from craton.application.routes import Routes
+from craton.application.sagas import Definition, Saga, Sagas
+from craton.application.sagas.index import SagaIndex
+from craton.application.sagas.process import SagaProcess
 from craton.application.upcasting import EventTypes, Upcaster
 from craton.application.view import RowType, View
 from craton.domain import Aggregate, Event
@@ -19,7 +23,8 @@ class Module:
     """A bounded context, as data. Raises `WiringError` when its parts don't fit.
 
     `service` implements `api`; its constructor's annotations say what it is given: `Repository[X]`, `View[R]`,
-    `Database`, another module's Api, or a port that `provides` maps to an adapter.
+    `Sagas[S]`, `Database`, another module's Api, or a port that `provides` maps to an adapter. Policies are given the
+    same, and so are the steps of sagas.
     `sealed` chains a hash over the log, so that `craton verify` finds a changed past. `verify` is the module's own
     audit: called with what its annotations ask for, it returns a sentence for each thing that is wrong.
     """
@@ -31,6 +36,8 @@ class Module:
         api: type[Api],
         service: type[Api],
         projections: Sequence[type[Projection]] = (),
+        policies: Sequence[type[Policy]] = (),
+        sagas: Sequence[type[Saga]] = (),
         routes: Routes | None = None,
         upcasters: Sequence[Upcaster] = (),
         provides: dict[type[Any], Any] | None = None,
@@ -56,14 +63,33 @@ class Module:
         self.sealed = sealed
         self.verify = verify
         self.dependencies = dependencies_of(service.__init__, f"module {name}: {service.__name__}")
+        self.sagas = {saga.__name__: Definition(saga) for saga in sagas}
+        projections = [*projections, *([SagaIndex] if sagas else ())]
         self.projections = {projection.name: projection for projection in projections}
         if len(self.projections) < len(projections):
             raise WiringError(f"module {name}: two projections have the same name")
+        self.policies = {policy.name: policy for policy in policies}
+        if len(self.policies) < len(policies) or len(self.sagas) < len(sagas):
+            raise WiringError(f"module {name}: two policies or two sagas have the same name")
+        for policy in policies:
+            policy.resolve()
         for projection in projections:
             projection.resolve()
         self.rows = self._rows_by_projection()
-        self.aggregates = tuple(get_args(hint)[0] for hint in self.dependencies.values() if _is(hint, Repository))
+        self.aggregates: tuple[type[Aggregate], ...] = (
+            *(get_args(hint)[0] for hint in self.dependencies.values() if _is(hint, Repository)),
+            *([SagaProcess] if sagas else ()),
+        )
         self.events = EventTypes(self._event_kinds(), self.upcasters)
+
+    @property
+    def reactions(self) -> Iterator[tuple[str, Sequence[type[Event]]]]:
+        """What of it reacts to events, and to which."""
+        for policy in self.policies.values():
+            yield policy.__name__, policy.events
+        for definition in self.sagas.values():
+            for step, events in definition.awaits.items():
+                yield f"{definition.name}.{step}", events
 
     def _rows_by_projection(self) -> dict[type[Any], tuple[type[Projection], RowType[Any]]]:
         rows: dict[type[Any], tuple[type[Projection], RowType[Any]]] = {}
@@ -75,6 +101,8 @@ class Module:
                 rows[row_type.row] = (projection, row_type)
                 names.add(row_type.name)
         for hint in self.dependencies.values():
+            if _is(hint, Sagas) and get_args(hint)[0].__name__ not in self.sagas:
+                raise WiringError(f"module {self.name}: {get_args(hint)[0].__name__} is none of its sagas")
             if _is(hint, View) and get_args(hint)[0] not in rows:
                 raise WiringError(f"module {self.name}: no projection keeps {get_args(hint)[0].__name__}")
         return rows

@@ -4,7 +4,8 @@ import re
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from enum import Enum
-from typing import Annotated, Any, Final, Generic, TypeVar, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Annotated, Any, Final, Generic, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -120,12 +121,16 @@ class RowType(Generic[R]):
 
 
 def _column_type(row: type, name: str, hint: Any) -> ColumnType:
-    options = [part for part in get_args(hint) if part is not type(None)] if get_origin(hint) else [hint]
-    kind = options[0] if len(options) == 1 else None
+    options = [part for part in get_args(hint) if part is not type(None)] if _is_union(hint) else [hint]
+    kind = getattr(options[0], "__origin__", options[0]) if len(options) == 1 else None  # Annotated[datetime, …]
     for python_type, column_type in _COLUMN_TYPES:
         if isinstance(kind, type) and issubclass(kind, python_type):
             return column_type
     raise WiringError(f"{row.__name__}.{name} can't be a column: use a text, number, boolean or time")
+
+
+def _is_union(hint: Any) -> bool:
+    return get_origin(hint) in (Union, UnionType)
 
 
 def _plain(value: Any) -> Any:

@@ -26,6 +26,8 @@ class Aggregate:
     """What a repository raises for an id that nobody has."""
 
     id: Id
+    stream: str
+    """The name of its stream of events: `account-0195…`."""
     version: int
     """How many events this state stands on, the recorded and not yet committed ones included."""
 
@@ -43,6 +45,7 @@ class Aggregate:
 
     def __init__(self, id: Any) -> None:
         self.id = id
+        self.stream = f"{self.stream_prefix}-{id}"
         self.version = 0
         self._recorded: list[Event] = []
 
@@ -67,8 +70,3 @@ class Aggregate:
     def recorded(self) -> tuple[Event, ...]:
         """The events recorded since the aggregate was loaded, in order."""
         return tuple(self._recorded)
-
-    @property
-    def stream(self) -> str:
-        """The name of its stream of events: `account-0195…`."""
-        return f"{self.stream_prefix}-{self.id}"

@@ -2,6 +2,7 @@
 
 import os
 import re
+import struct
 import time
 from collections.abc import Iterator
 from typing import Any, ClassVar, Self
@@ -19,9 +20,9 @@ class _Source:
 
 
 def _refill() -> int:
-    drawn = os.urandom(8 * 512)
-    _Source.random = (int.from_bytes(drawn[place : place + 8]) for place in range(8, len(drawn), 8))
-    return int.from_bytes(drawn[:8])
+    first, *others = struct.unpack("512Q", os.urandom(8 * 512))
+    _Source.random = iter(others)
+    return int(first)
 
 
 def _forget() -> None:

@@ -116,9 +116,10 @@ class Money:
         if len(decimals) > exponent:
             raise ValueError(f"an amount in {known} has at most {exponent} decimals")
         minor = int(whole + decimals.ljust(exponent, "0"))
-        if cls.limit is not None and not -cls.limit <= minor <= cls.limit:
-            raise ValueError(str(AmountTooLarge()))
-        return cls(minor, known)
+        try:
+            return cls(minor, known)
+        except AmountTooLarge as problem:
+            raise ValueError(str(problem)) from None
 
     @classmethod
     def zero(cls, currency: Currency) -> Self:

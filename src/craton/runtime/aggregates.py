@@ -55,7 +55,7 @@ class StateType:
         hints = {
             name: hint
             for name, hint in get_type_hints(kind, include_extras=True).items()
-            if get_origin(hint) is not ClassVar and name not in ("id", "version")
+            if get_origin(hint) is not ClassVar and name not in ("id", "stream", "version")
         }
         self.fields = tuple(hints)
         struct = msgspec.defstruct(

@@ -10,8 +10,9 @@ from typing import Any, TypeVar, get_args, get_origin
 from craton.application.api import Api, Operation
 from craton.application.context import Context
 from craton.application.errors import WiringError
-from craton.application.module import Module
+from craton.application.module import Module, events_of
 from craton.application.repository import Repository
+from craton.application.sagas.process import SagaProcess
 from craton.application.view import View
 from craton.domain import uuid7
 from craton.ports import Store, StoreUnavailable
@@ -52,6 +53,18 @@ class App:
         for module in modules:
             if self._owner_of[module.api] != module.name:
                 raise WiringError(f"app {name}: two modules provide {module.api.__name__}")
+        self._recorder_of = {
+            event: module.name
+            for module in modules
+            for aggregate in module.aggregates
+            if aggregate is not SagaProcess
+            for event in events_of(aggregate)
+        }
+        for module in modules:
+            for where, events in module.reactions:
+                for event in events:
+                    if event not in self._recorder_of:
+                        raise WiringError(f"app {name}: {where} reacts to {event.__name__}, which no module records")
         self._fill = fill
         self._clock = clock
         self._running: dict[str, RunningModule] = {}
@@ -79,7 +92,7 @@ class App:
                 self._running[module.name] = running
             if subscriptions:
                 for running in opened:
-                    running.start()
+                    running.start(lambda event: self._running[self._recorder_of[event]])
             yield self
         finally:
             for running in reversed(opened):

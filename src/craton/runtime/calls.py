@@ -12,7 +12,7 @@ import msgspec
 
 from craton.application.api import Api, Operation
 from craton.application.codec import decode, encode
-from craton.application.context import Context, context_var
+from craton.application.context import Context, Effect, context_var
 from craton.domain import DomainError
 from craton.runtime.refusals import Refusal, as_data, as_error
 from craton.runtime.use_cases import Answer
@@ -26,7 +26,11 @@ def proxy(api: type[P], call: Call) -> P:
 
     def method(operation: Operation) -> Callable[..., Awaitable[Any]]:
         async def invoke(_self: Api, /, *arguments: Any, **named: Any) -> Any:
-            answer = await call(operation, operation.bind(arguments, named), child(context_var.get()))
+            parent = context_var.get()
+            effect = parent.effect if operation.kind == "command" else None
+            answer = await call(operation, operation.bind(arguments, named), child(parent, effect))
+            if effect is not None:
+                effect.done += 1
             return answer.result
 
         invoke.__name__ = operation.name
@@ -37,7 +41,7 @@ def proxy(api: type[P], call: Call) -> P:
     return made
 
 
-def child(parent: Context) -> Context:
+def child(parent: Context, effect: Effect | None = None) -> Context:
     """The context of a call that is made from within another: same people and deadline, a link to what caused it."""
     if not parent.id:
         return Context()
@@ -48,6 +52,8 @@ def child(parent: Context) -> Context:
         correlation=parent.correlation or parent.id,
         causation=parent.id,
         positions=parent.positions,
+        key=None if effect is None else effect.next_key(),
+        settles=effect is not None and effect.settles,
     )
 
 

@@ -10,7 +10,7 @@ from craton.domain import Event, Recorded
 from craton.ports import EventLog, StoredEvent
 from craton.runtime.signal import Signal
 
-PAGES_KEPT: Final = 4
+PAGES_KEPT: Final = 8
 
 
 class Page:
@@ -45,14 +45,21 @@ class Feed:
         A page that has events is given to all who ask for it: what it holds never changes. One that is still being
         read is given to those who ask before the next wake-up; those who were woken since might miss what woke them.
         """
-        key, count = (after, limit), self._signal.seen()
-        began, task = self._pages.get(key, (-1, None))
-        if task is None or not (_holds_events(task, after) or (not task.done() and began == count)):
-            task = asyncio.create_task(self._read(after, limit))
-            self._pages[key] = count, task
-            while len(self._pages) > PAGES_KEPT:
-                self._pages.popitem(last=False)
-        return await asyncio.shield(task)
+        began, task = self._pages.get((after, limit), (-1, None))
+        if task is None or not (_holds_events(task, after) or (not task.done() and began == self._signal.seen())):
+            task = self._begin(after, limit)
+        page = await asyncio.shield(task)
+        if 1 < limit == len(page.events) and (page.position, limit) not in self._pages:
+            self._begin(page.position, limit)  # there is more, most likely: read it while this page is handled
+        return page
+
+    def _begin(self, after: int, limit: int) -> asyncio.Task[Page]:
+        task = asyncio.create_task(self._read(after, limit))
+        task.add_done_callback(_look_at)
+        self._pages[after, limit] = self._signal.seen(), task
+        while len(self._pages) > PAGES_KEPT:
+            self._pages.popitem(last=False)
+        return task
 
     def page(self, events: Sequence[StoredEvent], position: int) -> Page:
         """A page of events that were read in another way."""
@@ -61,6 +68,12 @@ class Feed:
     async def _read(self, after: int, limit: int) -> Page:
         page = await self._log.read_feed(after, limit)
         return self.page(page.events, page.position)
+
+
+def _look_at(task: asyncio.Task[Page]) -> None:
+    """A page that nobody asked for after all may have failed unseen."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _holds_events(task: asyncio.Task[Page], after: int) -> bool:

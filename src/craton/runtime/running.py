@@ -1,7 +1,7 @@
 """A module at run time: its store, its use cases, its subscriptions."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any, get_args, get_origin
@@ -11,7 +11,12 @@ import structlog
 from craton.application.api import Api
 from craton.application.errors import WiringError
 from craton.application.module import Module, dependencies_of
+from craton.application.policy import Policy
 from craton.application.repository import Repository
+from craton.application.retry import Retry
+from craton.application.sagas import Sagas
+from craton.application.sagas.index import SagaRow
+from craton.application.sagas.process import SagaProcess
 from craton.application.unit_of_work import Database
 from craton.application.view import RowType, View, ViewSource
 from craton.domain import DomainError, Event, Recorded
@@ -22,10 +27,13 @@ from craton.runtime.feed import Feed
 from craton.runtime.inline import InlineProjections
 from craton.runtime.projecting import describe
 from craton.runtime.projections import ProjectionRunner
+from craton.runtime.reacting import Reactor, by_stream
+from craton.runtime.sagas.hosting import SagaHost
+from craton.runtime.sagas.runner import SUBSCRIPTION
 from craton.runtime.seals import NAME as SEALING
 from craton.runtime.seals import SEALS, Sealer, broken_seals
 from craton.runtime.signal import Signal
-from craton.runtime.subscription import Subscription
+from craton.runtime.subscription import Handler, Subscription
 from craton.runtime.timers import TimerRunner
 from craton.runtime.use_cases import UseCases
 from craton.runtime.verifying import differing_snapshots
@@ -63,10 +71,23 @@ class RunningModule:
             for name, kind in module.projections.items()
         }
         inline = InlineProjections([runner for runner in self.projections.values() if runner.kind.inline])
-        service = module.service(**self._provide(module.dependencies))
-        self.use_cases = UseCases(module.name, service, store, self._aggregates, self._committer, clock, inline)
+
+        def use_cases(service: Api) -> UseCases:
+            return UseCases(module.name, service, store, self._aggregates, self._committer, clock, inline)
+
+        def subscription(name: str, handler: Handler) -> Subscription:
+            return Subscription(name, store, commit, self._feed, handler, self._signal, owner, clock)
+
+        self.subscription = subscription
+        """Makes a subscription to this module's feed."""
+        self.use_cases = use_cases(module.service(**self._provide(module.dependencies)))
+        self.sagas = self._host_sagas(use_cases, clock) if module.sagas else None
         self._timers = TimerRunner(module.api, self.use_cases, store, self._signal, clock)
-        self._sealing = Subscription(SEALING, store, commit, self._feed, Sealer(store), self._signal, owner, clock)
+
+    def _host_sagas(self, use_cases: Callable[[Api], UseCases], clock: Callable[[], datetime]) -> SagaHost:
+        processes = Repository(SagaProcess, self._aggregates)
+        rows: View[SagaRow] = self._one("sagas", View[SagaRow])
+        return SagaHost(self.module.name, self.module.sagas, processes, rows, use_cases, self._provide, clock)
 
     async def open(self) -> None:
         """Open the store, make what is missing in it, and prepare the projections."""
@@ -88,14 +109,43 @@ class RunningModule:
             await projection.prepare()
         self.store.watch(self._signal.fire)
 
-    def start(self) -> None:
-        """Begin to read the feed and run timers."""
+    def start(self, recording: Callable[[type[Event]], "RunningModule"]) -> None:
+        """Begin to read the feed, run timers and sagas, and react to what the modules that are `recording` record."""
         runs = [self._timers.run(), *(projection.run() for projection in self.projections.values())]
         if self.module.sealed:
-            runs.append(self._sealing.run())
+            runs.append(self.subscription(SEALING, Sealer(self.store)).run())
+        runs += [subscription.run() for subscription in self._reactions(recording)]
+        if self.sagas is not None:
+            told = self.subscription(SUBSCRIPTION, self.sagas.runner)
+            runs += [told.run(), self.sagas.runner.run(told)]
         self._tasks = [asyncio.create_task(run) for run in runs]
         for task in self._tasks:
             task.add_done_callback(self._ended)
+
+    def _reactions(self, recording: Callable[[type[Event]], "RunningModule"]) -> Iterator[Subscription]:
+        """A subscription for each policy, and each step that waits, to each module that records what it is about."""
+        for name, kind in self.module.policies.items():
+            asks = dependencies_of(kind.__init__, f"module {self.module.name}: {kind.__name__}")
+            policy = kind(**self._provide(asks))
+            yield from self._react(name, kind.events, policy.react, kind.retry, recording, policy.key)
+        if self.sagas is not None:
+            for definition, step in self.sagas.waiting:
+                name, events = f"{definition.name}.{step.name}".lower(), definition.awaits[step.name]
+                yield from self._react(name, events, self.sagas.deliver(step), Policy.retry, recording, by_stream)
+
+    def _react(
+        self,
+        name: str,
+        events: Sequence[type[Event]],
+        react: Callable[[Recorded[Any]], Coroutine[Any, Any, None]],
+        retry: Retry,
+        recording: Callable[[type[Event]], "RunningModule"],
+        key: Callable[[Recorded[Any]], str],
+    ) -> Iterator[Subscription]:
+        full = f"{self.module.name}.{name}"
+        for source in dict.fromkeys(recording(event) for event in events):
+            wanted = [event for event in events if recording(event) is source]
+            yield source.subscription(full, Reactor(full, wanted, react, retry, source.module.events, key))
 
     async def stop(self) -> None:
         """Stop reading, finish what was handed in, close the store."""
@@ -155,6 +205,9 @@ class RunningModule:
             return View(ViewSource(row_type, self.store, self.projections[projection.name].live))
         if origin is not None and issubclass(origin, AsyncIterator):
             return self._recorded()
+        if origin is Sagas:
+            definition = self.module.sagas[get_args(hint)[0].__name__]
+            return Sagas(definition, Repository(SagaProcess, self._aggregates))
         if hint is Database:
             return Database(self.store)
         if isinstance(hint, type) and issubclass(hint, Api):

@@ -10,6 +10,7 @@ What they guarantee:
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final, Protocol
@@ -105,8 +106,14 @@ class Subscription:
         self._blocked: set[str] = set()
         self._one_by_one_until = 0
 
+    @property
+    def owned(self) -> bool:
+        """Whether this process is the owner, as far as it knows."""
+        return self._fence is not None
+
     async def run(self) -> None:
         """Own the subscription whenever possible, and handle what comes, until cancelled."""
+        renewing = asyncio.create_task(self._renew_meanwhile(), name=f"lease of {self.name}")
         try:
             while True:
                 seen = self._signal.seen()
@@ -125,7 +132,17 @@ class Subscription:
                 if not busy:
                     await self._signal.wait(seen, POLL_SECONDS)
         finally:
+            renewing.cancel()
             await self._release()
+
+    async def _renew_meanwhile(self) -> None:
+        """Keep the lease while a page takes longer than it lasts."""
+        while True:
+            await asyncio.sleep(LEASE_SECONDS / 3)
+            fence = self._fence
+            if fence is not None and asyncio.get_running_loop().time() >= self._renew_at:
+                with contextlib.suppress(StoreUnavailable):  # whoever writes next will find out
+                    await self._store.acquire(self.name, self._owner, LEASE_SECONDS)
 
     async def step(self) -> bool:
         """Handle what an operator wishes and one page. False when there was nothing, or another is the owner."""

@@ -23,6 +23,7 @@ from craton.application.errors import (
     DeadlineExceeded,
     KeyReused,
     MisuseError,
+    Overtaken,
     Unavailable,
     ValueTaken,
 )
@@ -111,27 +112,16 @@ class UseCases:
         token = context_var.set(context)
         try:
             if operation.kind == "query":
-                return await self._within(remaining, self._query(operation, arguments, context), executed=False)
+                return await _within(remaining, self._query(operation, arguments, context), executed=False)
             outer = current_unit()
             if outer is not None:
                 require_unit(str(operation))
                 return await self._join(outer, operation, arguments)
-            return await self._within(remaining, self._command(operation, arguments, context, timer), executed=True)
+            return await _within(remaining, self._command(operation, arguments, context, timer), executed=True)
         except StoreUnavailable as problem:
             raise Unavailable(str(problem), maybe_executed=problem.maybe_executed) from problem
         finally:
             context_var.reset(token)
-
-    async def _within(self, seconds: float | None, work: Awaitable[Answer], *, executed: bool) -> Answer:
-        if seconds is None:
-            return await work
-        try:
-            async with asyncio.timeout(seconds):
-                return await work
-        except TimeoutError:
-            raise DeadlineExceeded(
-                "The deadline passed before the answer was there.", maybe_executed=executed
-            ) from None
 
     async def _query(self, operation: Operation, arguments: dict[str, Any], context: Context) -> Answer:
         unit = UnitOfWork(self._module, self._store, context, self._clock, read_only=True, fresh=True)
@@ -162,7 +152,21 @@ class UseCases:
         request = StoredResult(scope, context.key, fingerprint(operation.wire(arguments)), "")
         async with self._turns.take([f"key {scope} {context.key}"]):
             replay = await self._replay(operation, request)
+            if replay is None and context.settles:
+                return await self._forestall(operation, request)
             return replay or await self._attempts(operation, arguments, context, request, timer)
+
+    async def _forestall(self, operation: Operation, request: StoredResult) -> Answer:
+        """The command hasn't run, and now never will: its key is taken by a refusal."""
+        overtaken = Overtaken()
+        try:
+            await self._committer.submit(self._refusal(overtaken, request, None))
+        except KeyTaken:
+            replay = await self._replay(operation, request)
+            if replay is None:
+                raise
+            return replay
+        raise overtaken
 
     async def _replay(self, operation: Operation, request: StoredResult) -> Answer | None:
         stored = await self._store.find_result(request.scope, request.key)
@@ -195,7 +199,7 @@ class UseCases:
                         result, commit = await self._decide(operation, arguments, unit, request, timer)
                 else:
                     result, commit = await self._decide(operation, arguments, unit, request, timer)
-                position = 0 if commit is None else await asyncio.shield(commit)
+                position = 0 if commit is None else await self._durable(commit, unit)
             except _RunAgain:
                 fresh = True
                 continue
@@ -231,7 +235,7 @@ class UseCases:
     async def _refuse(self, refusal: DomainError, request: StoredResult | None, timer: str | None) -> Answer:
         """Raise a refusal that the store has led to; first it is made the answer to the key and the timer."""
         if request is not None:
-            await asyncio.shield(self._committer.submit(self._refusal(refusal, request, timer)))
+            await self._committer.submit(self._refusal(refusal, request, timer))
         raise refusal
 
     @staticmethod
@@ -303,16 +307,17 @@ class UseCases:
     def _hand_in(self, unit: UnitOfWork, port_unit: Unit) -> asyncio.Future[int]:
         bases = [tracked.base for tracked in unit.tracked.values() if tracked.base is not None]
         commit = self._committer.submit(port_unit, [base for base in bases if not base.done()])
-        changed = unit.changed
-        for tracked in changed:
+        for tracked in unit.changed:
             self._aggregates.handed_in(tracked.aggregate, commit)
-        streams = {tracked.aggregate.stream for tracked in changed}
-        commit.add_done_callback(lambda done: self._settle(done, streams))
         return commit
 
-    def _settle(self, commit: asyncio.Future[int], streams: set[str]) -> None:
-        if commit.cancelled() or commit.exception() is not None:
-            self._aggregates.forget(streams)
+    async def _durable(self, commit: asyncio.Future[int], unit: UnitOfWork) -> int:
+        """Wait for the commit. When it failed, or nobody waits any more, what builds on it is not to be believed."""
+        try:
+            return await commit
+        except BaseException:
+            self._aggregates.forget(set(unit.tracked))
+            raise
 
     async def _commit_transaction(self, unit: UnitOfWork, port_unit: Unit) -> asyncio.Future[int]:
         assert unit.transaction is not None and unit.stack is not None  # noqa: S101
@@ -389,6 +394,18 @@ class UseCases:
         )
         self._inline.add(port_unit)
         return port_unit
+
+
+def _within(seconds: float | None, work: Awaitable[Answer], *, executed: bool) -> Awaitable[Answer]:
+    return work if seconds is None else _in_time(seconds, work, executed=executed)
+
+
+async def _in_time(seconds: float, work: Awaitable[Answer], *, executed: bool) -> Answer:
+    try:
+        async with asyncio.timeout(seconds):
+            return await work
+    except TimeoutError:
+        raise DeadlineExceeded("The deadline passed before the answer was there.", maybe_executed=executed) from None
 
 
 def _stored(request: StoredResult, outcome: _Outcome) -> StoredResult:

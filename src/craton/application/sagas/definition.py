@@ -1,0 +1,240 @@
+"""Sagas: durable processes over several modules, written as a graph of steps and of what undoes them."""
+
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from datetime import timedelta
+from functools import partial
+from typing import (
+    Any,
+    ClassVar,
+    Final,
+    Generic,
+    TypeVar,
+    dataclass_transform,
+    get_args,
+    get_origin,
+    get_type_hints,
+    overload,
+)
+
+import msgspec
+
+from craton.application.codec import convert, decode, encode_scalar, encode_text, fingerprint, shape, unencodable
+from craton.application.errors import WiringError
+from craton.application.projection import event_types
+from craton.application.retry import Retry, minutes
+from craton.domain import Event, Recorded
+
+S = TypeVar("S", bound="Saga")
+Method = Callable[..., Awaitable[None]]
+Fields = dict[str, Any]
+
+
+UNDO_RETRY: Final = Retry(attempts=12)
+STEP_TIMEOUT: Final = minutes(5)
+WAIT_TIMEOUT: Final = timedelta(days=1)
+
+
+class Step:
+    """A step of a saga. Made by `@step` and `@wait_for`; on an instance it is the plain method."""
+
+    name: str
+
+    def __init__(
+        self,
+        method: Method,
+        *,
+        after: "Steps" = (),
+        timeout: timedelta,
+        retry: Retry,
+        pivot: bool = False,
+        saga_of: Callable[[Recorded[Any]], Any] | None = None,
+    ) -> None:
+        self.method = method
+        self.timeout = timeout
+        self.retry = retry
+        self.pivot = pivot
+        self.saga_of = saga_of
+        """For a step that waits: the id of the saga that an event is for, None if it is for none."""
+        self.undo_method: Method | None = None
+        self.undo_retry = UNDO_RETRY
+        self._after = (after,) if isinstance(after, str | Step) else tuple(after)
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    @overload
+    def __get__(self, saga: None, owner: type) -> "Step": ...
+    @overload
+    def __get__(self, saga: "Saga", owner: type) -> Method: ...
+    def __get__(self, saga: "Saga | None", owner: type) -> "Step | Method":
+        if saga is None:
+            return self
+        bound: Method = partial(self.method, saga)
+        return bound
+
+    def undo(self, method: Method | None = None, /, *, retry: Retry = UNDO_RETRY) -> Any:
+        """Mark the method that undoes this step: `@reserve.undo`, or `@charge.undo(retry=Retry(attempts=50))`."""
+        if method is None:
+            return partial(self.undo, retry=retry)
+        self.undo_method, self.undo_retry = method, retry
+        return method
+
+    @property
+    def after(self) -> tuple[str, ...]:
+        """The names of the steps that must be done before this one begins."""
+        return tuple(step if isinstance(step, str) else step.name for step in self._after)
+
+
+Steps = Step | str | Iterable[Step | str]
+
+
+@overload
+def step(method: Method, /) -> Step: ...
+@overload
+def step(
+    *, after: Steps = (), timeout: timedelta = STEP_TIMEOUT, retry: Retry = Retry(), pivot: bool = False
+) -> Callable[[Method], Step]: ...
+def step(method: Method | None = None, /, **options: Any) -> Step | Callable[[Method], Step]:
+    """Mark a method of a saga as a step. Its parameters are what it calls: Apis of modules, or ports.
+
+    `after`: the steps that must be done before; steps that don't wait for each other run in parallel.
+    `timeout`: how long the step may take, all its attempts together. `retry`: how often a step is tried whose outcome
+    is unknown. `pivot`: once this step is done nothing is undone any more; later steps are tried until they work.
+    """
+    options = {"timeout": STEP_TIMEOUT, "retry": Retry(), **options}
+    return partial(Step, **options) if method is None else Step(method, **options)
+
+
+def wait_for(
+    saga: Callable[[Recorded[Any]], Any],
+    *,
+    after: Steps = (),
+    timeout: timedelta = WAIT_TIMEOUT,
+    retry: Retry = Retry(),
+) -> Callable[[Method], Step]:
+    """Mark a step that waits for an event: its method has a parameter `event: Recorded[…]`.
+
+    `saga` returns the id of the saga that an event is for, None if it is for none. An event that comes before the
+    step begins is kept for it. When none comes within `timeout` the saga compensates.
+    """
+    return partial(Step, after=after, timeout=timeout, retry=retry, saga_of=saga)
+
+
+@dataclass_transform(kw_only_default=True, field_specifiers=(msgspec.field,))
+class _SagaMeta(msgspec.StructMeta):
+    """Fields are given by name, without each class having to say so."""
+
+    def __new__(mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **options: Any) -> "_SagaMeta":
+        return super().__new__(mcs, name, bases, namespace, **{"kw_only": True, **options})
+
+
+class Saga(msgspec.Struct, metaclass=_SagaMeta, kw_only=True):
+    """A durable process. Its annotated fields are its state: a step may assign to them, and they are kept.
+
+    Steps are methods marked `@step` or `@wait_for`. A refusal (`DomainError`) in a step undoes, last first, what was
+    done before; anything else that goes wrong leaves the outcome unknown, and the step is tried again under the same
+    idempotency keys.
+    """
+
+    timeout: ClassVar[timedelta | None] = None
+    """How long the whole may take; when it is over before the pivot, the saga compensates."""
+
+
+class Definition(Generic[S]):
+    """What a saga's class says, checked. Raises `WiringError` with a sentence when it can't work."""
+
+    def __init__(self, kind: type[S]) -> None:
+        self.kind = kind
+        self.name = kind.__name__
+        found = {name: value for base in reversed(kind.__mro__) for name, value in vars(base).items()}
+        self.steps: dict[str, Step] = {name: value for name, value in found.items() if isinstance(value, Step)}
+        if not self.steps:
+            raise WiringError(f"saga {self.name} has no steps: mark its methods with @step")
+        why = unencodable(kind)
+        if why is not None:
+            raise WiringError(f"saga {self.name}: its fields can't be stored: {why}")
+        self._before = {name: self._closure(name, ()) for name in self.steps}
+        self.order = tuple(sorted(self.steps, key=lambda name: (len(self._before[name]), list(self.steps).index(name))))
+        """All steps, each behind those that it waits for."""
+        self.pivot = self._only_pivot()
+        self.timeout = kind.timeout
+        self.asks = {name: self._asks(name, step.method) for name, step in self.steps.items()}
+        self.undo_asks = {
+            name: self._asks(f"{name}.undo", step.undo_method)
+            for name, step in self.steps.items()
+            if step.undo_method is not None
+        }
+        self.awaits = {name: self._awaited(name) for name, step in self.steps.items() if step.saga_of is not None}
+        self.fingerprint = fingerprint(
+            [self.name, shape(kind)]
+            + [[name, *step.after, step.pivot, name in self.undo_asks] for name, step in self.steps.items()]
+        )
+
+    def _closure(self, name: str, path: tuple[str, ...]) -> frozenset[str]:
+        """All steps that a step comes after."""
+        if name in path:
+            raise WiringError(f"saga {self.name}: {' after '.join((*path, name))} is a cycle")
+        before: set[str] = set()
+        for other in self.steps[name].after:
+            if other not in self.steps:
+                raise WiringError(f"saga {self.name}: {name} comes after {other!r}, which is none of its steps")
+            before |= {other} | self._closure(other, (*path, name))
+        return frozenset(before)
+
+    def _only_pivot(self) -> str | None:
+        pivots = [name for name, step in self.steps.items() if step.pivot]
+        if not pivots:
+            return None
+        if len(pivots) > 1:
+            raise WiringError(f"saga {self.name} has two pivots, {pivots[0]} and {pivots[1]}; there is one at most")
+        pivot = pivots[0]
+        for name, step in self.steps.items():
+            if name != pivot and name not in self._before[pivot] and pivot not in self._before[name]:
+                raise WiringError(
+                    f"saga {self.name}: {name} runs beside the pivot {pivot}, so that nobody knows whether it may be "
+                    f"undone; put it before or after"
+                )
+            if step.undo_method is not None and (name == pivot or pivot in self._before[name]):
+                raise WiringError(f"saga {self.name}: {name} has a compensation, but past the pivot nothing is undone")
+        return pivot
+
+    def _asks(self, name: str, method: Method) -> dict[str, Any]:
+        hints = get_type_hints(method)
+        hints.pop("return", None)
+        code: Any = method.__code__
+        names = code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]
+        for parameter in names:
+            if parameter not in hints:
+                raise WiringError(f"saga {self.name}: parameter {parameter!r} of {name} has no annotation")
+        return {parameter: hints[parameter] for parameter in names}
+
+    def _awaited(self, name: str) -> tuple[type[Event], ...]:
+        hint = self.asks[name].pop("event", None)
+        if get_origin(hint) is not Recorded:
+            raise WiringError(f"saga {self.name}: {name} waits, so it must take event: Recorded[…]")
+        return event_types(get_args(hint)[0], f"saga {self.name}: {name}")
+
+    def successors(self, name: str) -> Iterator[str]:
+        """The steps that wait for a step, directly or not."""
+        return (other for other in self.order if name in self._before[other])
+
+    def past_pivot(self, name: str) -> bool:
+        """Whether a step is the pivot or comes after it, so that it must work in the end."""
+        return self.pivot is not None and (name == self.pivot or self.pivot in self._before[name])
+
+    def encode(self, saga: S) -> str:
+        """The saga's fields, as they are stored."""
+        return encode_text(saga)
+
+    def decode(self, text: str) -> S:
+        return decode(self.kind, text)
+
+    def fields(self, saga: S) -> Fields:
+        """The saga's fields as plain data."""
+        wire: Fields = msgspec.to_builtins(saga, enc_hook=encode_scalar)
+        return wire
+
+    def with_fields(self, text: str, changes: Fields) -> str:
+        """Stored fields with some of them replaced. Raises `msgspec.ValidationError` when they don't fit."""
+        merged = {**self.fields(self.decode(text)), **changes}
+        return self.encode(convert(merged, self.kind))

@@ -1,0 +1,349 @@
+"""The rules by which a saga goes on. Pure: what is to be done is planned here and done elsewhere.
+
+- A step begins when all it waits for are done; its intent is recorded before it is run.
+- A refusal before the pivot turns the saga round, and so does an unknown outcome when the retries have ended. Past the
+  pivot an unknown outcome is tried again until it is known, and a refusal leaves the saga stuck.
+- Once compensating, never forward again. A step of which nobody knows whether it ran is settled first: either what it
+  did is known then, or it never will do it. A step is undone when all that came after it is over.
+- What can't be undone doesn't stop the others; it leaves the saga stuck in the end.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any, Final, Literal
+
+import msgspec
+
+from craton.application.api import Api
+from craton.application.retry import Retry
+from craton.application.sagas.definition import Definition, Fields
+from craton.application.sagas.state import (
+    CompensationBegun,
+    EventArrived,
+    SagaCompensated,
+    SagaCompleted,
+    SagaEvent,
+    SagaId,
+    SagaResolved,
+    SagaRetried,
+    SagaStarted,
+    SagaState,
+    SagaStuck,
+    Status,
+    StepBegun,
+    StepDone,
+    StepRefused,
+    StepSettled,
+    StepSkipped,
+    StepState,
+    StepStatus,
+    StepTried,
+    UndoBegun,
+    UndoDone,
+    UndoTried,
+    begun,
+    evolve,
+)
+from craton.domain import Aggregate, Conflict, InvalidValue
+
+LONGEST_PAUSE: Final = timedelta(minutes=1)
+"""Between attempts that don't end: past the pivot."""
+
+Kind = Literal["do", "settle", "undo"]
+_TO_UNDO: Final = (StepStatus.DONE, StepStatus.SKIPPED, StepStatus.UNKNOWN)
+_ACTIVE: Final = (
+    StepStatus.WAITING,
+    StepStatus.RUNNING,
+    StepStatus.UNSETTLED,
+    StepStatus.UNDOING,
+)
+_KINDS: Final[dict[StepStatus, Kind]] = {
+    StepStatus.RUNNING: "do",
+    StepStatus.UNSETTLED: "settle",
+    StepStatus.UNDOING: "undo",
+}
+
+
+class SagaEnded(Conflict):
+    """The saga has ended, or isn't in a state in which that makes sense."""
+
+    status: str
+
+    def __str__(self) -> str:
+        return f"The saga is {self.status}."
+
+
+class PastPivot(Conflict):
+    """The saga is past its pivot: nothing is undone any more."""
+
+
+class UnknownStep(InvalidValue):
+    """The saga has no such step, or it isn't one that can be skipped now."""
+
+    step: str
+
+    def __str__(self) -> str:
+        return f"{self.step!r} is no step that could be skipped now."
+
+
+class Action(msgspec.Struct, frozen=True):
+    """One thing to do now."""
+
+    kind: Kind
+    step: str
+
+
+class Done(msgspec.Struct, frozen=True):
+    fields: str | None
+    """The saga's fields, if they have changed."""
+
+
+class Refused(msgspec.Struct, frozen=True):
+    code: str
+    detail: str
+    call: int
+
+
+class Unknown(msgspec.Struct, frozen=True):
+    error: str
+
+
+class Settled(msgspec.Struct, frozen=True):
+    ran: bool
+    fields: str | None
+
+
+Outcome = Done | Refused | Unknown | Settled
+
+
+class SagaProcess(Aggregate):
+    """One saga, whatever its kind: a stream of what has happened to it."""
+
+    stream_prefix = "saga"
+    snapshot_every = 50
+    id: SagaId
+    state: SagaState
+
+    @classmethod
+    def start(
+        cls,
+        id: SagaId,
+        definition: Definition[Any],
+        fields: str,
+        now: datetime,
+        *,
+        actor: str | None,
+        tenant: str | None,
+        correlation: str | None,
+    ) -> "SagaProcess":
+        started = SagaStarted(
+            saga=definition.name,
+            fingerprint=definition.fingerprint,
+            fields=fields,
+            steps=definition.order,
+            at=now,
+            deadline=now + definition.timeout if definition.timeout else None,
+            actor=actor,
+            tenant=tenant,
+            correlation=correlation,
+        )
+        process = cls.begin(id, started)
+        process._go_on(definition, now)
+        return process
+
+    def apply(self, event: SagaEvent) -> None:
+        self.state = begun(event) if isinstance(event, SagaStarted) else evolve(self.state, event)
+
+    # --- what has come of a step -----------------------------------------------------------------------------------
+
+    def report(self, definition: Definition[Any], action: Action, outcome: Outcome, now: datetime) -> None:
+        """Record an outcome. One of an action that isn't called for any more says nothing."""
+        step = self.state.step(action.step)
+        if self.state.ended or _KINDS.get(step.status) != action.kind:
+            return
+        match outcome:
+            case Done(fields=fields) if action.kind == "do":
+                self.record(StepDone(step=step.name, fields=fields, at=now))
+            case Done(fields=fields):
+                self.record(UndoDone(step=step.name, fields=fields, at=now))
+            case Settled(ran=ran, fields=fields):
+                self.record(StepSettled(step=step.name, ran=ran, fields=fields, at=now))
+            case Refused() if action.kind == "do":
+                self._refused(definition, step, outcome, now)
+            case Refused(detail=detail, call=call):
+                self.record(UndoTried(step=step.name, error=detail, refused_call=call, retry_at=None, at=now))
+            case Unknown(error=error) if action.kind == "do":
+                self._tried(definition, step, error, now)
+            case Unknown(error=error):
+                retry_at = _next_try(definition.steps[step.name].undo_retry, step.undo_attempts + 1, now)
+                self.record(UndoTried(step=step.name, error=error, refused_call=0, retry_at=retry_at, at=now))
+        self._go_on(definition, now)
+
+    def _refused(self, definition: Definition[Any], step: StepState, refusal: Refused, now: datetime) -> None:
+        self.record(StepRefused(step=step.name, code=refusal.code, detail=refusal.detail, call=refusal.call, at=now))
+        if not self._past_pivot(definition):
+            self._turn_round(definition, refusal.code, refusal.detail, now)
+
+    def _tried(self, definition: Definition[Any], step: StepState, error: str, now: datetime) -> None:
+        retry = definition.steps[step.name].retry
+        if definition.past_pivot(step.name):
+            pause = min(retry.pause_after(step.attempts + 1), LONGEST_PAUSE)
+            self.record(StepTried(step=step.name, error=error, retry_at=now + pause, at=now))
+            return
+        retry_at = _next_try(retry, step.attempts + 1, now)
+        if retry_at is not None and step.deadline is not None and retry_at >= step.deadline:
+            retry_at = None
+        self.record(StepTried(step=step.name, error=error, retry_at=retry_at, at=now))
+        if retry_at is None:
+            self._turn_round(definition, "outcome-unknown", f"{step.name}: {error}", now)
+
+    def expire(self, definition: Definition[Any], now: datetime) -> None:
+        """Give up what has taken too long."""
+        if self.state.status is not Status.RUNNING or self._past_pivot(definition):
+            return
+        late = next((step for step in self.state.steps if _is_late(step, now)), None)
+        if late is not None:
+            self._turn_round(definition, "timed-out", f"{late.name} took too long.", now)
+        elif self.state.deadline is not None and self.state.deadline <= now:
+            self._turn_round(definition, "timed-out", "The whole took too long.", now)
+        self._go_on(definition, now)
+
+    def arrive(self, definition: Definition[Any], step: str, event: str, now: datetime) -> None:
+        """Keep the event that a step waits for, or will; the first one counts."""
+        if self.state.status in (Status.RUNNING, Status.STUCK) and not self.state.step(step).event:
+            self.record(EventArrived(step=step, event=event, at=now))
+            self._go_on(definition, now)
+
+    # --- operators --------------------------------------------------------------------------------------------------
+
+    def retry(self, definition: Definition[Any], reason: str, now: datetime) -> None:
+        """Have what is stuck tried again."""
+        if self.state.status is not Status.STUCK:
+            raise SagaEnded(status=self.state.status)
+        self.record(SagaRetried(reason=reason, at=now))
+        self._go_on(definition, now)
+
+    def skip(self, definition: Definition[Any], step: str, value: Fields, reason: str, now: datetime) -> None:
+        """Take a step, or its compensation, as done, with `value` for some of the saga's fields."""
+        self._require_open()
+        if step not in definition.steps or self.state.step(step).status not in (
+            *_ACTIVE,
+            StepStatus.REFUSED,
+            StepStatus.UNDO_FAILED,
+        ):
+            raise UnknownStep(step=step)
+        fields = definition.with_fields(self.state.fields, value) if value else None
+        self.record(StepSkipped(step=step, fields=fields, reason=reason, at=now))
+        self._go_on(definition, now)
+
+    def compensate(self, definition: Definition[Any], reason: str, now: datetime) -> None:
+        """Turn round."""
+        self._require_open()
+        if self.state.status is Status.COMPENSATING:
+            raise SagaEnded(status=self.state.status)
+        if self._past_pivot(definition):
+            raise PastPivot()
+        self._turn_round(definition, "ordered", reason, now)
+        self._go_on(definition, now)
+
+    def resolve(self, note: str, now: datetime) -> None:
+        """End it as it is: an operator has settled the matter by other means."""
+        self._require_open()
+        self.record(SagaResolved(note=note, at=now))
+
+    def _require_open(self) -> None:
+        if self.state.ended:
+            raise SagaEnded(status=self.state.status)
+
+    # --- what follows -----------------------------------------------------------------------------------------------
+
+    def actions(self, now: datetime) -> tuple[Action, ...]:
+        """What is to be done now."""
+        if self.state.status not in (Status.RUNNING, Status.COMPENSATING):
+            return ()
+        return tuple(
+            Action(_KINDS[step.status], step.name)
+            for step in self.state.steps
+            if step.status in _KINDS and (step.retry_at is None or step.retry_at <= now)
+        )
+
+    def _past_pivot(self, definition: Definition[Any]) -> bool:
+        """Whether the pivot was sent: from then on only its own answer decides."""
+        if definition.pivot is None:
+            return False
+        return self.state.step(definition.pivot).status not in (
+            StepStatus.IDLE,
+            StepStatus.NEVER_RAN,
+            StepStatus.REFUSED,
+        )
+
+    def _turn_round(self, definition: Definition[Any], code: str, reason: str, now: datetime) -> None:
+        unsettled = tuple(
+            step.name
+            for step in self.state.steps
+            if step.status in (StepStatus.RUNNING, StepStatus.UNKNOWN) and can_be_settled(definition, step.name)
+        )
+        self.record(CompensationBegun(code=code, reason=reason, unsettled=unsettled, at=now))
+
+    def _go_on(self, definition: Definition[Any], now: datetime) -> None:
+        """Record all that follows by itself from what was recorded."""
+        if self.state.status is Status.RUNNING:
+            self._go_forward(definition, now)
+        elif self.state.status is Status.COMPENSATING:
+            self._go_back(definition, now)
+
+    def _go_forward(self, definition: Definition[Any], now: datetime) -> None:
+        done = {s.name for s in self.state.steps if s.status in (StepStatus.DONE, StepStatus.SKIPPED)}
+        for step in self.state.steps:
+            described = definition.steps[step.name]
+            if step.status is StepStatus.IDLE and done.issuperset(described.after):
+                never_late = definition.past_pivot(step.name) and described.saga_of is None
+                deadline = None if never_late else now + described.timeout
+                waits = described.saga_of is not None
+                self.record(StepBegun(step=step.name, waits=waits, at=now, deadline=deadline))
+        if len(done) == len(self.state.steps):
+            self.record(SagaCompleted(at=now))
+        elif not any(step.status in _ACTIVE for step in self.state.steps):
+            refused = [step for step in self.state.steps if step.status is StepStatus.REFUSED]
+            self.record(SagaStuck(reason=f"{refused[0].name} was refused: {refused[0].error}", at=now))
+
+    def _go_back(self, definition: Definition[Any], now: datetime) -> None:
+        for name in list(self._to_undo(definition)):
+            self.record(UndoBegun(step=name, at=now))
+        if any(step.status in _ACTIVE for step in self.state.steps):
+            return
+        failed = [step.name for step in self.state.steps if step.status is StepStatus.UNDO_FAILED]
+        if failed:
+            self.record(SagaStuck(reason=f"{', '.join(failed)} can't be undone", at=now))
+        else:
+            self.record(SagaCompensated(at=now))
+
+    def _to_undo(self, definition: Definition[Any]) -> Iterator[str]:
+        """Steps that may have run, and all that came after them is over."""
+        for step in self.state.steps:
+            if _may_have_run(definition, step) and not any(
+                self.state.step(later).status in _ACTIVE or _may_have_run(definition, self.state.step(later))
+                for later in definition.successors(step.name)
+            ):
+                yield step.name
+
+
+def can_be_settled(definition: Definition[Any], step: str) -> bool:
+    """Whether all that a step does is commands with keys, so that it can be found out what came of them."""
+    asks = definition.asks[step].values()
+    return step in definition.undo_asks and all(isinstance(ask, type) and issubclass(ask, Api) for ask in asks)
+
+
+def _may_have_run(definition: Definition[Any], step: StepState) -> bool:
+    if step.name not in definition.undo_asks:
+        return False
+    return step.status in _TO_UNDO or (step.status is StepStatus.REFUSED and step.has_effects)
+
+
+def _is_late(step: StepState, now: datetime) -> bool:
+    active = step.status in (StepStatus.WAITING, StepStatus.RUNNING)
+    return active and step.deadline is not None and step.deadline <= now
+
+
+def _next_try(retry: Retry, attempt: int, now: datetime) -> datetime | None:
+    return None if attempt >= retry.attempts else now + retry.pause_after(attempt)

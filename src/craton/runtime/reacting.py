@@ -1,0 +1,115 @@
+"""Runs a policy: the handler of its subscription to one module's feed.
+
+The events of a page are reacted to side by side, those of one key in order. What a reaction commands has keys made of
+the event's id, so that a page that is read again, by this process or another, has no second effect.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final
+
+import structlog
+
+from craton.application.context import Context, Effect, context_var
+from craton.application.retry import Retry
+from craton.application.upcasting import EventTypes
+from craton.domain import DomainError, Event, Recorded
+from craton.ports import StoredEvent
+from craton.ports.crash import reach
+from craton.runtime.feed import Page
+from craton.runtime.projecting import describe
+from craton.runtime.subscription import Failed, Handled
+
+SIDE_BY_SIDE: Final = 64
+ATTEMPT_SECONDS: Final = 30.0
+
+log = structlog.get_logger("craton.policy")
+
+
+def by_stream(event: Recorded[Any]) -> str:
+    """Events of one aggregate in order."""
+    return event.stream
+
+
+class Reactor:
+    """Calls `react` for each event of some kinds."""
+
+    def __init__(
+        self,
+        name: str,
+        kinds: Sequence[type[Event]],
+        react: Callable[[Recorded[Any]], Awaitable[None]],
+        retry: Retry,
+        types: EventTypes,
+        key: Callable[[Recorded[Any]], str],
+    ) -> None:
+        self._name = name
+        self._types = types
+        self._key = key
+        self._names = {kind.__name__ for kind in kinds}
+        self._react = react
+        self._retry = retry
+        self._places = asyncio.Semaphore(SIDE_BY_SIDE)
+
+    def key(self, event: StoredEvent) -> str:
+        if event.type not in self._names:
+            return event.stream
+        try:
+            return self._key(self._types.recorded(event))
+        except Exception as problem:  # it can't be decoded; `react` will be told the same
+            log.warning("an event has no key", policy=self._name, position=event.position, reason=describe(problem))
+            return event.stream
+
+    async def begin(self) -> None:
+        """Nothing is remembered from page to page."""
+
+    async def handle(self, page: Page, events: Sequence[StoredEvent]) -> Handled:
+        queues: dict[str, list[StoredEvent]] = {}
+        for event in events:
+            if event.type in self._names:
+                queues.setdefault(self.key(event), []).append(event)
+        failed = await asyncio.gather(*(self._in_order(page, queue) for queue in queues.values()))
+        return Handled((), [failure for failures in failed for failure in failures])
+
+    async def _in_order(self, page: Page, events: Sequence[StoredEvent]) -> list[Failed]:
+        for place, event in enumerate(events):
+            async with self._places:
+                error = await self._try(page, event)
+            if error is not None:
+                return [Failed(event, error), *(Failed(later, "") for later in events[place + 1 :])]
+        return []
+
+    async def _try(self, page: Page, event: StoredEvent) -> str | None:
+        """React; return why it can't be done, None when it is done."""
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                await self._once(page.recorded(event))
+            except DomainError as refusal:
+                return describe(refusal)  # asked again under the same key, it would be the same answer
+            except Exception as problem:
+                if attempt >= self._retry.attempts:
+                    return describe(problem)
+                log.info("a policy tries again", policy=self._name, event=event.id, reason=describe(problem))
+                await asyncio.sleep(self._retry.pause_after(attempt).total_seconds())
+            else:
+                return None
+
+    async def _once(self, event: Recorded[Any]) -> None:
+        context = Context(
+            id=event.id,
+            actor=f"policy:{self._name}",
+            tenant=event.metadata.tenant,
+            correlation=event.metadata.correlation,
+            deadline=time.monotonic() + ATTEMPT_SECONDS,
+            effect=Effect(f"{self._name}/{event.id}"),
+        )
+        token = context_var.set(context)
+        try:
+            async with asyncio.timeout(ATTEMPT_SECONDS):
+                await self._react(event)
+            reach("policy.reacted")
+        finally:
+            context_var.reset(token)

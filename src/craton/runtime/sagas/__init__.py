@@ -1,0 +1,1 @@
+"""Sagas at run time: their state, the rules by which they go on, and who drives them."""

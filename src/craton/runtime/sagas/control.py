@@ -1,0 +1,131 @@
+"""What is done to a saga: by what drives it, and by operators. Each is one commit."""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from craton.application.api import Api, command, query
+from craton.application.page import Page, Paging
+from craton.application.repository import Repository
+from craton.application.sagas.definition import Definition
+from craton.application.sagas.index import SagaRow
+from craton.application.sagas.process import Action, Outcome, SagaProcess
+from craton.application.sagas.state import SagaId, SagaState
+from craton.application.unit_of_work import now
+from craton.application.view import View
+from craton.domain import Conflict, Text
+
+
+class Stranded(Conflict):
+    """This program doesn't have the definition that the saga was started with."""
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """How a saga stands, what is to be done now (nothing, if this program doesn't know how), and when to look again."""
+
+    state: SagaState
+    actions: tuple[Action, ...] = ()
+    look_at: datetime | None = None
+
+
+class SagaControl(Api):
+    @query
+    async def saga(self, saga: SagaId) -> SagaState:
+        """Return how a saga stands."""
+
+    @query
+    async def sagas(self, *, status: str | None = None, paging: Paging = Paging()) -> Page[SagaRow]:
+        """Return the sagas, newest first."""
+
+    @command
+    async def look(self, saga: SagaId) -> Progress:
+        """Give up what has taken too long; return what is to be done."""
+
+    @command
+    async def report(self, saga: SagaId, action: Action, outcome: Outcome) -> Progress:
+        """Record what came of an action; return what is to be done next."""
+
+    @command
+    async def arrive(self, saga: SagaId, step: str, event: str) -> None:
+        """Give a saga an event that one of its steps waits for. It is no matter when there is no such saga."""
+
+    @command
+    async def retry(self, saga: SagaId, reason: Text) -> None:
+        """Have what is stuck tried again."""
+
+    @command
+    async def skip(self, saga: SagaId, step: str, reason: Text, value: dict[str, Any] | None = None) -> None:
+        """Take a step, or its compensation, as done, with a value for some of the saga's fields."""
+
+    @command
+    async def compensate(self, saga: SagaId, reason: Text) -> None:
+        """Undo what was done."""
+
+    @command
+    async def resolve(self, saga: SagaId, note: Text) -> None:
+        """End it as it stands, because the matter was settled by other means."""
+
+
+class SagaControlService(SagaControl):
+    def __init__(
+        self, processes: Repository[SagaProcess], rows: View[SagaRow], definitions: dict[str, Definition[Any]]
+    ) -> None:
+        self._processes = processes
+        self._rows = rows
+        self._definitions = definitions
+
+    async def saga(self, saga: SagaId) -> SagaState:
+        return (await self._processes.get(saga)).state
+
+    async def sagas(self, *, status: str | None = None, paging: Paging = Paging()) -> Page[SagaRow]:
+        return await self._rows.find(status=status, paging=paging)
+
+    async def look(self, saga: SagaId) -> Progress:
+        process = await self._processes.get(saga)
+        definition = self._definition(process)
+        if definition is None:
+            return Progress(process.state)
+        process.expire(definition, now())
+        return _progress(process)
+
+    async def report(self, saga: SagaId, action: Action, outcome: Outcome) -> Progress:
+        process = await self._processes.get(saga)
+        process.report(self._known(process), action, outcome, now())
+        return _progress(process)
+
+    async def arrive(self, saga: SagaId, step: str, event: str) -> None:
+        process = await self._processes.find(saga)
+        if process is not None:
+            process.arrive(self._known(process), step, event, now())
+
+    async def retry(self, saga: SagaId, reason: Text) -> None:
+        process = await self._processes.get(saga)
+        process.retry(self._known(process), reason, now())
+
+    async def skip(self, saga: SagaId, step: str, reason: Text, value: dict[str, Any] | None = None) -> None:
+        process = await self._processes.get(saga)
+        process.skip(self._known(process), step, value or {}, reason, now())
+
+    async def compensate(self, saga: SagaId, reason: Text) -> None:
+        process = await self._processes.get(saga)
+        process.compensate(self._known(process), reason, now())
+
+    async def resolve(self, saga: SagaId, note: Text) -> None:
+        (await self._processes.get(saga)).resolve(note, now())
+
+    def _definition(self, process: SagaProcess) -> Definition[Any] | None:
+        definition = self._definitions.get(process.state.saga)
+        return definition if definition and definition.fingerprint == process.state.fingerprint else None
+
+    def _known(self, process: SagaProcess) -> Definition[Any]:
+        definition = self._definition(process)
+        if definition is None:
+            raise Stranded()
+        return definition
+
+
+def _progress(process: SagaProcess) -> Progress:
+    time = now()
+    look_at = min((at for at in process.state.times if at > time), default=None)
+    return Progress(process.state, process.actions(time), look_at)

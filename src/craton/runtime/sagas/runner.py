@@ -1,0 +1,182 @@
+"""Drives the sagas of one module.
+
+What it guarantees, and why it holds:
+- What a saga needs is in its stream alone. The process that owns the subscription drives what the feed tells it of, and
+  looks up what is due; when it dies the lease passes, and another goes on from the streams.
+- Two processes may both believe that they are the owner. Each report is guarded by the version of the stream and fits
+  only the state that asked for it, and each command that a step gives has a key: driving a saga twice is harmless.
+- Nothing is sent before its intent is durable, because an action is planned by a commit and run after it.
+- What is driven at a time is bounded; what is beyond the bound is found again by its due time.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any, Final
+
+import structlog
+
+from craton.application.api import Operation, operation_of
+from craton.application.context import Context
+from craton.application.errors import CallFailed
+from craton.application.page import MAX_PAGE_SIZE, Paging, within
+from craton.application.sagas.index import SagaRow
+from craton.application.sagas.process import Action, Outcome
+from craton.application.sagas.state import (
+    CompensationBegun,
+    EventArrived,
+    SagaId,
+    SagaRetried,
+    SagaStarted,
+    StepSkipped,
+)
+from craton.application.view import View
+from craton.domain import DomainError
+from craton.ports import StoredEvent, UnitRefused
+from craton.runtime.feed import Page
+from craton.runtime.projecting import describe
+from craton.runtime.sagas.control import Progress, SagaControl
+from craton.runtime.sagas.steps import StepRunner
+from craton.runtime.signal import POLL_SECONDS
+from craton.runtime.subscription import Handled, Subscription
+from craton.runtime.use_cases import UseCases
+
+SUBSCRIPTION: Final = "sagas"
+MOST_DRIVEN: Final = 500
+SHORT_PAUSE_SECONDS: Final = 2.0
+"""A saga that is to go on so soon isn't let go of."""
+_WAKING: Final = frozenset(
+    kind.__name__ for kind in (SagaStarted, EventArrived, SagaRetried, StepSkipped, CompensationBegun)
+)
+_LOOK: Final = operation_of(SagaControl.look)
+_REPORT: Final = operation_of(SagaControl.report)
+
+log = structlog.get_logger("craton.sagas")
+
+
+class SagaRunner:
+    """Drives sagas; it is the handler of the subscription that tells it of them."""
+
+    def __init__(
+        self,
+        steps: dict[str, StepRunner],
+        use_cases: UseCases,
+        rows: View[SagaRow],
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._steps = steps
+        self._use_cases = use_cases
+        self._rows = rows
+        self._clock = clock
+        self._driven: dict[SagaId, asyncio.Task[None]] = {}
+        self._again: set[SagaId] = set()
+
+    # --- the subscription's handler ---------------------------------------------------------------------------------
+
+    def key(self, event: StoredEvent) -> str:
+        return event.stream
+
+    async def begin(self) -> None:
+        """Nothing is remembered of the feed: what is due is looked up."""
+
+    async def handle(self, page: Page, events: Sequence[StoredEvent]) -> Handled:
+        for event in events:
+            if event.type in _WAKING:
+                self._wake(SagaId(event.stream.partition("-")[2]))
+        return Handled(())
+
+    # --- who is driven ----------------------------------------------------------------------------------------------
+
+    async def run(self, subscription: Subscription) -> None:
+        """Look for sagas that are due as long as this process is the owner, until cancelled."""
+        try:
+            while True:
+                try:
+                    if subscription.owned:
+                        await self._wake_due()
+                except Exception as problem:
+                    log.warning("the sagas that are due can't be looked up", reason=describe(problem))
+                await asyncio.sleep(POLL_SECONDS)
+        finally:
+            tasks = list(self._driven.values())
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _wake_due(self) -> None:
+        until, paging = self._clock() + timedelta(microseconds=1), Paging(1, MAX_PAGE_SIZE)
+        while len(self._driven) < MOST_DRIVEN:
+            due = await self._rows.find(due_at=within(None, until), order="due_at", paging=paging)
+            for row in due.items:
+                if row.saga not in self._driven:
+                    self._wake(row.saga)
+            if paging.page >= due.total_pages:
+                return
+            paging = Paging(paging.page + 1, MAX_PAGE_SIZE)
+
+    def _wake(self, saga: SagaId) -> None:
+        if saga in self._driven:
+            self._again.add(saga)
+        elif len(self._driven) < MOST_DRIVEN:
+            task = asyncio.create_task(self._drive(saga), name=f"saga {saga}")
+            self._driven[saga] = task
+            task.add_done_callback(partial(self._let_go, saga))
+
+    def _let_go(self, saga: SagaId, task: asyncio.Task[None]) -> None:
+        del self._driven[saga]
+        if saga in self._again and not task.cancelled():
+            self._again.discard(saga)
+            self._wake(saga)
+
+    # --- driving one ------------------------------------------------------------------------------------------------
+
+    async def _drive(self, saga: SagaId) -> None:
+        """Do what it needs, until it has ended or nothing is to be done for a while."""
+        running: dict[Action, asyncio.Task[Outcome]] = {}
+        try:
+            progress = await self._ask(_LOOK, None, saga=saga)
+            while await self._wait(saga, progress, running):
+                ended = [action for action, task in running.items() if task.done()]
+                for action in ended:
+                    outcome = running.pop(action).result()
+                    progress = await self._ask(_REPORT, progress, saga=saga, action=action, outcome=outcome)
+                if not ended:
+                    progress = await self._ask(_LOOK, progress, saga=saga)
+        except (CallFailed, DomainError, UnitRefused) as problem:
+            log.warning("a saga is left for a moment", saga=saga, reason=describe(problem))
+        except Exception:
+            log.exception("a saga can't be driven", saga=saga)
+        finally:
+            for task in running.values():
+                task.cancel()
+            await asyncio.gather(*running.values(), return_exceptions=True)
+
+    async def _wait(self, saga: SagaId, progress: Progress, running: dict[Action, asyncio.Task[Outcome]]) -> bool:
+        """Begin what is planned, drop what isn't any more, and wait. False when there is nothing to wait for here."""
+        for action in running.keys() - set(progress.actions):
+            running.pop(action).cancel()
+        for action in progress.actions:
+            if action not in running:
+                steps = self._steps[progress.state.saga]
+                running[action] = asyncio.create_task(steps.run(saga, progress.state, action))
+        pause = None if progress.look_at is None else max(0.0, (progress.look_at - self._clock()).total_seconds())
+        if running:
+            await asyncio.wait(running.values(), timeout=pause, return_when=asyncio.FIRST_COMPLETED)
+        elif saga in self._again:
+            self._again.discard(saga)
+        elif pause is None or pause > SHORT_PAUSE_SECONDS:
+            return False
+        else:
+            await asyncio.sleep(pause)
+        return True
+
+    async def _ask(self, operation: Operation, progress: Progress | None, **arguments: Any) -> Progress:
+        state = None if progress is None else progress.state
+        context = Context(
+            actor="saga",
+            tenant=None if state is None else state.tenant,
+            correlation=None if state is None else state.correlation,
+        )
+        answer: Progress = (await self._use_cases.run(operation, arguments, context)).result
+        return answer

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import pytest
 
-from craton.testing.crash import CRASH_POINTS, Process, Reply, Sent, drive, repeat
+from craton.testing.crash import Process, Reply, Sent, drive, repeat
 from tests.crash.bank import Bank, Found, Model, once
 from tests.crash.databases import fresh_database
 
@@ -134,7 +134,7 @@ def store(request: pytest.FixtureRequest) -> str:
     return name
 
 
-@pytest.fixture(params=list(CRASH_POINTS), scope="session")
+@pytest.fixture(params=list(COUNTS), scope="session")
 def point(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     return name

@@ -18,6 +18,12 @@ CRASH_POINTS: Final = {
     "subscription.written": "a page's effects and checkpoint are durable",
     "projection.built": "a new generation has caught up and is not swapped in",
     "projection.swapped": "a new generation is live, the oldest one still lies about",
+    "lease.taken": "a lease has passed to this process, nothing was done under it",
+    "timer.read": "timers that are due were read, none of them has run",
+    "policy.reacted": "a policy has reacted to an event, its checkpoint is not written",
+    "saga.planned": "a step's intent is durable, nothing was sent",
+    "saga.acted": "a step or a compensation has its outcome, which is not recorded",
+    "saga.reported": "an outcome and what follows from it are durable, nothing of that has begun",
 }
 
 

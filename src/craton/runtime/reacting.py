@@ -6,7 +6,7 @@ the event's id, so that a page that is read again, by this process or another, h
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final
 
 import structlog
@@ -24,6 +24,9 @@ from craton.runtime.subscription import Failed, Handled
 SIDE_BY_SIDE: Final = 64
 ATTEMPT_SECONDS: Final = 30.0
 
+React = Callable[[Recorded[Any]], Coroutine[Any, Any, None]]
+"""What is done whenever something happens."""
+
 log = structlog.get_logger("craton.policy")
 
 
@@ -39,7 +42,7 @@ class Reactor:
         self,
         name: str,
         kinds: Sequence[type[Event]],
-        react: Callable[[Recorded[Any]], Awaitable[None]],
+        react: React,
         retry: Retry,
         types: EventTypes,
         key: Callable[[Recorded[Any]], str],

@@ -1,7 +1,7 @@
 """A module at run time: its store, its use cases, its subscriptions."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any, get_args, get_origin
@@ -27,7 +27,7 @@ from craton.runtime.feed import Feed
 from craton.runtime.inline import InlineProjections
 from craton.runtime.projecting import describe
 from craton.runtime.projections import ProjectionRunner
-from craton.runtime.reacting import Reactor, by_stream
+from craton.runtime.reacting import React, Reactor, by_stream
 from craton.runtime.sagas.hosting import SagaHost
 from craton.runtime.sagas.runner import SUBSCRIPTION
 from craton.runtime.seals import NAME as SEALING
@@ -87,7 +87,7 @@ class RunningModule:
     def _host_sagas(self, use_cases: Callable[[Api], UseCases], clock: Callable[[], datetime]) -> SagaHost:
         processes = Repository(SagaProcess, self._aggregates)
         rows: View[SagaRow] = self._one("sagas", View[SagaRow])
-        return SagaHost(self.module.name, self.module.sagas, processes, rows, use_cases, self._provide, clock)
+        return SagaHost(self.module.sagas, processes, rows, use_cases, self._provide, clock)
 
     async def open(self) -> None:
         """Open the store, make what is missing in it, and prepare the projections."""
@@ -131,13 +131,14 @@ class RunningModule:
         if self.sagas is not None:
             for definition, step in self.sagas.waiting:
                 name, events = f"{definition.name}.{step.name}".lower(), definition.awaits[step.name]
-                yield from self._react(name, events, self.sagas.deliver(step), Policy.retry, recording, by_stream)
+                deliver = self.sagas.deliver(definition, step)
+                yield from self._react(name, events, deliver, Policy.retry, recording, by_stream)
 
     def _react(
         self,
         name: str,
         events: Sequence[type[Event]],
-        react: Callable[[Recorded[Any]], Coroutine[Any, Any, None]],
+        react: React,
         retry: Retry,
         recording: Callable[[type[Event]], "RunningModule"],
         key: Callable[[Recorded[Any]], str],

@@ -169,6 +169,7 @@ class Subscription:
             self._blocked = {parked.key for parked in await self._store.parked(self.name)}
             await self._handler.begin()
             self._fence = Fence(self.name, number)  # last: only who knows all of this is an owner
+            reach("lease.taken")
         return True
 
     async def _next_page(self) -> bool:

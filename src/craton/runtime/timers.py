@@ -17,6 +17,7 @@ from craton.application.codec import convert
 from craton.application.context import Context
 from craton.domain import DomainError
 from craton.ports import Store, StoreUnavailable, Timer, Unit, UnitRefused
+from craton.ports.crash import reach
 from craton.runtime.signal import POLL_SECONDS, Signal
 from craton.runtime.use_cases import UseCases
 
@@ -57,6 +58,8 @@ class TimerRunner:
 
     async def _run_due(self) -> int:
         due = await self._store.due_timers(self._clock(), TOGETHER)
+        if due:
+            reach("timer.read")
         await asyncio.gather(*(self._run_one(timer) for timer in due))
         return len(due)
 

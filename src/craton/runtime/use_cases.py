@@ -62,6 +62,8 @@ class Answer(msgspec.Struct, frozen=True):
     result: Any
     position: int = 0
     replayed: bool = False
+    module: str = ""
+    """Whose position it is."""
 
 
 class _Outcome(msgspec.Struct, frozen=True):
@@ -151,7 +153,7 @@ class UseCases:
         scope = encode_text([context.tenant, context.actor, str(operation)])
         request = StoredResult(scope, context.key, fingerprint(operation.wire(arguments)), "")
         async with self._turns.take([f"key {scope} {context.key}"]):
-            replay = await self._replay(operation, request)
+            replay = await self._replay(operation, request, settles=context.settles)
             if replay is None and context.settles:
                 return await self._forestall(operation, request)
             return replay or await self._attempts(operation, arguments, context, request, timer)
@@ -162,24 +164,26 @@ class UseCases:
         try:
             await self._committer.submit(self._refusal(overtaken, request, None))
         except KeyTaken:
-            replay = await self._replay(operation, request)
+            replay = await self._replay(operation, request, settles=True)
             if replay is None:
                 raise
             return replay
         raise overtaken
 
-    async def _replay(self, operation: Operation, request: StoredResult) -> Answer | None:
+    async def _replay(self, operation: Operation, request: StoredResult, *, settles: bool = False) -> Answer | None:
+        """The answer that the key was given before; whoever settles wants it whatever was asked for."""
         stored = await self._store.find_result(request.scope, request.key)
         if stored is None:
             return None
-        if stored.fingerprint != request.fingerprint:
+        if stored.fingerprint != request.fingerprint and not settles:
             raise KeyReused()
         outcome = msgspec.json.decode(stored.outcome, type=_Outcome)
         if outcome.refusal is not None:
             error = as_error(outcome.refusal)
             error.__dict__["replayed"] = True
             raise error
-        return Answer(convert(outcome.result, operation.result), stored.position, replayed=True)
+        result = convert(outcome.result, operation.result)
+        return Answer(result, stored.position, replayed=True, module=self._module)
 
     async def _attempts(
         self,
@@ -229,7 +233,7 @@ class UseCases:
             reach("call.committed")
             if isinstance(result, DomainError):
                 raise result
-            return Answer(result, position)
+            return Answer(result, position, module=self._module)
         raise Unavailable("Others kept changing the same thing; try again.", maybe_executed=False)
 
     async def _refuse(self, refusal: DomainError, request: StoredResult | None, timer: str | None) -> Answer:

@@ -1,5 +1,6 @@
 """The ASGI application: every module's routes, and the system's own."""
 
+from functools import partial
 from importlib.resources import files
 from typing import Any
 
@@ -15,10 +16,12 @@ from craton.adapters.http import problems
 from craton.adapters.http.endpoint import Endpoint
 from craton.adapters.http.metrics import Metrics
 from craton.adapters.http.openapi import document
+from craton.adapters.http.sagas import saga_routes
 from craton.adapters.http.system import describe_system, problem, system_routes
 from craton.application.api import Operation
 from craton.application.errors import WiringError
 from craton.runtime.app import App
+from craton.runtime.sagas.desk import call_sagas
 
 log = structlog.get_logger("craton.http")
 
@@ -29,15 +32,18 @@ def asgi(app: App) -> Starlette:
     endpoints: list[tuple[str, Endpoint]] = []
     routes: list[Route] = []
     owners: dict[tuple[str, str], str] = {}
-    for module in app.modules.values():
-        for line in module.routes:
+    tables = [(module.name, module.routes, app.call) for module in app.modules.values()]
+    if any(module.sagas for module in app.modules.values()):
+        tables.append(("sagas", saga_routes, partial(call_sagas, app.running)))
+    for name, table, call in tables:
+        for line in table:
             if (line.method, line.path) in owners:
-                both = f"{owners[line.method, line.path]} and {module.name}"
+                both = f"{owners[line.method, line.path]} and {name}"
                 raise WiringError(f"{line.method} {line.path} stands in the route tables twice: in {both}")
-            owners[line.method, line.path] = module.name
+            owners[line.method, line.path] = name
             if isinstance(line.handler, Operation):
-                endpoint = Endpoint(app, module.name, line, line.handler, metrics)
-                endpoints.append((module.name, endpoint))
+                endpoint = Endpoint(call, line, line.handler, metrics)
+                endpoints.append((name, endpoint))
                 routes.append(Route(line.path, endpoint, methods=[line.method]))
             else:
                 routes.append(Route(line.path, line.handler, methods=[line.method]))

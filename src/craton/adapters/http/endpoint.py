@@ -19,7 +19,7 @@ from craton.application.context import Context, Precondition
 from craton.application.errors import Unavailable
 from craton.application.routes import DEFAULT_TIMEOUT_SECONDS, Route
 from craton.domain import DomainError, Id
-from craton.runtime.app import App
+from craton.runtime.calls import Call
 from craton.runtime.use_cases import MAX_KEY_LENGTH, Answer
 
 MAX_POSITIONS: Final = 50
@@ -35,11 +35,10 @@ log = structlog.get_logger("craton.http")
 class Endpoint:
     """Calls one operation and answers with its result, or with a problem."""
 
-    def __init__(self, app: App, module: str, route: Route, operation: Operation, metrics: Metrics) -> None:
+    def __init__(self, call: Call, route: Route, operation: Operation, metrics: Metrics) -> None:
         self.route = route
         self.binding = Binding(route, operation)
-        self._app = app
-        self._module = module
+        self._call = call
         self._operation = operation
         self._metrics = metrics
 
@@ -56,7 +55,7 @@ class Endpoint:
     async def _respond(self, scope: Scope, receive: Receive) -> Response:
         try:
             arguments = await self.binding.arguments(scope, receive)
-            answer = await self._app.call(self._operation, arguments, self._context(scope))
+            answer = await self._call(self._operation, arguments, self._context(scope))
             return self._success(answer)
         except BadRequest as bad:
             return problems.response(bad.problem, [])
@@ -99,7 +98,7 @@ class Endpoint:
         result: Any = answer.result
         headers: list[tuple[bytes, bytes]] = []
         if answer.position:
-            headers.append((b"craton-position", f"{self._module}={answer.position}".encode()))
+            headers.append((b"craton-position", f"{answer.module}={answer.position}".encode()))
         if answer.replayed:
             headers.append(_REPLAYED)
         if self.route.location is not None:

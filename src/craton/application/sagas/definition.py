@@ -27,6 +27,7 @@ from craton.domain import Event, Recorded
 S = TypeVar("S", bound="Saga")
 Method = Callable[..., Awaitable[None]]
 Fields = dict[str, Any]
+M = TypeVar("M", bound=Method)
 
 
 UNDO_RETRY: Final = Retry(attempts=12)
@@ -72,10 +73,17 @@ class Step:
         bound: Method = partial(self.method, saga)
         return bound
 
-    def undo(self, method: Method | None = None, /, *, retry: Retry = UNDO_RETRY) -> Any:
+    @overload
+    def undo(self, method: M, /) -> M: ...
+    @overload
+    def undo(self, /, *, retry: Retry) -> Callable[[M], M]: ...
+    def undo(self, method: Any = None, /, *, retry: Retry = UNDO_RETRY) -> Any:
         """Mark the method that undoes this step: `@reserve.undo`, or `@charge.undo(retry=Retry(attempts=50))`."""
         if method is None:
-            return partial(self.undo, retry=retry)
+            return partial(self._undone_by, retry)
+        return self._undone_by(retry, method)
+
+    def _undone_by(self, retry: Retry, method: M) -> M:
         self.undo_method, self.undo_retry = method, retry
         return method
 
@@ -234,7 +242,10 @@ class Definition(Generic[S]):
         wire: Fields = msgspec.to_builtins(saga, enc_hook=encode_scalar)
         return wire
 
-    def with_fields(self, text: str, changes: Fields) -> str:
-        """Stored fields with some of them replaced. Raises `msgspec.ValidationError` when they don't fit."""
-        merged = {**self.fields(self.decode(text)), **changes}
-        return self.encode(convert(merged, self.kind))
+    def checked(self, text: str, changes: Fields) -> Fields:
+        """Changes of stored fields, as they would be stored. Raises `msgspec.ValidationError` when they don't fit."""
+        unknown = changes.keys() - set(self.kind.__struct_fields__)
+        if unknown:
+            raise msgspec.ValidationError(f"{self.name} has no such field - at `$.value.{min(unknown)}`")
+        changed = self.fields(convert({**msgspec.json.decode(text), **changes}, self.kind))
+        return {name: changed[name] for name in changes}

@@ -44,7 +44,7 @@ from craton.application.sagas.state import (
     begun,
     evolve,
 )
-from craton.domain import Aggregate, Conflict, InvalidValue
+from craton.domain import Aggregate, AggregateNotFound, Conflict, InvalidValue
 
 LONGEST_PAUSE: Final = timedelta(minutes=1)
 """Between attempts that don't end: past the pivot."""
@@ -62,6 +62,10 @@ _KINDS: Final[dict[StepStatus, Kind]] = {
     StepStatus.UNSETTLED: "settle",
     StepStatus.UNDOING: "undo",
 }
+
+
+class SagaNotFound(AggregateNotFound):
+    """There is no such saga."""
 
 
 class SagaEnded(Conflict):
@@ -94,8 +98,8 @@ class Action(msgspec.Struct, frozen=True):
 
 
 class Done(msgspec.Struct, frozen=True):
-    fields: str | None
-    """The saga's fields, if they have changed."""
+    changes: Fields
+    """Of the saga's fields."""
 
 
 class Refused(msgspec.Struct, frozen=True):
@@ -110,7 +114,7 @@ class Unknown(msgspec.Struct, frozen=True):
 
 class Settled(msgspec.Struct, frozen=True):
     ran: bool
-    fields: str | None
+    changes: Fields
 
 
 Outcome = Done | Refused | Unknown | Settled
@@ -121,6 +125,7 @@ class SagaProcess(Aggregate):
 
     stream_prefix = "saga"
     snapshot_every = 50
+    not_found = SagaNotFound
     id: SagaId
     state: SagaState
 
@@ -162,12 +167,12 @@ class SagaProcess(Aggregate):
         if self.state.ended or _KINDS.get(step.status) != action.kind:
             return
         match outcome:
-            case Done(fields=fields) if action.kind == "do":
-                self.record(StepDone(step=step.name, fields=fields, at=now))
-            case Done(fields=fields):
-                self.record(UndoDone(step=step.name, fields=fields, at=now))
-            case Settled(ran=ran, fields=fields):
-                self.record(StepSettled(step=step.name, ran=ran, fields=fields, at=now))
+            case Done(changes=changes) if action.kind == "do":
+                self.record(StepDone(step=step.name, changes=changes, at=now))
+            case Done(changes=changes):
+                self.record(UndoDone(step=step.name, changes=changes, at=now))
+            case Settled(ran=ran, changes=changes):
+                self.record(StepSettled(step=step.name, ran=ran, changes=changes, at=now))
             case Refused() if action.kind == "do":
                 self._refused(definition, step, outcome, now)
             case Refused(detail=detail, call=call):
@@ -181,7 +186,7 @@ class SagaProcess(Aggregate):
 
     def _refused(self, definition: Definition[Any], step: StepState, refusal: Refused, now: datetime) -> None:
         self.record(StepRefused(step=step.name, code=refusal.code, detail=refusal.detail, call=refusal.call, at=now))
-        if not self._past_pivot(definition):
+        if step.name == definition.pivot or not self.state.past_pivot:
             self._turn_round(definition, refusal.code, refusal.detail, now)
 
     def _tried(self, definition: Definition[Any], step: StepState, error: str, now: datetime) -> None:
@@ -199,7 +204,7 @@ class SagaProcess(Aggregate):
 
     def expire(self, definition: Definition[Any], now: datetime) -> None:
         """Give up what has taken too long."""
-        if self.state.status is not Status.RUNNING or self._past_pivot(definition):
+        if self.state.status is not Status.RUNNING or self.state.past_pivot:
             return
         late = next((step for step in self.state.steps if _is_late(step, now)), None)
         if late is not None:
@@ -232,17 +237,16 @@ class SagaProcess(Aggregate):
             StepStatus.UNDO_FAILED,
         ):
             raise UnknownStep(step=step)
-        fields = definition.with_fields(self.state.fields, value) if value else None
-        self.record(StepSkipped(step=step, fields=fields, reason=reason, at=now))
+        changes = definition.checked(self.state.fields, value)
+        self.record(StepSkipped(step=step, changes=changes, reason=reason, at=now))
         self._go_on(definition, now)
 
     def compensate(self, definition: Definition[Any], reason: str, now: datetime) -> None:
         """Turn round."""
-        self._require_open()
-        if self.state.status is Status.COMPENSATING:
-            raise SagaEnded(status=self.state.status)
-        if self._past_pivot(definition):
+        if self.state.past_pivot:
             raise PastPivot()
+        if self.state.status is not Status.RUNNING:
+            raise SagaEnded(status=self.state.status)
         self._turn_round(definition, "ordered", reason, now)
         self._go_on(definition, now)
 
@@ -267,16 +271,6 @@ class SagaProcess(Aggregate):
             if step.status in _KINDS and (step.retry_at is None or step.retry_at <= now)
         )
 
-    def _past_pivot(self, definition: Definition[Any]) -> bool:
-        """Whether the pivot was sent: from then on only its own answer decides."""
-        if definition.pivot is None:
-            return False
-        return self.state.step(definition.pivot).status not in (
-            StepStatus.IDLE,
-            StepStatus.NEVER_RAN,
-            StepStatus.REFUSED,
-        )
-
     def _turn_round(self, definition: Definition[Any], code: str, reason: str, now: datetime) -> None:
         unsettled = tuple(
             step.name
@@ -297,10 +291,9 @@ class SagaProcess(Aggregate):
         for step in self.state.steps:
             described = definition.steps[step.name]
             if step.status is StepStatus.IDLE and done.issuperset(described.after):
-                never_late = definition.past_pivot(step.name) and described.saga_of is None
-                deadline = None if never_late else now + described.timeout
+                deadline = None if definition.past_pivot(step.name) else now + described.timeout
                 waits = described.saga_of is not None
-                self.record(StepBegun(step=step.name, waits=waits, at=now, deadline=deadline))
+                self.record(StepBegun(step=step.name, waits=waits, pivot=described.pivot, at=now, deadline=deadline))
         if len(done) == len(self.state.steps):
             self.record(SagaCompleted(at=now))
         elif not any(step.status in _ACTIVE for step in self.state.steps):

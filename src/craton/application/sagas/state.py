@@ -5,8 +5,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+import msgspec
 from msgspec.structs import replace
 
+from craton.application.codec import encode_text
 from craton.domain import Event, Id, Value
 from craton.domain.value import Instant
 
@@ -34,6 +36,7 @@ class StepBegun(Event):
 
     step: str
     waits: bool
+    pivot: bool
     at: Instant
     deadline: Instant | None
 
@@ -48,8 +51,8 @@ class EventArrived(Event):
 
 class StepDone(Event):
     step: str
-    fields: str | None
-    """The saga's fields, if the step has changed them."""
+    changes: dict[str, Any]
+    """Of the saga's fields."""
     at: Instant
 
 
@@ -85,7 +88,7 @@ class StepSettled(Event):
 
     step: str
     ran: bool
-    fields: str | None
+    changes: dict[str, Any]
     at: Instant
 
 
@@ -96,7 +99,7 @@ class UndoBegun(Event):
 
 class UndoDone(Event):
     step: str
-    fields: str | None
+    changes: dict[str, Any]
     at: Instant
 
 
@@ -135,7 +138,7 @@ class StepSkipped(Event):
     """An operator has a step, or its compensation, taken as done."""
 
     step: str
-    fields: str | None
+    changes: dict[str, Any]
     reason: str
     at: Instant
 
@@ -214,6 +217,8 @@ class StepState(Value):
     """Which of its commands were refused: tried again, they and those behind them get new idempotency keys."""
     undo_refused_calls: tuple[int, ...] = ()
     event: str = ""
+    fields: str = ""
+    """The saga's fields when the step, or its compensation, began: each attempt starts from the same."""
 
     @property
     def has_effects(self) -> bool:
@@ -230,6 +235,7 @@ class SagaState(Value):
     started_at: Instant
     deadline: Instant | None
     ended_at: Instant | None = None
+    past_pivot: bool = False
     code: str = ""
     reason: str = ""
     note: str = ""
@@ -249,8 +255,11 @@ class SagaState(Value):
             self, steps=tuple(replace(step, **changes) if step.name == name else step for step in self.steps)
         )
 
-    def with_fields(self, fields: str | None) -> "SagaState":
-        return self if fields is None else replace(self, fields=fields)
+    def with_changes(self, changes: dict[str, Any]) -> "SagaState":
+        """Only what has changed, so that steps which run side by side don't undo each other's changes."""
+        if not changes:
+            return self
+        return replace(self, fields=encode_text({**msgspec.json.decode(self.fields), **changes}))
 
     @property
     def ended(self) -> bool:
@@ -264,9 +273,9 @@ class SagaState(Value):
         for step in self.steps:
             if step.status in (StepStatus.RUNNING, StepStatus.UNSETTLED, StepStatus.UNDOING):
                 yield step.retry_at or self.started_at
-            if step.status in (StepStatus.RUNNING, StepStatus.WAITING) and step.deadline is not None:
+            if step.status in (StepStatus.RUNNING, StepStatus.WAITING) and step.deadline and not self.past_pivot:
                 yield step.deadline
-        if self.status is Status.RUNNING and self.deadline is not None:
+        if self.status is Status.RUNNING and self.deadline and not self.past_pivot:
             yield self.deadline
 
 
@@ -290,18 +299,19 @@ def evolve(state: SagaState, event: SagaEvent) -> SagaState:
     match event:
         case SagaStarted():
             return begun(event)
-        case StepBegun(step=step, waits=waits, at=at, deadline=deadline):
+        case StepBegun(step=step, waits=waits, pivot=pivot, at=at, deadline=deadline):
             must_wait = waits and not state.step(step).event
             status = StepStatus.WAITING if must_wait else StepStatus.RUNNING
-            return state.with_step(step, status=status, begun_at=at, deadline=deadline)
+            state = state.with_step(step, status=status, begun_at=at, deadline=deadline, fields=state.fields)
+            return replace(state, past_pivot=True) if pivot else state
         case EventArrived(step=step, event=text):
             waited = state.step(step).status is StepStatus.WAITING
             status = StepStatus.RUNNING if waited else state.step(step).status
             return state.with_step(step, event=text, status=status)
-        case StepDone(step=step, fields=fields, at=at):
+        case StepDone(step=step, changes=changes, at=at):
             attempts = state.step(step).attempts + 1
-            return state.with_fields(fields).with_step(
-                step, status=StepStatus.DONE, attempts=attempts, ended_at=at, retry_at=None, error=""
+            return state.with_changes(changes).with_step(
+                step, status=StepStatus.DONE, attempts=attempts, ended_at=at, retry_at=None, error="", fields=""
             )
         case StepRefused(step=step, code=code, detail=detail, call=call, at=at):
             before = state.step(step)
@@ -322,18 +332,18 @@ def evolve(state: SagaState, event: SagaEvent) -> SagaState:
             )
         case CompensationBegun(code=code, reason=reason, unsettled=unsettled):
             steps = tuple(_turned(step, unsettled) for step in state.steps)
-            return replace(state, status=Status.COMPENSATING, code=code, reason=reason, steps=steps)
-        case StepSettled(step=step, ran=ran, fields=fields, at=at):
+            return replace(state, status=Status.COMPENSATING, code=code, reason=reason, steps=steps, past_pivot=False)
+        case StepSettled(step=step, ran=ran, changes=changes, at=at):
             status = StepStatus.DONE if ran else StepStatus.NEVER_RAN
-            return state.with_fields(fields).with_step(
-                step, status=status, ended_at=at, retry_at=None, undo_attempts=0, settled=True
+            return state.with_changes(changes).with_step(
+                step, status=status, ended_at=at, retry_at=None, undo_attempts=0, settled=True, fields=""
             )
         case UndoBegun(step=step):
-            return state.with_step(step, status=StepStatus.UNDOING, retry_at=None)
-        case UndoDone(step=step, fields=fields, at=at):
+            return state.with_step(step, status=StepStatus.UNDOING, retry_at=None, fields=state.fields)
+        case UndoDone(step=step, changes=changes, at=at):
             attempts = state.step(step).undo_attempts + 1
-            return state.with_fields(fields).with_step(
-                step, status=StepStatus.UNDONE, undo_attempts=attempts, ended_at=at, retry_at=None
+            return state.with_changes(changes).with_step(
+                step, status=StepStatus.UNDONE, undo_attempts=attempts, ended_at=at, retry_at=None, fields=""
             )
         case UndoTried(step=step, error=error, refused_call=call, retry_at=retry_at):
             before = state.step(step)
@@ -352,16 +362,12 @@ def evolve(state: SagaState, event: SagaEvent) -> SagaState:
         case SagaStuck(reason=reason):
             return replace(state, status=Status.STUCK, note=reason)
         case SagaRetried():
-            steps = tuple(_tried_anew(step) for step in state.steps)
-            backwards = any(step.status is StepStatus.UNDO_FAILED for step in state.steps)
-            return replace(state, status=Status.COMPENSATING if backwards else Status.RUNNING, note="", steps=steps)
-        case StepSkipped(step=step, fields=fields, at=at):
-            undone = state.step(step).status in (StepStatus.UNDO_FAILED, StepStatus.UNDOING, StepStatus.UNSETTLED)
-            backwards = state.status is Status.COMPENSATING or undone
+            return _tried_anew(state)
+        case StepSkipped(step=step, changes=changes, at=at):
+            backwards = state.step(step).status in (StepStatus.UNDO_FAILED, StepStatus.UNDOING, StepStatus.UNSETTLED)
+            status = StepStatus.UNDONE if backwards else StepStatus.SKIPPED
             return replace(
-                state.with_fields(fields).with_step(
-                    step, status=StepStatus.UNDONE if undone else StepStatus.SKIPPED, ended_at=at, retry_at=None
-                ),
+                state.with_changes(changes).with_step(step, status=status, ended_at=at, retry_at=None, fields=""),
                 status=Status.COMPENSATING if backwards else Status.RUNNING,
                 note="",
             )
@@ -380,12 +386,17 @@ def _turned(step: StepState, unsettled: tuple[str, ...]) -> StepState:
     return step
 
 
-def _tried_anew(step: StepState) -> StepState:
-    match step.status:
-        case StepStatus.UNDO_FAILED:
+def _tried_anew(state: SagaState) -> SagaState:
+    """An operator wants what has failed tried again: what can't be undone, or what was refused past the pivot."""
+    backwards = any(step.status is StepStatus.UNDO_FAILED for step in state.steps)
+    steps = []
+    for step in state.steps:
+        if step.status is StepStatus.UNDO_FAILED:
             status = StepStatus.UNDOING if step.settled else StepStatus.UNSETTLED
-        case StepStatus.REFUSED:
-            status = StepStatus.RUNNING
-        case _:
-            return step
-    return replace(step, status=status, retry_at=None)
+            steps.append(replace(step, status=status, retry_at=None, undo_attempts=0))
+        elif step.status is StepStatus.REFUSED and not backwards:
+            steps.append(replace(step, status=StepStatus.RUNNING, retry_at=None, attempts=0, ended_at=None))
+        else:
+            steps.append(step)
+    status_of_all = Status.COMPENSATING if backwards else Status.RUNNING
+    return replace(state, status=status_of_all, note="", steps=tuple(steps))

@@ -7,14 +7,15 @@ import msgspec
 
 from craton.application.api import Api, command, query
 from craton.application.page import Page, Paging
-from craton.application.repository import Repository
+from craton.application.repository import AuditEvent, Repository
 from craton.application.sagas.definition import Definition
 from craton.application.sagas.index import SagaRow
 from craton.application.sagas.process import Action, Outcome, SagaProcess
-from craton.application.sagas.state import SagaId, SagaState
+from craton.application.sagas.state import SagaId, SagaState, Status
 from craton.application.unit_of_work import now
 from craton.application.view import View
 from craton.domain import Conflict, Text
+from craton.runtime.sagas.view import SagaSummary, SagaView
 
 
 class Stranded(Conflict):
@@ -31,12 +32,16 @@ class Progress(msgspec.Struct, frozen=True):
 
 class SagaControl(Api):
     @query
-    async def saga(self, saga: SagaId) -> SagaState:
-        """Return how a saga stands."""
+    async def saga(self, saga: SagaId) -> SagaView:
+        """How a saga stands, step by step."""
 
     @query
-    async def sagas(self, *, status: str | None = None, paging: Paging = Paging()) -> Page[SagaRow]:
-        """Return the sagas, newest first."""
+    async def sagas(self, *, status: Status | None = None, paging: Paging = Paging()) -> Page[SagaSummary]:
+        """The sagas of each module, newest first."""
+
+    @query
+    async def events(self, saga: SagaId, *, paging: Paging = Paging()) -> Page[AuditEvent]:
+        """All that happened to a saga, newest first, with who caused it."""
 
     @command
     async def look(self, saga: SagaId) -> Progress:
@@ -47,8 +52,8 @@ class SagaControl(Api):
         """Record what came of an action; return what is to be done next."""
 
     @command
-    async def arrive(self, saga: SagaId, step: str, event: str) -> None:
-        """Give a saga an event that one of its steps waits for. It is no matter when there is no such saga."""
+    async def arrive(self, saga: SagaId, kind: str, step: str, event: str) -> None:
+        """Give a saga of some kind an event that a step of it waits for. It is no matter if there is none."""
 
     @command
     async def retry(self, saga: SagaId, reason: Text) -> None:
@@ -75,11 +80,15 @@ class SagaControlService(SagaControl):
         self._rows = rows
         self._definitions = definitions
 
-    async def saga(self, saga: SagaId) -> SagaState:
-        return (await self._processes.get(saga)).state
+    async def saga(self, saga: SagaId) -> SagaView:
+        process = await self._processes.get(saga)
+        return SagaView.of(process.id, process.version, process.state)
 
-    async def sagas(self, *, status: str | None = None, paging: Paging = Paging()) -> Page[SagaRow]:
-        return await self._rows.find(status=status, paging=paging)
+    async def sagas(self, *, status: Status | None = None, paging: Paging = Paging()) -> Page[SagaSummary]:
+        return (await self._rows.find(status=status, paging=paging)).map(SagaSummary.of)
+
+    async def events(self, saga: SagaId, *, paging: Paging = Paging()) -> Page[AuditEvent]:
+        return await self._processes.audit(saga, paging)
 
     async def look(self, saga: SagaId) -> Progress:
         process = await self._processes.get(saga)
@@ -94,9 +103,9 @@ class SagaControlService(SagaControl):
         process.report(self._known(process), action, outcome, now())
         return _progress(process)
 
-    async def arrive(self, saga: SagaId, step: str, event: str) -> None:
+    async def arrive(self, saga: SagaId, kind: str, step: str, event: str) -> None:
         process = await self._processes.find(saga)
-        if process is not None:
+        if process is not None and process.state.saga == kind:
             process.arrive(self._known(process), step, event, now())
 
     async def retry(self, saga: SagaId, reason: Text) -> None:

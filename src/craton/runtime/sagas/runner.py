@@ -21,6 +21,7 @@ from craton.application.api import Operation, operation_of
 from craton.application.context import Context
 from craton.application.errors import CallFailed
 from craton.application.page import MAX_PAGE_SIZE, Paging, within
+from craton.application.sagas.definition import Definition
 from craton.application.sagas.index import SagaRow
 from craton.application.sagas.process import Action, Outcome
 from craton.application.sagas.state import (
@@ -34,6 +35,7 @@ from craton.application.sagas.state import (
 from craton.application.view import View
 from craton.domain import DomainError
 from craton.ports import StoredEvent, UnitRefused
+from craton.ports.crash import reach
 from craton.runtime.feed import Page
 from craton.runtime.projecting import describe
 from craton.runtime.sagas.control import Progress, SagaControl
@@ -60,11 +62,13 @@ class SagaRunner:
 
     def __init__(
         self,
+        definitions: dict[str, Definition[Any]],
         steps: dict[str, StepRunner],
         use_cases: UseCases,
         rows: View[SagaRow],
         clock: Callable[[], datetime],
     ) -> None:
+        self._definitions = definitions
         self._steps = steps
         self._use_cases = use_cases
         self._rows = rows
@@ -90,9 +94,13 @@ class SagaRunner:
 
     async def run(self, subscription: Subscription) -> None:
         """Look for sagas that are due as long as this process is the owner, until cancelled."""
+        warned = False
         try:
             while True:
                 try:
+                    if not warned:
+                        await self._warn_of_stranded()
+                        warned = True
                     if subscription.owned:
                         await self._wake_due()
                 except Exception as problem:
@@ -104,10 +112,28 @@ class SagaRunner:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
+    async def _warn_of_stranded(self) -> None:
+        """Say how many sagas have not ended that this program can't go on with."""
+        for (kind, fingerprint), count in (await self._rows.sum("open", by=("kind", "fingerprint"))).items():
+            known = self._definitions.get(kind)
+            if count and (known is None or known.fingerprint != fingerprint):
+                log.error("sagas of another definition wait for a program that has it", saga=kind, count=count)
+
     async def _wake_due(self) -> None:
+        """Begin with those that this program has the definition of, and that nobody drives yet."""
+        for definition in self._definitions.values():
+            await self._wake_due_of(definition)
+
+    async def _wake_due_of(self, definition: Definition[Any]) -> None:
         until, paging = self._clock() + timedelta(microseconds=1), Paging(1, MAX_PAGE_SIZE)
         while len(self._driven) < MOST_DRIVEN:
-            due = await self._rows.find(due_at=within(None, until), order="due_at", paging=paging)
+            due = await self._rows.find(
+                kind=definition.name,
+                fingerprint=definition.fingerprint,
+                due_at=within(None, until),
+                order="due_at",
+                paging=paging,
+            )
             for row in due.items:
                 if row.saga not in self._driven:
                     self._wake(row.saga)
@@ -140,7 +166,9 @@ class SagaRunner:
                 ended = [action for action, task in running.items() if task.done()]
                 for action in ended:
                     outcome = running.pop(action).result()
+                    reach("saga.acted")
                     progress = await self._ask(_REPORT, progress, saga=saga, action=action, outcome=outcome)
+                    reach("saga.reported")
                 if not ended:
                     progress = await self._ask(_LOOK, progress, saga=saga)
         except (CallFailed, DomainError, UnitRefused) as problem:
@@ -158,6 +186,7 @@ class SagaRunner:
             running.pop(action).cancel()
         for action in progress.actions:
             if action not in running:
+                reach("saga.planned")
                 steps = self._steps[progress.state.saga]
                 running[action] = asyncio.create_task(steps.run(saga, progress.state, action))
         pause = None if progress.look_at is None else max(0.0, (progress.look_at - self._clock()).total_seconds())

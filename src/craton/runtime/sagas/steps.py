@@ -10,7 +10,7 @@ import msgspec
 
 from craton.application.codec import decode
 from craton.application.context import Context, Effect, context_var
-from craton.application.sagas.definition import Definition, Method
+from craton.application.sagas.definition import Definition, Fields, Method
 from craton.application.sagas.process import Action, Done, Outcome, Refused, Settled, Unknown
 from craton.application.sagas.state import SagaState, StepState
 from craton.domain import DomainError, Recorded
@@ -56,7 +56,8 @@ class StepRunner:
     async def _attempt(
         self, state: SagaState, step: StepState, method: Method, given: dict[str, Any], effect: Effect
     ) -> Outcome:
-        saga = self._definition.decode(state.fields)
+        saga = self._definition.decode(step.fields)
+        before = self._definition.fields(saga)
         seconds = self._seconds(step, effect)
         context = Context(
             id=effect.name,
@@ -72,18 +73,17 @@ class StepRunner:
                 await method(saga, **given)
         except DomainError as refusal:
             if effect.settles:
-                return Settled(ran=effect.done > 0, fields=self._changed(state, saga))
+                return Settled(effect.done > 0, self._changes(before, saga))
             return Refused(refusal.code, str(refusal)[:MAX_ERROR_LENGTH], effect.done + 1)
         except Exception as problem:
             return Unknown(describe(problem)[:MAX_ERROR_LENGTH])
         finally:
             context_var.reset(token)
-        fields = self._changed(state, saga)
-        return Settled(ran=effect.done > 0, fields=fields) if effect.settles else Done(fields)
+        changes = self._changes(before, saga)
+        return Settled(effect.done > 0, changes) if effect.settles else Done(changes)
 
-    def _changed(self, state: SagaState, saga: Any) -> str | None:
-        fields = self._definition.encode(saga)
-        return None if fields == state.fields else fields
+    def _changes(self, before: Fields, saga: Any) -> Fields:
+        return {name: value for name, value in self._definition.fields(saga).items() if value != before[name]}
 
     def _seconds(self, step: StepState, effect: Effect) -> float:
         """How long this attempt may take: what is left of the step's time, within what any attempt may take."""

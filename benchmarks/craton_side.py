@@ -19,6 +19,7 @@ from typing import Any
 import structlog
 
 from benchmarks.bank import Bank, bank, record
+from benchmarks.errands import Errands, Finished, modules
 from benchmarks.http_load import new_event_loop
 from benchmarks.peers.stats import latency_report, print_report
 from benchmarks.postgres import drop_schemas, is_postgres, unique_name
@@ -48,6 +49,7 @@ class Options:
     aggregates: int
     events: int
     rate: float
+    sagas: int
 
 
 @asynccontextmanager
@@ -173,6 +175,45 @@ async def run_hot(options: Options, own: Stores) -> Report:
         return report | {"views_behind_s": round(time.perf_counter() - began, 3)}
 
 
+async def run_saga(options: Options, own: Stores) -> Report:
+    """So many sagas at a time, each begun when another has ended."""
+    finished = Finished()
+    async with App("bench", modules=modules(finished)).run(own) as app:
+        api = app.api(Errands)
+        left = iter(range(options.sagas))
+
+        async def caller() -> None:
+            for _ in left:
+                await finished_errand(api, finished)
+
+        await asyncio.gather(*(finished_errand(api, finished) for _ in range(options.callers)))
+        began = time.perf_counter()
+        await asyncio.gather(*(caller() for _ in range(options.callers)))
+        return {"rate": round(options.sagas / (time.perf_counter() - began), 1)}
+
+
+async def run_saga_latency(options: Options, own: Stores) -> Report:
+    """Sagas begin at fixed times; each is timed from when it was due until its last step has written."""
+    finished = Finished()
+    async with App("bench", modules=modules(finished)).run(own) as app:
+        api = app.api(Errands)
+        await asyncio.gather(*(finished_errand(api, finished) for _ in range(LATENCY_WARM_UP)))
+        first = time.perf_counter()
+
+        async def due_at(due: float) -> float:
+            await asyncio.sleep(due - time.perf_counter())
+            await finished_errand(api, finished)
+            return time.perf_counter() - due
+
+        dues = [first + number / options.rate for number in range(int(options.rate * options.seconds))]
+        return latency_report(await asyncio.gather(*map(due_at, dues)))
+
+
+async def finished_errand(api: Errands, finished: Finished) -> None:
+    errand = await api.begin()
+    await finished.of(errand)
+
+
 async def caught_up(app: App) -> None:
     """Return when no projection has any lag."""
     projections = [runner for running in app.running.values() for runner in running.projections.values()]
@@ -190,6 +231,8 @@ SCENARIOS: dict[str, Callable[[Options, Stores], Awaitable[Report]]] = {
     "latency": run_latency,
     "hot": run_hot,
     "linear": run_linear,
+    "saga": run_saga,
+    "saga-latency": run_saga_latency,
 }
 
 
@@ -208,6 +251,7 @@ def parse_options(arguments: Sequence[str] | None = None) -> Options:
     parser.add_argument("--aggregates", type=int, default=1_000)
     parser.add_argument("--events", type=int, default=50_000)
     parser.add_argument("--rate", type=float, default=50.0)
+    parser.add_argument("--sagas", type=int, default=5_000)
     return Options(**vars(parser.parse_args(arguments)))
 
 

@@ -140,6 +140,23 @@ def scenarios(*, quick: bool) -> list[Scenario]:
             "SQLAlchemy",
         ),
         Scenario(
+            "saga",
+            (Metric("saga of four steps that write, 64 at a time"),),
+            craton("saga", "--callers", "64", "--sagas", "1000" if quick else "5000"),
+            on_postgres(PEERS_PYTHON, str(PEERS / "dbos_peer.py"), "saga", "--sagas", "100" if quick else "200"),
+            "DBOS",
+        ),
+        Scenario(
+            "pace-of-sagas",
+            (
+                Metric("saga at 5 a second, median", "p50_ms", "p50_ms", " ms"),
+                Metric("saga at 5 a second, 99 %", "p99_ms", "p99_ms", " ms"),
+            ),
+            craton("saga-latency", "--rate", "5", *seconds),
+            on_postgres(PEERS_PYTHON, str(PEERS / "dbos_peer.py"), "saga-latency", "--rate", "5", *seconds),
+            "DBOS",
+        ),
+        Scenario(
             "http-random",
             (Metric("POST a transfer, 32 connections"),),
             craton_http(*seconds),

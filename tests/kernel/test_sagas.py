@@ -1,136 +1,302 @@
-"""Sagas: whatever fails on the way, each ends in a state that its owner would sign."""
+"""Sagas on their way forward: the order of their steps, what is durable when, and that each effect happens once."""
 
-from typing import Any
+import asyncio
 
 import pytest
 
-from craton.application.api import operation_of
-from craton.application.context import Context
-from craton.application.sagas.state import SagaId, Status, StepStatus
-from craton.domain import Text
-from craton.runtime import App
-from craton.runtime.sagas.control import SagaControl
-from craton.runtime.sagas.desk import call_sagas
-from craton.runtime.sagas.view import SagaView, StepView
-from tests.kernel.conftest import StartApp, eventually
-from tests.kernel.travel import Agency, Desk, SoldOut, TripId, Weather, agency, desk, unavailable
+from craton.application import AlreadyExists, Retry, Saga, step
+from craton.application.context import context
+from craton.application.sagas.process import SagaNotFound
+from craton.application.sagas.state import Status, StepStatus
+from tests.kernel.conftest import OpenOffice
+from tests.kernel.office import ADA, QUICK, Expedition, Office, Passage
+from tests.kernel.travel import Desk, SoldOut, TripId, Weather, unavailable
 
 
-class Office:
-    """A running agency and what its tests ask of it."""
+class TestOrder:
+    async def test_a_saga_runs_each_step_when_those_before_it_are_done(self, open_office: OpenOffice) -> None:
+        office = await open_office(Expedition)
 
-    def __init__(self, app: App, weather: Weather) -> None:
-        self.app = app
-        self.weather = weather
-        self.agency = app.api(Agency)
-        self.desk = app.api(Desk)
+        trip = await office.begin()
 
-    async def saga(self, trip: TripId) -> SagaView:
-        view: SagaView = await self.order(SagaControl.saga, trip)
-        return view
+        await office.at_rest(trip, Status.COMPLETED)
+        done = await office.happened(trip, "StepDone")
+        assert (done[0], set(done[1:3]), done[3:]) == ("base", {"left", "right"}, ["top", "home"])
+        assert await office.happened(trip, "StepBegun") == ["base", "left", "right", "top", "home"]
 
-    async def order(self, verb: Any, trip: TripId, **arguments: Any) -> Any:
-        """Ask after a saga, or do something to it, as an operator would."""
-        operation = operation_of(verb)
-        bound = operation.bind((), {"saga": SagaId(trip), **arguments})
-        return (await call_sagas(self.app.running, operation, bound, Context(actor="ada"))).result
+    async def test_each_step_is_tried_once_when_all_goes_well(self, open_office: OpenOffice) -> None:
+        office = await open_office(Expedition)
 
-    async def ended(self, trip: TripId, status: Status) -> SagaView:
-        async def there() -> bool:
-            return (await self.saga(trip)).status is status
+        trip = await office.begin()
 
-        await eventually(there)
-        return await self.saga(trip)
+        saga = await office.at_rest(trip, Status.COMPLETED)
+        assert {(step.status, step.attempts) for step in saga.steps} == {(StepStatus.DONE, 1)}
+        assert office.weather.calls.count("base") == 1
 
-    @staticmethod
-    def step(saga: SagaView, name: str) -> StepView:
-        (found,) = (step for step in saga.steps if step.name == name)
-        return found
+    async def test_steps_that_do_not_wait_for_each_other_run_side_by_side(
+        self, open_office: OpenOffice, weather: Weather
+    ) -> None:
+        office = await open_office(Expedition)
+        weather.plan("left", lambda: weather.called("right"))
+        weather.plan("right", lambda: weather.called("left"))
 
-    async def booked(self, trip: TripId, *things: str) -> dict[str, int]:
-        return {what: await self.desk.bookings(trip, what) for what in things}
+        trip = await office.begin()
 
+        await office.at_rest(trip, Status.COMPLETED)
 
-@pytest.fixture
-def weather() -> Weather:
-    return Weather()
+    async def test_a_step_that_waits_for_two_begins_when_the_slower_is_done(
+        self, open_office: OpenOffice, weather: Weather
+    ) -> None:
+        office = await open_office(Expedition)
+        slow = asyncio.Event()
+        weather.plan("right", slow)
+        trip = await office.begin()
+        await office.reached(trip, "left", StepStatus.DONE)
+        assert office.step(await office.saga(trip), "top").status is StepStatus.IDLE
 
+        slow.set()
 
-@pytest.fixture
-async def office(start: StartApp, weather: Weather) -> Office:
-    return Office(await start(desk(weather), agency(), subscriptions=True, copied_calls=True), weather)
-
-
-async def test_a_saga_runs_its_steps_in_the_order_of_its_graph(office: Office) -> None:
-    trip = await office.agency.plan("Ada")
-
-    state = await office.ended(trip, Status.COMPLETED)
-
-    assert [(step.name, step.status, step.attempts) for step in state.steps] == [
-        (name, StepStatus.DONE, 1) for name in ("flight", "hotel", "guide", "confirm", "letter")
-    ]
-    assert set(office.weather.calls[:2]) == {"flight", "hotel"}
-    assert await office.agency.confirmed(trip)
+        await office.at_rest(trip, Status.COMPLETED)
 
 
-async def test_a_refusal_undoes_what_was_done_last_first(office: Office) -> None:
-    office.weather.plan("guide", SoldOut())
-    trip = await office.agency.plan("Ada")
+class TestFields:
+    async def test_what_a_step_assigns_is_there_for_the_next(self, office: Office) -> None:
+        trip = await office.agency.plan("Ada")
 
-    state = await office.ended(trip, Status.COMPENSATED)
+        saga = await office.at_rest(trip, Status.COMPLETED)
 
-    assert (state.code, state.reason) == ("sold-out", "There is none left.")
-    assert await office.booked(trip, "flight", "hotel", "guide") == {"flight": 0, "hotel": 0, "guide": 0}
-    assert "undo guide" not in office.weather.calls
+        assert saga.fields == {"trip": trip, "flight_booking": f"flight/{trip}", "guides": 1}
+
+    async def test_steps_side_by_side_do_not_lose_each_others_changes(
+        self, open_office: OpenOffice, weather: Weather
+    ) -> None:
+        class Packing(Saga):
+            trip: TripId
+            shirts: int = 0
+            shoes: int = 0
+
+            @step
+            async def wardrobe(self, desk: Desk) -> None:
+                self.shirts = 5
+                await desk.book(self.trip, "shirts")
+
+            @step
+            async def shelf(self, desk: Desk) -> None:
+                self.shoes = 2
+                await desk.book(self.trip, "shoes")
+
+        office = await open_office(Packing)
+        weather.plan("shirts", lambda: weather.called("shoes"))
+        weather.plan("shoes", lambda: weather.called("shirts"))
+
+        saga = await office.at_rest(await office.begin(), Status.COMPLETED)
+
+        assert (saga.fields["shirts"], saga.fields["shoes"]) == (5, 2)
+
+    async def test_every_attempt_starts_from_the_fields_with_which_the_step_began(
+        self, open_office: OpenOffice, weather: Weather
+    ) -> None:
+        class Counting(Saga):
+            trip: TripId
+            nights: int = 3
+            beds: int = 0
+
+            @step(retry=QUICK)
+            async def hotel(self, desk: Desk) -> None:
+                self.nights += 1
+                await desk.book(self.trip, "hotel")
+
+            @step
+            async def hostel(self, desk: Desk) -> None:
+                self.beds = 4
+                await desk.book(self.trip, "hostel")
+
+        office = await open_office(Counting)
+        weather.plan("hotel", unavailable(), unavailable())
+
+        saga = await office.at_rest(await office.begin(), Status.COMPLETED)
+
+        assert (saga.fields["nights"], saga.fields["beds"]) == (4, 4)
+        assert office.step(saga, "hotel").attempts == 3
 
 
-async def test_a_policy_reacts_once_to_each_event(office: Office) -> None:
-    trip = await office.agency.plan("Ada")
-    await office.ended(trip, Status.COMPLETED)
+class TestDurability:
+    async def test_the_intent_is_durable_when_the_step_is_sent(self, open_office: OpenOffice, weather: Weather) -> None:
+        office = await open_office(Expedition)
+        trip, seen = TripId.new(), list[str]()
 
-    async def souvenir() -> bool:
-        return (await office.booked(trip, "souvenir")) == {"souvenir": 1}
+        async def look() -> None:
+            log = await office.app.running["tours"].store.read_stream(f"saga-{trip}", limit=99)
+            seen.extend(event.type for event in log)
 
-    await eventually(souvenir)
+        weather.plan("base", look)
+        await office.begin(trip)
+
+        await office.at_rest(trip, Status.COMPLETED)
+        assert seen == ["SagaStarted", "StepBegun"]
+
+    async def test_a_compensation_is_durable_when_it_is_sent(self, open_office: OpenOffice, weather: Weather) -> None:
+        office = await open_office(Passage)
+        trip, seen = TripId.new(), list[str]()
+
+        async def look() -> None:
+            log = await office.app.running["tours"].store.read_stream(f"saga-{trip}", limit=99)
+            seen.append(log[-1].type)
+
+        weather.plan("sail", SoldOut())
+        weather.plan("undo cabin", look)
+        await office.begin(trip)
+
+        await office.at_rest(trip, Status.COMPENSATED)
+        assert seen == ["UndoBegun"]
+
+    async def test_a_result_and_what_follows_from_it_are_one_commit(self, office: Office) -> None:
+        trip = await office.agency.plan("Ada")
+
+        await office.at_rest(trip, Status.COMPLETED)
+
+        commits: dict[str | None, list[str]] = {}
+        for event in await office.history(trip):
+            commits.setdefault(event.metadata.causation, []).append(event.type)
+        assert sorted(commits.values()) == [
+            ["SagaStarted", "StepBegun", "StepBegun"],
+            ["StepDone"],
+            ["StepDone", "SagaCompleted"],
+            ["StepDone", "StepBegun"],
+            ["StepDone", "StepBegun"],
+            ["StepDone", "StepBegun"],
+        ]
+
+    async def test_a_saga_starts_only_if_its_unit_of_work_commits(self, open_office: OpenOffice) -> None:
+        office = await open_office(Passage)
+        trip = TripId.new()
+
+        with pytest.raises(RuntimeError, match="fails after all"):
+            await office.begin(trip, on_second_thoughts=True)
+
+        with pytest.raises(SagaNotFound):
+            await office.saga(trip)
+        assert office.weather.calls == []
+
+    async def test_what_starts_a_saga_is_in_the_commit_of_its_start(self, office: Office) -> None:
+        trip = await office.agency.plan("Ada")
+
+        store = office.app.running["agency"].store
+        planned = (await store.read_stream(f"trip-{trip}", limit=1))[0]
+        started = (await store.read_stream(f"saga-{trip}", limit=1))[0]
+        assert (planned.type, started.type) == ("TripPlanned", "SagaStarted")
+        assert planned.metadata == started.metadata
+
+    async def test_a_second_saga_with_the_same_id_is_refused(self, open_office: OpenOffice) -> None:
+        office = await open_office(Passage)
+        trip = await office.begin()
+
+        with pytest.raises(AlreadyExists):
+            await office.begin(trip)
+
+        await office.at_rest(trip, Status.COMPLETED)
+        assert await office.booked(trip, "cabin", "sail", "postcard") == {"cabin": 1, "sail": 1, "postcard": 1}
 
 
-async def test_an_unknown_outcome_is_tried_again_under_the_same_key(office: Office) -> None:
-    office.weather.plan("hotel", unavailable(), unavailable())
-    trip = await office.agency.plan("Ada")
+class TestRetrying:
+    async def test_an_attempt_that_did_not_get_through_is_repeated(
+        self, open_office: OpenOffice, weather: Weather
+    ) -> None:
+        office = await open_office(Passage)
+        weather.cut["cabin"] = 2
 
-    state = await office.ended(trip, Status.COMPLETED)
+        trip = await office.begin()
 
-    assert office.step(state, "hotel").attempts == 3
-    assert await office.booked(trip, "hotel") == {"hotel": 1}
+        saga = await office.at_rest(trip, Status.COMPLETED)
+        assert office.step(saga, "cabin").attempts == 3
+        assert await office.booked(trip, "cabin") == {"cabin": 1}
+
+    async def test_an_attempt_that_ran_and_whose_answer_got_lost_has_no_second_effect(
+        self, open_office: OpenOffice, weather: Weather
+    ) -> None:
+        office = await open_office(Passage)
+        weather.lost["cabin"] = 2
+
+        trip = await office.begin()
+
+        saga = await office.at_rest(trip, Status.COMPLETED)
+        assert office.step(saga, "cabin").attempts == 3
+        assert await office.booked(trip, "cabin") == {"cabin": 1}
+
+    async def test_a_bug_in_a_step_is_an_unknown_outcome_too(self, open_office: OpenOffice, weather: Weather) -> None:
+        office = await open_office(Passage)
+        weather.plan("cabin", ValueError("a bug"), None)
+
+        saga = await office.at_rest(await office.begin(), Status.COMPLETED)
+
+        assert office.step(saga, "cabin").attempts == 2
+
+    async def test_an_attempt_says_in_the_history_why_it_failed(
+        self, open_office: OpenOffice, weather: Weather
+    ) -> None:
+        office = await open_office(Passage)
+        weather.plan("cabin", ValueError("a bug"))
+
+        trip = await office.begin()
+
+        await office.at_rest(trip, Status.COMPLETED)
+        (tried,) = [event.data["error"] for event in await office.history(trip) if event.type == "StepTried"]
+        assert tried == "ValueError: a bug"
+
+    async def test_the_second_command_of_a_step_has_a_key_of_its_own(self, office: Office, weather: Weather) -> None:
+        weather.lost["map"] = 1
+
+        trip = await office.agency.plan("Ada")
+
+        await office.at_rest(trip, Status.COMPLETED)
+        assert await office.booked(trip, "guide", "map") == {"guide": 1, "map": 1}
 
 
-async def test_when_the_retries_end_the_saga_compensates(office: Office) -> None:
-    office.weather.plan("hotel", *[unavailable()] * 3)
-    trip = await office.agency.plan("Ada")
+class Looking(Saga):
+    trip: TripId
+    actor: str = ""
+    tenant: str = ""
+    correlation: str = ""
 
-    state = await office.ended(trip, Status.COMPENSATED)
-
-    assert state.code == "outcome-unknown"
-    assert office.step(state, "hotel").status is StepStatus.NEVER_RAN
-    assert await office.booked(trip, "flight", "hotel") == {"flight": 0, "hotel": 0}
-
-
-async def test_a_saga_waits_for_an_event(office: Office) -> None:
-    trip = await office.agency.await_visa("Ada")
-    await office.desk.book(trip, "visa")
-
-    state = await office.ended(trip, Status.COMPLETED)
-
-    assert state.fields["what"] == "visa"
+    @step(retry=Retry(attempts=1))
+    async def look(self) -> None:
+        self.actor, self.tenant = context().actor or "", context().tenant or ""
+        self.correlation = context().correlation or ""
 
 
-async def test_a_step_that_is_refused_past_the_pivot_leaves_the_saga_stuck_until_it_is_retried(office: Office) -> None:
-    office.weather.plan("letter", SoldOut())
-    trip = await office.agency.plan("Ada")
-    state = await office.ended(trip, Status.STUCK)
-    assert state.note == "letter was refused: There is none left."
+class TestContext:
+    async def test_a_step_acts_for_whoever_began_the_saga(self, open_office: OpenOffice) -> None:
+        office = await open_office(Looking)
 
-    await office.order(SagaControl.retry, trip, reason=Text("they have some again"))
+        saga = await office.at_rest(await office.begin(), Status.COMPLETED)
 
-    state = await office.ended(trip, Status.COMPLETED)
-    assert await office.booked(trip, "letter") == {"letter": 1}
+        assert (saga.fields["actor"], saga.fields["tenant"]) == (ADA.actor, ADA.tenant)
+        assert saga.fields["correlation"] == ADA.correlation
+
+    async def test_what_its_commands_record_says_who_and_in_which_conversation_and_under_which_key(
+        self, open_office: OpenOffice
+    ) -> None:
+        office = await open_office(Passage)
+
+        trip = await office.begin()
+
+        await office.at_rest(trip, Status.COMPLETED)
+        desk = office.app.running["desk"]
+        (cabin,) = await desk.store.read_stream(f"booking-cabin/{trip}", limit=9)
+        metadata = desk.module.events.recorded(cabin).metadata
+        assert (metadata.actor, metadata.tenant, metadata.correlation) == (ADA.actor, ADA.tenant, ADA.correlation)
+        assert metadata.key == f"{trip}/cabin/1"
+
+    async def test_what_is_recorded_of_a_saga_is_of_the_same_tenant_and_conversation(
+        self, open_office: OpenOffice
+    ) -> None:
+        office = await open_office(Passage)
+
+        trip = await office.begin()
+
+        await office.at_rest(trip, Status.COMPLETED)
+        envelopes = [event.metadata for event in await office.history(trip)]
+        assert {(metadata.tenant, metadata.correlation) for metadata in envelopes} == {(ADA.tenant, ADA.correlation)}
+        assert [metadata.actor for metadata in envelopes[:2]] == [ADA.actor, ADA.actor]
+        assert {metadata.actor for metadata in envelopes[2:]} == {"saga"}
+

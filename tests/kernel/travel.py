@@ -1,7 +1,8 @@
 """A travel agency: the sagas that the kernel is tested with, and the desks whose services they book."""
 
 import asyncio
-from datetime import datetime, timedelta
+from collections import Counter
+from datetime import timedelta
 from typing import Any, ClassVar
 
 from craton.application import (
@@ -62,12 +63,18 @@ class Booking(Aggregate):
 
 
 class Weather:
-    """What happens to the next calls: a name, as `flight` or `undo flight`, and what to do for each in turn."""
+    """What happens to the next calls: a name, as `flight` or `undo flight`, and what to do for each in turn.
+
+    The desk raises what is an exception, waits for what is an `asyncio.Event`, and calls what can be called.
+    """
 
     def __init__(self) -> None:
         self.plans: dict[str, list[Any]] = {}
         self.calls: list[str] = []
-        self.gates: dict[str, asyncio.Event] = {}
+        self.cut: Counter[str] = Counter()
+        """How many of the next calls don't get through."""
+        self.lost: Counter[str] = Counter()
+        """How many of the next calls run, though their answers get lost."""
 
     def plan(self, name: str, *events: Any) -> None:
         self.plans[name] = list(events)
@@ -81,6 +88,13 @@ class Weather:
             raise event
         if isinstance(event, asyncio.Event):
             await event.wait()
+        elif callable(event):
+            await event()
+
+    async def called(self, name: str, times: int = 1) -> None:
+        """Wait until something was called so often."""
+        while self.calls.count(name) < times:
+            await asyncio.sleep(0.002)
 
 
 class Desk(Api):
@@ -273,7 +287,3 @@ def agency(**options: Any) -> Module:
 
 def unavailable(*, ran: bool = False) -> Unavailable:
     return Unavailable("The desk is closed.", maybe_executed=ran)
-
-
-def at(time: datetime) -> str:
-    return time.isoformat()

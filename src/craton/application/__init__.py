@@ -1,7 +1,8 @@
 """What use cases are made of."""
 
+from craton.application.access import only, own, permit, public, signed_in
 from craton.application.api import Api, command, query
-from craton.application.context import Context, Precondition, context
+from craton.application.context import Caller, Context, Precondition, context
 from craton.application.errors import (
     AlreadyExists,
     CallFailed,
@@ -9,6 +10,7 @@ from craton.application.errors import (
     KeyReused,
     MisuseError,
     StaleVersion,
+    Unauthenticated,
     Unavailable,
     ValueTaken,
     WiringError,
@@ -30,6 +32,7 @@ __all__ = [
     "Api",
     "AuditEvent",
     "CallFailed",
+    "Caller",
     "Column",
     "Context",
     "Database",
@@ -53,6 +56,7 @@ __all__ = [
     "Sagas",
     "Search",
     "StaleVersion",
+    "Unauthenticated",
     "Unavailable",
     "Unique",
     "Upcaster",
@@ -65,11 +69,16 @@ __all__ = [
     "get",
     "minutes",
     "now",
+    "only",
+    "own",
+    "permit",
     "post",
+    "public",
     "put",
     "query",
     "schedule",
     "seconds",
+    "signed_in",
     "step",
     "transaction",
     "wait_for",

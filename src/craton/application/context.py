@@ -17,6 +17,16 @@ class Precondition(msgspec.Struct, frozen=True):
     version: int
 
 
+class Caller(msgspec.Struct, frozen=True):
+    """Somebody outside who has proved who he is."""
+
+    id: str
+    roles: frozenset[str]
+
+    def has(self, roles: frozenset[str]) -> bool:
+        return not self.roles.isdisjoint(roles)
+
+
 class Effect:
     """Gives each command of a policy or of a saga's step a key of its own: the same one each time it is tried.
 
@@ -24,9 +34,10 @@ class Effect:
     holds the numbers of the commands that were. With `settles`, commands are only asked what came of them.
     """
 
-    def __init__(self, key: str, refused: tuple[int, ...] = (), *, settles: bool = False) -> None:
+    def __init__(self, key: str, refused: tuple[int, ...] = (), *, settles: bool = False, first: bool = False) -> None:
         self.name = key
         self.settles = settles
+        self.first = first
         self.done = 0
         """How many of the commands have succeeded."""
         self._refused = refused
@@ -51,8 +62,12 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     positions: dict[str, int] = {}
     """How far the views of each module must have got before a query reads them."""
     precondition: Precondition | None = None
+    key_is_new: bool = False
+    """A hint that nobody has used the key yet, so that it needn't be looked up before the commit finds out."""
     settles: bool = False
     """Answer with what came of the command with this key; if it hasn't run, see to it that it never will."""
+    caller: Caller | None = None
+    """Who calls from outside; None for what the application itself does. It doesn't pass on."""
     effect: Effect | None = None
     """Where the commands that are given from here get their keys. It doesn't pass on to what they call in turn."""
 

@@ -83,6 +83,18 @@ class Module:
         self.events = EventTypes(self._event_kinds(), self.upcasters)
 
     @property
+    def asks(self) -> Iterator[tuple[str, str, Any]]:
+        """What its parts are to be given: which part, the parameter, and its annotation."""
+        yield from ((self.service.__name__, name, hint) for name, hint in self.dependencies.items())
+        for policy in self.policies.values():
+            asks = dependencies_of(policy.__init__, f"module {self.name}: {policy.__name__}")
+            yield from ((policy.__name__, name, hint) for name, hint in asks.items())
+        for definition in self.sagas.values():
+            for part in (definition.asks, definition.undo_asks):
+                for step, asks in part.items():
+                    yield from ((f"{definition.name}.{step}", name, hint) for name, hint in asks.items())
+
+    @property
     def reactions(self) -> Iterator[tuple[str, Sequence[type[Event]]]]:
         """What of it reacts to events, and to which."""
         for policy in self.policies.values():

@@ -24,7 +24,8 @@ class Projection:
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        cls.name = cls.__name__.lower()
+        if "name" not in cls.__dict__:
+            cls.name = cls.__name__.lower()
 
     def __init__(self) -> None:
         self.said: list[RowChange] = []

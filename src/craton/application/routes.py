@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
+from craton.application.access import Access, signed_in
 from craton.application.api import Operation, operation_of
 
 DEFAULT_TIMEOUT_SECONDS: Final = 10.0
@@ -19,6 +20,8 @@ class Route(msgspec.Struct, frozen=True):
     status: int = 200
     location: str | None = None
     """Template of the Location header; `{id}` is the id that the method returned."""
+    access: Access = signed_in
+    """Who may; it counts where the application knows callers."""
 
 
 class Routes:
@@ -31,22 +34,31 @@ class Routes:
         return iter(self._routes)
 
 
-def _route(method: str, path: str, handler: Callable[..., Any], status: int, location: str | None) -> Route:
+def _route(
+    method: str, path: str, handler: Callable[..., Any], status: int, access: Access, location: str | None = None
+) -> Route:
     target = operation_of(handler) if hasattr(handler, "craton_kind") else handler
-    return Route(method, path, target, status, location)
+    return Route(method, path, target, status, location, access)
 
 
-def get(path: str, handler: Callable[..., Any], *, status: int = 200) -> Route:
-    return _route("GET", path, handler, status, None)
+def get(path: str, handler: Callable[..., Any], *, status: int = 200, access: Access = signed_in) -> Route:
+    return _route("GET", path, handler, status, access)
 
 
-def post(path: str, handler: Callable[..., Any], *, status: int = 200, location: str | None = None) -> Route:
-    return _route("POST", path, handler, status, location)
+def post(
+    path: str,
+    handler: Callable[..., Any],
+    *,
+    status: int = 200,
+    location: str | None = None,
+    access: Access = signed_in,
+) -> Route:
+    return _route("POST", path, handler, status, access, location)
 
 
-def put(path: str, handler: Callable[..., Any], *, status: int = 200) -> Route:
-    return _route("PUT", path, handler, status, None)
+def put(path: str, handler: Callable[..., Any], *, status: int = 200, access: Access = signed_in) -> Route:
+    return _route("PUT", path, handler, status, access)
 
 
-def delete(path: str, handler: Callable[..., Any], *, status: int = 204) -> Route:
-    return _route("DELETE", path, handler, status, None)
+def delete(path: str, handler: Callable[..., Any], *, status: int = 204, access: Access = signed_in) -> Route:
+    return _route("DELETE", path, handler, status, access)

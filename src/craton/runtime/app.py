@@ -7,11 +7,12 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, TypeVar, get_args, get_origin
 
-from craton.application.api import Api, Operation
+from craton.application.api import Api, Operation, operation_of
 from craton.application.context import Context
 from craton.application.errors import WiringError
 from craton.application.module import Module, events_of
 from craton.application.repository import Repository
+from craton.application.sagas import Sagas
 from craton.application.sagas.process import SagaProcess
 from craton.application.view import View
 from craton.domain import uuid7
@@ -32,6 +33,8 @@ def utc_now() -> datetime:
 class App:
     """Modules, put together. Raises `WiringError` when two of them don't fit.
 
+    `authenticate`, a query of one of them, tells who has a token: `async def authenticate(self, token: str) -> Caller`;
+    it raises `Unauthenticated`. Given one, each route is closed to whom its guard doesn't admit.
     `fill` brings demo data in at each start that isn't told to be empty, so it must bear repetition.
     `copied_calls` encodes and decodes every call between modules, as a network would: for tests.
     """
@@ -41,6 +44,7 @@ class App:
         name: str,
         *,
         modules: Sequence[Module],
+        authenticate: Callable[..., Any] | None = None,
         fill: Callable[["App"], Awaitable[None]] | None = None,
         copied_calls: bool = False,
         clock: Callable[[], datetime] = utc_now,
@@ -65,6 +69,7 @@ class App:
                 for event in events:
                     if event not in self._recorder_of:
                         raise WiringError(f"app {name}: {where} reacts to {event.__name__}, which no module records")
+        self.authenticate = None if authenticate is None else operation_of(authenticate)
         self._fill = fill
         self._clock = clock
         self._running: dict[str, RunningModule] = {}
@@ -150,13 +155,17 @@ class App:
                     state_type(aggregate)
                 except (TypeError, NameError) as problem:
                     yield f"{aggregate.__name__}: its state can't be stored: {problem}"
-            for name, hint in module.dependencies.items():
+            for where, name, hint in module.asks:
                 if not self._provided(module, hint):
-                    yield f"module {module.name}: nothing provides {name}: {hint}"
+                    yield f"module {module.name}: {where} asks for {name}: {_shown(hint)}, which nothing provides"
 
     def _provided(self, module: Module, hint: Any) -> bool:
-        if get_origin(hint) in (Repository, View):
+        if get_origin(hint) in (Repository, View, Sagas):
             return bool(get_args(hint))
         if isinstance(hint, type) and issubclass(hint, Api):
             return hint in self._owner_of
         return hint in module.provides or getattr(hint, "__name__", "") == "Database"
+
+
+def _shown(hint: Any) -> str:
+    return getattr(hint, "__name__", str(hint))

@@ -53,6 +53,7 @@ def child(parent: Context, effect: Effect | None = None) -> Context:
         causation=parent.id,
         positions=parent.positions,
         key=None if effect is None else effect.next_key(),
+        key_is_new=effect is not None and effect.first,
         settles=effect is not None and effect.settles,
     )
 

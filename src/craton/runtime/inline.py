@@ -21,4 +21,4 @@ class InlineProjections:
     async def refresh(self) -> None:
         """Read again which generations are live."""
         for runner in self._runners:
-            await runner.refresh()
+            await runner.record.refresh()

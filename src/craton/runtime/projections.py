@@ -1,6 +1,6 @@
-"""The generations of a projection: which one is live, which one is being built, and the swap between them.
+"""Runs a projection: its live generation, the one that is being built, and the swap between them.
 
-A generation is a set of tables and a subscription of its own. A rebuild makes the next generation beside the live one;
+A rebuild makes the next generation beside the live one;
 when it has caught up it becomes live in one short commit, which checks that it is not behind the one it replaces. So no
 reader ever sees an empty or half-built view, nor one that steps back. The generation before stays, for a rollback.
 """
@@ -15,13 +15,12 @@ from typing import Final
 import msgspec
 import structlog
 
-from craton.application.codec import decode, encode_text, fingerprint
+from craton.application.codec import decode, encode_text
 from craton.application.context import context_var
 from craton.application.errors import KeyReused, MisuseError, Unavailable
 from craton.application.projection import Projection
 from craton.application.upcasting import EventTypes
 from craton.ports import (
-    Document,
     DocumentChanged,
     PositionPassed,
     RowOperation,
@@ -34,6 +33,7 @@ from craton.ports import (
 from craton.ports.crash import reach
 from craton.runtime.committer import Commit, Committer, write_alone
 from craton.runtime.feed import Feed
+from craton.runtime.generations import GenerationRecord, Generations
 from craton.runtime.projecting import Projector
 from craton.runtime.signal import POLL_SECONDS, Signal
 from craton.runtime.subscription import ERROR_PAUSE_SECONDS, PAGE, Subscription
@@ -45,24 +45,6 @@ BUILD_POLL_SECONDS: Final = 0.05
 PAUSE_SECONDS: Final = 2.0
 
 log = structlog.get_logger("craton.projection")
-
-
-class Generation(msgspec.Struct, frozen=True):
-    """One build of a projection: a number, and the program's version and shape of rows that it is made by."""
-
-    number: int
-    version: int
-    shape: str
-
-
-class Generations(msgspec.Struct, frozen=True, kw_only=True):
-    """What is recorded of a projection."""
-
-    live: Generation | None = None
-    building: Generation | None = None
-    previous: Generation | None = None
-    newest: int
-    """The largest number that was given out."""
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,58 +91,48 @@ class ProjectionRunner:
         self._signal = signal
         self._owner = owner
         self._clock = clock
-        self._document = f"projection/{kind.name}"
-        self._revision = 0
-        self._state = Generations(newest=0)
-        self._shape = fingerprint([row_type.shape for row_type in kind.rows.values()])
+        self.record = GenerationRecord(kind, store)
         self._subscriptions: dict[int, Subscription] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._runs = False
-
-    def _ours(self, generation: Generation | None) -> bool:
-        """Whether a generation is made by this version of the program; another's is left to it."""
-        return generation is not None and generation.version == self.kind.version and generation.shape == self._shape
 
     # --- at start ------------------------------------------------------------------------------------------------
 
     async def prepare(self) -> None:
         """Read the generations, or make the first; begin a new one if the program's version has none."""
-        state = await self.refresh()
-        if self._revision == 0:
+        state = await self.record.refresh()
+        if self.record.revision == 0:
             nothing_yet = await self._store.head() == 0
-            await self._create_tables(1, indexes=nothing_yet)
-            first = Generation(1, self.kind.version, self._shape)
+            await self.record.create_tables(1, indexes=nothing_yet)
+            first = self.record.made(1)
             with contextlib.suppress(DocumentChanged, PositionPassed):  # another process was faster
                 if nothing_yet:
-                    await self._replace(Generations(live=first, newest=1), head_at_most=0)
+                    await self.record.replace(Generations(live=first, newest=1), head_at_most=0)
                 else:
-                    await self._replace(Generations(building=first, newest=1))
-            state = await self.refresh()
+                    await self.record.replace(Generations(building=first, newest=1))
+            state = await self.record.refresh()
         known = [generation for generation in (state.live, state.building) if generation is not None]
-        if not any(map(self._ours, known)) and all(generation.version <= self.kind.version for generation in known):
+        if not any(map(self.record.ours, known)) and all(
+            generation.version <= self.kind.version for generation in known
+        ):
             await self.rebuild()
-
-    async def refresh(self) -> Generations:
-        """Read again what is recorded: another process may have changed it."""
-        document = await self._store.document(self._document)
-        if document is not None and document.revision != self._revision:
-            self._revision, self._state = document.revision, decode(Generations, document.body)
-        return self._state
 
     # --- reading -------------------------------------------------------------------------------------------------
 
     async def live(self) -> int:
         """The generation to read, once it has reached what the running query asks for. Raises `Unavailable`."""
         if not self._runs:
-            await self.refresh()
+            await self.record.refresh()
         wanted = context_var.get().positions.get(self._module, 0)
         if wanted and not self.kind.inline:
             await self._reach(wanted)
-        if self._state.live is None or self._state.live.shape != self._shape:
-            await self.refresh()
-        if self._state.live is None or self._state.live.shape != self._shape:
+        live = self.record.readable()
+        if live is None:
+            await self.record.refresh()
+            live = self.record.readable()
+        if live is None:
             raise self._not_built()
-        return self._state.live.number
+        return live.number
 
     def _not_built(self) -> Unavailable:
         return Unavailable(
@@ -173,12 +145,12 @@ class ProjectionRunner:
         """Wait until the live generation has got to a position."""
         deadline = asyncio.get_running_loop().time() + VIEW_WAIT_SECONDS
         while True:
-            number = self._state.live.number if self._state.live else 0
+            number = self.record.state.live.number if self.record.state.live else 0
             subscription = self._subscriptions.get(number)
             seen = subscription.moved.seen() if subscription else 0
             if subscription is not None and subscription.position >= position:
                 return
-            if await self._store.checkpoint(self._name(number)) >= position:
+            if await self._store.checkpoint(self.record.subscription(number)) >= position:
                 return
             left = deadline - asyncio.get_running_loop().time()
             if left <= 0:
@@ -189,7 +161,7 @@ class ProjectionRunner:
                 await subscription.moved.wait(seen, min(left, 0.1))
             else:
                 await asyncio.sleep(min(left, 0.05))
-            await self.refresh()
+            await self.record.refresh()
 
     # --- inline --------------------------------------------------------------------------------------------------
 
@@ -198,10 +170,11 @@ class ProjectionRunner:
 
         Raises `Unavailable` while the live generation isn't this program's: its rows would be left behind.
         """
-        if self._state.live is None or not self._ours(self._state.live):
+        live = self.record.state.live
+        if live is None or not self.record.ours(live):
             raise self._not_built()
-        unit.relies_on = [*unit.relies_on, (self._document, self._revision)]
-        generation, before = self._state.live.number, unit.project
+        unit.relies_on = [*unit.relies_on, (self.record.document, self.record.revision)]
+        generation, before = live.number, unit.project
         projector = self.kind()
         names = {event.__name__ for event in self.kind.events}
 
@@ -224,9 +197,9 @@ class ProjectionRunner:
             while True:
                 seen = self._signal.seen()
                 try:
-                    state = await self.refresh()
+                    state = await self.record.refresh()
                     await self._run_generations(state)
-                    if self._ours(state.building):
+                    if self.record.ours(state.building):
                         await self._try_swap(state)
                 except StoreUnavailable as problem:
                     log.warning("the store is unavailable", projection=self.kind.name, reason=str(problem))
@@ -234,7 +207,7 @@ class ProjectionRunner:
                 except Exception:
                     log.exception("a projection failed and will go on", projection=self.kind.name)
                     await asyncio.sleep(ERROR_PAUSE_SECONDS)
-                await self._signal.wait(seen, BUILD_POLL_SECONDS if self._state.building else POLL_SECONDS)
+                await self._signal.wait(seen, BUILD_POLL_SECONDS if self.record.state.building else POLL_SECONDS)
         finally:
             self._runs = False
             await self._stop(set(self._tasks))
@@ -242,7 +215,7 @@ class ProjectionRunner:
     async def _run_generations(self, state: Generations) -> None:
         """Run what is this program's; an inline projection is only read from the log while it is being built."""
         of_interest = [state.building] if self.kind.inline else [state.live, state.building]
-        wanted = {generation.number for generation in of_interest if generation and self._ours(generation)}
+        wanted = {generation.number for generation in of_interest if generation and self.record.ours(generation)}
         await self._stop(set(self._tasks) - wanted)
         for number in wanted - set(self._tasks):
             building = state.building is not None and number == state.building.number
@@ -253,9 +226,9 @@ class ProjectionRunner:
     def _subscription(self, number: int, *, building: bool) -> Subscription:
         projector = Projector(self.kind, self._store, number)
         # What builds an inline projection must end with the swap: from then on the commits themselves write its rows.
-        until_swapped = [(self._document, self._revision)] if building and self.kind.inline else []
+        until_swapped = [(self.record.document, self.record.revision)] if building and self.kind.inline else []
         return Subscription(
-            self._name(number),
+            self.record.subscription(number),
             self._store,
             partial(write_alone, self._store) if until_swapped else self._commit,
             self._feed,
@@ -279,15 +252,15 @@ class ProjectionRunner:
     async def _try_swap(self, state: Generations) -> None:
         """Swap the new generation in if it has caught up."""
         assert state.building is not None  # noqa: S101
-        subscription = self._name(state.building.number)
+        subscription = self.record.subscription(state.building.number)
         if self.kind.inline or state.live is None:
             goal = await self._store.head()
         else:
-            goal = await self._store.checkpoint(self._name(state.live.number))
+            goal = await self._store.checkpoint(self.record.subscription(state.live.number))
         built = await self._store.checkpoint(subscription)
         if built < goal - (BUILD_PAGE if self.kind.inline else 0):
             return
-        await self._create_indexes(state.building.number)
+        await self.record.create_indexes(state.building.number)
         if not self.kind.inline:
             await self._swap(state)
             return
@@ -305,21 +278,21 @@ class ProjectionRunner:
 
     async def _swap(self, state: Generations) -> None:
         assert state.building is not None  # noqa: S101
-        built = await self._store.checkpoint(self._name(state.building.number))
+        built = await self._store.checkpoint(self.record.subscription(state.building.number))
         reach("projection.built")
         after = Generations(live=state.building, previous=state.live, newest=state.newest)
         try:
             if self.kind.inline:
-                await self._replace(after, head_at_most=built)
+                await self.record.replace(after, head_at_most=built)
             else:
-                live = self._name(state.live.number if state.live else 0)
-                await self._replace(after, checkpoint_at_most=(live, built))
+                live = self.record.subscription(state.live.number if state.live else 0)
+                await self.record.replace(after, checkpoint_at_most=(live, built))
         except (PositionPassed, DocumentChanged):
             return  # not caught up after all, or another was faster: looked at again soon
         reach("projection.swapped")
         log.info("a new generation is live", projection=self.kind.name, generation=state.building.number)
         if state.previous is not None:
-            await self._drop_tables(state.previous.number)
+            await self.record.drop_tables(state.previous.number)
 
     # --- for operators -------------------------------------------------------------------------------------------
 
@@ -328,14 +301,14 @@ class ProjectionRunner:
 
         The answer is stored under the key of `request`, if it has one, in the same commit.
         """
-        state = await self.refresh()
+        state = await self.record.refresh()
         if state.building is None or state.building.version < self.kind.version:
             number = state.newest + 1
-            await self._create_tables(number, indexes=False)
-            building = Generation(number, self.kind.version, self._shape)
+            await self.record.create_tables(number, indexes=False)
+            building = self.record.made(number)
             with contextlib.suppress(DocumentChanged):  # another process was faster
                 return await self._answer(msgspec.structs.replace(state, building=building, newest=number), request)
-            state = await self.refresh()
+            state = await self.record.refresh()
         progress = await self._progress(state)
         if request is not None:
             await write_alone(self._store, Unit(result=_answered(request, progress)))
@@ -347,21 +320,21 @@ class ProjectionRunner:
         The answer is stored under the key of `request`, if it has one, in the same commit. Raises `MisuseError` when
         there is no such generation, or when it wouldn't catch up.
         """
-        state = await self.refresh()
+        state = await self.record.refresh()
         if self.kind.inline:
             raise MisuseError(
                 f"{self.kind.name} is inline: its generation before has missed events; rebuild it instead"
             )
         if state.previous is None:
             raise MisuseError(f"{self.kind.name} has no generation before the live one")
-        if not self._ours(state.previous):
+        if not self.record.ours(state.previous):
             raise MisuseError(
                 f"the generation before the live one of {self.kind.name} was made by another version of the program; "
                 f"run that version to go back to it"
             )
         answer = await self._answer(Generations(live=state.previous, previous=state.live, newest=state.newest), request)
         if state.building is not None:
-            await self._drop_tables(state.building.number)
+            await self.record.drop_tables(state.building.number)
         return answer
 
     async def replay(self, request: StoredResult) -> Progress | None:
@@ -376,20 +349,20 @@ class ProjectionRunner:
     async def _answer(self, state: Generations, request: StoredResult | None) -> Progress:
         """Make this the state, and say how the projection is doing then."""
         progress = await self._progress(state)
-        await self._replace(state, result=None if request is None else _answered(request, progress))
+        await self.record.replace(state, result=None if request is None else _answered(request, progress))
         self._signal.fire()
         return progress
 
     async def progress(self) -> Progress:
         """How the projection is doing now."""
-        return await self._progress(await self.refresh())
+        return await self._progress(await self.record.refresh())
 
     async def _progress(self, state: Generations) -> Progress:
         head = await self._store.head()
         live, building, previous = (
             generation.number if generation else 0 for generation in (state.live, state.building, state.previous)
         )
-        position = head if self.kind.inline and live else await self._store.checkpoint(self._name(live))
+        position = head if self.kind.inline and live else await self._store.checkpoint(self.record.subscription(live))
         return Progress(
             module=self._module,
             projection=self.kind.name,
@@ -401,56 +374,22 @@ class ProjectionRunner:
             position=position,
             head=head,
             lag=max(0, head - position),
-            built=await self._store.checkpoint(self._name(building)) if building else 0,
-            parked=len(await self._store.parked(self._name(live))),
+            built=await self._store.checkpoint(self.record.subscription(building)) if building else 0,
+            parked=len(await self._store.parked(self.record.subscription(live))),
         )
 
     async def differences(self, events: Events) -> AsyncIterator[str]:
         """Yield a sentence for each row of the live generation that isn't what the events say."""
-        state = await self.refresh()
-        if state.live is None or not self._ours(state.live):
+        state = await self.record.refresh()
+        if state.live is None or not self.record.ours(state.live):
             return
-        name = self._name(state.live.number)
+        name = self.record.subscription(state.live.number)
         reached = await self._store.head() if self.kind.inline else await self._store.checkpoint(name)
         parked = {entry.position for entry in await self._store.parked(name)}
         async for problem in differing_rows(
             self.kind, self._events, self._store, state.live.number, events, reached, parked
         ):
             yield problem
-
-    # --- storage -------------------------------------------------------------------------------------------------
-
-    def _name(self, generation: int) -> str:
-        return f"{self.kind.name}@{generation}"
-
-    async def _replace(
-        self,
-        state: Generations,
-        *,
-        checkpoint_at_most: tuple[str, int] | None = None,
-        head_at_most: int | None = None,
-        result: StoredResult | None = None,
-    ) -> None:
-        document = Document(self._document, self._revision + 1, encode_text(state))
-        unit = Unit(
-            documents=[document], checkpoint_at_most=checkpoint_at_most, head_at_most=head_at_most, result=result
-        )
-        await write_alone(self._store, unit)
-        self._revision, self._state = document.revision, state
-
-    async def _create_tables(self, generation: int, *, indexes: bool) -> None:
-        for row_type in self.kind.rows.values():
-            await self._store.create_table(row_type.table(generation))
-        if indexes:
-            await self._create_indexes(generation)
-
-    async def _create_indexes(self, generation: int) -> None:
-        for row_type in self.kind.rows.values():
-            await self._store.create_indexes(row_type.table(generation))
-
-    async def _drop_tables(self, generation: int) -> None:
-        for row_type in self.kind.rows.values():
-            await self._store.drop_table(row_type.table(generation).name)
 
 
 def _answered(request: StoredResult, progress: Progress) -> StoredResult:

@@ -153,22 +153,10 @@ class UseCases:
         scope = encode_text([context.tenant, context.actor, str(operation)])
         request = StoredResult(scope, context.key, fingerprint(operation.wire(arguments)), "")
         async with self._turns.take([f"key {scope} {context.key}"]):
-            replay = await self._replay(operation, request, settles=context.settles)
-            if replay is None and context.settles:
-                return await self._forestall(operation, request)
+            if context.settles:  # if it hasn't run, its key is taken here, so that it never will
+                return await self._refuse(Overtaken(), operation, request, None, settles=True)
+            replay = None if context.key_is_new else await self._replay(operation, request)
             return replay or await self._attempts(operation, arguments, context, request, timer)
-
-    async def _forestall(self, operation: Operation, request: StoredResult) -> Answer:
-        """The command hasn't run, and now never will: its key is taken by a refusal."""
-        overtaken = Overtaken()
-        try:
-            await self._committer.submit(self._refusal(overtaken, request, None))
-        except KeyTaken:
-            replay = await self._replay(operation, request, settles=True)
-            if replay is None:
-                raise
-            return replay
-        raise overtaken
 
     async def _replay(self, operation: Operation, request: StoredResult, *, settles: bool = False) -> Answer | None:
         """The answer that the key was given before; whoever settles wants it whatever was asked for."""
@@ -215,7 +203,7 @@ class UseCases:
                     self._aggregates.forget(set(unit.tracked))
                 existing = self._existing(unit, conflict) if collided else None
                 if existing is not None:
-                    return await self._refuse(AlreadyExists(id=existing), request, timer)
+                    return await self._refuse(AlreadyExists(id=existing), operation, request, timer)
                 collided, fresh = set(unit.tracked), False
                 await asyncio.sleep(random.uniform(0, pause))
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
@@ -227,7 +215,7 @@ class UseCases:
                     raise
                 return replay
             except NotUnique as taken:
-                return await self._refuse(ValueTaken(field=taken.column), request, timer)
+                return await self._refuse(ValueTaken(field=taken.column), operation, request, timer)
             finally:
                 unit.closed = True
             reach("call.committed")
@@ -236,10 +224,24 @@ class UseCases:
             return Answer(result, position, module=self._module)
         raise Unavailable("Others kept changing the same thing; try again.", maybe_executed=False)
 
-    async def _refuse(self, refusal: DomainError, request: StoredResult | None, timer: str | None) -> Answer:
-        """Raise a refusal that the store has led to; first it is made the answer to the key and the timer."""
+    async def _refuse(
+        self,
+        refusal: DomainError,
+        operation: Operation,
+        request: StoredResult | None,
+        timer: str | None,
+        *,
+        settles: bool = False,
+    ) -> Answer:
+        """Raise a refusal; first it is made the answer to the key and the timer. If the key has one, return that."""
         if request is not None:
-            await self._committer.submit(self._refusal(refusal, request, timer))
+            try:
+                await self._committer.submit(self._refusal(refusal, request, timer))
+            except KeyTaken:
+                replay = await self._replay(operation, request, settles=settles)
+                if replay is None:
+                    raise
+                return replay
         raise refusal
 
     @staticmethod

@@ -13,11 +13,12 @@ from starlette.routing import Route
 
 from craton import __version__
 from craton.adapters.http import problems
+from craton.adapters.http.callers import finding_callers
 from craton.adapters.http.endpoint import Endpoint
 from craton.adapters.http.metrics import Metrics
 from craton.adapters.http.openapi import document
 from craton.adapters.http.sagas import saga_routes
-from craton.adapters.http.system import describe_system, problem, system_routes
+from craton.adapters.http.system import describe_system, guarded, problem, system_routes
 from craton.application.api import Operation
 from craton.application.errors import WiringError
 from craton.runtime.app import App
@@ -29,6 +30,7 @@ log = structlog.get_logger("craton.http")
 def asgi(app: App) -> Starlette:
     """Return the ASGI application of a running `App`. Raises `WiringError` for two routes that are the same."""
     metrics = Metrics()
+    find_caller = finding_callers(app)
     endpoints: list[tuple[str, Endpoint]] = []
     routes: list[Route] = []
     owners: dict[tuple[str, str], str] = {}
@@ -42,12 +44,12 @@ def asgi(app: App) -> Starlette:
                 raise WiringError(f"{line.method} {line.path} stands in the route tables twice: in {both}")
             owners[line.method, line.path] = name
             if isinstance(line.handler, Operation):
-                endpoint = Endpoint(call, line, line.handler, metrics)
+                endpoint = Endpoint(call, find_caller, line, line.handler, metrics)
                 endpoints.append((name, endpoint))
                 routes.append(Route(line.path, endpoint, methods=[line.method]))
             else:
-                routes.append(Route(line.path, line.handler, methods=[line.method]))
-    openapi = document(app.name, __version__, endpoints)
+                routes.append(Route(line.path, guarded(line.handler, line.access, find_caller), methods=[line.method]))
+    openapi = document(app.name, __version__, endpoints, guarded=find_caller is not None)
     openapi["paths"] |= describe_system(openapi["components"]["schemas"])
     docs = files("craton.adapters.http").joinpath("docs.html").read_text(encoding="utf-8")
 
@@ -60,7 +62,7 @@ def asgi(app: App) -> Starlette:
     application = Starlette(
         routes=[
             *sorted(routes, key=_literal_first),
-            *system_routes(app, metrics),
+            *system_routes(app, metrics, find_caller),
             Route("/openapi.json", show_openapi, methods=["GET"]),
             Route("/docs", show_docs, methods=["GET"]),
         ],

@@ -11,11 +11,12 @@ from starlette.types import Receive, Scope, Send
 from craton.adapters.http import problems
 from craton.adapters.http.binding import Binding
 from craton.adapters.http.body import ClientGone, header
+from craton.adapters.http.callers import FindCaller
 from craton.adapters.http.metrics import Metrics
 from craton.adapters.http.problems import BadRequest
 from craton.application.api import Operation
 from craton.application.codec import encode
-from craton.application.context import Context, Precondition
+from craton.application.context import Caller, Context, Precondition
 from craton.application.errors import Unavailable
 from craton.application.routes import DEFAULT_TIMEOUT_SECONDS, Route
 from craton.domain import DomainError, Id
@@ -35,10 +36,13 @@ log = structlog.get_logger("craton.http")
 class Endpoint:
     """Calls one operation and answers with its result, or with a problem."""
 
-    def __init__(self, call: Call, route: Route, operation: Operation, metrics: Metrics) -> None:
+    def __init__(
+        self, call: Call, find_caller: FindCaller | None, route: Route, operation: Operation, metrics: Metrics
+    ) -> None:
         self.route = route
         self.binding = Binding(route, operation)
         self._call = call
+        self._find_caller = find_caller
         self._operation = operation
         self._metrics = metrics
 
@@ -54,8 +58,12 @@ class Endpoint:
 
     async def _respond(self, scope: Scope, receive: Receive) -> Response:
         try:
+            caller = None if self._find_caller is None else await self._find_caller(scope)
+            if self._find_caller is not None:
+                self.route.access.admit(caller)
             arguments = await self.binding.arguments(scope, receive)
-            answer = await self._call(self._operation, arguments, self._context(scope))
+            self.route.access.admit_to(caller, arguments)
+            answer = await self._call(self._operation, arguments, self._context(scope, caller))
             return self._success(answer)
         except BadRequest as bad:
             return problems.response(bad.problem, [])
@@ -67,15 +75,18 @@ class Endpoint:
             )
         except Unavailable as unavailable:
             log.warning("unavailable", operation=str(self._operation), reason=str(unavailable))
-            return problems.response(problems.of_unavailable(unavailable), [])
+            problem = problems.of_unavailable(unavailable)
+            return problems.response(problem, [], retry_after=unavailable.retry_after)
         except ClientGone:
             raise
         except Exception:
             log.exception("a request failed", operation=str(self._operation))
             return problems.response(problems.make(500, "internal", "Something went wrong on our side."), [])
 
-    def _context(self, scope: Scope) -> Context:
+    def _context(self, scope: Scope, caller: Caller | None) -> Context:
         return Context(
+            actor=None if caller is None else caller.id,
+            caller=caller,
             key=idempotency_key(scope) if self._operation.kind == "command" else None,
             deadline=time.monotonic() + DEFAULT_TIMEOUT_SECONDS,
             positions=_positions(scope),

@@ -1,7 +1,10 @@
 """What is counted, for Prometheus."""
 
+import contextlib
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from craton.application.errors import Unavailable
 from craton.runtime.app import App
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -28,6 +31,12 @@ class Metrics:
         labels = ("module", "projection")
         self._lag = Gauge("craton_projection_lag_events", "Events not yet projected.", labels, registry=self._registry)
         self._parked = Gauge("craton_projection_parked_events", "Parked events.", labels, registry=self._registry)
+        self._sagas = Gauge(
+            "craton_sagas_open",
+            "Sagas that have not ended.",
+            ("module", "saga", "status"),
+            registry=self._registry,
+        )
         self._head = Gauge("craton_log_position", "Newest position.", ("module",), registry=self._registry)
 
     def observe(self, method: str, route: str, status: int, seconds: float) -> None:
@@ -42,4 +51,10 @@ class Metrics:
                 progress = await projection.progress()
                 self._lag.labels(name, progress.projection).set(progress.lag)
                 self._parked.labels(name, progress.projection).set(progress.parked)
+        self._sagas.clear()
+        for name, running in app.running.items():
+            if running.sagas is not None:
+                with contextlib.suppress(Unavailable):  # the list of them is being built
+                    for (saga, status), count in (await running.sagas.open()).items():
+                        self._sagas.labels(name, saga, status).set(count)
         return generate_latest(self._registry)

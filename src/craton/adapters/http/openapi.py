@@ -28,8 +28,11 @@ _HEADERS: Final = {
 }
 
 
-def document(title: str, version: str, endpoints: Sequence[tuple[str, Endpoint]]) -> dict[str, Any]:
-    """Return the document; endpoints come with the module they belong to, which is their tag."""
+def document(title: str, version: str, endpoints: Sequence[tuple[str, Endpoint]], *, guarded: bool) -> dict[str, Any]:
+    """Return the document; endpoints come with the module they belong to, which is their tag.
+
+    `guarded`: the application knows callers, and routes that aren't public want a token.
+    """
     types = [kind for _, endpoint in endpoints for kind in _types(endpoint)]
     schemas, components = msgspec.json.schema_components(
         [Problem, *types], schema_hook=schema_of_scalar, ref_template=_REF
@@ -39,6 +42,8 @@ def document(title: str, version: str, endpoints: Sequence[tuple[str, Endpoint]]
     for module, endpoint in endpoints:
         path, query, body, result = (next(schema_of) for _ in range(4))
         entry = _operation(module, endpoint, _Parts(components), path, query, body, result)
+        if guarded and not endpoint.route.access.public:
+            _close(entry)
         paths.setdefault(endpoint.route.path, {})[endpoint.route.method.lower()] = entry
     for _, endpoint in endpoints:
         for kind in _types(endpoint)[:3]:
@@ -47,8 +52,17 @@ def document(title: str, version: str, endpoints: Sequence[tuple[str, Endpoint]]
         "openapi": "3.1.0",
         "info": {"title": title, "version": version},
         "paths": paths,
-        "components": {"schemas": components},
+        "components": {
+            "schemas": components,
+            **({"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}} if guarded else {}),
+        },
     }
+
+
+def _close(entry: dict[str, Any]) -> None:
+    """Say of an operation that it wants a token."""
+    entry["security"] = [{"token": []}]
+    entry["responses"] |= {str(status): _problem(status) for status in (401, 403)}
 
 
 class _Parts:
@@ -134,9 +148,11 @@ def _responses(endpoint: Endpoint, result: Any) -> dict[str, Any]:
             "description": HTTPStatus(route.status).phrase,
             "content": {"application/json": {"schema": result}},
         }
-    for status in problems:
-        responses[str(status)] = {
-            "description": HTTPStatus(status).phrase,
-            "content": {"application/problem+json": {"schema": {"$ref": _REF.format(name="Problem")}}},
-        }
-    return responses
+    return responses | {str(status): _problem(status) for status in problems}
+
+
+def _problem(status: int) -> dict[str, Any]:
+    return {
+        "description": HTTPStatus(status).phrase,
+        "content": {"application/problem+json": {"schema": {"$ref": _REF.format(name="Problem")}}},
+    }

@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from craton.application.codec import encode
-from craton.application.errors import DeadlineExceeded, StaleVersion, Unavailable
+from craton.application.errors import DeadlineExceeded, StaleVersion, Unauthenticated, Unavailable
 from craton.domain import AccessDenied, DomainError, InvalidValue, NotFound
 
 CONTENT_TYPE: Final = b"application/problem+json"
@@ -57,17 +57,27 @@ def of_unavailable(error: Unavailable) -> Problem:
     return make(504 if late else 503, error.code, detail, maybe_executed=error.maybe_executed)
 
 
-def response(problem: Problem, extra: list[tuple[bytes, bytes]]) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-    """Status, headers and body."""
+def response(
+    problem: Problem, extra: list[tuple[bytes, bytes]], *, retry_after: int = 1
+) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    """Status, headers and body; `retry_after`, in seconds, goes with the statuses that are worth a repetition."""
     body = encode(problem)
     headers = [(b"content-type", CONTENT_TYPE), (b"content-length", str(len(body)).encode()), *extra]
+    if problem.status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
     if problem.status in (429, 503):
-        headers.append((b"retry-after", b"1"))
+        headers.append((b"retry-after", b"%d" % retry_after))
     return problem.status, headers, body
 
 
+_STATUSES: Final = (
+    (StaleVersion, 412),
+    (Unauthenticated, 401),
+    (InvalidValue, 422),
+    (NotFound, 404),
+    (AccessDenied, 403),
+)
+
+
 def _status(error: DomainError) -> int:
-    for kind, status in ((StaleVersion, 412), (InvalidValue, 422), (NotFound, 404), (AccessDenied, 403)):
-        if isinstance(error, kind):
-            return status
-    return 409
+    return next((status for kind, status in _STATUSES if isinstance(error, kind)), 409)

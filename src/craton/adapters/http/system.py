@@ -9,9 +9,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from craton.adapters.http import problems
+from craton.adapters.http.callers import FindCaller
 from craton.adapters.http.endpoint import idempotency_key
 from craton.adapters.http.metrics import CONTENT_TYPE, Metrics
 from craton.adapters.http.problems import BadRequest
+from craton.application.access import Access, only, public
 from craton.application.codec import encode, fingerprint
 from craton.application.errors import MisuseError
 from craton.domain import DomainError
@@ -21,11 +23,13 @@ from craton.runtime.projections import Progress, ProjectionRunner
 
 CONTENT_TYPE_OF_PROBLEMS = problems.CONTENT_TYPE.decode()
 
+ADMIN = only("admin")
+
 Handler = Callable[[Request], Awaitable[Response]]
 Verb = Callable[[ProjectionRunner, StoredResult | None], Awaitable[Progress]]
 
 
-def system_routes(app: App, metrics: Metrics) -> list[Route]:
+def system_routes(app: App, metrics: Metrics, find_caller: FindCaller | None) -> list[Route]:
     """Health and metrics, and the projections' admin routes."""
 
     async def live(_: Request) -> Response:
@@ -62,11 +66,11 @@ def system_routes(app: App, metrics: Metrics) -> list[Route]:
     return [
         Route("/health/live", live, methods=["GET"]),
         Route("/health/ready", ready, methods=["GET"]),
-        Route("/metrics", _guarded(show_metrics), methods=["GET"]),
-        Route("/v1/admin/projections", _guarded(projections), methods=["GET"]),
-        Route("/v1/admin/projections/{name}", _guarded(progress), methods=["GET"]),
-        Route("/v1/admin/projections/{name}/rebuild", _guarded(rebuild), methods=["POST"]),
-        Route("/v1/admin/projections/{name}/rollback", _guarded(roll_back), methods=["POST"]),
+        Route("/metrics", guarded(show_metrics, public, find_caller), methods=["GET"]),
+        Route("/v1/admin/projections", guarded(projections, ADMIN, find_caller), methods=["GET"]),
+        Route("/v1/admin/projections/{name}", guarded(progress, ADMIN, find_caller), methods=["GET"]),
+        Route("/v1/admin/projections/{name}/rebuild", guarded(rebuild, ADMIN, find_caller), methods=["POST"]),
+        Route("/v1/admin/projections/{name}/rollback", guarded(roll_back, ADMIN, find_caller), methods=["POST"]),
     ]
 
 
@@ -90,9 +94,13 @@ async def _once(app: App, request: Request, verb: Verb, status: int, headers: di
     return _json(await verb(runner, asked), status, headers)
 
 
-def _guarded(handler: Handler) -> Handler:
-    async def guarded(request: Request) -> Response:
+def guarded(handler: Handler, access: Access, find_caller: FindCaller | None) -> Handler:
+    """A handler behind its guard, whose failures are answered as problems."""
+
+    async def guard(request: Request) -> Response:
         try:
+            if find_caller is not None:
+                access.admit(await find_caller(request.scope))
             return await handler(request)
         except BadRequest as bad:
             return problem(bad.problem)
@@ -103,7 +111,7 @@ def _guarded(handler: Handler) -> Handler:
         except StoreUnavailable:
             return problem(problems.make(503, "unavailable", "The store can't be reached now; try again."))
 
-    return guarded
+    return guard
 
 
 def _find(app: App, request: Request) -> ProjectionRunner | None:

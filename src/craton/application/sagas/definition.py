@@ -242,6 +242,13 @@ class Definition(Generic[S]):
         wire: Fields = msgspec.to_builtins(saga, enc_hook=encode_scalar)
         return wire
 
+    def changes(self, before: Fields, saga: S) -> Fields:
+        """What has become of the fields. Raises `TypeError` or `msgspec.ValidationError` when it can't be stored."""
+        changed = {name: value for name, value in self.fields(saga).items() if value != before[name]}
+        if changed:
+            convert({**before, **changed}, self.kind)
+        return changed
+
     def checked(self, text: str, changes: Fields) -> Fields:
         """Changes of stored fields, as they would be stored. Raises `msgspec.ValidationError` when they don't fit."""
         unknown = changes.keys() - set(self.kind.__struct_fields__)

@@ -13,14 +13,15 @@ class SagaRow(Row):
     status: Index[str]
     due_at: Index[Instant | None]
     fingerprint: Column[str]
-    open: Column[int]
-    """1 until it has ended."""
+    open: Index[int]
+    """1 until it has ended, then 0."""
     state: SagaState
 
 
 class SagaIndex(Projection):
     """Each saga as it stands."""
 
+    name = "sagas"
     version = 1
     sagas: Rows[SagaRow]
 

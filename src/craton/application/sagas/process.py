@@ -106,6 +106,7 @@ class Refused(msgspec.Struct, frozen=True):
     code: str
     detail: str
     call: int
+    changes: Fields
 
 
 class Unknown(msgspec.Struct, frozen=True):
@@ -185,7 +186,16 @@ class SagaProcess(Aggregate):
         self._go_on(definition, now)
 
     def _refused(self, definition: Definition[Any], step: StepState, refusal: Refused, now: datetime) -> None:
-        self.record(StepRefused(step=step.name, code=refusal.code, detail=refusal.detail, call=refusal.call, at=now))
+        self.record(
+            StepRefused(
+                step=step.name,
+                code=refusal.code,
+                detail=refusal.detail,
+                call=refusal.call,
+                changes=refusal.changes,
+                at=now,
+            )
+        )
         if step.name == definition.pivot or not self.state.past_pivot:
             self._turn_round(definition, refusal.code, refusal.detail, now)
 
@@ -202,16 +212,26 @@ class SagaProcess(Aggregate):
         if retry_at is None:
             self._turn_round(definition, "outcome-unknown", f"{step.name}: {error}", now)
 
+    def is_late(self, now: datetime) -> bool:
+        """Whether something has taken too long."""
+        return self._late(now) is not None
+
     def expire(self, definition: Definition[Any], now: datetime) -> None:
         """Give up what has taken too long."""
-        if self.state.status is not Status.RUNNING or self.state.past_pivot:
-            return
-        late = next((step for step in self.state.steps if _is_late(step, now)), None)
+        late = self._late(now)
         if late is not None:
-            self._turn_round(definition, "timed-out", f"{late.name} took too long.", now)
-        elif self.state.deadline is not None and self.state.deadline <= now:
-            self._turn_round(definition, "timed-out", "The whole took too long.", now)
-        self._go_on(definition, now)
+            self._turn_round(definition, "timed-out", f"{late} took too long.", now)
+            self._go_on(definition, now)
+
+    def _late(self, now: datetime) -> str | None:
+        if self.state.status is not Status.RUNNING or self.state.past_pivot:
+            return None
+        for step in self.state.steps:
+            active = step.status in (StepStatus.WAITING, StepStatus.RUNNING)
+            if active and step.deadline is not None and step.deadline <= now:
+                return step.name
+        whole = self.state.deadline
+        return "The whole" if whole is not None and whole <= now else None
 
     def arrive(self, definition: Definition[Any], step: str, event: str, now: datetime) -> None:
         """Keep the event that a step waits for, or will; the first one counts."""
@@ -331,11 +351,6 @@ def _may_have_run(definition: Definition[Any], step: StepState) -> bool:
     if step.name not in definition.undo_asks:
         return False
     return step.status in _TO_UNDO or (step.status is StepStatus.REFUSED and step.has_effects)
-
-
-def _is_late(step: StepState, now: datetime) -> bool:
-    active = step.status in (StepStatus.WAITING, StepStatus.RUNNING)
-    return active and step.deadline is not None and step.deadline <= now
 
 
 def _next_try(retry: Retry, attempt: int, now: datetime) -> datetime | None:

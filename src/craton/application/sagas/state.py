@@ -62,6 +62,8 @@ class StepRefused(Event):
     detail: str
     call: int
     """Which of the step's commands was refused, from 1. Those before it have changed something."""
+    changes: dict[str, Any]
+    """Of the saga's fields, by what those before it had answered."""
     at: Instant
 
 
@@ -313,9 +315,9 @@ def evolve(state: SagaState, event: SagaEvent) -> SagaState:
             return state.with_changes(changes).with_step(
                 step, status=StepStatus.DONE, attempts=attempts, ended_at=at, retry_at=None, error="", fields=""
             )
-        case StepRefused(step=step, code=code, detail=detail, call=call, at=at):
+        case StepRefused(step=step, code=code, detail=detail, call=call, changes=changes, at=at):
             before = state.step(step)
-            return state.with_step(
+            return state.with_changes(changes).with_step(
                 step,
                 status=StepStatus.REFUSED,
                 attempts=before.attempts + 1,

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from craton.application.access import permit
 from craton.application.api import Api, command, query
 from craton.application.page import Page, Paging
 from craton.application.repository import AuditEvent, Repository
@@ -28,12 +29,13 @@ class Progress(msgspec.Struct, frozen=True):
     state: SagaState
     actions: tuple[Action, ...] = ()
     look_at: datetime | None = None
+    is_late: bool = False
 
 
 class SagaControl(Api):
     @query
     async def saga(self, saga: SagaId) -> SagaView:
-        """How a saga stands, step by step."""
+        """How a saga stands, step by step; for who has started it, and administrators."""
 
     @query
     async def sagas(self, *, status: Status | None = None, paging: Paging = Paging()) -> Page[SagaSummary]:
@@ -43,9 +45,13 @@ class SagaControl(Api):
     async def events(self, saga: SagaId, *, paging: Paging = Paging()) -> Page[AuditEvent]:
         """All that happened to a saga, newest first, with who caused it."""
 
-    @command
+    @query
     async def look(self, saga: SagaId) -> Progress:
-        """Give up what has taken too long; return what is to be done."""
+        """What is to be done."""
+
+    @command
+    async def expire(self, saga: SagaId) -> Progress:
+        """Give up what has taken too long; return what is to be done then."""
 
     @command
     async def report(self, saga: SagaId, action: Action, outcome: Outcome) -> Progress:
@@ -82,6 +88,7 @@ class SagaControlService(SagaControl):
 
     async def saga(self, saga: SagaId) -> SagaView:
         process = await self._processes.get(saga)
+        permit(process.state.actor, "admin")
         return SagaView.of(process.id, process.version, process.state)
 
     async def sagas(self, *, status: Status | None = None, paging: Paging = Paging()) -> Page[SagaSummary]:
@@ -92,10 +99,11 @@ class SagaControlService(SagaControl):
 
     async def look(self, saga: SagaId) -> Progress:
         process = await self._processes.get(saga)
-        definition = self._definition(process)
-        if definition is None:
-            return Progress(process.state)
-        process.expire(definition, now())
+        return Progress(process.state) if self._definition(process) is None else _progress(process)
+
+    async def expire(self, saga: SagaId) -> Progress:
+        process = await self._processes.get(saga)
+        process.expire(self._known(process), now())
         return _progress(process)
 
     async def report(self, saga: SagaId, action: Action, outcome: Outcome) -> Progress:
@@ -137,4 +145,4 @@ class SagaControlService(SagaControl):
 def _progress(process: SagaProcess) -> Progress:
     time = now()
     look_at = min((at for at in process.state.times if at > time), default=None)
-    return Progress(process.state, process.actions(time), look_at)
+    return Progress(process.state, process.actions(time), look_at, process.is_late(time))

@@ -36,9 +36,15 @@ class SagaHost:
         clock: Callable[[], datetime],
     ) -> None:
         self._definitions = definitions
+        self._rows = rows
         self.use_cases = make_use_cases(SagaControlService(processes, rows, definitions))
         steps = {name: StepRunner(definition, provide, clock) for name, definition in definitions.items()}
         self.runner = SagaRunner(definitions, steps, self.use_cases, rows, clock)
+
+    async def open(self) -> dict[tuple[str, str], int]:
+        """How many sagas have not ended, by kind and status."""
+        counts = await self._rows.sum("open", by=("kind", "status"), open=1)
+        return {(kind, status): count for (kind, status), count in counts.items()}
 
     @property
     def waiting(self) -> Iterator[tuple[Definition[Any], Step]]:

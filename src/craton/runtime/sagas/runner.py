@@ -52,6 +52,7 @@ _WAKING: Final = frozenset(
     kind.__name__ for kind in (SagaStarted, EventArrived, SagaRetried, StepSkipped, CompensationBegun)
 )
 _LOOK: Final = operation_of(SagaControl.look)
+_EXPIRE: Final = operation_of(SagaControl.expire)
 _REPORT: Final = operation_of(SagaControl.report)
 
 log = structlog.get_logger("craton.sagas")
@@ -114,9 +115,9 @@ class SagaRunner:
 
     async def _warn_of_stranded(self) -> None:
         """Say how many sagas have not ended that this program can't go on with."""
-        for (kind, fingerprint), count in (await self._rows.sum("open", by=("kind", "fingerprint"))).items():
+        for (kind, fingerprint), count in (await self._rows.sum("open", by=("kind", "fingerprint"), open=1)).items():
             known = self._definitions.get(kind)
-            if count and (known is None or known.fingerprint != fingerprint):
+            if known is None or known.fingerprint != fingerprint:
                 log.error("sagas of another definition wait for a program that has it", saga=kind, count=count)
 
     async def _wake_due(self) -> None:
@@ -161,7 +162,7 @@ class SagaRunner:
         """Do what it needs, until it has ended or nothing is to be done for a while."""
         running: dict[Action, asyncio.Task[Outcome]] = {}
         try:
-            progress = await self._ask(_LOOK, None, saga=saga)
+            progress = await self._look(saga)
             while await self._wait(saga, progress, running):
                 ended = [action for action, task in running.items() if task.done()]
                 for action in ended:
@@ -170,7 +171,7 @@ class SagaRunner:
                     progress = await self._ask(_REPORT, progress, saga=saga, action=action, outcome=outcome)
                     reach("saga.reported")
                 if not ended:
-                    progress = await self._ask(_LOOK, progress, saga=saga)
+                    progress = await self._look(saga)
         except (CallFailed, DomainError, UnitRefused) as problem:
             log.warning("a saga is left for a moment", saga=saga, reason=describe(problem))
         except Exception:
@@ -199,6 +200,10 @@ class SagaRunner:
         else:
             await asyncio.sleep(pause)
         return True
+
+    async def _look(self, saga: SagaId) -> Progress:
+        progress = await self._ask(_LOOK, None, saga=saga)
+        return await self._ask(_EXPIRE, progress, saga=saga) if progress.is_late else progress
 
     async def _ask(self, operation: Operation, progress: Progress | None, **arguments: Any) -> Progress:
         state = None if progress is None else progress.state

@@ -10,7 +10,7 @@ import msgspec
 
 from craton.application.codec import decode
 from craton.application.context import Context, Effect, context_var
-from craton.application.sagas.definition import Definition, Fields, Method
+from craton.application.sagas.definition import Definition, Method
 from craton.application.sagas.process import Action, Done, Outcome, Refused, Settled, Unknown
 from craton.application.sagas.state import SagaState, StepState
 from craton.domain import DomainError, Recorded
@@ -38,9 +38,9 @@ class StepRunner:
         key = f"{id}/{action.step}"
         if action.kind == "undo":
             assert described.undo_method is not None  # noqa: S101
-            effect = Effect(f"{key}/undo", step.undo_refused_calls)
+            effect = Effect(f"{key}/undo", step.undo_refused_calls, first=not step.undo_attempts)
             return await self._attempt(state, step, described.undo_method, self._undo_given[step.name], effect)
-        effect = Effect(key, step.refused_calls, settles=action.kind == "settle")
+        effect = Effect(key, step.refused_calls, settles=action.kind == "settle", first=not step.attempts)
         given = self._given[step.name]
         if step.name in self._definition.awaits:
             given = {**given, "event": self._awaited(step)}
@@ -68,22 +68,23 @@ class StepRunner:
             effect=effect,
         )
         token = context_var.set(context)
+        refused: DomainError | None = None
         try:
-            async with asyncio.timeout(seconds):
-                await method(saga, **given)
-        except DomainError as refusal:
-            if effect.settles:
-                return Settled(effect.done > 0, self._changes(before, saga))
-            return Refused(refusal.code, str(refusal)[:MAX_ERROR_LENGTH], effect.done + 1)
+            try:
+                async with asyncio.timeout(seconds):
+                    await method(saga, **given)
+            except DomainError as refusal:
+                refused = refusal
+            changes = self._definition.changes(before, saga)
         except Exception as problem:
             return Unknown(describe(problem)[:MAX_ERROR_LENGTH])
         finally:
             context_var.reset(token)
-        changes = self._changes(before, saga)
-        return Settled(effect.done > 0, changes) if effect.settles else Done(changes)
-
-    def _changes(self, before: Fields, saga: Any) -> Fields:
-        return {name: value for name, value in self._definition.fields(saga).items() if value != before[name]}
+        if effect.settles:
+            return Settled(effect.done > 0, changes)
+        if refused is not None:
+            return Refused(refused.code, str(refused)[:MAX_ERROR_LENGTH], effect.done + 1, changes)
+        return Done(changes)
 
     def _seconds(self, step: StepState, effect: Effect) -> float:
         """How long this attempt may take: what is left of the step's time, within what any attempt may take."""

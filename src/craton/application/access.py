@@ -1,0 +1,60 @@
+"""Who may call what from outside. A route table names a guard for each of its routes; the default is closed."""
+
+from typing import Any
+
+import msgspec
+
+from craton.application.context import Caller, context
+from craton.application.errors import Unauthenticated
+from craton.domain import AccessDenied
+
+
+class Access(msgspec.Struct, frozen=True):
+    """A guard. Made by `public`, `signed_in`, `only(…)` and `own(…)`."""
+
+    public: bool = False
+    roles: frozenset[str] | None = None
+    """Who has one of them may; None: everybody who is signed in."""
+    owner: str | None = None
+    """The parameter that, when it is the caller's own id, opens the route to him whatever his roles."""
+
+    def admit(self, caller: Caller | None) -> None:
+        """Before the request is read. Raises `Unauthenticated` or `AccessDenied`."""
+        if self.public:
+            return
+        if caller is None:
+            raise Unauthenticated()
+        if self.roles is not None and self.owner is None and not caller.has(self.roles):
+            raise AccessDenied()
+
+    def admit_to(self, caller: Caller | None, arguments: dict[str, Any]) -> None:
+        """When it is known what he asks for. Raises `AccessDenied`."""
+        if caller is None or self.owner is None or self.roles is None:
+            return
+        if arguments[self.owner] != caller.id and not caller.has(self.roles):
+            raise AccessDenied()
+
+
+public = Access(public=True)
+signed_in = Access()
+
+
+def only(*roles: str) -> Access:
+    """Only who has one of the roles."""
+    return Access(roles=frozenset(roles))
+
+
+def own(parameter: str, *roles: str) -> Access:
+    """Only he whose id the parameter is, and who has one of the roles."""
+    return Access(roles=frozenset(roles), owner=parameter)
+
+
+def permit(owner: str | None, *roles: str) -> None:
+    """In a use case: refuse a caller from outside who is neither `owner` nor has one of the roles.
+
+    For what a route can't tell, because it must be looked up whose it is. Other modules, sagas, policies and timers are
+    not from outside. Raises `AccessDenied`.
+    """
+    caller = context().caller
+    if caller is not None and caller.id != owner and not caller.has(frozenset(roles)):
+        raise AccessDenied()

@@ -8,15 +8,25 @@ from typing import Any, Protocol
 
 import pytest
 
-from craton.application import Module
+from craton.application import Module, Saga
+from craton.application.sagas.state import Status
 from craton.runtime import App
 from tests.conftest import Place
 from tests.kernel.bank import Bank, Gate, bank
+from tests.kernel.office import Expedition, Farewell, Office, opened, tours
+from tests.kernel.travel import SoldOut, TripId, Weather, agency
 
 
 class StartApp(Protocol):
     async def __call__(self, *modules: Module, subscriptions: bool = False, **options: Any) -> App:
         """Run an app until the test ends; each is a client of its own."""
+
+
+class OpenOffice(Protocol):
+    async def __call__(
+        self, kind: type[Saga], *, provides: dict[type[Any], Any] | None = None, **options: Any
+    ) -> Office:
+        """Run an app with sagas of this kind until the test ends."""
 
 
 class Clock:
@@ -80,3 +90,49 @@ async def eventually(holds: Callable[[], Awaitable[bool]]) -> None:
     """Wait for what comes about in the background and announces itself to nobody."""
     while not await holds():
         await asyncio.sleep(0.005)
+
+
+@pytest.fixture
+def weather() -> Weather:
+    return Weather()
+
+
+@pytest.fixture
+async def office(place: Place, weather: Weather) -> AsyncIterator[Office]:
+    """The travel agency, with all that goes on in the background."""
+    async with opened(place, weather, agency()) as office:
+        yield office
+
+
+@pytest.fixture
+async def open_office(place: Place, weather: Weather) -> AsyncIterator[OpenOffice]:
+    async with AsyncExitStack() as stack:
+
+        async def open_office(
+            kind: type[Saga], *, provides: dict[type[Any], Any] | None = None, **options: Any
+        ) -> Office:
+            return await stack.enter_async_context(opened(place, weather, tours(kind, provides=provides), **options))
+
+        yield open_office
+
+
+@pytest.fixture
+async def refused(open_office: OpenOffice, weather: Weather) -> tuple[Office, TripId]:
+    """A saga that is stuck past its pivot: there are no stamps."""
+    office = await open_office(Farewell)
+    weather.plan("stamp", SoldOut())
+    trip = await office.begin()
+    await office.at_rest(trip, Status.STUCK)
+    return office, trip
+
+
+@pytest.fixture
+async def not_undone(open_office: OpenOffice, weather: Weather) -> tuple[Office, TripId]:
+    """A saga that is stuck because two of its steps can't be undone."""
+    office = await open_office(Expedition)
+    weather.plan("top", SoldOut())
+    weather.plan("undo left", SoldOut())
+    weather.plan("undo base", SoldOut())
+    trip = await office.begin()
+    await office.at_rest(trip, Status.STUCK)
+    return office, trip

@@ -285,7 +285,7 @@ class TestContext:
         (cabin,) = await desk.store.read_stream(f"booking-cabin/{trip}", limit=9)
         metadata = desk.module.events.recorded(cabin).metadata
         assert (metadata.actor, metadata.tenant, metadata.correlation) == (ADA.actor, ADA.tenant, ADA.correlation)
-        assert metadata.key == f"{trip}/cabin/1"
+        assert metadata.key == f"§{trip}/cabin/Desk.book#1"
 
     async def test_what_is_recorded_of_a_saga_is_of_the_same_tenant_and_conversation(
         self, open_office: OpenOffice
@@ -299,4 +299,3 @@ class TestContext:
         assert {(metadata.tenant, metadata.correlation) for metadata in envelopes} == {(ADA.tenant, ADA.correlation)}
         assert [metadata.actor for metadata in envelopes[:2]] == [ADA.actor, ADA.actor]
         assert {metadata.actor for metadata in envelopes[2:]} == {"saga"}
-

@@ -1,13 +1,16 @@
 """What travels with every call: who asks, until when, under which key, in which conversation."""
 
 import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Final
 
 import msgspec
 
-from craton.application.errors import DeadlineExceeded
-from craton.domain import uuid7
+from craton.application.errors import DeadlineExceeded, MisuseError
+from craton.domain import DomainError, uuid7
 
 
 class Precondition(msgspec.Struct, frozen=True):
@@ -30,23 +33,58 @@ class Caller(msgspec.Struct, frozen=True):
 class Effect:
     """Gives each command of a policy or of a saga's step a key of its own: the same one each time it is tried.
 
-    A command that was refused for good and is wanted again needs a new key, and with it those behind it: `refused`
-    holds the numbers of the commands that were. With `settles`, commands are only asked what came of them.
+    A key is made of the command's name and how many of that name came before, so that what is asked on the way doesn't
+    change it. A command that was refused for good and is wanted again (it is in `refused`) gets a new one.
+    `settles`: commands are only asked what came of them. `first`: most likely none of the keys was used before.
+    `keeps_refusals`: a refusal is the answer to the key for good. Clients can't make such keys: theirs are ASCII.
     """
 
-    def __init__(self, key: str, refused: tuple[int, ...] = (), *, settles: bool = False, first: bool = False) -> None:
-        self.name = key
+    def __init__(
+        self,
+        name: str,
+        refused: tuple[str, ...] = (),
+        *,
+        settles: bool = False,
+        first: bool = False,
+        keeps_refusals: bool = True,
+    ) -> None:
+        self.name = name
         self.settles = settles
         self.first = first
-        self.done = 0
-        """How many of the commands have succeeded."""
-        self._refused = refused
-        self._given = 0
+        self.keeps_refusals = keeps_refusals
+        self._refused = Counter(refused)
+        self._given: list[str] = []
+        self._running = False
+        self._refusal: tuple[str, DomainError] | None = None
 
-    def next_key(self) -> str:
-        self._given += 1
-        again = sum(number <= self._given for number in self._refused)
-        return f"{self.name}/{self._given}.{again}" if again else f"{self.name}/{self._given}"
+    @contextmanager
+    def command(self, operation: str) -> Iterator[str]:
+        """The key of the next command, which is given within the block. Raises `MisuseError` for one beside another."""
+        if self._running:
+            raise MisuseError(
+                f"{self.name} gives {operation} while another command runs; give one after the other, "
+                f"or make steps of their own that run side by side"
+            )
+        before = sum(given.startswith(f"{operation}#") for given in self._given)
+        label = f"{operation}#{before + 1}"
+        again = self._refused[label]
+        self._given.append(label)
+        self._running = True
+        try:
+            yield f"§{self.name}/{label}" + (f".{again}" if again else "")
+        except DomainError as refusal:
+            self._refusal = label, refusal
+            raise
+        finally:
+            self._running = False
+
+    def refused(self, refusal: DomainError) -> str:
+        """Which of the commands this refusal came from; "" if it came from none."""
+        return self._refusal[0] if self._refusal is not None and self._refusal[1] is refusal else ""
+
+    def nothing_ran(self, refusal: DomainError | None) -> bool:
+        """Whether it is certain that no command has run: the first one was refused, and that was all."""
+        return refusal is not None and len(self._given) == 1 and self.refused(refusal) != ""
 
 
 class Context(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +102,8 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     precondition: Precondition | None = None
     key_is_new: bool = False
     """A hint that nobody has used the key yet, so that it needn't be looked up before the commit finds out."""
+    keeps_refusals: bool = True
+    """Whether a refusal is the answer to the key for good."""
     settles: bool = False
     """Answer with what came of the command with this key; if it hasn't run, see to it that it never will."""
     caller: Caller | None = None

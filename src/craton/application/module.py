@@ -80,6 +80,10 @@ class Module:
             *(get_args(hint)[0] for hint in self.dependencies.values() if _is(hint, Repository)),
             *([SagaProcess] if sagas else ()),
         )
+        prefixes = [aggregate.stream_prefix for aggregate in set(self.aggregates)]
+        for prefix in prefixes:
+            if prefixes.count(prefix) > 1:
+                raise WiringError(f"module {name}: two kinds of aggregates have streams called {prefix}-…")
         self.events = EventTypes(self._event_kinds(), self.upcasters)
 
     @property

@@ -100,8 +100,11 @@ class App:
                     running.start(lambda event: self._running[self._recorder_of[event]])
             yield self
         finally:
+            # All of them come to rest before the first is closed: what one still does may need another.
+            for running in opened:
+                await running.rest()
             for running in reversed(opened):
-                await running.stop()
+                await running.close()
             self._running.clear()
 
     @property

@@ -27,11 +27,11 @@ def proxy(api: type[P], call: Call) -> P:
     def method(operation: Operation) -> Callable[..., Awaitable[Any]]:
         async def invoke(_self: Api, /, *arguments: Any, **named: Any) -> Any:
             parent = context_var.get()
-            effect = parent.effect if operation.kind == "command" else None
-            answer = await call(operation, operation.bind(arguments, named), child(parent, effect))
-            if effect is not None:
-                effect.done += 1
-            return answer.result
+            bound = operation.bind(arguments, named)
+            if parent.effect is None or operation.kind == "query":
+                return (await call(operation, bound, child(parent))).result
+            with parent.effect.command(str(operation)) as key:
+                return (await call(operation, bound, keyed(child(parent), key, parent.effect))).result
 
         invoke.__name__ = operation.name
         return invoke
@@ -41,7 +41,18 @@ def proxy(api: type[P], call: Call) -> P:
     return made
 
 
-def child(parent: Context, effect: Effect | None = None) -> Context:
+def keyed(context: Context, key: str, effect: Effect) -> Context:
+    """The context of a command that a policy or a saga's step gives."""
+    return msgspec.structs.replace(
+        context,
+        key=key,
+        key_is_new=effect.first,
+        keeps_refusals=effect.keeps_refusals,
+        settles=effect.settles,
+    )
+
+
+def child(parent: Context) -> Context:
     """The context of a call that is made from within another: same people and deadline, a link to what caused it."""
     if not parent.id:
         return Context()
@@ -52,9 +63,6 @@ def child(parent: Context, effect: Effect | None = None) -> Context:
         correlation=parent.correlation or parent.id,
         causation=parent.id,
         positions=parent.positions,
-        key=None if effect is None else effect.next_key(),
-        key_is_new=effect is not None and effect.first,
-        settles=effect is not None and effect.settles,
     )
 
 

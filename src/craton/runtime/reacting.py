@@ -12,17 +12,20 @@ from typing import Any, Final
 import structlog
 
 from craton.application.context import Context, Effect, context_var
+from craton.application.errors import Unavailable
 from craton.application.retry import Retry
 from craton.application.upcasting import EventTypes
 from craton.domain import DomainError, Event, Recorded
 from craton.ports import StoredEvent
 from craton.ports.crash import reach
+from craton.runtime.attempt import ATTEMPT_SECONDS, attempt
 from craton.runtime.feed import Page
 from craton.runtime.projecting import describe
 from craton.runtime.subscription import Failed, Handled
 
 SIDE_BY_SIDE: Final = 64
-ATTEMPT_SECONDS: Final = 30.0
+PATIENCE_SECONDS: Final = 600.0
+"""How long what can't be reached is waited for before the event is parked."""
 
 React = Callable[[Recorded[Any]], Coroutine[Any, Any, None]]
 """What is done whenever something happens."""
@@ -84,19 +87,23 @@ class Reactor:
         return []
 
     async def _try(self, page: Page, event: StoredEvent) -> str | None:
-        """React; return why it can't be done, None when it is done."""
-        attempt = 0
+        """React; return why it can't be done, None when it is done.
+
+        What is only out of reach is waited for: it isn't the event's fault, and nobody else would fare better.
+        """
+        tried, failed, patience = 0, 0, time.monotonic() + PATIENCE_SECONDS
         while True:
-            attempt += 1
+            tried += 1
             try:
                 await self._once(page.recorded(event))
             except DomainError as refusal:
-                return describe(refusal)  # asked again under the same key, it would be the same answer
+                return describe(refusal)
             except Exception as problem:
-                if attempt >= self._retry.attempts:
+                failed += not isinstance(problem, Unavailable)
+                if failed >= self._retry.attempts or time.monotonic() > patience:
                     return describe(problem)
-                log.info("a policy tries again", policy=self._name, event=event.id, reason=describe(problem))
-                await asyncio.sleep(self._retry.pause_after(attempt).total_seconds())
+                log.info("a policy tries again", policy=self._name, position=event.position, reason=describe(problem))
+                await asyncio.sleep(self._retry.pause_after(tried).total_seconds())
             else:
                 return None
 
@@ -107,12 +114,11 @@ class Reactor:
             tenant=event.metadata.tenant,
             correlation=event.metadata.correlation,
             deadline=time.monotonic() + ATTEMPT_SECONDS,
-            effect=Effect(f"{self._name}/{event.id}"),
+            effect=Effect(f"{self._name}/{event.id}", keeps_refusals=False),
         )
         token = context_var.set(context)
         try:
-            async with asyncio.timeout(ATTEMPT_SECONDS):
-                await self._react(event)
+            await attempt(self._react(event))
             reach("policy.reacted")
         finally:
             context_var.reset(token)

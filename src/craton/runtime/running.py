@@ -15,7 +15,7 @@ from craton.application.policy import Policy
 from craton.application.repository import Repository
 from craton.application.retry import Retry
 from craton.application.sagas import Sagas
-from craton.application.sagas.index import SagaRow
+from craton.application.sagas.index import SagaIndex, SagaRow
 from craton.application.sagas.process import SagaProcess
 from craton.application.unit_of_work import Database
 from craton.application.view import RowType, View, ViewSource
@@ -59,6 +59,7 @@ class RunningModule:
         self._find_api = find_api
         self._signal = Signal()
         self._tasks: list[asyncio.Task[None]] = []
+        self._resting = False
         self._aggregates = Aggregates(store, module.events)
         self._committer = Committer(store, self._signal.fire)
         # Where one writer writes everything, pages share its commits; elsewhere they needn't wait for it.
@@ -105,6 +106,8 @@ class RunningModule:
                 raise WiringError(f"module {self.module.name}: its tables can't be made: {outcome}")
         if self.module.sealed:
             await self.store.create_table(SEALS)
+        if not self.module.sagas and await self.store.document(f"projection/{SagaIndex.name}") is not None:
+            log.error("the module has no sagas any more; those that have not ended wait", module=self.module.name)
         for projection in self.projections.values():
             await projection.prepare()
         self.store.watch(self._signal.fire)
@@ -130,7 +133,7 @@ class RunningModule:
             yield from self._react(name, kind.events, policy.react, kind.retry, recording, policy.key)
         if self.sagas is not None:
             for definition, step in self.sagas.waiting:
-                name, events = f"{definition.name}.{step.name}".lower(), definition.awaits[step.name]
+                name, events = f"{definition.name}.{step.name}", definition.awaits[step.name]
                 deliver = self.sagas.deliver(definition, step)
                 yield from self._react(name, events, deliver, Policy.retry, recording, by_stream)
 
@@ -148,11 +151,15 @@ class RunningModule:
             wanted = [event for event in events if recording(event) is source]
             yield source.subscription(full, Reactor(full, wanted, react, retry, source.module.events, key))
 
-    async def stop(self) -> None:
-        """Stop reading, finish what was handed in, close the store."""
+    async def rest(self) -> None:
+        """End what goes on in the background."""
+        self._resting = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def close(self) -> None:
+        """Finish what was handed in, and close the store."""
         await self._committer.drain()
         await self.store.close()
 
@@ -224,5 +231,6 @@ class RunningModule:
             yield self.module.events.recorded(event)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and task.exception() is not None:
-            log.critical("a background task has died", module=self.module.name, exc_info=task.exception())
+        if not self._resting:
+            problem = None if task.cancelled() else task.exception()
+            log.critical("a background task has died", module=self.module.name, task=task.get_name(), exc_info=problem)

@@ -10,7 +10,6 @@ What they guarantee:
 """
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final, Protocol
@@ -141,8 +140,10 @@ class Subscription:
             await asyncio.sleep(LEASE_SECONDS / 3)
             fence = self._fence
             if fence is not None and asyncio.get_running_loop().time() >= self._renew_at:
-                with contextlib.suppress(StoreUnavailable):  # whoever writes next will find out
+                try:
                     await self._store.acquire(self.name, self._owner, LEASE_SECONDS)
+                except Exception as problem:  # whoever writes next will find out
+                    log.warning("a lease could not be renewed", subscription=self.name, reason=str(problem))
 
     async def step(self) -> bool:
         """Handle what an operator wishes and one page. False when there was nothing, or another is the owner."""

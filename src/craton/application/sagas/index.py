@@ -11,6 +11,7 @@ class SagaRow(Row):
     saga: Key[SagaId]
     kind: Index[str]
     status: Index[str]
+    started_at: Index[Instant]
     due_at: Index[Instant | None]
     fingerprint: Column[str]
     open: Index[int]
@@ -38,6 +39,7 @@ def _row(id: SagaId, state: SagaState) -> SagaRow:
         saga=id,
         kind=state.saga,
         status=state.status,
+        started_at=state.started_at,
         due_at=min(state.times, default=None),
         fingerprint=state.fingerprint,
         open=int(not state.ended),

@@ -57,6 +57,8 @@ _ACTIVE: Final = (
     StepStatus.UNSETTLED,
     StepStatus.UNDOING,
 )
+_SKIPPED_FORWARDS: Final = (StepStatus.WAITING, StepStatus.RUNNING, StepStatus.REFUSED)
+_SKIPPED_BACKWARDS: Final = (StepStatus.UNSETTLED, StepStatus.UNDOING, StepStatus.UNDO_FAILED)
 _KINDS: Final[dict[StepStatus, Kind]] = {
     StepStatus.RUNNING: "do",
     StepStatus.UNSETTLED: "settle",
@@ -91,10 +93,11 @@ class UnknownStep(InvalidValue):
 
 
 class Action(msgspec.Struct, frozen=True):
-    """One thing to do now."""
+    """One thing to do now. `number` tells it from what was to be done of the same step before."""
 
     kind: Kind
     step: str
+    number: int
 
 
 class Done(msgspec.Struct, frozen=True):
@@ -105,12 +108,14 @@ class Done(msgspec.Struct, frozen=True):
 class Refused(msgspec.Struct, frozen=True):
     code: str
     detail: str
-    call: int
+    command: str
+    certain: bool
     changes: Fields
 
 
 class Unknown(msgspec.Struct, frozen=True):
     error: str
+    changes: Fields
 
 
 class Settled(msgspec.Struct, frozen=True):
@@ -165,7 +170,7 @@ class SagaProcess(Aggregate):
     def report(self, definition: Definition[Any], action: Action, outcome: Outcome, now: datetime) -> None:
         """Record an outcome. One of an action that isn't called for any more says nothing."""
         step = self.state.step(action.step)
-        if self.state.ended or _KINDS.get(step.status) != action.kind:
+        if self.state.ended or action != Action(_KINDS.get(step.status, "do"), step.name, step.outcomes):
             return
         match outcome:
             case Done(changes=changes) if action.kind == "do":
@@ -176,13 +181,13 @@ class SagaProcess(Aggregate):
                 self.record(StepSettled(step=step.name, ran=ran, changes=changes, at=now))
             case Refused() if action.kind == "do":
                 self._refused(definition, step, outcome, now)
-            case Refused(detail=detail, call=call):
-                self.record(UndoTried(step=step.name, error=detail, refused_call=call, retry_at=None, at=now))
-            case Unknown(error=error) if action.kind == "do":
-                self._tried(definition, step, error, now)
+            case Refused(detail=detail, command=command):
+                self.record(UndoTried(step=step.name, error=detail, command=command, retry_at=None, at=now))
+            case Unknown() if action.kind == "do":
+                self._tried(definition, step, outcome, now)
             case Unknown(error=error):
                 retry_at = _next_try(definition.steps[step.name].undo_retry, step.undo_attempts + 1, now)
-                self.record(UndoTried(step=step.name, error=error, refused_call=0, retry_at=retry_at, at=now))
+                self.record(UndoTried(step=step.name, error=error, command="", retry_at=retry_at, at=now))
         self._go_on(definition, now)
 
     def _refused(self, definition: Definition[Any], step: StepState, refusal: Refused, now: datetime) -> None:
@@ -191,26 +196,27 @@ class SagaProcess(Aggregate):
                 step=step.name,
                 code=refusal.code,
                 detail=refusal.detail,
-                call=refusal.call,
+                command=refusal.command,
+                certain=refusal.certain,
                 changes=refusal.changes,
                 at=now,
             )
         )
-        if step.name == definition.pivot or not self.state.past_pivot:
+        turned_down = step.name == definition.pivot and refusal.certain
+        if turned_down or not self.state.past_pivot:
             self._turn_round(definition, refusal.code, refusal.detail, now)
 
-    def _tried(self, definition: Definition[Any], step: StepState, error: str, now: datetime) -> None:
+    def _tried(self, definition: Definition[Any], step: StepState, outcome: Unknown, now: datetime) -> None:
         retry = definition.steps[step.name].retry
         if definition.past_pivot(step.name):
-            pause = min(retry.pause_after(step.attempts + 1), LONGEST_PAUSE)
-            self.record(StepTried(step=step.name, error=error, retry_at=now + pause, at=now))
-            return
-        retry_at = _next_try(retry, step.attempts + 1, now)
-        if retry_at is not None and step.deadline is not None and retry_at >= step.deadline:
-            retry_at = None
-        self.record(StepTried(step=step.name, error=error, retry_at=retry_at, at=now))
+            retry_at: datetime | None = now + min(retry.pause_after(step.attempts + 1), LONGEST_PAUSE)
+        else:
+            retry_at = _next_try(retry, step.attempts + 1, now)
+            if retry_at is not None and step.deadline is not None and retry_at >= step.deadline:
+                retry_at = None
+        self.record(StepTried(step=step.name, error=outcome.error, changes=outcome.changes, retry_at=retry_at, at=now))
         if retry_at is None:
-            self._turn_round(definition, "outcome-unknown", f"{step.name}: {error}", now)
+            self._turn_round(definition, "outcome-unknown", f"{step.name}: {outcome.error}", now)
 
     def is_late(self, now: datetime) -> bool:
         """Whether something has taken too long."""
@@ -219,25 +225,30 @@ class SagaProcess(Aggregate):
     def expire(self, definition: Definition[Any], now: datetime) -> None:
         """Give up what has taken too long."""
         late = self._late(now)
-        if late is not None:
+        if late is None:
+            return
+        if self.state.past_pivot:
+            self.record(SagaStuck(reason=f"{late} took too long", at=now))
+        else:
             self._turn_round(definition, "timed-out", f"{late} took too long.", now)
             self._go_on(definition, now)
 
     def _late(self, now: datetime) -> str | None:
-        if self.state.status is not Status.RUNNING or self.state.past_pivot:
+        if self.state.status is not Status.RUNNING:
             return None
+        past_pivot = self.state.past_pivot
         for step in self.state.steps:
-            active = step.status in (StepStatus.WAITING, StepStatus.RUNNING)
-            if active and step.deadline is not None and step.deadline <= now:
+            if step.deadline is not None and step.deadline <= now and step.can_be_late(past_pivot=past_pivot):
                 return step.name
         whole = self.state.deadline
-        return "The whole" if whole is not None and whole <= now else None
+        return "The whole" if whole is not None and whole <= now and not past_pivot else None
 
-    def arrive(self, definition: Definition[Any], step: str, event: str, now: datetime) -> None:
+    def arrive(self, step: str, event: str, now: datetime) -> None:
         """Keep the event that a step waits for, or will; the first one counts."""
-        if self.state.status in (Status.RUNNING, Status.STUCK) and not self.state.step(step).event:
+        known = next((known for known in self.state.steps if known.name == step), None)
+        going_on = self.state.status in (Status.RUNNING, Status.STUCK) and not self.state.turned
+        if known is not None and going_on and not known.event:
             self.record(EventArrived(step=step, event=event, at=now))
-            self._go_on(definition, now)
 
     # --- operators --------------------------------------------------------------------------------------------------
 
@@ -246,16 +257,16 @@ class SagaProcess(Aggregate):
         if self.state.status is not Status.STUCK:
             raise SagaEnded(status=self.state.status)
         self.record(SagaRetried(reason=reason, at=now))
+        for step in self.state.steps:
+            if step.status is StepStatus.WAITING:
+                self._begin(definition, step.name, now)  # it has as long again
         self._go_on(definition, now)
 
     def skip(self, definition: Definition[Any], step: str, value: Fields, reason: str, now: datetime) -> None:
         """Take a step, or its compensation, as done, with `value` for some of the saga's fields."""
         self._require_open()
-        if step not in definition.steps or self.state.step(step).status not in (
-            *_ACTIVE,
-            StepStatus.REFUSED,
-            StepStatus.UNDO_FAILED,
-        ):
+        skippable = _SKIPPED_BACKWARDS if self.state.turned else _SKIPPED_FORWARDS
+        if step not in definition.steps or self.state.step(step).status not in skippable:
             raise UnknownStep(step=step)
         changes = definition.checked(self.state.fields, value)
         self.record(StepSkipped(step=step, changes=changes, reason=reason, at=now))
@@ -286,7 +297,7 @@ class SagaProcess(Aggregate):
         if self.state.status not in (Status.RUNNING, Status.COMPENSATING):
             return ()
         return tuple(
-            Action(_KINDS[step.status], step.name)
+            Action(_KINDS[step.status], step.name, step.outcomes)
             for step in self.state.steps
             if step.status in _KINDS and (step.retry_at is None or step.retry_at <= now)
         )
@@ -295,7 +306,7 @@ class SagaProcess(Aggregate):
         unsettled = tuple(
             step.name
             for step in self.state.steps
-            if step.status in (StepStatus.RUNNING, StepStatus.UNKNOWN) and can_be_settled(definition, step.name)
+            if step.name in definition.undo_asks and only_commands(definition, step.name) and _is_open(step)
         )
         self.record(CompensationBegun(code=code, reason=reason, unsettled=unsettled, at=now))
 
@@ -309,16 +320,19 @@ class SagaProcess(Aggregate):
     def _go_forward(self, definition: Definition[Any], now: datetime) -> None:
         done = {s.name for s in self.state.steps if s.status in (StepStatus.DONE, StepStatus.SKIPPED)}
         for step in self.state.steps:
-            described = definition.steps[step.name]
-            if step.status is StepStatus.IDLE and done.issuperset(described.after):
-                deadline = None if definition.past_pivot(step.name) else now + described.timeout
-                waits = described.saga_of is not None
-                self.record(StepBegun(step=step.name, waits=waits, pivot=described.pivot, at=now, deadline=deadline))
+            if step.status is StepStatus.IDLE and done.issuperset(definition.steps[step.name].after):
+                self._begin(definition, step.name, now)
         if len(done) == len(self.state.steps):
             self.record(SagaCompleted(at=now))
         elif not any(step.status in _ACTIVE for step in self.state.steps):
-            refused = [step for step in self.state.steps if step.status is StepStatus.REFUSED]
-            self.record(SagaStuck(reason=f"{refused[0].name} was refused: {refused[0].error}", at=now))
+            refused = [f"{s.name} was refused: {s.error}" for s in self.state.steps if s.status is StepStatus.REFUSED]
+            self.record(SagaStuck(reason="; ".join(refused), at=now))
+
+    def _begin(self, definition: Definition[Any], name: str, now: datetime) -> None:
+        step = definition.steps[name]
+        waits = step.saga_of is not None
+        deadline = None if definition.past_pivot(name) and not waits else now + step.timeout
+        self.record(StepBegun(step=name, waits=waits, pivot=step.pivot, at=now, deadline=deadline))
 
     def _go_back(self, definition: Definition[Any], now: datetime) -> None:
         for name in list(self._to_undo(definition)):
@@ -341,16 +355,21 @@ class SagaProcess(Aggregate):
                 yield step.name
 
 
-def can_be_settled(definition: Definition[Any], step: str) -> bool:
-    """Whether all that a step does is commands with keys, so that it can be found out what came of them."""
-    asks = definition.asks[step].values()
-    return step in definition.undo_asks and all(isinstance(ask, type) and issubclass(ask, Api) for ask in asks)
+def only_commands(definition: Definition[Any], step: str) -> bool:
+    """Whether a step changes things by commands with keys alone: of those it can be found out what came of them."""
+    return all(isinstance(ask, type) and issubclass(ask, Api) for ask in definition.asks[step].values())
 
 
 def _may_have_run(definition: Definition[Any], step: StepState) -> bool:
     if step.name not in definition.undo_asks:
         return False
-    return step.status in _TO_UNDO or (step.status is StepStatus.REFUSED and step.has_effects)
+    return step.status in _TO_UNDO or (step.status is StepStatus.REFUSED and not step.certain)
+
+
+def _is_open(step: StepState) -> bool:
+    """Whether nobody knows what the step has changed."""
+    refused = step.status is StepStatus.REFUSED and not step.certain
+    return refused or step.status in (StepStatus.RUNNING, StepStatus.UNKNOWN)
 
 
 def _next_try(retry: Retry, attempt: int, now: datetime) -> datetime | None:

@@ -60,10 +60,11 @@ class StepRefused(Event):
     step: str
     code: str
     detail: str
-    call: int
-    """Which of the step's commands was refused, from 1. Those before it have changed something."""
+    command: str
+    """Which of its commands was refused; "" if it was the step itself that said no."""
+    certain: bool
+    """Whether it is certain that the step has changed nothing."""
     changes: dict[str, Any]
-    """Of the saga's fields, by what those before it had answered."""
     at: Instant
 
 
@@ -72,6 +73,7 @@ class StepTried(Event):
 
     step: str
     error: str
+    changes: dict[str, Any]
     retry_at: Instant | None
     """None: it isn't tried again."""
     at: Instant
@@ -110,8 +112,8 @@ class UndoTried(Event):
 
     step: str
     error: str
-    refused_call: int
-    """Which of its commands was refused, from 1; 0 when it is unknown what came of them."""
+    command: str
+    """Which of its commands was refused; "" if none was."""
     retry_at: Instant | None
     at: Instant
 
@@ -215,17 +217,20 @@ class StepState(Value):
     error: str = ""
     code: str = ""
     settled: bool = True
-    refused_calls: tuple[int, ...] = ()
-    """Which of its commands were refused: tried again, they and those behind them get new idempotency keys."""
-    undo_refused_calls: tuple[int, ...] = ()
+    certain: bool = True
+    """Of a refused step: whether it has changed nothing."""
+    refused: tuple[str, ...] = ()
+    """Which of its commands were refused: tried again, they get new idempotency keys."""
+    undo_refused: tuple[str, ...] = ()
+    outcomes: int = 0
+    """How many outcomes were recorded, its compensation's included: what tells a late report from one that counts."""
     event: str = ""
     fields: str = ""
     """The saga's fields when the step, or its compensation, began: each attempt starts from the same."""
 
-    @property
-    def has_effects(self) -> bool:
-        """Whether a refused step had changed something before it was refused."""
-        return bool(self.refused_calls) and self.refused_calls[-1] > 1
+    def can_be_late(self, *, past_pivot: bool) -> bool:
+        """Past the pivot only waiting can take too long: whatever else is tried until it works."""
+        return self.status is StepStatus.WAITING or (self.status is StepStatus.RUNNING and not past_pivot)
 
 
 class SagaState(Value):
@@ -238,6 +243,8 @@ class SagaState(Value):
     deadline: Instant | None
     ended_at: Instant | None = None
     past_pivot: bool = False
+    turned: bool = False
+    """Whether it compensates, or has: it never goes forward again."""
     code: str = ""
     reason: str = ""
     note: str = ""
@@ -257,6 +264,9 @@ class SagaState(Value):
             self, steps=tuple(replace(step, **changes) if step.name == name else step for step in self.steps)
         )
 
+    def with_outcome(self, name: str, **changes: Any) -> "SagaState":
+        return self.with_step(name, outcomes=self.step(name).outcomes + 1, **changes)
+
     def with_changes(self, changes: dict[str, Any]) -> "SagaState":
         """Only what has changed, so that steps which run side by side don't undo each other's changes."""
         if not changes:
@@ -275,7 +285,7 @@ class SagaState(Value):
         for step in self.steps:
             if step.status in (StepStatus.RUNNING, StepStatus.UNSETTLED, StepStatus.UNDOING):
                 yield step.retry_at or self.started_at
-            if step.status in (StepStatus.RUNNING, StepStatus.WAITING) and step.deadline and not self.past_pivot:
+            if step.deadline and step.can_be_late(past_pivot=self.past_pivot):
                 yield step.deadline
         if self.status is Status.RUNNING and self.deadline and not self.past_pivot:
             yield self.deadline
@@ -307,17 +317,19 @@ def evolve(state: SagaState, event: SagaEvent) -> SagaState:
             state = state.with_step(step, status=status, begun_at=at, deadline=deadline, fields=state.fields)
             return replace(state, past_pivot=True) if pivot else state
         case EventArrived(step=step, event=text):
-            waited = state.step(step).status is StepStatus.WAITING
-            status = StepStatus.RUNNING if waited else state.step(step).status
-            return state.with_step(step, event=text, status=status)
+            before = state.step(step)
+            if before.status is not StepStatus.WAITING:
+                return state.with_step(step, event=text)
+            deadline = None if state.past_pivot else before.deadline
+            return state.with_step(step, event=text, status=StepStatus.RUNNING, deadline=deadline)
         case StepDone(step=step, changes=changes, at=at):
             attempts = state.step(step).attempts + 1
-            return state.with_changes(changes).with_step(
+            return state.with_changes(changes).with_outcome(
                 step, status=StepStatus.DONE, attempts=attempts, ended_at=at, retry_at=None, error="", fields=""
             )
-        case StepRefused(step=step, code=code, detail=detail, call=call, changes=changes, at=at):
+        case StepRefused(step=step, code=code, detail=detail, command=command, certain=certain, changes=changes, at=at):
             before = state.step(step)
-            return state.with_changes(changes).with_step(
+            return state.with_changes(changes).with_outcome(
                 step,
                 status=StepStatus.REFUSED,
                 attempts=before.attempts + 1,
@@ -325,37 +337,46 @@ def evolve(state: SagaState, event: SagaEvent) -> SagaState:
                 retry_at=None,
                 code=code,
                 error=detail,
-                refused_calls=(*before.refused_calls, call),
+                certain=certain,
+                refused=(*before.refused, command) if command else before.refused,
             )
-        case StepTried(step=step, error=error, retry_at=retry_at, at=at):
+        case StepTried(step=step, error=error, changes=changes, retry_at=retry_at):
             status = StepStatus.UNKNOWN if retry_at is None else StepStatus.RUNNING
-            return state.with_step(
-                step, status=status, attempts=state.step(step).attempts + 1, retry_at=retry_at, error=error
-            )
+            attempts = state.step(step).attempts + 1
+            kept = state.with_changes(changes) if retry_at is None else state
+            return kept.with_outcome(step, status=status, attempts=attempts, retry_at=retry_at, error=error)
         case CompensationBegun(code=code, reason=reason, unsettled=unsettled):
             steps = tuple(_turned(step, unsettled) for step in state.steps)
-            return replace(state, status=Status.COMPENSATING, code=code, reason=reason, steps=steps, past_pivot=False)
+            return replace(
+                state,
+                status=Status.COMPENSATING,
+                code=code,
+                reason=reason,
+                steps=steps,
+                past_pivot=False,
+                turned=True,
+            )
         case StepSettled(step=step, ran=ran, changes=changes, at=at):
             status = StepStatus.DONE if ran else StepStatus.NEVER_RAN
-            return state.with_changes(changes).with_step(
+            return state.with_changes(changes).with_outcome(
                 step, status=status, ended_at=at, retry_at=None, undo_attempts=0, settled=True, fields=""
             )
         case UndoBegun(step=step):
             return state.with_step(step, status=StepStatus.UNDOING, retry_at=None, fields=state.fields)
         case UndoDone(step=step, changes=changes, at=at):
             attempts = state.step(step).undo_attempts + 1
-            return state.with_changes(changes).with_step(
+            return state.with_changes(changes).with_outcome(
                 step, status=StepStatus.UNDONE, undo_attempts=attempts, ended_at=at, retry_at=None, fields=""
             )
-        case UndoTried(step=step, error=error, refused_call=call, retry_at=retry_at):
+        case UndoTried(step=step, error=error, command=command, retry_at=retry_at):
             before = state.step(step)
-            return state.with_step(
+            return state.with_outcome(
                 step,
                 status=StepStatus.UNDO_FAILED if retry_at is None else before.status,
                 undo_attempts=before.undo_attempts + 1,
                 retry_at=retry_at,
                 error=error,
-                undo_refused_calls=(*before.undo_refused_calls, call) if call else before.undo_refused_calls,
+                undo_refused=(*before.undo_refused, command) if command else before.undo_refused,
             )
         case SagaCompleted(at=at):
             return replace(state, status=Status.COMPLETED, ended_at=at)
@@ -366,11 +387,10 @@ def evolve(state: SagaState, event: SagaEvent) -> SagaState:
         case SagaRetried():
             return _tried_anew(state)
         case StepSkipped(step=step, changes=changes, at=at):
-            backwards = state.step(step).status in (StepStatus.UNDO_FAILED, StepStatus.UNDOING, StepStatus.UNSETTLED)
-            status = StepStatus.UNDONE if backwards else StepStatus.SKIPPED
+            status = StepStatus.UNDONE if state.turned else StepStatus.SKIPPED
             return replace(
-                state.with_changes(changes).with_step(step, status=status, ended_at=at, retry_at=None, fields=""),
-                status=Status.COMPENSATING if backwards else Status.RUNNING,
+                state.with_changes(changes).with_outcome(step, status=status, ended_at=at, retry_at=None, fields=""),
+                status=Status.COMPENSATING if state.turned else Status.RUNNING,
                 note="",
             )
         case SagaResolved(note=note, at=at):
@@ -390,15 +410,14 @@ def _turned(step: StepState, unsettled: tuple[str, ...]) -> StepState:
 
 def _tried_anew(state: SagaState) -> SagaState:
     """An operator wants what has failed tried again: what can't be undone, or what was refused past the pivot."""
-    backwards = any(step.status is StepStatus.UNDO_FAILED for step in state.steps)
     steps = []
     for step in state.steps:
         if step.status is StepStatus.UNDO_FAILED:
             status = StepStatus.UNDOING if step.settled else StepStatus.UNSETTLED
             steps.append(replace(step, status=status, retry_at=None, undo_attempts=0))
-        elif step.status is StepStatus.REFUSED and not backwards:
+        elif step.status is StepStatus.REFUSED and not state.turned:
             steps.append(replace(step, status=StepStatus.RUNNING, retry_at=None, attempts=0, ended_at=None))
         else:
             steps.append(step)
-    status_of_all = Status.COMPENSATING if backwards else Status.RUNNING
+    status_of_all = Status.COMPENSATING if state.turned else Status.RUNNING
     return replace(state, status=status_of_all, note="", steps=tuple(steps))

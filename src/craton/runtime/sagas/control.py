@@ -92,7 +92,7 @@ class SagaControlService(SagaControl):
         return SagaView.of(process.id, process.version, process.state)
 
     async def sagas(self, *, status: Status | None = None, paging: Paging = Paging()) -> Page[SagaSummary]:
-        return (await self._rows.find(status=status, paging=paging)).map(SagaSummary.of)
+        return (await self._rows.find(status=status, order="-started_at", paging=paging)).map(SagaSummary.of)
 
     async def events(self, saga: SagaId, *, paging: Paging = Paging()) -> Page[AuditEvent]:
         return await self._processes.audit(saga, paging)
@@ -114,7 +114,7 @@ class SagaControlService(SagaControl):
     async def arrive(self, saga: SagaId, kind: str, step: str, event: str) -> None:
         process = await self._processes.find(saga)
         if process is not None and process.state.saga == kind:
-            process.arrive(self._known(process), step, event, now())
+            process.arrive(step, event, now())
 
     async def retry(self, saga: SagaId, reason: Text) -> None:
         process = await self._processes.get(saga)

@@ -8,6 +8,8 @@ from craton.application.api import Operation, operation_of
 from craton.application.context import Context
 from craton.application.page import MAX_PAGE_SIZE, Page, Paging
 from craton.application.sagas.process import SagaNotFound
+from craton.application.sagas.state import SagaId
+from craton.domain import Conflict
 from craton.runtime.running import RunningModule
 from craton.runtime.sagas.control import SagaControl
 from craton.runtime.sagas.hosting import SagaHost
@@ -15,21 +17,34 @@ from craton.runtime.sagas.view import SagaSummary
 from craton.runtime.use_cases import Answer
 
 _LIST = operation_of(SagaControl.sagas)
+_FIND = operation_of(SagaControl.saga)
+
+
+class AmbiguousSaga(Conflict):
+    """Two modules have a saga with this id, so that nobody can tell which is meant."""
 
 
 async def call_sagas(
     running: Mapping[str, RunningModule], operation: Operation, arguments: dict[str, Any], context: Context
 ) -> Answer:
-    """Run an operation of `SagaControl`. Raises `SagaNotFound` when no module has the saga."""
+    """Run an operation of `SagaControl`. Raises `SagaNotFound` or `AmbiguousSaga` unless one module has the saga."""
     hosts = [module.sagas for module in running.values() if module.sagas is not None]
     if operation is _LIST:
         return Answer(await _list(hosts, arguments, context))
-    for host in hosts:
-        try:
-            return await host.use_cases.run(operation, arguments, context)
-        except SagaNotFound:
-            continue
-    raise SagaNotFound(id=arguments["saga"])
+    having = [host for host in hosts if await _has(host, arguments["saga"])] if len(hosts) > 1 else hosts
+    if not having:
+        raise SagaNotFound(id=arguments["saga"])
+    if len(having) > 1:
+        raise AmbiguousSaga()
+    return await having[0].use_cases.run(operation, arguments, context)
+
+
+async def _has(host: SagaHost, saga: SagaId) -> bool:
+    try:
+        await host.use_cases.run(_FIND, {"saga": saga}, Context())
+    except SagaNotFound:
+        return False
+    return True
 
 
 async def _list(hosts: list[SagaHost], arguments: dict[str, Any], context: Context) -> Page[SagaSummary]:

@@ -62,6 +62,8 @@ class SagaHost:
             if saga is not None:
                 text = encode_text([type(event.data).__name__, event])
                 arguments = {"saga": SagaId(str(saga)), "kind": definition.name, "step": step.name, "event": text}
-                await self.use_cases.run(_ARRIVE, arguments, Context(actor="saga", causation=event.id))
+                told = event.metadata
+                context = Context(actor="saga", tenant=told.tenant, correlation=told.correlation, causation=event.id)
+                await self.use_cases.run(_ARRIVE, arguments, context)
 
         return deliver

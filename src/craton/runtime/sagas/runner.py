@@ -74,8 +74,7 @@ class SagaRunner:
         self._use_cases = use_cases
         self._rows = rows
         self._clock = clock
-        self._driven: dict[SagaId, asyncio.Task[None]] = {}
-        self._again: set[SagaId] = set()
+        self._driven: dict[SagaId, _Driven] = {}
 
     # --- the subscription's handler ---------------------------------------------------------------------------------
 
@@ -108,7 +107,7 @@ class SagaRunner:
                     log.warning("the sagas that are due can't be looked up", reason=describe(problem))
                 await asyncio.sleep(POLL_SECONDS)
         finally:
-            tasks = list(self._driven.values())
+            tasks = [driven.task for driven in self._driven.values()]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -144,26 +143,25 @@ class SagaRunner:
 
     def _wake(self, saga: SagaId) -> None:
         if saga in self._driven:
-            self._again.add(saga)
+            self._driven[saga].nudge()
         elif len(self._driven) < MOST_DRIVEN:
-            task = asyncio.create_task(self._drive(saga), name=f"saga {saga}")
-            self._driven[saga] = task
-            task.add_done_callback(partial(self._let_go, saga))
+            driven = self._driven[saga] = _Driven()
+            driven.task = asyncio.create_task(self._drive(saga, driven), name=f"saga {saga}")
+            driven.task.add_done_callback(partial(self._let_go, saga))
 
     def _let_go(self, saga: SagaId, task: asyncio.Task[None]) -> None:
-        del self._driven[saga]
-        if saga in self._again and not task.cancelled():
-            self._again.discard(saga)
+        driven = self._driven.pop(saga)
+        if driven.nudged.done() and not task.cancelled():
             self._wake(saga)
 
     # --- driving one ------------------------------------------------------------------------------------------------
 
-    async def _drive(self, saga: SagaId) -> None:
+    async def _drive(self, saga: SagaId, driven: "_Driven") -> None:
         """Do what it needs, until it has ended or nothing is to be done for a while."""
         running: dict[Action, asyncio.Task[Outcome]] = {}
         try:
             progress = await self._look(saga)
-            while await self._wait(saga, progress, running):
+            while await self._wait(saga, driven, progress, running):
                 ended = [action for action, task in running.items() if task.done()]
                 for action in ended:
                     outcome = running.pop(action).result()
@@ -181,7 +179,9 @@ class SagaRunner:
                 task.cancel()
             await asyncio.gather(*running.values(), return_exceptions=True)
 
-    async def _wait(self, saga: SagaId, progress: Progress, running: dict[Action, asyncio.Task[Outcome]]) -> bool:
+    async def _wait(
+        self, saga: SagaId, driven: "_Driven", progress: Progress, running: dict[Action, asyncio.Task[Outcome]]
+    ) -> bool:
         """Begin what is planned, drop what isn't any more, and wait. False when there is nothing to wait for here."""
         for action in running.keys() - set(progress.actions):
             running.pop(action).cancel()
@@ -191,14 +191,11 @@ class SagaRunner:
                 steps = self._steps[progress.state.saga]
                 running[action] = asyncio.create_task(steps.run(saga, progress.state, action))
         pause = None if progress.look_at is None else max(0.0, (progress.look_at - self._clock()).total_seconds())
-        if running:
-            await asyncio.wait(running.values(), timeout=pause, return_when=asyncio.FIRST_COMPLETED)
-        elif saga in self._again:
-            self._again.discard(saga)
-        elif pause is None or pause > SHORT_PAUSE_SECONDS:
+        if not running and not driven.nudged.done() and (pause is None or pause > SHORT_PAUSE_SECONDS):
             return False
-        else:
-            await asyncio.sleep(pause)
+        awaited: list[asyncio.Future[Any]] = [*running.values(), driven.nudged]
+        await asyncio.wait(awaited, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
+        driven.calm()
         return True
 
     async def _look(self, saga: SagaId) -> Progress:
@@ -214,3 +211,21 @@ class SagaRunner:
         )
         answer: Progress = (await self._use_cases.run(operation, arguments, context)).result
         return answer
+
+
+class _Driven:
+    """A saga that is driven, and whether something happened to it meanwhile that its driver hasn't seen."""
+
+    task: asyncio.Task[None]
+
+    def __init__(self) -> None:
+        self.nudged: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def nudge(self) -> None:
+        if not self.nudged.done():
+            self.nudged.set_result(None)
+
+    def calm(self) -> None:
+        """It is going to be looked at."""
+        if self.nudged.done():
+            self.nudged = asyncio.get_running_loop().create_future()

@@ -1,6 +1,5 @@
 """Runs one action of a saga: a step, its compensation, or finding out what came of a step."""
 
-import asyncio
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -11,12 +10,12 @@ import msgspec
 from craton.application.codec import decode
 from craton.application.context import Context, Effect, context_var
 from craton.application.sagas.definition import Definition, Method
-from craton.application.sagas.process import Action, Done, Outcome, Refused, Settled, Unknown
+from craton.application.sagas.process import Action, Done, Outcome, Refused, Settled, Unknown, only_commands
 from craton.application.sagas.state import SagaState, StepState
 from craton.domain import DomainError, Recorded
+from craton.runtime.attempt import ATTEMPT_SECONDS, attempt
 from craton.runtime.projecting import describe
 
-ATTEMPT_SECONDS: Final = 30.0
 MAX_ERROR_LENGTH: Final = 500
 
 Provide = Callable[[dict[str, Any]], dict[str, Any]]
@@ -34,31 +33,12 @@ class StepRunner:
     async def run(self, id: str, state: SagaState, action: Action) -> Outcome:
         """Run an action; never raises but when it is cancelled."""
         step = state.step(action.step)
-        described = self._definition.steps[action.step]
         key = f"{id}/{action.step}"
         if action.kind == "undo":
-            assert described.undo_method is not None  # noqa: S101
-            effect = Effect(f"{key}/undo", step.undo_refused_calls, first=not step.undo_attempts)
-            return await self._attempt(state, step, described.undo_method, self._undo_given[step.name], effect)
-        effect = Effect(key, step.refused_calls, settles=action.kind == "settle", first=not step.attempts)
-        given = self._given[step.name]
-        if step.name in self._definition.awaits:
-            given = {**given, "event": self._awaited(step)}
-        return await self._attempt(state, step, described.method, given, effect)
-
-    def _awaited(self, step: StepState) -> Recorded[Any]:
-        name, recorded = decode(tuple[str, msgspec.Raw], step.event)
-        (kind,) = (kind for kind in self._definition.awaits[step.name] if kind.__name__ == name)
-        of_kind: Any = Recorded[kind]  # type: ignore[valid-type]
-        event: Recorded[Any] = decode(of_kind, bytes(recorded))
-        return event
-
-    async def _attempt(
-        self, state: SagaState, step: StepState, method: Method, given: dict[str, Any], effect: Effect
-    ) -> Outcome:
-        saga = self._definition.decode(step.fields)
-        before = self._definition.fields(saga)
-        seconds = self._seconds(step, effect)
+            effect = Effect(f"{key}/undo", step.undo_refused, first=not step.undo_attempts)
+        else:
+            effect = Effect(key, step.refused, settles=action.kind == "settle", first=not step.attempts)
+        seconds = self._seconds(step) if action.kind == "do" else ATTEMPT_SECONDS
         context = Context(
             id=effect.name,
             actor=state.actor,
@@ -68,27 +48,58 @@ class StepRunner:
             effect=effect,
         )
         token = context_var.set(context)
-        refused: DomainError | None = None
         try:
-            try:
-                async with asyncio.timeout(seconds):
-                    await method(saga, **given)
-            except DomainError as refusal:
-                refused = refusal
-            changes = self._definition.changes(before, saga)
+            return await self._attempt(step, action.kind, effect, seconds)
         except Exception as problem:
-            return Unknown(describe(problem)[:MAX_ERROR_LENGTH])
+            return Unknown(_shortened(describe(problem)), {})
         finally:
             context_var.reset(token)
-        if effect.settles:
-            return Settled(effect.done > 0, changes)
-        if refused is not None:
-            return Refused(refused.code, str(refused)[:MAX_ERROR_LENGTH], effect.done + 1, changes)
-        return Done(changes)
 
-    def _seconds(self, step: StepState, effect: Effect) -> float:
+    async def _attempt(self, step: StepState, kind: str, effect: Effect, seconds: float) -> Outcome:
+        definition = self._definition
+        saga = definition.decode(step.fields)
+        before = definition.fields(saga)
+        method, given = self._method(step, kind)
+        refusal: DomainError | None = None
+        try:
+            await attempt(method(saga, **given), seconds)
+        except DomainError as refused:
+            refusal = refused
+        except Exception as problem:
+            return Unknown(_shortened(describe(problem)), definition.changes(before, saga))
+        changes = definition.changes(before, saga)
+        if kind == "settle":
+            return Settled(not effect.nothing_ran(refusal), changes)
+        if refusal is None:
+            return Done(changes)
+        certain = effect.nothing_ran(refusal) and only_commands(definition, step.name)
+        return Refused(refusal.code, _shortened(str(refusal)), effect.refused(refusal), certain, changes)
+
+    def _method(self, step: StepState, kind: str) -> tuple[Method, dict[str, Any]]:
+        """What is to be called, and what it is given."""
+        described = self._definition.steps[step.name]
+        if kind == "undo":
+            assert described.undo_method is not None  # noqa: S101
+            return described.undo_method, self._undo_given[step.name]
+        given = self._given[step.name]
+        if step.name in self._definition.awaits:
+            given = {**given, "event": self._awaited(step)}
+        return described.method, given
+
+    def _awaited(self, step: StepState) -> Recorded[Any]:
+        name, recorded = decode(tuple[str, msgspec.Raw], step.event)
+        (kind,) = (kind for kind in self._definition.awaits[step.name] if kind.__name__ == name)
+        of_kind: Any = Recorded[kind]  # type: ignore[valid-type]
+        event: Recorded[Any] = decode(of_kind, bytes(recorded))
+        return event
+
+    def _seconds(self, step: StepState) -> float:
         """How long this attempt may take: what is left of the step's time, within what any attempt may take."""
-        if step.deadline is None or effect.settles or step.ended_at is not None:
+        if step.deadline is None:
             return ATTEMPT_SECONDS
         left = (step.deadline - self._clock()).total_seconds()
         return max(0.001, min(left, ATTEMPT_SECONDS))
+
+
+def _shortened(text: str) -> str:
+    return text[:MAX_ERROR_LENGTH]

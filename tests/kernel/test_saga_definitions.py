@@ -1,0 +1,278 @@
+"""A saga that can't work is refused at start, in a sentence that says what and where."""
+
+from typing import Any
+
+import pytest
+
+from craton.application import Api, Module, Saga, Sagas, WiringError, command, step, wait_for
+from craton.application.sagas import Definition
+from craton.domain import Event, Recorded
+from craton.runtime import App
+from tests.kernel.conftest import StartApp
+from tests.kernel.office import Expedition, Tours, tours
+from tests.kernel.travel import Booked, Cancelled, Desk, TripId, Weather, desk
+
+
+class Guides(Api):
+    @command
+    async def hire(self) -> None:
+        """Nobody provides it."""
+
+
+class Lost(Event):
+    """Nobody records it."""
+
+
+class TestSteps:
+    def test_a_saga_without_steps_is_refused(self) -> None:
+        class Idle(Saga):
+            trip: TripId
+
+        with pytest.raises(WiringError, match=r"^saga Idle has no steps: mark its methods with @step$"):
+            Definition(Idle)
+
+    def test_a_cycle_is_refused(self) -> None:
+        class Round(Saga):
+            @step(after="third")
+            async def first(self) -> None: ...
+            @step(after=first)
+            async def second(self) -> None: ...
+            @step(after=second)
+            async def third(self) -> None: ...
+
+        with pytest.raises(WiringError, match=r"^saga Round: first after third after second after first is a cycle$"):
+            Definition(Round)
+
+    def test_a_step_that_comes_after_itself_is_refused(self) -> None:
+        class Own(Saga):
+            @step(after="only")
+            async def only(self) -> None: ...
+
+        with pytest.raises(WiringError, match=r"^saga Own: only after only is a cycle$"):
+            Definition(Own)
+
+    def test_a_step_after_an_unknown_one_is_refused(self) -> None:
+        class Far(Saga):
+            @step(after="nowhere")
+            async def only(self) -> None: ...
+
+        with pytest.raises(WiringError, match=r"^saga Far: only comes after 'nowhere', which is none of its steps$"):
+            Definition(Far)
+
+    def test_a_parameter_without_an_annotation_is_refused(self) -> None:
+        class Vague(Saga):
+            @step
+            async def book(self, desk) -> None: ...  # type: ignore[no-untyped-def]
+
+        with pytest.raises(WiringError, match=r"^saga Vague: parameter 'desk' of book has no annotation$"):
+            Definition(Vague)
+
+    def test_a_parameter_of_a_compensation_without_an_annotation_is_refused(self) -> None:
+        class Vague(Saga):
+            @step
+            async def book(self, desk: Desk) -> None: ...
+            @book.undo
+            async def cancel(self, desk) -> None: ...  # type: ignore[no-untyped-def]
+
+        with pytest.raises(WiringError, match=r"^saga Vague: parameter 'desk' of book\.undo has no annotation$"):
+            Definition(Vague)
+
+    def test_its_steps_are_ordered_by_their_graph_and_not_by_their_place(self) -> None:
+        class Backwards(Saga):
+            @step(after="first")
+            async def second(self) -> None: ...
+            @step
+            async def first(self) -> None: ...
+
+        assert Definition(Backwards).order == ("first", "second")
+
+
+class TestThePivot:
+    def test_two_pivots_are_refused(self) -> None:
+        class Twice(Saga):
+            @step(pivot=True)
+            async def one(self) -> None: ...
+            @step(after=one, pivot=True)
+            async def two(self) -> None: ...
+
+        with pytest.raises(WiringError, match=r"^saga Twice has two pivots, one and two; there is one at most$"):
+            Definition(Twice)
+
+    def test_a_pivot_with_a_compensation_is_refused(self) -> None:
+        class Torn(Saga):
+            @step(pivot=True)
+            async def go(self) -> None: ...
+            @go.undo
+            async def come_back(self) -> None: ...
+
+        with pytest.raises(
+            WiringError, match=r"^saga Torn: go has a compensation, but past the pivot nothing is undone"
+        ):
+            Definition(Torn)
+
+    def test_a_compensation_past_the_pivot_is_refused(self) -> None:
+        class Torn(Saga):
+            @step(pivot=True)
+            async def go(self) -> None: ...
+            @step(after=go)
+            async def stay(self) -> None: ...
+            @stay.undo
+            async def leave(self) -> None: ...
+
+        with pytest.raises(WiringError, match=r"^saga Torn: stay has a compensation, but past the pivot nothing is"):
+            Definition(Torn)
+
+    def test_a_step_beside_the_pivot_is_refused(self) -> None:
+        class Aside(Saga):
+            @step(pivot=True)
+            async def go(self) -> None: ...
+            @step
+            async def eat(self) -> None: ...
+
+        with pytest.raises(
+            WiringError, match=r"^saga Aside: eat runs beside the pivot go, so that nobody knows whether"
+        ):
+            Definition(Aside)
+
+
+class TestFields:
+    @pytest.mark.parametrize("kind", [object, complex, Weather, Desk])
+    def test_a_field_that_can_not_be_stored_is_refused(self, kind: Any) -> None:
+        class Heavy(Saga):
+            luggage: kind
+
+            @step
+            async def go(self) -> None: ...
+
+        with pytest.raises(WiringError, match=r"^saga Heavy: its fields can't be stored: "):
+            Definition(Heavy)
+
+    def test_fields_are_given_by_name(self) -> None:
+        with pytest.raises(TypeError):
+            Expedition(TripId.new())
+
+
+class TestWaiting:
+    def test_a_step_that_waits_must_take_an_event(self) -> None:
+        class Deaf(Saga):
+            @wait_for(lambda event: None)
+            async def listen(self) -> None: ...
+
+        with pytest.raises(WiringError, match=r"^saga Deaf: listen waits, so it must take event: Recorded\[…\]$"):
+            Definition(Deaf)
+
+    def test_a_step_that_waits_must_take_it_with_its_envelope(self) -> None:
+        class Bare(Saga):
+            @wait_for(lambda event: None)
+            async def listen(self, event: Booked) -> None: ...
+
+        with pytest.raises(WiringError, match=r"^saga Bare: listen waits, so it must take event: Recorded\[…\]$"):
+            Definition(Bare)
+
+    def test_a_step_that_waits_must_say_for_which_events(self) -> None:
+        class Open(Saga):
+            @wait_for(lambda event: None)
+            async def listen(self, event: Recorded[Any]) -> None: ...
+
+        with pytest.raises(WiringError, match=r"Open: listen"):
+            Definition(Open)
+
+    def test_a_step_may_wait_for_one_of_several_events(self) -> None:
+        class Either(Saga):
+            @wait_for(lambda event: None)
+            async def listen(self, event: Recorded[Booked | Cancelled]) -> None: ...
+
+        assert Definition(Either).awaits == {"listen": (Booked, Cancelled)}
+
+    def test_an_event_that_no_module_records_is_refused(self) -> None:
+        class Patient(Saga):
+            trip: TripId
+
+            @wait_for(lambda event: None)
+            async def listen(self, event: Recorded[Lost]) -> None: ...
+
+        with pytest.raises(WiringError, match=r"^app travel: Patient\.listen reacts to Lost, which no module records$"):
+            App("travel", modules=[tours(Patient)])
+
+
+class TestModules:
+    async def test_a_step_that_asks_for_an_api_that_nobody_provides_is_refused(self, start: StartApp) -> None:
+        class Guided(Saga):
+            trip: TripId
+
+            @step
+            async def hire(self, guides: Guides) -> None: ...
+
+        with pytest.raises(WiringError, match=r"no module provides Guides"):
+            await start(tours(Guided))
+
+    async def test_a_compensation_that_asks_for_an_api_that_nobody_provides_is_refused(self, start: StartApp) -> None:
+        class Guided(Saga):
+            trip: TripId
+
+            @step
+            async def hire(self) -> None: ...
+            @hire.undo
+            async def fire(self, guides: Guides) -> None: ...
+
+        with pytest.raises(WiringError, match=r"no module provides Guides"):
+            await start(tours(Guided))
+
+    async def test_a_step_that_asks_for_a_port_that_nobody_provides_is_refused(self, start: StartApp) -> None:
+        class Rainy(Saga):
+            trip: TripId
+
+            @step
+            async def wait(self, weather: Weather) -> None: ...
+
+        with pytest.raises(WiringError, match=r"^module tours: nothing provides weather: .*Weather"):
+            await start(tours(Rainy), desk(Weather()))
+
+    def test_a_service_may_start_only_sagas_of_its_own_module(self) -> None:
+        class Service(Tours):
+            def __init__(self, sagas: Sagas[Expedition]) -> None: ...
+
+            async def begin(self, trip: TripId, *, on_second_thoughts: bool = False) -> TripId:
+                return trip
+
+        with pytest.raises(WiringError, match=r"^module tours: Expedition is none of its sagas$"):
+            Module("tours", api=Tours, service=Service)
+
+    def test_two_sagas_of_a_module_have_different_names(self) -> None:
+        with pytest.raises(WiringError, match=r"^module tours: two policies or two sagas have the same name$"):
+            Module("tours", api=Tours, service=_Silent, sagas=[Expedition, Expedition])
+
+
+class _Silent(Tours):
+    async def begin(self, trip: TripId, *, on_second_thoughts: bool = False) -> TripId:
+        return trip
+
+
+class TestFingerprints:
+    def test_two_definitions_that_say_the_same_are_the_same(self) -> None:
+        assert Definition(_walk()).fingerprint == Definition(_walk()).fingerprint
+
+    @pytest.mark.parametrize(
+        "other", [{"fields": {"trip": TripId, "days": int}}, {"pivot": True}, {"undo": True}, {"after": ()}]
+    )
+    def test_another_field_step_order_pivot_or_compensation_makes_another_definition(self, other: Any) -> None:
+        assert Definition(_walk(**other)).fingerprint != Definition(_walk()).fingerprint
+
+
+def _walk(
+    *, fields: dict[str, Any] | None = None, pivot: bool = False, undo: bool = False, after: Any = "go"
+) -> type[Saga]:
+    class Walk(Saga):
+        __annotations__ = fields or {"trip": TripId}
+
+        @step
+        async def go(self) -> None: ...
+        @step(after=after, pivot=pivot)
+        async def rest(self) -> None: ...
+
+        if undo:
+
+            @go.undo
+            async def back(self) -> None: ...
+
+    return Walk

@@ -4,20 +4,23 @@ all tests of that crash look at what came of it."""
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import pytest
 
 from craton.testing.crash import Process, Reply, Sent, drive, repeat
 from tests.crash.bank import Bank, Found, Model, once
 from tests.crash.databases import fresh_database
+from tests.crash.shopping import SHOP, Expected, Shopping, expected, sagas_in_flight, wrong_histories
+from tests.crash.shopping import Found as ShopFound
 
-SIDE_BY_SIDE: Final = 4
+SIDE_BY_SIDE: Final = 5
 ROOT: Final = Path(__file__).parents[2]
 REBUILD: Final = "/v1/admin/projections/balances/rebuild"
 
@@ -85,47 +88,152 @@ def crash_and_restart(point: str, store: str, url: str, folder: Path) -> Crash:
     return crash
 
 
-def verify(folder: Path, url: str) -> tuple[int, str]:
+def verify(folder: Path, url: str, app: str | None = None) -> tuple[int, str]:
     """Run `craton verify`; return its exit code and what it said."""
     command = ["-c", "from craton.cli.main import run; run()", "verify", "--data", str(folder), "--store", url]
+    command += ["--app", app] if app else []
     done = subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     return done.returncode, done.stdout + done.stderr
 
 
-Runs = dict[tuple[str, str], "Future[Crash]"]
+# --- the shop --------------------------------------------------------------------------------------------------------
+
+# As above: in the middle of the load. Leases are taken at the start, so there it is a second process that dies: the one
+# that takes over from a first one, which was killed under load.
+SHOP_COUNTS: Final = {
+    "saga.planned": 320,
+    "saga.acted": 280,
+    "saga.reported": 280,
+    "policy.reacted": 60,
+    "timer.read": 15,
+    "lease.taken": 4,
+    "commit.written": 180,
+    "commit.durable": 180,
+    "call.committed": 600,
+    "subscription.written": 130,
+}
+ORDERS: Final = 120
 
 
-@pytest.fixture(scope="session")
-def crashes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Crash]]:
-    """Begins all crashes that the session's tests ask for; returns the one asked for when it is over."""
-    wanted = {
-        (str(params["store"]), str(params["point"])): None
-        for item in request.session.items
-        if isinstance(item, pytest.Function) and "crash" in item.fixturenames
-        for params in [item.callspec.params]
-    }
-    runs: Runs = {}
+@dataclass
+class ShopCrash:
+    """A crash of the shop, and what had become of all orders when its heir had ended with them."""
+
+    point: str
+    store: str
+    sent: list[Sent] = field(default_factory=list)
+    answered: list[Sent] = field(default_factory=list)
+    unanswered: list[Sent] = field(default_factory=list)
+    killed: bool = False
+    exit_code: int | None = None
+    in_flight: int = 0
+    """How many sagas had begun and not ended when it died."""
+    log_before: str = ""
+    log_after: str = ""
+    replays: list[tuple[Sent, Reply]] = field(default_factory=list)
+    orders: dict[str, Expected] = field(default_factory=dict)
+    found: ShopFound = field(default_factory=ShopFound)
+    stopped_with: int | None = None
+    verified_with: int | None = None
+    verified: str = ""
+
+
+def crash_the_shop(point: str, store: str, url: str, folder: Path) -> ShopCrash:
+    """Kill a shop under load at a point, start it again, repeat what had no answer, wait for all sagas, and look."""
+    crash = ShopCrash(point, store)
+    shopping = Shopping(ORDERS)
+    crash_at = f"{point}:{SHOP_COUNTS[point]}"
+    if point == "lease.taken":
+        with Process(data=folder, store=url, folder=ROOT, app=SHOP) as first:
+            shopping.open(first)
+            shopping.sent += drive(first, shopping.scripts(first), until=lambda: shopping.drawn >= ORDERS // 2)
+            first.kill()
+    with Process(data=folder, store=url, folder=ROOT, app=SHOP, crash_at=crash_at) as doomed:
+        if not shopping.sent:
+            shopping.open(doomed)
+        shopping.sent += drive(doomed, shopping.scripts(doomed))
+        crash.killed, crash.exit_code, crash.log_before = doomed.killed, doomed.exit_code, doomed.log
+    crash.in_flight = sagas_in_flight(url, folder)
+    crash.sent = shopping.sent
+    crash.answered = [entry for entry in shopping.sent if entry.first is not None]
+    crash.unanswered = [entry for entry in shopping.sent if entry.first is None]
+    with Process(data=folder, store=url, folder=ROOT, app=SHOP) as healed:
+        repeat(healed, shopping.sent)
+        with healed.client() as client:
+            crash.replays = [(entry, client.send(entry.command)) for entry in crash.answered]
+        crash.orders = expected(shopping.sent)
+        crash.found = ShopFound.look(healed, crash.orders)
+        crash.stopped_with, crash.log_after = healed.stop(), healed.log
+    crash.found.read_logs(url, folder)
+    crash.verified_with, crash.verified = verify(folder, url, SHOP)
+    return crash
+
+
+# --- running them ----------------------------------------------------------------------------------------------------
+
+C = TypeVar("C")
+Runs = dict[tuple[str, str], Future[C]]
+Result = Callable[[str, str, str], C]
+
+
+@contextmanager
+def side_by_side(
+    tmp_path_factory: pytest.TempPathFactory,
+    wanted: set[tuple[str, str]],
+    crash: Callable[[str, str, str, Path], C],
+    runs: Runs[C],
+) -> Iterator[Result[C]]:
+    """Begins all crashes that the session's tests want of a store; gives what returns the one asked for, when over."""
     with ExitStack() as stack:
         pool = ThreadPoolExecutor(SIDE_BY_SIDE)
         stack.callback(pool.shutdown, cancel_futures=True)
 
         def begin(store: str, server: str) -> None:
-            for name, point in wanted:
+            for name, point in sorted(wanted):
                 if name == store:
                     url = server if store == "sqlite" else stack.enter_context(fresh_database(server))
                     folder = tmp_path_factory.mktemp(f"{store}-{point}")
-                    runs[store, point] = pool.submit(crash_and_restart, point, store, url, folder)
+                    runs[store, point] = pool.submit(crash, point, store, url, folder)
 
-        def result(store: str, point: str, server: str) -> Crash:
+        def result(store: str, point: str, server: str) -> C:
             if (store, point) not in runs:
                 begin(store, server)
             return runs[store, point].result()
 
         yield result
-    request.config.stash[_RUNS] = runs
 
 
-_RUNS: Final = pytest.StashKey[Runs]()
+def wanted_by(request: pytest.FixtureRequest, fixture: str, point: str) -> set[tuple[str, str]]:
+    """The stores and points for which the session's tests want a fixture."""
+    return {
+        (str(item.callspec.params["store"]), str(item.callspec.params[point]))
+        for item in request.session.items
+        if isinstance(item, pytest.Function) and fixture in item.fixturenames
+    }
+
+
+@pytest.fixture(scope="session")
+def crashes(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[str, str, str], Crash]]:
+    """Begins all crashes of the market that the session's tests ask for; returns the one asked for when it is over."""
+    runs = request.config.stash.setdefault(_RUNS, {})
+    with side_by_side(tmp_path_factory, wanted_by(request, "crash", "point"), crash_and_restart, runs) as result:
+        yield result
+
+
+@pytest.fixture(scope="session")
+def shop_crashes(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[str, str, str], ShopCrash]]:
+    """Likewise those of the shop."""
+    runs = request.config.stash.setdefault(_SHOP_RUNS, {})
+    with side_by_side(tmp_path_factory, wanted_by(request, "shop_crash", "shop_point"), crash_the_shop, runs) as result:
+        yield result
+
+
+_RUNS: Final = pytest.StashKey[Runs[Crash]]()
+_SHOP_RUNS: Final = pytest.StashKey[Runs[ShopCrash]]()
 
 
 @pytest.fixture(params=["sqlite", "postgres"], scope="session")
@@ -140,31 +248,74 @@ def point(request: pytest.FixtureRequest) -> str:
     return name
 
 
+@pytest.fixture(params=list(SHOP_COUNTS), scope="session")
+def shop_point(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
 @pytest.fixture(scope="session")
-def crash(store: str, point: str, crashes: Callable[..., Crash], request: pytest.FixtureRequest) -> Crash:
+def crash(store: str, point: str, crashes: Callable[[str, str, str], Crash], request: pytest.FixtureRequest) -> Crash:
     """A market that was killed under load at this point, in this store, and started again."""
-    server = "sqlite" if store == "sqlite" else request.getfixturevalue("postgres_url")
-    return crashes(store, point, server)
+    return crashes(store, point, _server(store, request))
+
+
+@pytest.fixture(scope="session")
+def shop_crash(
+    store: str, shop_point: str, shop_crashes: Callable[[str, str, str], ShopCrash], request: pytest.FixtureRequest
+) -> ShopCrash:
+    """A shop that was killed under load at this point, in this store, and started again."""
+    return shop_crashes(store, shop_point, _server(store, request))
+
+
+def _server(store: str, request: pytest.FixtureRequest) -> str:
+    return "sqlite" if store == "sqlite" else request.getfixturevalue("postgres_url")
+
+
+# --- showing them ----------------------------------------------------------------------------------------------------
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """With CRATON_CRASH_TABLE=1, show what each crash came to."""
-    runs = config.stash.get(_RUNS, {})
-    if not runs or os.environ.get("CRATON_CRASH_TABLE") != "1":
+    if os.environ.get("CRATON_CRASH_TABLE") != "1":
         return
-    terminalreporter.section("crashes")
-    terminalreporter.write_line(f"{'point':<24}{'store':<10}{'answered':>9}{'unanswered':>12}  outcome")
-    for (store, point), run in runs.items():
-        terminalreporter.write_line(f"{point:<24}{store:<10}{_line(run)}")
+    if runs := config.stash.get(_RUNS, {}):
+        terminalreporter.section("crashes")
+        terminalreporter.write_line(f"{'point':<24}{'store':<10}{'answered':>9}{'unanswered':>12}  outcome")
+        for (store, point), run in runs.items():
+            terminalreporter.write_line(f"{point:<24}{store:<10}{_line(run, _outcome)}")
+    if shop_runs := config.stash.get(_SHOP_RUNS, {}):
+        terminalreporter.section("crashes of sagas, policies and timers")
+        heads = f"{'answered':>9}{'unanswered':>12}{'orders':>8}{'in flight':>11}"
+        terminalreporter.write_line(f"{'point':<24}{'store':<10}{heads}  outcome")
+        for (store, point), shop_run in shop_runs.items():
+            terminalreporter.write_line(f"{point:<24}{store:<10}{_line(shop_run, _shop_outcome)}")
 
 
-def _line(run: "Future[Crash]") -> str:
-    if run.cancelled():
+def _line(run: Future[C], outcome: Callable[[C], str]) -> str:
+    if run.cancelled() or not run.done():
         return "  not run"
     if (problem := run.exception()) is not None:
         return f"  {type(problem).__name__}: {problem}"
-    crash = run.result()
-    ran = sum(entry.reply is not None and "idempotency-replayed" in entry.reply.headers for entry in crash.unanswered)
+    return outcome(run.result())
+
+
+def _outcome(crash: Crash) -> str:
     whole = crash.found.facts == crash.model.facts and crash.verified_with == 0
-    outcome = f"{ran} of them had run; {'nothing lost, nothing twice' if whole else 'DIFFERENCES'}"
+    outcome = f"{_ran(crash.unanswered)} of them had run; {'nothing lost, nothing twice' if whole else 'DIFFERENCES'}"
     return f"{len(crash.answered):>9}{len(crash.unanswered):>12}  {outcome}"
+
+
+def _shop_outcome(crash: ShopCrash) -> str:
+    endings = Counter(crash.found.orders.values())
+    whole = not wrong_histories(crash.orders, crash.found) and crash.verified_with == 0
+    return (
+        f"{len(crash.answered):>9}{len(crash.unanswered):>12}{len(crash.orders):>8}{crash.in_flight:>11}"
+        f"  {_ran(crash.unanswered)} unanswered had run; {endings['confirmed']} confirmed, {endings['cancelled']} "
+        f"cancelled; {'nothing lost, nothing twice' if whole else 'DIFFERENCES'}"
+    )
+
+
+def _ran(sent: list[Sent]) -> int:
+    """How many of the unanswered commands had run before the process died, as the repetition has shown."""
+    return sum(entry.reply is not None and "idempotency-replayed" in entry.reply.headers for entry in sent)

@@ -41,7 +41,8 @@ def conditions(query: Query, position: str) -> tuple[str, dict[str, Any]]:
         parameters[name] = given
         return f":{name}"
 
-    for column, wanted in query.where.items():
+    for name, wanted in query.where.items():
+        column = quoted(name)
         if isinstance(wanted, Range):
             if wanted.start is not None:
                 clauses.append(f"{column} >= {value(wanted.start)}")
@@ -49,7 +50,7 @@ def conditions(query: Query, position: str) -> tuple[str, dict[str, Any]]:
                 clauses.append(f"{column} < {value(wanted.end)}")
         else:
             clauses.append(f"{column} = {value(wanted)}")
-    clauses += [f"{position}({column}, {value(text)}) > 0" for column, text in query.contains.items()]
+    clauses += [f"{position}({quoted(name)}, {value(text)}) > 0" for name, text in query.contains.items()]
     return (f" WHERE {' AND '.join(clauses)}" if clauses else ""), parameters
 
 
@@ -58,7 +59,7 @@ def find(table: Table, query: Query, position: str) -> Statement:
     where, parameters = conditions(query, position)
     direction = " DESC NULLS LAST" if query.descending else " NULLS FIRST"
     order = ", ".join(
-        f"{name}{direction}" for name in dict.fromkeys((*query.order, *(column.name for column in table.key)))
+        f"{quoted(name)}{direction}" for name in dict.fromkeys((*query.order, *(column.name for column in table.key)))
     )
     parameters |= {"limit_": query.limit, "offset_": query.offset}
     return Statement(f"SELECT row FROM {table.name}{where} ORDER BY {order} LIMIT :limit_ OFFSET :offset_", parameters)
@@ -71,11 +72,11 @@ def count(table: Table, query: Query, position: str) -> Statement:
 
 def total(table: Table, column: str, by: Sequence[str], query: Query, position: str) -> Statement:
     where, parameters = conditions(query, position)
-    grouped = ", ".join(by)
+    grouped = ", ".join(map(quoted, by))
     columns = f"{grouped}, " if by else ""
     group = f" GROUP BY {grouped}" if by else ""
     # In two halves: a sum of 64-bit numbers may not fit into one.
-    high, low = (f"coalesce(sum({column} {operator} {HALF}), 0)" for operator in "/%")
+    high, low = (f"coalesce(sum({quoted(column)} {operator} {HALF}), 0)" for operator in "/%")
     return Statement(f"SELECT {columns}{high} AS high, {low} AS low FROM {table.name}{where}{group}", parameters)
 
 
@@ -89,15 +90,20 @@ def index_statements(table: Table, name: str, nulls: str = "") -> list[str]:
 
     `name` is the table's without its schema, `nulls` what the database must be told for them to come first.
     """
-    keys = ", ".join(column.name for column in table.key)
+    keys = names(table.key)
     return [
-        f"CREATE UNIQUE INDEX IF NOT EXISTS {name}_{column.name} ON {table.name} ({column.name})"
+        f"CREATE UNIQUE INDEX IF NOT EXISTS {name}_{column.name} ON {table.name} ({quoted(column.name)})"
         if column.unique
-        else f"CREATE INDEX IF NOT EXISTS {name}_{column.name} ON {table.name} ({column.name}{nulls}, {keys})"
+        else f"CREATE INDEX IF NOT EXISTS {name}_{column.name} ON {table.name} ({quoted(column.name)}{nulls}, {keys})"
         for column in table.indexes
         if column.unique or column.indexed
     ]
 
 
 def names(columns: Sequence[TableColumn]) -> str:
-    return ", ".join(column.name for column in columns)
+    return ", ".join(quoted(column.name) for column in columns)
+
+
+def quoted(name: str) -> str:
+    """A column's name, which may be a word of SQL's own."""
+    return f'"{name}"'

@@ -71,6 +71,8 @@ class RowType(Generic[R]):
         for name, hint in get_type_hints(row, include_extras=True).items():
             for mark in getattr(hint, "__metadata__", ()):
                 if isinstance(mark, _Mark):
+                    if name == "row":
+                        raise WiringError(f"{row.__name__}.row can't be a column: that is where the row itself is kept")
                     column_type = _column_type(row, name, get_args(hint)[0])
                     if mark.role == "search" and column_type != "text":
                         raise WiringError(f"{row.__name__}.{name} can't be searched: it is no text")

@@ -83,7 +83,7 @@ class RunningModule:
         """Makes a subscription to this module's feed."""
         self.use_cases = use_cases(module.service(**self._provide(module.dependencies)))
         self.sagas = self._host_sagas(use_cases, clock) if module.sagas else None
-        self._timers = TimerRunner(module.api, self.use_cases, store, self._signal, clock)
+        self._timers = TimerRunner(module.api, self.use_cases, store, self._signal, owner, clock)
 
     def _host_sagas(self, use_cases: Callable[[Api], UseCases], clock: Callable[[], datetime]) -> SagaHost:
         processes = Repository(SagaProcess, self._aggregates)

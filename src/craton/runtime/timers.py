@@ -1,10 +1,12 @@
 """Timers: commands that a unit of work has scheduled, run when their time has come.
 
-A timer is deleted in the commit of its own command, so it takes effect once. Two processes may both try; one of them
-finds it gone. A command that is refused is done too: its refusal is the answer.
+A timer is deleted in the commit of its own command, so it takes effect once. One process runs them, by a lease, so that
+two don't get into each other's way; should two believe that they hold it, one of them finds the timer gone. A command
+that is refused is done too: its refusal is the answer.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -19,10 +21,12 @@ from craton.domain import DomainError
 from craton.ports import Store, StoreUnavailable, Timer, Unit, UnitRefused
 from craton.ports.crash import reach
 from craton.runtime.signal import POLL_SECONDS, Signal
+from craton.runtime.subscription import LEASE_SECONDS
 from craton.runtime.use_cases import UseCases
 
 TOGETHER: Final = 100
 RETRY_SECONDS: Final = 5.0
+LEASE: Final = "timers"
 
 log = structlog.get_logger("craton.timers")
 
@@ -31,8 +35,16 @@ class TimerRunner:
     """Runs the due timers of one module."""
 
     def __init__(
-        self, api: type[Api], use_cases: UseCases, store: Store, signal: Signal, clock: Callable[[], datetime]
+        self,
+        api: type[Api],
+        use_cases: UseCases,
+        store: Store,
+        signal: Signal,
+        owner: str,
+        clock: Callable[[], datetime],
     ) -> None:
+        self._owner = owner
+        self._renew_at = 0.0
         self._api = api
         self._use_cases = use_cases
         self._store = store
@@ -40,21 +52,33 @@ class TimerRunner:
         self._clock = clock
 
     async def run(self) -> None:
-        """Run what is due, until cancelled."""
-        while True:
-            seen = self._signal.seen()
-            try:
-                ran = await self._run_due()
-                due = await self._store.next_timer()
-            except StoreUnavailable as problem:
-                log.warning("the store is unavailable", reason=str(problem))
+        """Run what is due whenever this process holds the lease, until cancelled."""
+        try:
+            while True:
+                seen = self._signal.seen()
                 ran, due = 0, None
-            except Exception:
-                log.exception("timers failed and will go on")
-                ran, due = 0, None
-            if not ran:
-                seconds = (due - self._clock()).total_seconds() if due else POLL_SECONDS
-                await self._signal.wait(seen, max(0.01, min(seconds, POLL_SECONDS)))
+                try:
+                    if await self._own():
+                        ran = await self._run_due()
+                        due = await self._store.next_timer()
+                except StoreUnavailable as problem:
+                    log.warning("the store is unavailable", reason=str(problem))
+                except Exception:
+                    log.exception("timers failed and will go on")
+                if not ran:
+                    seconds = (due - self._clock()).total_seconds() if due else POLL_SECONDS
+                    await self._signal.wait(seen, max(0.01, min(seconds, POLL_SECONDS)))
+        finally:
+            with contextlib.suppress(StoreUnavailable):  # it runs out by itself
+                await self._store.release(LEASE, self._owner)
+
+    async def _own(self) -> bool:
+        now = asyncio.get_running_loop().time()
+        if now < self._renew_at:
+            return True
+        held = await self._store.acquire(LEASE, self._owner, LEASE_SECONDS) is not None
+        self._renew_at = now + LEASE_SECONDS / 3 if held else 0.0
+        return held
 
     async def _run_due(self) -> int:
         due = await self._store.due_timers(self._clock(), TOGETHER)

@@ -62,7 +62,7 @@ async def _fold(
 
 async def _rows(store: Store, row_type: RowType[Any], generation: int) -> AsyncIterator[dict[str, Any]]:
     table = row_type.table(generation)
-    order = ", ".join(column.name for column in table.key)
+    order = ", ".join(f'"{column.name}"' for column in table.key)
     offset = 0
     while True:
         page = await store.fetch(

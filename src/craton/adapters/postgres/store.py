@@ -216,10 +216,11 @@ class PostgresStore:
     async def get_rows(self, table: Table, keys: Sequence[tuple[Any, ...]]) -> Sequence[str | None]:
         if not keys:
             return []
-        join = " AND ".join(f"t.{column.name} = w.{column.name}" for column in table.key)
+        join = " AND ".join(f't."{column.name}" = w."{column.name}"' for column in table.key)
         rows = await self._rows(
-            f"SELECT t.row FROM unnest({arrays(table, len(table.key))}) WITH ORDINALITY AS w({sql.names(table.key)}, n)"
-            f" LEFT JOIN {self._schema}.{table.name} t ON {join} ORDER BY w.n",
+            f"SELECT t.row FROM unnest({arrays(table, len(table.key))})"
+            f' WITH ORDINALITY AS w({sql.names(table.key)}, "#")'
+            f' LEFT JOIN {self._schema}.{table.name} t ON {join} ORDER BY w."#"',
             *map(list, zip(*keys, strict=True)),
         )
         return [row["row"] for row in rows]

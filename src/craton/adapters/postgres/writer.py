@@ -272,7 +272,7 @@ class PostgresWriter:
     async def _put(self, connection: Any, table: Table, rows: list[StoredRow]) -> None:
         if not rows:
             return
-        names = [column.name for column in table.columns] + ["row"]
+        names = [sql.quoted(name) for name in (*(column.name for column in table.columns), "row")]
         updates = ", ".join(f"{name} = excluded.{name}" for name in names[len(table.key) :])
         try:
             await connection.execute(
@@ -434,4 +434,4 @@ def _refusal(problem: Exception) -> UnitRefused:
         return KeyTaken("the key was used by another unit")
     # DETAIL: Key (email)=(a@b.c) already exists.
     column = (problem.detail or "").partition("(")[2].partition(")")[0].partition(",")[0]
-    return NotUnique(str(problem.table_name), column)
+    return NotUnique(str(problem.table_name), column.strip('"'))

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from craton.adapters.sql import names
+from craton.adapters.sql import names, quoted
 from craton.ports import Table
 from craton.ports.records import ColumnType
 
@@ -72,7 +72,7 @@ _TYPES: Final[dict[ColumnType, str]] = {
 
 def table_statement(table: Table) -> str:
     """Make the table of a read model, without its indexes."""
-    columns = ", ".join(f"{column.name} {_TYPES[column.type]}" for column in table.columns)
+    columns = ", ".join(f"{quoted(column.name)} {_TYPES[column.type]}" for column in table.columns)
     return (
         f"CREATE TABLE IF NOT EXISTS {table.name} ({columns}, row TEXT NOT NULL, PRIMARY KEY ({names(table.key)}))"
         " WITHOUT ROWID"

@@ -173,7 +173,9 @@ class SqliteStore:
         return self._read("SELECT coalesce(max(position), 0) FROM events")[0][0]  # type: ignore[no-any-return]
 
     async def get_rows(self, table: Table, keys: Sequence[tuple[Any, ...]]) -> Sequence[str | None]:
-        statement = f"SELECT row FROM {table.name} WHERE " + " AND ".join(f"{c.name} = ?" for c in table.key)
+        statement = f"SELECT row FROM {table.name} WHERE " + " AND ".join(
+            f"{sql.quoted(c.name)} = ?" for c in table.key
+        )
 
         def read(execute: Callable[..., sqlite3.Cursor]) -> list[str | None]:
             found = (execute(statement, tuple(map(column_value, key))).fetchone() for key in keys)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, Final, TypeVar
 
+from craton.adapters.sql import names, quoted
 from craton.adapters.sqlite.connection import column_value, column_values, time_text
 from craton.ports import (
     Append,
@@ -323,8 +324,8 @@ def fetch(connection: sqlite3.Connection, statement: Statement) -> list[dict[str
         raise not_unique(problem) from problem
     except _WRONG as problem:
         raise _wrong(statement, problem) from problem
-    names = [column[0] for column in cursor.description or ()]
-    return [dict(zip(names, row, strict=True)) for row in rows]
+    columns = [column[0] for column in cursor.description or ()]
+    return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
 def not_unique(problem: sqlite3.IntegrityError) -> UnitRefused:
@@ -338,8 +339,8 @@ def not_unique(problem: sqlite3.IntegrityError) -> UnitRefused:
 @cache
 def _upsert(table: Table) -> str:
     """Not INSERT OR REPLACE, which would silently delete another row that has the same unique value."""
-    columns = [column.name for column in table.columns] + ["row"]
-    keys = ", ".join(column.name for column in table.key)
+    columns = [quoted(name) for name in (*(column.name for column in table.columns), "row")]
+    keys = names(table.key)
     updates = ", ".join(f"{name} = excluded.{name}" for name in columns[len(table.key) :])
     return (
         f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
@@ -349,7 +350,7 @@ def _upsert(table: Table) -> str:
 
 @cache
 def _is(table: Table) -> str:
-    return " AND ".join(f"{column.name} = ?" for column in table.key)
+    return " AND ".join(f"{quoted(column.name)} = ?" for column in table.key)
 
 
 def _columns(values: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -15,6 +15,7 @@ from craton.ports import (
     RowDelete,
     RowFold,
     RowOperation,
+    RowPut,
     Store,
     StoredEvent,
     StoredRow,
@@ -51,6 +52,33 @@ class RowWriting:
         assert list(await store.get_rows(PEOPLE, [("ann",)])) == ["two"]
         await write_rows(store, RowDelete(PEOPLE, ("ann",)), RowDelete(PEOPLE, ("nobody",)))
         assert list(await store.get_rows(PEOPLE, [("ann",)])) == [None]
+
+    async def test_columns_may_be_called_by_words_of_sql(self, store: Store) -> None:
+        words = Table(
+            "view_words_1",
+            (TableColumn("order", "text"), TableColumn("n", "integer")),
+            (
+                TableColumn("group", "text", indexed=True),
+                TableColumn("user", "text", unique=True),
+                TableColumn("from", "integer"),
+                TableColumn("select", "text", search=True),
+            ),
+        )
+        await with_tables(store, words)
+        row = StoredRow(("a", 1), ("g", "u", 7, "words"), "one")
+
+        await write_rows(store, RowPut(words, row), RowPut(words, row))
+        await write_rows(store, RowFold(words, ("a", 1), lambda old: StoredRow(row.key, row.indexed, f"{old} again")))
+
+        asked = Query(where={"group": "g", "from": Range(7, 8)}, contains={"select": "ord"}, order=("group",))
+        assert (await store.find_rows(words, asked))[0] == ["one again"]
+        assert list(await store.get_rows(words, [("a", 1)])) == ["one again"]
+        assert await store.sum_rows(words, "from", ["order", "user"], asked) == {("a", "u"): 7}
+        taken = await attempt(store, Unit(rows=[RowPut(words, StoredRow(("b", 2), row.indexed, "two"))]))
+        assert isinstance(taken, NotUnique)
+        assert taken.column == "user"
+        await write_rows(store, RowDelete(words, ("a", 1)))
+        assert list(await store.get_rows(words, [("a", 1)])) == [None]
 
     async def test_many_rows_of_several_tables_are_written_in_one_unit(self, store: Store) -> None:
         await with_tables(store)

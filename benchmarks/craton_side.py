@@ -27,6 +27,7 @@ from craton.adapters.stores import stores
 from craton.domain import Currency, Money, Name
 from craton.ports import Store
 from craton.runtime import App
+from craton.runtime.garbage import collect_rarely
 from market.ledger.api import Ledger
 from market.ledger.module import ledger
 
@@ -257,6 +258,7 @@ def parse_options(arguments: Sequence[str] | None = None) -> Options:
 
 def main() -> None:
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    collect_rarely()  # as `craton up` does
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(run(parse_options()))
 

@@ -9,6 +9,7 @@ from craton.cli.loading import WRONG_USE, execute, fail, load_app, out, running,
 from craton.cli.options import Data, StoreUrl
 from craton.ports.crash import arm_from_environment
 from craton.runtime.app import App
+from craton.runtime.garbage import collect_rarely
 from craton.runtime.settings import Settings, masked
 
 
@@ -36,6 +37,7 @@ async def _serve(chosen: Settings, *, empty: bool) -> None:
     except (OSError, OverflowError) as problem:
         reason = getattr(problem, "strerror", None) or str(problem)
         fail(f"Can't listen on {chosen['host']}:{chosen.port}: {reason}. Choose another with --port or CRATON_PORT.")
+    collect_rarely()
     with listening:
         async with running(chosen, subscriptions=True, existing=False) as app:
             if not empty:

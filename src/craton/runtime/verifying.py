@@ -9,10 +9,11 @@ from craton.application.projection import Projection
 from craton.application.upcasting import EventTypes
 from craton.application.view import RowType
 from craton.domain import Aggregate
-from craton.ports import Statement, Store, StoredEvent
+from craton.ports import Snapshot, Statement, Store, StoredEvent
 from craton.runtime.aggregates import state_type
 
 ROWS_TOGETHER: Final = 10_000
+STREAMS_TOGETHER: Final = 256
 
 Events = Callable[[], AsyncIterator[StoredEvent]]
 
@@ -94,19 +95,35 @@ async def differing_snapshots(module: Module, store: Store, events: Events) -> A
     """Replay every stream, and compare its newest usable snapshot with the state at that version."""
     kinds = {kind.stream_prefix: kind for kind in module.aggregates}
     replayed: dict[str, Aggregate] = {}
-    snapshots: dict[str, tuple[int, str]] = {}
-    async for event in events():
-        aggregate = replayed.get(event.stream)
-        if aggregate is None:
-            prefix, _, id = event.stream.partition("-")
-            if prefix not in kinds:
+    snapshots: dict[str, Snapshot] = {}
+    async for some in _together(events()):
+        new = {event.stream: kinds[event.stream.partition("-")[0]] for event in some if _is_new(event, replayed, kinds)}
+        states = await store.load([(stream, state_type(kind).fingerprint) for stream, kind in new.items()])
+        snapshots |= {s.snapshot.stream: s.snapshot for s in states if s.snapshot is not None}
+        replayed |= {stream: kind(stream.partition("-")[2]) for stream, kind in new.items()}
+        for event in some:
+            aggregate = replayed.get(event.stream)
+            if aggregate is None:
                 continue
-            aggregate = replayed[event.stream] = kinds[prefix](id)
-            (state,) = await store.load([(event.stream, state_type(kinds[prefix]).fingerprint)])
-            if state.snapshot is not None:
-                snapshots[event.stream] = state.snapshot.version, state.snapshot.state
-        aggregate.apply(module.events.data(event))
-        aggregate.version = event.version
-        version, text = snapshots.get(event.stream, (0, ""))
-        if event.version == version and state_type(type(aggregate)).encode(aggregate) != text:
-            yield f"{event.stream}: its snapshot at version {version} says something else than its events"
+            aggregate.apply(module.events.data(event))
+            aggregate.version = event.version
+            snapshot = snapshots.get(event.stream)
+            if snapshot is None or snapshot.version != event.version:
+                continue
+            if state_type(type(aggregate)).encode(aggregate) != snapshot.state:
+                yield f"{event.stream}: its snapshot at version {event.version} says something else than its events"
+
+
+def _is_new(event: StoredEvent, replayed: dict[str, Aggregate], kinds: dict[str, type[Aggregate]]) -> bool:
+    return event.stream not in replayed and event.stream.partition("-")[0] in kinds
+
+
+async def _together(events: AsyncIterator[StoredEvent]) -> AsyncIterator[list[StoredEvent]]:
+    some: list[StoredEvent] = []
+    async for event in events:
+        some.append(event)
+        if len(some) == STREAMS_TOGETHER:
+            yield some
+            some = []
+    if some:
+        yield some

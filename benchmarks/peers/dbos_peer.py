@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
-from dbos import DBOS
+from dbos import DBOS, SQLAlchemyDatasource
 from sqlalchemy import text
 
 from stats import latency_report, print_report
@@ -23,17 +23,26 @@ THREADS = 16
 DATABASE = "peer_dbos"
 
 
-@DBOS.transaction()
-def write(errand: str, number: int) -> None:
-    DBOS.sql_session.execute(
-        text("INSERT INTO notes (errand, number) VALUES (:errand, :number)"), {"errand": errand, "number": number}
-    )
+class Notes:
+    """Where the rows go; there is one when the workflows run."""
+
+    source: SQLAlchemyDatasource
+
+    @classmethod
+    def write(cls, errand: str, number: int) -> None:
+        cls.source.run_tx_step({"isolation_level": "READ COMMITTED"}, cls._insert, errand, number)
+
+    @classmethod
+    def _insert(cls, errand: str, number: int) -> None:
+        cls.source.sql_session().execute(
+            text("INSERT INTO notes (errand, number) VALUES (:errand, :number)"), {"errand": errand, "number": number}
+        )
 
 
 @DBOS.workflow()
 def run_errand(errand: str) -> None:
     for number in (1, 2, 3, 4):
-        write(errand, number)
+        Notes.write(errand, number)
 
 
 def with_database(url: str, name: str, scheme: str) -> str:
@@ -99,10 +108,12 @@ def main() -> None:
         config={
             "name": "errands",
             "system_database_url": with_database(options.store, f"{DATABASE}_system", "postgresql+psycopg"),
-            "application_database_url": with_database(options.store, DATABASE, "postgresql+psycopg"),
             "run_admin_server": False,
             "log_level": "ERROR",
         }
+    )
+    Notes.source = SQLAlchemyDatasource.create(
+        with_database(options.store, DATABASE, "postgresql"), engine_kwargs={"pool_size": THREADS}
     )
     DBOS.launch()
     try:

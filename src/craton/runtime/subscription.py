@@ -32,9 +32,9 @@ from craton.ports import (
 from craton.ports.crash import reach
 from craton.runtime.committer import Commit
 from craton.runtime.feed import Feed, Page
+from craton.runtime.lease import LEASE_SECONDS, Lease
 from craton.runtime.signal import POLL_SECONDS, Signal
 
-LEASE_SECONDS: Final = 3.0
 PAGE: Final = 1_000
 PARKED_PAGE: Final = 1_000
 ERROR_PAUSE_SECONDS: Final = 0.5
@@ -96,12 +96,11 @@ class Subscription:
         self._feed = feed
         self._handler = handler
         self._signal = signal
-        self._owner = owner
         self._clock = clock
         self._page = page
         self._relies_on = relies_on
+        self._lease = Lease(store, name, owner)
         self._fence: Fence | None = None
-        self._renew_at = 0.0
         self._blocked: set[str] = set()
         self._one_by_one_until = 0
 
@@ -120,28 +119,27 @@ class Subscription:
                     busy = await self.step()
                 except StoreUnavailable as problem:
                     log.warning("the store is unavailable", subscription=self.name, reason=str(problem))
-                    self._fence = None
+                    self._lose()
                     await asyncio.sleep(ERROR_PAUSE_SECONDS)
                     continue
                 except Exception:
                     log.exception("a subscription failed and will go on", subscription=self.name)
-                    self._fence = None
+                    self._lose()
                     await asyncio.sleep(ERROR_PAUSE_SECONDS)
                     continue
                 if not busy:
                     await self._signal.wait(seen, POLL_SECONDS)
         finally:
             renewing.cancel()
-            await self._release()
+            await self._lease.release()
 
     async def _renew_meanwhile(self) -> None:
         """Keep the lease while a page takes longer than it lasts."""
         while True:
             await asyncio.sleep(LEASE_SECONDS / 3)
-            fence = self._fence
-            if fence is not None and asyncio.get_running_loop().time() >= self._renew_at:
+            if self._fence is not None:
                 try:
-                    await self._store.acquire(self.name, self._owner, LEASE_SECONDS)
+                    await self._lease.hold()
                 except Exception as problem:  # whoever writes next will find out
                     log.warning("a lease could not be renewed", subscription=self.name, reason=str(problem))
 
@@ -153,18 +151,18 @@ class Subscription:
         try:
             return await self._fulfil_wishes() or await self._next_page()
         except FenceLost:
-            self._fence = None
+            self._lose()
             return False
 
+    def _lose(self) -> None:
+        self._fence = None
+        self._lease.lose()
+
     async def _own(self) -> bool:
-        now = asyncio.get_running_loop().time()
-        if self._fence is not None and now < self._renew_at:
-            return True
-        number = await self._store.acquire(self.name, self._owner, LEASE_SECONDS)
+        number = await self._lease.hold()
         if number is None:
             self._fence = None
             return False
-        self._renew_at = now + LEASE_SECONDS / 3
         if self._fence is None or self._fence.number != number:
             self._observe(await self._store.checkpoint(self.name))
             self._blocked = {parked.key for parked in await self._store.parked(self.name)}
@@ -272,10 +270,3 @@ class Subscription:
         if position != self.position:
             self.position = position
             self.moved.fire()
-
-    async def _release(self) -> None:
-        if self._fence is not None:
-            try:
-                await self._store.release(self.name, self._owner)
-            except StoreUnavailable as problem:
-                log.warning("a lease was not released", subscription=self.name, reason=str(problem))

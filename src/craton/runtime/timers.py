@@ -6,7 +6,6 @@ that is refused is done too: its refusal is the answer.
 """
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -20,8 +19,8 @@ from craton.application.context import Context
 from craton.domain import DomainError
 from craton.ports import Store, StoreUnavailable, Timer, Unit, UnitRefused
 from craton.ports.crash import reach
+from craton.runtime.lease import Lease
 from craton.runtime.signal import POLL_SECONDS, Signal
-from craton.runtime.subscription import LEASE_SECONDS
 from craton.runtime.use_cases import UseCases
 
 TOGETHER: Final = 100
@@ -43,8 +42,7 @@ class TimerRunner:
         owner: str,
         clock: Callable[[], datetime],
     ) -> None:
-        self._owner = owner
-        self._renew_at = 0.0
+        self._lease = Lease(store, LEASE, owner)
         self._api = api
         self._use_cases = use_cases
         self._store = store
@@ -58,7 +56,7 @@ class TimerRunner:
                 seen = self._signal.seen()
                 ran, due = 0, None
                 try:
-                    if await self._own():
+                    if await self._lease.hold() is not None:
                         ran = await self._run_due()
                         due = await self._store.next_timer()
                 except StoreUnavailable as problem:
@@ -69,16 +67,7 @@ class TimerRunner:
                     seconds = (due - self._clock()).total_seconds() if due else POLL_SECONDS
                     await self._signal.wait(seen, max(0.01, min(seconds, POLL_SECONDS)))
         finally:
-            with contextlib.suppress(StoreUnavailable):  # it runs out by itself
-                await self._store.release(LEASE, self._owner)
-
-    async def _own(self) -> bool:
-        now = asyncio.get_running_loop().time()
-        if now < self._renew_at:
-            return True
-        held = await self._store.acquire(LEASE, self._owner, LEASE_SECONDS) is not None
-        self._renew_at = now + LEASE_SECONDS / 3 if held else 0.0
-        return held
+            await self._lease.release()
 
     async def _run_due(self) -> int:
         due = await self._store.due_timers(self._clock(), TOGETHER)

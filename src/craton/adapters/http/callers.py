@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from starlette.types import Scope
 
 from craton.adapters.http.body import header
+from craton.application.access import Access
 from craton.application.context import Caller, Context
 from craton.application.errors import Unauthenticated
 from craton.runtime.app import App
@@ -35,3 +36,12 @@ def finding_callers(app: App) -> FindCaller | None:
         return caller
 
     return find
+
+
+async def admit(find: FindCaller | None, access: Access, scope: Scope) -> Caller | None:
+    """Let a request pass its guard, if the application knows callers; return who it is from."""
+    if find is None:
+        return None
+    caller = await find(scope)
+    access.admit(caller)
+    return caller

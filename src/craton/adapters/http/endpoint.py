@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 from craton.adapters.http import problems
 from craton.adapters.http.binding import Binding
 from craton.adapters.http.body import ClientGone, header
-from craton.adapters.http.callers import FindCaller
+from craton.adapters.http.callers import FindCaller, admit
 from craton.adapters.http.metrics import Metrics
 from craton.adapters.http.problems import BadRequest
 from craton.application.api import Operation
@@ -58,9 +58,7 @@ class Endpoint:
 
     async def _respond(self, scope: Scope, receive: Receive) -> Response:
         try:
-            caller = None if self._find_caller is None else await self._find_caller(scope)
-            if self._find_caller is not None:
-                self.route.access.admit(caller)
+            caller = await admit(self._find_caller, self.route.access, scope)
             arguments = await self.binding.arguments(scope, receive)
             self.route.access.admit_to(caller, arguments)
             answer = await self._call(self._operation, arguments, self._context(scope, caller))

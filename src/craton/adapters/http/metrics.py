@@ -45,14 +45,13 @@ class Metrics:
 
     async def text(self, app: App) -> bytes:
         """The metrics now. Raises `StoreUnavailable`."""
+        self._sagas.clear()
         for name, running in app.running.items():
             self._head.labels(name).set(await running.store.head())
             for projection in running.projections.values():
                 progress = await projection.progress()
                 self._lag.labels(name, progress.projection).set(progress.lag)
                 self._parked.labels(name, progress.projection).set(progress.parked)
-        self._sagas.clear()
-        for name, running in app.running.items():
             if running.sagas is not None:
                 with contextlib.suppress(Unavailable):  # the list of them is being built
                     for (saga, status), count in (await running.sagas.open()).items():

@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from craton.adapters.http import problems
-from craton.adapters.http.callers import FindCaller
+from craton.adapters.http.callers import FindCaller, admit
 from craton.adapters.http.endpoint import idempotency_key
 from craton.adapters.http.metrics import CONTENT_TYPE, Metrics
 from craton.adapters.http.problems import BadRequest
@@ -99,8 +99,7 @@ def guarded(handler: Handler, access: Access, find_caller: FindCaller | None) ->
 
     async def guard(request: Request) -> Response:
         try:
-            if find_caller is not None:
-                access.admit(await find_caller(request.scope))
+            await admit(find_caller, access, request.scope)
             return await handler(request)
         except BadRequest as bad:
             return problem(bad.problem)

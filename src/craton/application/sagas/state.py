@@ -154,9 +154,8 @@ class SagaResolved(Event):
     at: Instant
 
 
-SagaEvent = (
-    SagaStarted
-    | StepBegun
+SagaChange = (
+    StepBegun
     | EventArrived
     | StepDone
     | StepRefused
@@ -173,6 +172,7 @@ SagaEvent = (
     | StepSkipped
     | SagaResolved
 )
+SagaEvent = SagaStarted | SagaChange
 
 
 class Status(StrEnum):
@@ -306,11 +306,9 @@ def begun(event: SagaStarted) -> SagaState:
     )
 
 
-def evolve(state: SagaState, event: SagaEvent) -> SagaState:
+def evolve(state: SagaState, event: SagaChange) -> SagaState:
     """The state after an event."""
     match event:
-        case SagaStarted():
-            return begun(event)
         case StepBegun(step=step, waits=waits, pivot=pivot, at=at, deadline=deadline):
             must_wait = waits and not state.step(step).event
             status = StepStatus.WAITING if must_wait else StepStatus.RUNNING

@@ -1,6 +1,6 @@
 """A saga as it is shown to people."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -8,6 +8,8 @@ from craton.application.sagas.index import SagaRow
 from craton.application.sagas.state import SagaId, SagaState, Status, StepState, StepStatus
 from craton.domain import Value
 from craton.domain.value import Instant
+
+V = TypeVar("V", bound=Value)
 
 
 class StepView(Value):
@@ -23,17 +25,7 @@ class StepView(Value):
 
     @classmethod
     def of(cls, step: StepState) -> "StepView":
-        return cls(
-            name=step.name,
-            status=step.status,
-            attempts=step.attempts,
-            undo_attempts=step.undo_attempts,
-            begun_at=step.begun_at,
-            ended_at=step.ended_at,
-            retry_at=step.retry_at,
-            code=step.code,
-            error=step.error,
-        )
+        return _shown(cls, step)
 
 
 class SagaSummary(Value):
@@ -47,16 +39,7 @@ class SagaSummary(Value):
 
     @classmethod
     def of(cls, row: SagaRow) -> "SagaSummary":
-        state = row.state
-        return cls(
-            id=row.saga,
-            saga=state.saga,
-            status=state.status,
-            code=state.code,
-            reason=state.reason,
-            started_at=state.started_at,
-            ended_at=state.ended_at,
-        )
+        return _shown(cls, row.state, id=row.saga)
 
 
 class SagaView(Value):
@@ -77,17 +60,17 @@ class SagaView(Value):
 
     @classmethod
     def of(cls, id: SagaId, version: int, state: SagaState) -> "SagaView":
-        return cls(
+        return _shown(
+            cls,
+            state,
             id=id,
-            saga=state.saga,
-            status=state.status,
-            code=state.code,
-            reason=state.reason,
-            note=state.note,
-            started_at=state.started_at,
-            ended_at=state.ended_at,
-            deadline=state.deadline,
             fields=msgspec.json.decode(state.fields),
             steps=tuple(map(StepView.of, state.steps)),
             version=version,
         )
+
+
+def _shown(kind: type[V], state: Value, **others: Any) -> V:
+    """What of a state is shown: the fields of the same names, and others."""
+    same = {name: getattr(state, name) for name in kind.__struct_fields__ if name not in others}
+    return kind(**same, **others)

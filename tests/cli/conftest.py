@@ -17,6 +17,7 @@ from tests.market.world import Bank, Place, eur
 
 PROJECT = Path(__file__).parents[2]
 CRATON = Path(sys.executable).parent / "craton"
+LEDGER = "tests.market.ledger_app:app"
 TIMEOUT_SECONDS = 40
 
 
@@ -53,7 +54,7 @@ Craton = Callable[..., Ended]
 def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
     """This process's environment without settings of craton's."""
     plain = {name: value for name, value in os.environ.items() if not name.startswith("CRATON_")}
-    return {**plain, "COLUMNS": "200", "NO_COLOR": "1", **(more or {})}
+    return {**plain, "CRATON_APP": LEDGER, "COLUMNS": "200", "NO_COLOR": "1", **(more or {})}
 
 
 def craton(*arguments: str, cwd: Path = PROJECT, env: Mapping[str, str] | None = None) -> Ended:

@@ -38,10 +38,16 @@ def test_each_setting_is_shown_with_its_source(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text('[tool.craton]\nlog = "warning"\nport = 9000\n')
 
     shown = craton(
-        "config", "--json", "--data", "/somewhere", cwd=tmp_path, env={"CRATON_HOST": "::1", "CRATON_PORT": "9001"}
+        "config",
+        "--json",
+        "--data",
+        "/somewhere",
+        cwd=tmp_path,
+        env={"CRATON_APP": "", "CRATON_HOST": "::1", "CRATON_PORT": "9001"},
     )
 
     settings = {entry["name"]: (entry["value"], entry["source"]) for entry in shown.records}
+    assert "market.app:app" in shown.err  # it isn't there, so that the settings of its modules aren't known
     assert settings == {
         "app": ("market.app:app", "default"),
         "host": ("::1", "CRATON_HOST"),
@@ -52,8 +58,26 @@ def test_each_setting_is_shown_with_its_source(tmp_path: Path) -> None:
     }
 
 
+def test_the_settings_of_modules_are_shown_with_their_secrets_masked() -> None:
+    environment = {"CRATON_IDENTITY_TOKEN_KEY": "k" * 40, "CRATON_PAYMENTS_PATIENCE": "60"}
+
+    shown = craton("config", "--json", env={"CRATON_APP": "", **environment})
+
+    settings = {entry["name"]: (entry["value"], entry["source"]) for entry in shown.records}
+    assert settings["payments.patience"] == ("60", "CRATON_PAYMENTS_PATIENCE")
+    assert settings["identity.token_key"] == ("***", "CRATON_IDENTITY_TOKEN_KEY")
+    assert settings["notifications.smtp_port"] == ("587", "default")
+    assert "k" * 40 not in shown.out + shown.err
+
+
+def test_a_wrong_setting_of_a_module_is_refused_with_a_sentence() -> None:
+    env = {"CRATON_APP": "", "CRATON_PAYMENTS_PATIENCE": "forever"}
+
+    craton("config", env=env).require_one_sentence(2, "CRATON_PAYMENTS_PATIENCE", "int")
+
+
 def test_settings_are_a_table_for_people() -> None:
-    shown = craton("config")
+    shown = craton("config", env={"CRATON_APP": ""})
 
     assert shown.lines[0].split()[:4] == ["name", "value", "source", "meaning"]
     assert any("market.app:app" in line and "pyproject.toml" in line for line in shown.lines)

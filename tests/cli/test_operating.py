@@ -194,6 +194,13 @@ def test_a_module_that_is_not_there_is_wrong_use(filled: Data, verb: str) -> Non
     craton("parked", verb, "shop", "balances@1", "1", *filled.option).require_one_sentence(2, "shop", "ledger")
 
 
+# --- demo ---------------------------------------------------------------------------------------------------------
+
+
+def test_an_application_without_a_demo_says_so() -> None:
+    craton("demo").require_one_sentence(2, "market", "no demo")
+
+
 # --- up ----------------------------------------------------------------------------------------------------------
 
 

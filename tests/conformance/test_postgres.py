@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from craton.adapters.postgres import PostgresDatabase, PostgresStore
 from craton.adapters.postgres.database import SESSION
 from craton.ports import (
     SerializationConflict,
@@ -38,6 +39,24 @@ def place(postgres_place: PostgresPlace) -> PostgresPlace:
 
 def _raising(code: str) -> Statement:
     return Statement(f"DO $$ BEGIN RAISE EXCEPTION 'as the test asked' USING ERRCODE = '{code}'; END $$", {})
+
+
+class TestOneDatabase:
+    async def test_tables_of_two_modules_may_have_one_name(self, postgres_place: PostgresPlace) -> None:
+        database = PostgresDatabase(postgres_place.url)
+        stores = [PostgresStore(database, postgres_place.schema(module)) for module in ("shop", "bank")]
+        for store, column in zip(stores, ("goods", "money"), strict=True):
+            await store.open()
+            await store.write([Unit(statements=[Statement(f"CREATE TABLE things ({column} TEXT)", {})])])
+            await store.write([Unit(statements=[Statement("INSERT INTO things VALUES (:what)", {"what": column})])])
+        try:
+            for _ in range(10):  # the connections are shared, and remember statements
+                found = [await store.fetch(Statement("SELECT * FROM things", {})) for store in stores]
+
+                assert found == [[{"goods": "goods"}], [{"money": "money"}]]
+        finally:
+            for store in stores:
+                await store.close()
 
 
 class TestFailuresOfABatch:

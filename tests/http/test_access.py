@@ -14,7 +14,6 @@ from craton.application import (
     Caller,
     Module,
     Routes,
-    Unauthenticated,
     command,
     get,
     only,
@@ -24,7 +23,7 @@ from craton.application import (
     public,
     query,
 )
-from craton.domain import Id
+from craton.domain import Id, Unauthenticated
 from craton.runtime import App
 from tests.http.client import Client
 from tests.http.conftest import served

@@ -77,8 +77,9 @@ async def test_every_parameter_of_a_route_is_described(client: Client) -> None:
         described = {parameter["name"] for parameter in entry["parameters"]}
         if "requestBody" in entry:
             described |= entry["requestBody"]["content"]["application/json"]["schema"]["properties"].keys()
-        wanted = {name.rstrip("_") for name in route.handler.parameters} - {"paging"}
+        wanted = {name.rstrip("_") for name in route.handler.parameters} - {"paging", route.caller}
         assert wanted <= described, route.path
+        assert route.caller not in described, route.path  # that comes from the token, and from nowhere else
         assert "paging" not in route.handler.parameters or {"page", "page_size"} <= described, route.path
 
 

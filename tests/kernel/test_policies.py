@@ -74,7 +74,7 @@ class TestReacting:
             await house.desk.book(trip, "flight")
             await house.desk.cancel(trip, "flight")
             diary = Diary(house.club)
-            reactor = Reactor("club.diary", [Booked, Cancelled], diary.react, QUICK, module.module.events, diary.key)
+            reactor = Reactor("club.diary", [Booked, Cancelled], diary.react, Diary, module.module.events, diary.key)
             read = await module.store.read_feed(0, 100)
             page = Page(read.events, read.position, module.module.events)
 

@@ -1,8 +1,8 @@
 """What use cases are made of."""
 
-from craton.application.access import only, own, permit, public, signed_in
+from craton.application.access import narrow, only, own, permit, public, signed_in
 from craton.application.api import Api, command, query
-from craton.application.context import Caller, Context, Precondition, context
+from craton.application.context import Caller, Context, Precondition, context, once
 from craton.application.errors import (
     AlreadyExists,
     CallFailed,
@@ -10,7 +10,6 @@ from craton.application.errors import (
     KeyReused,
     MisuseError,
     StaleVersion,
-    Unauthenticated,
     Unavailable,
     ValueTaken,
     WiringError,
@@ -22,7 +21,8 @@ from craton.application.projection import Projection
 from craton.application.repository import AuditEvent, Repository
 from craton.application.retry import Retry, minutes, seconds
 from craton.application.routes import Routes, delete, get, post, put
-from craton.application.sagas import Saga, Sagas, step, wait_for
+from craton.application.sagas import Cause, Saga, Sagas, step, wait_for
+from craton.application.settings import Settings
 from craton.application.unit_of_work import Database, now, schedule, transaction
 from craton.application.upcasting import Upcaster
 from craton.application.view import Column, Index, Key, Row, Rows, Search, Unique, View
@@ -33,6 +33,7 @@ __all__ = [
     "AuditEvent",
     "CallFailed",
     "Caller",
+    "Cause",
     "Column",
     "Context",
     "Database",
@@ -55,8 +56,8 @@ __all__ = [
     "Saga",
     "Sagas",
     "Search",
+    "Settings",
     "StaleVersion",
-    "Unauthenticated",
     "Unavailable",
     "Unique",
     "Upcaster",
@@ -68,7 +69,9 @@ __all__ = [
     "delete",
     "get",
     "minutes",
+    "narrow",
     "now",
+    "once",
     "only",
     "own",
     "permit",

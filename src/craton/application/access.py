@@ -5,8 +5,7 @@ from typing import Any
 import msgspec
 
 from craton.application.context import Caller, context
-from craton.application.errors import Unauthenticated
-from craton.domain import AccessDenied
+from craton.domain import AccessDenied, Unauthenticated
 
 
 class Access(msgspec.Struct, frozen=True):
@@ -58,3 +57,15 @@ def permit(owner: str | None, *roles: str) -> None:
     caller = context().caller
     if caller is not None and caller.id != owner and not caller.has(frozenset(roles)):
         raise AccessDenied()
+
+
+def narrow(owner: str | None, *roles: str) -> str | None:
+    """In a use case that lists: whose things the caller may look at, when he asks for those of `owner` (None: of all).
+
+    His own, unless he has one of the roles, or isn't from outside. Raises `AccessDenied` when he asks for another's.
+    """
+    caller = context().caller
+    if caller is None or caller.has(frozenset(roles)):
+        return owner
+    permit(owner or caller.id, *roles)
+    return caller.id

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal, TypeVar, get_type_hints
 
 import msgspec
 
-from craton.application.codec import encode_scalar, unencodable
+from craton.application.codec import encode_openly, fingerprint, holds_secrets, unencodable
 from craton.application.errors import WiringError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -45,6 +45,8 @@ class Operation:
         self.parameters = {parameter.name: hints[parameter.name] for parameter in signature}
         self.defaults = {p.name: p.default for p in signature if p.default is not p.empty}
         self.result: Any = hints["return"]
+        self.answers_secrets = holds_secrets(self.result)
+        """Whether what it returns is for the caller's eyes only, so that it is never stored."""
         self.arguments = msgspec.defstruct(
             f"{api.__name__}_{self.name}",
             [
@@ -76,9 +78,9 @@ class Operation:
             raise TypeError(f"{self} misses {', '.join(sorted(missing))}")
         return self.defaults | given
 
-    def wire(self, arguments: dict[str, Any]) -> Any:
-        """Return arguments as plain data."""
-        return msgspec.to_builtins(arguments, enc_hook=encode_scalar)
+    def fingerprint(self, arguments: dict[str, Any]) -> str:
+        """A digest by which a repeated request is known; secrets aren't part of it, so that it betrays nothing."""
+        return fingerprint(msgspec.to_builtins(arguments, enc_hook=encode_openly))
 
     def problems(self) -> list[str]:
         """Return a sentence for each parameter or result that can't cross a process boundary."""

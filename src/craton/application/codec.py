@@ -2,9 +2,11 @@
 
 import hashlib
 from functools import cache
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
+
+from craton.domain import Secret
 
 T = TypeVar("T")
 
@@ -15,6 +17,21 @@ def encode_scalar(value: Any) -> Any:
         return value.encode_value()
     except AttributeError:
         raise TypeError(f"{type(value).__name__} can't be encoded: give it encode_value and decode_value") from None
+
+
+def encode_openly(value: Any) -> Any:
+    """The wire form of a `Scalar`, if everybody may see it; a secret's name for itself if not."""
+    return repr(value) if isinstance(value, Secret) else encode_scalar(value)
+
+
+def holds_secrets(kind: Any, within: tuple[Any, ...] = ()) -> bool:
+    """Whether a value of this type may hold a `Secret`, itself or in one of its fields."""
+    if isinstance(kind, type) and issubclass(kind, Secret):
+        return True
+    parts = list(get_args(kind))
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and kind not in within:
+        parts += get_type_hints(kind).values()
+    return any(holds_secrets(part, (*within, kind)) for part in parts)
 
 
 def decode_scalar(kind: type[Any], wire: Any) -> Any:

@@ -129,3 +129,24 @@ def context() -> Context:
     """Return the context of the call that is running; outside of one, a fresh one of nobody."""
     current = context_var.get()
     return Context() if current is _NOBODY else current
+
+
+@contextmanager
+def entered(inner: Context) -> Iterator[None]:
+    """Make a context the current one for the block."""
+    token = context_var.set(inner)
+    try:
+        yield
+    finally:
+        context_var.reset(token)
+
+
+@contextmanager
+def once(key: str) -> Iterator[None]:
+    """Give commands keys that are made of this one: a message that comes again has no second effect.
+
+    For handlers of what comes from outside with an id of its own, such as a webhook. A refusal isn't kept: the message
+    may come again when it can be heard.
+    """
+    with entered(msgspec.structs.replace(context(), effect=Effect(key, keeps_refusals=False))):
+        yield

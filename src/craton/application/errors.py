@@ -61,10 +61,6 @@ class StaleVersion(DomainError):
         return f"It has changed since; its version is now {self.current}."
 
 
-class Unauthenticated(DomainError):
-    """This needs a valid access token: Authorization: Bearer …"""
-
-
 class Overtaken(Conflict):
     """What asked for the command has been called off since, so that it never runs."""
 

@@ -1,9 +1,10 @@
 """A module: one API, its use cases, its data."""
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from inspect import isfunction
 from typing import Any, get_args, get_origin, get_type_hints
 
-from craton.application.api import Api
+from craton.application.api import Api, Operation
 from craton.application.errors import WiringError
 from craton.application.policy import Policy
 from craton.application.projection import Projection, event_types
@@ -12,19 +13,25 @@ from craton.application.routes import Routes
 from craton.application.sagas import Definition, Saga, Sagas
 from craton.application.sagas.index import SagaIndex
 from craton.application.sagas.process import SagaProcess
+from craton.application.settings import Settings
 from craton.application.upcasting import EventTypes, Upcaster
 from craton.application.view import RowType, View
 from craton.domain import Aggregate, Event
 
 Dependencies = dict[str, Any]
+Start = Callable[..., Awaitable[Sequence[str]]]
 
 
 class Module:
     """A bounded context, as data. Raises `WiringError` when its parts don't fit.
 
     `service` implements `api`; its constructor's annotations say what it is given: `Repository[X]`, `View[R]`,
-    `Sagas[S]`, `Database`, another module's Api, or a port that `provides` maps to an adapter. Policies are given the
-    same, and so are the steps of sagas.
+    `Sagas[S]`, `Database`, the module's `settings`, another module's Api, or a port that `provides` maps to an adapter.
+    Instead of the adapter there may be a function that makes it and is given things in the same way; what it makes is
+    closed at the end if it has an async `close`. Policies are given the same, and so are the steps of sagas and the
+    handlers of routes that were written by hand.
+    `start` is called, with what it asks for, each time before the module serves: it must bear repetition. It returns
+    sentences for whoever has started the application.
     `sealed` chains a hash over the log, so that `craton verify` finds a changed past. `verify` is the module's own
     audit: called with what its annotations ask for, it returns a sentence for each thing that is wrong.
     """
@@ -40,7 +47,9 @@ class Module:
         sagas: Sequence[type[Saga]] = (),
         routes: Routes | None = None,
         upcasters: Sequence[Upcaster] = (),
+        settings: type[Settings] = Settings,
         provides: dict[type[Any], Any] | None = None,
+        start: Start | None = None,
         tables: Sequence[str] = (),
         sealed: bool = False,
         verify: Callable[..., Awaitable[Sequence[str]]] | None = None,
@@ -57,7 +66,9 @@ class Module:
         self.service = service
         self.routes = routes or Routes()
         self.upcasters = tuple(upcasters)
+        self.settings = settings
         self.provides = provides or {}
+        self.start = start
         self.tables = tuple(tables)
         """SQL that makes the module's own tables; each statement is run at start and must bear repetition."""
         self.sealed = sealed
@@ -90,6 +101,13 @@ class Module:
     def asks(self) -> Iterator[tuple[str, str, Any]]:
         """What its parts are to be given: which part, the parameter, and its annotation."""
         yield from ((self.service.__name__, name, hint) for name, hint in self.dependencies.items())
+        for function in (self.start, self.verify, *filter(isfunction, self.provides.values())):
+            if function is not None:
+                asks = dependencies_of(function, f"module {self.name}: {function.__name__}")
+                yield from ((function.__name__, name, hint) for name, hint in asks.items())
+        for route in self.routes:
+            if not isinstance(route.handler, Operation):
+                yield from ((route.handler.__name__, name, hint) for name, hint in handler_asks(route.handler).items())
         for policy in self.policies.values():
             asks = dependencies_of(policy.__init__, f"module {self.name}: {policy.__name__}")
             yield from ((policy.__name__, name, hint) for name, hint in asks.items())
@@ -159,3 +177,9 @@ def dependencies_of(function: Any, where: str) -> Dependencies:
         if name != "self" and name not in hints:
             raise WiringError(f"{where}: parameter {name!r} has no annotation")
     return hints
+
+
+def handler_asks(handler: Callable[..., Any]) -> Dependencies:
+    """Return what a handler that was written by hand asks for beside the request, which comes first."""
+    asks = dependencies_of(handler, f"the handler {handler.__name__}")
+    return dict(list(asks.items())[1:])

@@ -1,10 +1,11 @@
 """Policies: whenever this happens, do that."""
 
+from datetime import timedelta
 from typing import Any, ClassVar, get_args, get_origin, get_type_hints
 
 from craton.application.errors import WiringError
 from craton.application.projection import event_types
-from craton.application.retry import Retry, seconds
+from craton.application.retry import Retry, minutes, seconds
 from craton.domain import Event, Recorded
 
 
@@ -20,6 +21,9 @@ class Policy:
     name: ClassVar[str]
     events: ClassVar[tuple[type[Event], ...]]
     retry: ClassVar[Retry] = Retry(attempts=5, pause=seconds(0.1), longest_pause=seconds(2))
+
+    patience: ClassVar[timedelta] = minutes(10)
+    """How long what can't be reached (`Unavailable`) is waited for before the event is parked."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()

@@ -18,6 +18,8 @@ class Projection:
     """Raise it when the derivation changes: a new version is built beside the old one, then swapped in."""
     inline: ClassVar[bool] = False
     """True: written in the commit of the events themselves, so that a caller reads his writes and constraints hold."""
+    cached: ClassVar[bool] = False
+    """True, for inline ones: rows that were looked up by key are kept in memory until an event changes them."""
     name: ClassVar[str]
     rows: ClassVar[dict[str, RowType[Any]]]
     events: ClassVar[tuple[type[Event], ...]]
@@ -44,6 +46,8 @@ class Projection:
             for attribute, hint in get_type_hints(cls).items()
             if get_origin(hint) is Rows
         }
+        if cls.cached and not cls.inline:
+            raise WiringError(f"projection {cls.__name__} can't be cached: its rows change later than its events")
         if not cls.rows:
             raise WiringError(f"projection {cls.__name__} keeps no rows: annotate one as Rows[…]")
         hint = get_type_hints(cls.project).get("event")

@@ -75,6 +75,14 @@ class Repository(Generic[A]):
             raise MisuseError(f"{aggregate.stream} is a {type(aggregate).__name__}, not a {self._kind.__name__}")
         return aggregate
 
+    async def find_or_add(self, id: Any) -> A:
+        """Return the aggregate, or one of which nothing is known yet: it begins with the first event it records."""
+        found = await self.find(id)
+        if found is None:
+            found = self._kind(id)
+            self.add(found)
+        return found
+
     def add(self, aggregate: A) -> None:
         """Put a new aggregate in. The commit refuses it (`AlreadyExists`) if its id is taken."""
         unit = require_unit(f"{self._kind.__name__} repository")

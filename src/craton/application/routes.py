@@ -12,14 +12,19 @@ DEFAULT_TIMEOUT_SECONDS: Final = 10.0
 
 
 class Route(msgspec.Struct, frozen=True):
-    """One line of the table. `handler` is an operation of an Api, or a Starlette handler written by hand."""
+    """One line of the table. `handler` is an operation of an Api, or a Starlette handler written by hand.
+
+    Such a handler is given the request, and what its other annotations ask for, as a service is.
+    """
 
     method: str
     path: str
     handler: Operation | Callable[..., Any]
     status: int = 200
     location: str | None = None
-    """Template of the Location header; `{id}` is the id that the method returned."""
+    """Template of the Location header: `{id}` is the id that the method returned, `{name}` a field of its result."""
+    caller: str | None = None
+    """The parameter that is the caller's own id: it comes from his token, never from the request."""
     access: Access = signed_in
     """Who may; it counts where the application knows callers."""
 
@@ -34,15 +39,20 @@ class Routes:
         return iter(self._routes)
 
 
-def _route(
-    method: str, path: str, handler: Callable[..., Any], status: int, access: Access, location: str | None = None
-) -> Route:
+def _route(method: str, path: str, handler: Callable[..., Any], **rest: Any) -> Route:
     target = operation_of(handler) if hasattr(handler, "craton_kind") else handler
-    return Route(method, path, target, status, location, access)
+    return Route(method, path, target, **rest)
 
 
-def get(path: str, handler: Callable[..., Any], *, status: int = 200, access: Access = signed_in) -> Route:
-    return _route("GET", path, handler, status, access)
+def get(
+    path: str,
+    handler: Callable[..., Any],
+    *,
+    status: int = 200,
+    caller: str | None = None,
+    access: Access = signed_in,
+) -> Route:
+    return _route("GET", path, handler, status=status, caller=caller, access=access)
 
 
 def post(
@@ -51,14 +61,29 @@ def post(
     *,
     status: int = 200,
     location: str | None = None,
+    caller: str | None = None,
     access: Access = signed_in,
 ) -> Route:
-    return _route("POST", path, handler, status, access, location)
+    return _route("POST", path, handler, status=status, location=location, caller=caller, access=access)
 
 
-def put(path: str, handler: Callable[..., Any], *, status: int = 200, access: Access = signed_in) -> Route:
-    return _route("PUT", path, handler, status, access)
+def put(
+    path: str,
+    handler: Callable[..., Any],
+    *,
+    status: int = 200,
+    caller: str | None = None,
+    access: Access = signed_in,
+) -> Route:
+    return _route("PUT", path, handler, status=status, caller=caller, access=access)
 
 
-def delete(path: str, handler: Callable[..., Any], *, status: int = 204, access: Access = signed_in) -> Route:
-    return _route("DELETE", path, handler, status, access)
+def delete(
+    path: str,
+    handler: Callable[..., Any],
+    *,
+    status: int = 204,
+    caller: str | None = None,
+    access: Access = signed_in,
+) -> Route:
+    return _route("DELETE", path, handler, status=status, caller=caller, access=access)

@@ -1,11 +1,12 @@
 """Read models: rows, where they are kept, and how they are asked for."""
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
 from enum import Enum
+from functools import partial
 from types import UnionType
-from typing import Annotated, Any, Final, Generic, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Final, Generic, Protocol, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -145,13 +146,43 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, str) else value
 
 
+class Cache(Protocol):
+    """Where rows are kept that were looked up before. Made by the runtime."""
+
+    async def read(
+        self,
+        table: str,
+        keys: Sequence[tuple[Any, ...]],
+        load: Callable[[Sequence[tuple[Any, ...]]], Awaitable[Sequence[Any]]],
+    ) -> list[Any]:
+        """The rows with these keys in a table, None where there is none; `load` reads those that aren't kept."""
+
+
 class ViewSource(Generic[R]):
     """Where a view reads: the live generation of its table, waited for as the context asks. Made by the runtime."""
 
-    def __init__(self, rows: RowType[R], tables: Tables, live: Callable[[], Awaitable[int]]) -> None:
+    def __init__(
+        self,
+        rows: RowType[R],
+        tables: Tables,
+        live: Callable[[], Awaitable[int]],
+        cache: Cache | None = None,
+    ) -> None:
         self.rows = rows
         self.tables = tables
         self._live = live
+        self._cache = cache
+
+    async def get(self, keys: Sequence[tuple[Any, ...]]) -> Sequence[R | None]:
+        """The rows with these keys, each in the place of its key."""
+        table = await self.table()
+        if self._cache is None:
+            return await self._load(table, keys)
+        return await self._cache.read(table.name, keys, partial(self._load, table))
+
+    async def _load(self, table: Table, keys: Sequence[tuple[Any, ...]]) -> list[R | None]:
+        stored = await self.tables.get_rows(table, keys)
+        return [None if row is None else self.rows.decode(row) for row in stored]
 
     async def table(self) -> Table:
         return self.rows.table(await self._live())
@@ -166,9 +197,15 @@ class View(Generic[R]):
 
     async def get(self, *key: Any) -> R | None:
         """Return the row with this key, or None."""
-        plain = self._rows.plain_key(key)
-        (row,) = await self._source.tables.get_rows(await self._source.table(), [plain])
-        return None if row is None else self._rows.decode(row)
+        (row,) = await self._source.get([self._rows.plain_key(key)])
+        return row
+
+    async def get_all(self, keys: Iterable[Any]) -> dict[Any, R]:
+        """Return the rows with these keys, by key, as far as there are any. The key must be a single column."""
+        wanted = list(dict.fromkeys(keys))
+        plain = [self._rows.plain_key((key,)) for key in wanted]
+        rows = await self._source.get(plain) if plain else []
+        return {key: row for key, row in zip(wanted, rows, strict=True) if row is not None}
 
     async def find(
         self,

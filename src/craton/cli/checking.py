@@ -26,7 +26,7 @@ def check(app: AppName = None) -> None:
 def _boundaries(app: App) -> Iterator[str]:
     packages = {package: module.name for module in app.modules.values() if (package := _package(module))}
     for package, name in packages.items():
-        folder = Path(str(importlib.import_module(package).__file__)).parent
+        folder = Path(importlib.import_module(package).__path__[0])  # a package without an __init__ has no __file__
         for path in sorted(folder.rglob("*.py")):
             for imported, line in _imports(path, _package_of(path, folder, package)):
                 where = f"{path}:{line}"

@@ -42,17 +42,26 @@ def settings(**flags: Any) -> Settings:
 
 def load_app(name: str) -> App:
     """Import `module:name`. Exits with a sentence when there is no such application."""
+    try:
+        return import_app(name)
+    except LookupError as problem:
+        fail(f"{problem}.", WRONG_USE)
+
+
+def import_app(name: str) -> App:
+    """Import `module:name`. Raises `LookupError` with a sentence when there is no such application."""
     module, _, attribute = name.partition(":")
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     try:
         found = getattr(importlib.import_module(module), attribute or "app")
     except (ImportError, AttributeError, ValueError) as problem:
-        fail(f"The application {name!r} can't be loaded: {problem}.", WRONG_USE)
+        raise LookupError(f"The application {name!r} can't be loaded: {problem}") from problem
     except Exception as problem:
-        fail(f"The application {name!r} can't be put together: {type(problem).__name__}: {problem}.", WRONG_USE)
+        why = f"{type(problem).__name__}: {problem}"
+        raise LookupError(f"The application {name!r} can't be put together: {why}") from problem
     if not isinstance(found, App):
-        fail(f"{name!r} is no App, but a {type(found).__name__}.", WRONG_USE)
+        raise LookupError(f"{name!r} is no App, but a {type(found).__name__}")
     return found
 
 

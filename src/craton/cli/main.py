@@ -1,14 +1,17 @@
 """craton: run an application and look after it."""
 
+import os
 from typing import Annotated
 
 import typer
 
 from craton import __version__
-from craton.cli import checking, events, parked, projections, up, verifying
-from craton.cli.loading import out, settings
+from craton.application.errors import WiringError
+from craton.cli import checking, demo, events, parked, projections, up, verifying
+from craton.cli.loading import WRONG_USE, err, fail, import_app, out, settings
 from craton.cli.options import AppName, AsJson, Data, StoreUrl
 from craton.cli.output import print_records
+from craton.runtime.settings import module_settings
 
 cli = typer.Typer(
     no_args_is_help=True,
@@ -17,6 +20,7 @@ cli = typer.Typer(
     help="Run an application and look after it.",
 )
 cli.command("up")(up.up)
+cli.command("demo")(demo.demo)
 cli.command("check")(checking.check)
 cli.command("events")(events.events)
 cli.command("verify")(verifying.verify)
@@ -27,7 +31,15 @@ cli.add_typer(parked.cli, name="parked")
 @cli.command()
 def config(app: AppName = None, data: Data = None, store: StoreUrl = None, as_json: AsJson = False) -> None:
     """Show every setting, its value and where it comes from; secrets are masked."""
-    values = settings(app=app, data=data, store=store).shown()
+    chosen = settings(app=app, data=data, store=store)
+    values = chosen.shown()
+    try:
+        modules = import_app(chosen["app"]).modules.values()
+        values += [value for module in modules for value in module_settings(module.name, module.settings, os.environ)]
+    except LookupError as problem:
+        err.print(f"The settings of modules aren't known: {problem}.", markup=False)
+    except WiringError as problem:
+        fail(f"{problem}.", WRONG_USE)
     print_records(values, ("name", "value", "source", "meaning"), as_json=as_json)
 
 

@@ -40,9 +40,10 @@ async def _serve(chosen: Settings, *, empty: bool) -> None:
     collect_rarely()
     with listening:
         async with running(chosen, subscriptions=True, existing=False) as app:
-            if not empty:
-                await app.fill()
+            said = await app.begin(empty=empty)
             _banner(chosen, app, listening.getsockname()[1])
+            for sentence in said:
+                out.print(f"  {sentence}", markup=False)
             await serve(asgi(app), listening)
 
 

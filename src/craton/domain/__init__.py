@@ -8,10 +8,13 @@ from craton.domain.errors import (
     DomainError,
     InvalidValue,
     NotFound,
+    TooManyAttempts,
+    Unauthenticated,
 )
 from craton.domain.event import Event, Metadata, Recorded
 from craton.domain.id import Id, uuid7
 from craton.domain.money import AmountTooLarge, Currency, CurrencyMismatch, Money, Total
+from craton.domain.secret import Secret
 from craton.domain.text import Name, Text
 from craton.domain.value import Instant, Scalar, Value
 
@@ -34,8 +37,11 @@ __all__ = [
     "NotFound",
     "Recorded",
     "Scalar",
+    "Secret",
     "Text",
+    "TooManyAttempts",
     "Total",
+    "Unauthenticated",
     "Value",
     "uuid7",
 ]

@@ -9,7 +9,7 @@ import msgspec
 
 @dataclass_transform(kw_only_default=True)
 class DomainError(Exception):
-    """A rule of the domain said no. Nothing was changed.
+    """A rule of the domain said no. Nothing was changed, unless the refusal `keeps_changes`.
 
     Annotated fields are its details and travel with it: `class InsufficientFunds(Conflict): available: Money`.
     `code` is the class's name in kebab case unless given; `str(error)` is a sentence for the caller, so override
@@ -17,6 +17,8 @@ class DomainError(Exception):
     """
 
     code: ClassVar[str] = "refused"
+    keeps_changes: ClassVar[bool] = False
+    """Whether what the use case changed before it raised this is committed all the same: the refusal is a fact."""
     _details: ClassVar[type[msgspec.Struct]] = msgspec.defstruct("DomainErrorDetails", ())
 
     def __init_subclass__(cls) -> None:
@@ -82,5 +84,16 @@ class InvalidValue(DomainError):
     """A value breaks a rule."""
 
 
+class Unauthenticated(DomainError):
+    """This needs a valid access token: Authorization: Bearer …"""
+
+
 class AccessDenied(DomainError):
     """The caller may not do this."""
+
+
+class TooManyAttempts(DomainError):
+    """It was tried too often; try again later."""
+
+    retry_after: int
+    """In how many seconds."""

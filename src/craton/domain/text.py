@@ -36,8 +36,14 @@ class Text(str):
 
 
 class Name(Text):
-    """A name: text of at most 200 characters."""
+    """A name: text of at most 200 characters, on one line. Raises `ValueError` for control characters, too."""
 
     __slots__ = ()
 
     limit = 200
+
+    def __new__(cls, text: str) -> Self:
+        name = super().__new__(cls, text)
+        if any(character < " " or character in "\x7f\x85\u2028\u2029" for character in name):
+            raise ValueError("a name holds no line breaks or other control characters")
+        return name

@@ -17,6 +17,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal, TypeVar, get_args, 
 import msgspec
 
 from craton.application.codec import decoder, encode_text, shape
+from craton.application.context import context
 from craton.application.page import Page, Paging
 from craton.application.repository import AuditEvent
 from craton.application.unit_of_work import Tracked, UnitOfWork
@@ -263,6 +264,9 @@ class Aggregates:
 
     def _audited(self, stored: StoredEvent) -> AuditEvent:
         recorded = self._events.recorded(stored)
+        metadata, caller = recorded.metadata, context().caller
+        if caller is not None and caller.id != metadata.actor:
+            metadata = msgspec.structs.replace(metadata, key=None)  # with it one could ask for another's answer
         return AuditEvent(
             type=stored.type,
             data=msgspec.json.decode(encode_text(recorded.data)),
@@ -270,5 +274,5 @@ class Aggregates:
             position=recorded.position,
             id=recorded.id,
             time=recorded.time,
-            metadata=recorded.metadata,
+            metadata=metadata,
         )

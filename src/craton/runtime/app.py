@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, TypeVar, get_args, get_origin
@@ -14,6 +14,7 @@ from craton.application.module import Module, events_of
 from craton.application.repository import Repository
 from craton.application.sagas import Sagas
 from craton.application.sagas.process import SagaProcess
+from craton.application.unit_of_work import Database
 from craton.application.view import View
 from craton.domain import uuid7
 from craton.ports import Store, StoreUnavailable
@@ -35,7 +36,10 @@ class App:
 
     `authenticate`, a query of one of them, tells who has a token: `async def authenticate(self, token: str) -> Caller`;
     it raises `Unauthenticated`. Given one, each route is closed to whom its guard doesn't admit.
-    `fill` brings demo data in at each start that isn't told to be empty, so it must bear repetition.
+    `fill` brings demo data in at each start that isn't told to be empty, so it must bear repetition; it returns
+    sentences for whoever has started the application. `demo` is what `craton demo` shows,
+    in a store that it is given; it returns whether all went well.
+    `environment` is where the modules' settings are read.
     `copied_calls` encodes and decodes every call between modules, as a network would: for tests.
     """
 
@@ -45,9 +49,11 @@ class App:
         *,
         modules: Sequence[Module],
         authenticate: Callable[..., Any] | None = None,
-        fill: Callable[["App"], Awaitable[None]] | None = None,
+        fill: Callable[["App"], Awaitable[Sequence[str]]] | None = None,
+        demo: Callable[[str], Awaitable[bool]] | None = None,
         copied_calls: bool = False,
         clock: Callable[[], datetime] = utc_now,
+        environment: Mapping[str, str] = os.environ,
     ) -> None:
         self.name = name
         self.modules = {module.name: module for module in modules}
@@ -71,7 +77,9 @@ class App:
                         raise WiringError(f"app {name}: {where} reacts to {event.__name__}, which no module records")
         self.authenticate = None if authenticate is None else operation_of(authenticate)
         self._fill = fill
+        self.demo = demo
         self._clock = clock
+        self.environment = environment
         self._running: dict[str, RunningModule] = {}
         self._call: Call = copied(self.call) if copied_calls else self.call
 
@@ -91,7 +99,7 @@ class App:
         opened: list[RunningModule] = []
         try:
             for module in self.modules.values():
-                running = RunningModule(module, open_store(module.name), owner, self._clock, self.api)
+                running = RunningModule(module, open_store(module.name), owner, self._clock, self.api, self.environment)
                 await running.open()
                 opened.append(running)
                 self._running[module.name] = running
@@ -133,10 +141,13 @@ class App:
             raise WiringError(f"app {self.name}: {operation} was called while the app is not running")
         return await running.use_cases.run(operation, arguments, context)
 
-    async def fill(self) -> None:
-        """Bring the demo data in, if there is any."""
-        if self._fill is not None:
-            await self._fill(self)
+    async def begin(self, *, empty: bool) -> list[str]:
+        """Do what the modules want done before they serve, and bring demo data in unless it is to be empty.
+
+        Returns sentences for whoever has started the application.
+        """
+        said = [sentence for running in self._running.values() for sentence in await running.begin()]
+        return said if empty or self._fill is None else [*said, *await self._fill(self)]
 
     async def failing(self) -> dict[str, str]:
         """Touch every store; return the modules whose store doesn't answer, and why."""
@@ -167,7 +178,7 @@ class App:
             return bool(get_args(hint))
         if isinstance(hint, type) and issubclass(hint, Api):
             return hint in self._owner_of
-        return hint in module.provides or getattr(hint, "__name__", "") == "Database"
+        return hint in (*module.provides, module.settings, Database) or get_origin(hint) is AsyncIterator
 
 
 def _shown(hint: Any) -> str:

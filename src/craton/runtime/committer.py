@@ -69,6 +69,8 @@ class Committer:
         self._flushes: set[asyncio.Task[None]] = set()
         self._scheduled = False
         self._paused = 0
+        self.newest = 0
+        """The position of the last event that was written here."""
 
     def submit(self, unit: Unit, after: Sequence[asyncio.Future[int]] = ()) -> asyncio.Future[int]:
         """Hand a unit in, decided on what the units of `after` make.
@@ -85,8 +87,9 @@ class Committer:
             loop.call_soon(self._pump)
         return future
 
-    def announce(self) -> None:
-        """Say that something was committed by another way: an interactive transaction."""
+    def announce(self, position: int) -> None:
+        """Say that something was committed by another way, an interactive transaction, up to a position."""
+        self.newest = max(self.newest, position)
         self._committed()
 
     @asynccontextmanager
@@ -148,6 +151,8 @@ class Committer:
                 raise
         else:
             for entry, outcome in zip(batch, outcomes, strict=True):
+                if not isinstance(outcome, Exception):
+                    self.newest = max(self.newest, outcome)
                 if entry.future.done():
                     continue
                 if isinstance(outcome, Exception):

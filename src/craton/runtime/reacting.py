@@ -11,9 +11,9 @@ from typing import Any, Final
 
 import structlog
 
-from craton.application.context import Context, Effect, context_var
+from craton.application.context import Context, Effect, entered
 from craton.application.errors import Unavailable
-from craton.application.retry import Retry
+from craton.application.policy import Policy
 from craton.application.upcasting import EventTypes
 from craton.domain import DomainError, Event, Recorded
 from craton.ports import StoredEvent
@@ -24,8 +24,6 @@ from craton.runtime.projecting import describe
 from craton.runtime.subscription import Failed, Handled
 
 SIDE_BY_SIDE: Final = 64
-PATIENCE_SECONDS: Final = 600.0
-"""How long what can't be reached is waited for before the event is parked."""
 
 React = Callable[[Recorded[Any]], Coroutine[Any, Any, None]]
 """What is done whenever something happens."""
@@ -46,7 +44,7 @@ class Reactor:
         name: str,
         kinds: Sequence[type[Event]],
         react: React,
-        retry: Retry,
+        policy: type[Policy],
         types: EventTypes,
         key: Callable[[Recorded[Any]], str],
     ) -> None:
@@ -55,7 +53,8 @@ class Reactor:
         self._key = key
         self._names = {kind.__name__ for kind in kinds}
         self._react = react
-        self._retry = retry
+        self._retry = policy.retry
+        self._patience = policy.patience
         self._places = asyncio.Semaphore(SIDE_BY_SIDE)
 
     def key(self, event: StoredEvent) -> str:
@@ -91,7 +90,7 @@ class Reactor:
 
         What is only out of reach is waited for: it isn't the event's fault, and nobody else would fare better.
         """
-        tried, failed, patience = 0, 0, time.monotonic() + PATIENCE_SECONDS
+        tried, failed, patience = 0, 0, time.monotonic() + self._patience.total_seconds()
         while True:
             tried += 1
             try:
@@ -116,9 +115,6 @@ class Reactor:
             deadline=time.monotonic() + ATTEMPT_SECONDS,
             effect=Effect(f"{self._name}/{event.id}", keeps_refusals=False),
         )
-        token = context_var.set(context)
-        try:
+        with entered(context):
             await attempt(self._react(event))
             reach("policy.reacted")
-        finally:
-            context_var.reset(token)

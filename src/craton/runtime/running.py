@@ -1,9 +1,10 @@
 """A module at run time: its store, its use cases, its subscriptions."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
+from inspect import iscoroutinefunction, isfunction
 from typing import Any, get_args, get_origin
 
 import structlog
@@ -13,15 +14,16 @@ from craton.application.errors import WiringError
 from craton.application.module import Module, dependencies_of
 from craton.application.policy import Policy
 from craton.application.repository import Repository
-from craton.application.retry import Retry
 from craton.application.sagas import Sagas
 from craton.application.sagas.index import SagaIndex, SagaRow
 from craton.application.sagas.process import SagaProcess
+from craton.application.settings import read_settings
 from craton.application.unit_of_work import Database
 from craton.application.view import RowType, View, ViewSource
 from craton.domain import DomainError, Event, Recorded
 from craton.ports import Statement, Store, StoredEvent, Unit
 from craton.runtime.aggregates import Aggregates
+from craton.runtime.caching import RowCache
 from craton.runtime.committer import Commit, Committer, write_alone
 from craton.runtime.feed import Feed
 from craton.runtime.inline import InlineProjections
@@ -53,10 +55,13 @@ class RunningModule:
         owner: str,
         clock: Callable[[], datetime],
         find_api: Callable[[type[Api]], Api],
+        environment: Mapping[str, str],
     ) -> None:
         self.module = module
         self.store = store
         self._find_api = find_api
+        self._settings = read_settings(module.settings, module.name, environment)
+        self._provided: dict[Any, Any] = {}
         self._signal = Signal()
         self._tasks: list[asyncio.Task[None]] = []
         self._resting = False
@@ -76,19 +81,27 @@ class RunningModule:
         def use_cases(service: Api) -> UseCases:
             return UseCases(module.name, service, store, self._aggregates, self._committer, clock, inline)
 
+        self._caches = {
+            name: RowCache(module.name, kind, self._feed, self._signal, lambda: self._committer.newest, self._proven)
+            for name, kind in module.projections.items()
+            if kind.cached
+        }
+        self._readers: list[str] = []
+
         def subscription(name: str, handler: Handler) -> Subscription:
+            self._readers.append(name)
             return Subscription(name, store, commit, self._feed, handler, self._signal, owner, clock)
 
         self.subscription = subscription
         """Makes a subscription to this module's feed."""
-        self.use_cases = use_cases(module.service(**self._provide(module.dependencies)))
+        self.use_cases = use_cases(module.service(**self.provide(module.dependencies)))
         self.sagas = self._host_sagas(use_cases, clock) if module.sagas else None
         self._timers = TimerRunner(module.api, self.use_cases, store, self._signal, owner, clock)
 
     def _host_sagas(self, use_cases: Callable[[Api], UseCases], clock: Callable[[], datetime]) -> SagaHost:
         processes = Repository(SagaProcess, self._aggregates)
         rows: View[SagaRow] = self._one("sagas", View[SagaRow])
-        return SagaHost(self.module.sagas, processes, rows, use_cases, self._provide, clock)
+        return SagaHost(self.module.sagas, processes, rows, use_cases, self.provide, clock)
 
     async def open(self) -> None:
         """Open the store, make what is missing in it, and prepare the projections."""
@@ -112,9 +125,20 @@ class RunningModule:
             await projection.prepare()
         self.store.watch(self._signal.fire)
 
+    async def begin(self) -> Sequence[str]:
+        """Do what the module wants done before it serves; return what is to be said to whoever has started it."""
+        start = self.module.start
+        return (
+            () if start is None else await start(**self.provide(dependencies_of(start, f"module {self.module.name}")))
+        )
+
     def start(self, recording: Callable[[type[Event]], "RunningModule"]) -> None:
         """Begin to read the feed, run timers and sagas, and react to what the modules that are `recording` record."""
-        runs = [self._timers.run(), *(projection.run() for projection in self.projections.values())]
+        runs = [
+            self._timers.run(),
+            *(projection.run() for projection in self.projections.values()),
+            *(cache.run() for cache in self._caches.values()),
+        ]
         if self.module.sealed:
             runs.append(self.subscription(SEALING, Sealer(self.store)).run())
         runs += [subscription.run() for subscription in self._reactions(recording)]
@@ -129,27 +153,31 @@ class RunningModule:
         """A subscription for each policy, and each step that waits, to each module that records what it is about."""
         for name, kind in self.module.policies.items():
             asks = dependencies_of(kind.__init__, f"module {self.module.name}: {kind.__name__}")
-            policy = kind(**self._provide(asks))
-            yield from self._react(name, kind.events, policy.react, kind.retry, recording, policy.key)
+            policy = kind(**self.provide(asks))
+            yield from self._react(name, kind.events, policy.react, kind, recording, policy.key)
         if self.sagas is not None:
             for definition, step in self.sagas.waiting:
                 name, events = f"{definition.name}.{step.name}", definition.awaits[step.name]
                 deliver = self.sagas.deliver(definition, step)
-                yield from self._react(name, events, deliver, Policy.retry, recording, by_stream)
+                yield from self._react(name, events, deliver, Policy, recording, by_stream)
 
     def _react(
         self,
         name: str,
         events: Sequence[type[Event]],
         react: React,
-        retry: Retry,
+        kind: type[Policy],
         recording: Callable[[type[Event]], "RunningModule"],
         key: Callable[[Recorded[Any]], str],
     ) -> Iterator[Subscription]:
         full = f"{self.module.name}.{name}"
         for source in dict.fromkeys(recording(event) for event in events):
             wanted = [event for event in events if recording(event) is source]
-            yield source.subscription(full, Reactor(full, wanted, react, retry, source.module.events, key))
+            yield source.subscription(full, Reactor(full, wanted, react, kind, source.module.events, key))
+
+    async def _proven(self) -> int:
+        """A position that some reader of the feed has got to, so that nothing is missing before it."""
+        return max([await self.store.checkpoint(name) for name in self._readers], default=0)
 
     async def rest(self) -> None:
         """End what goes on in the background."""
@@ -159,8 +187,11 @@ class RunningModule:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def close(self) -> None:
-        """Finish what was handed in, and close the store."""
+        """Finish what was handed in, and close the adapters that can be, and the store."""
         await self._committer.drain()
+        for adapter in self._provided.values():
+            if iscoroutinefunction(getattr(adapter, "close", None)):
+                await adapter.close()
         await self.store.close()
 
     async def events(self, after: int = 0) -> AsyncIterator[StoredEvent]:
@@ -197,10 +228,11 @@ class RunningModule:
     async def _own_audit(self) -> AsyncIterator[str]:
         if self.module.verify is not None:
             asks = dependencies_of(self.module.verify, f"module {self.module.name}: verify")
-            for problem in await self.module.verify(**self._provide(asks)):
+            for problem in await self.module.verify(**self.provide(asks)):
                 yield problem
 
-    def _provide(self, asks: dict[str, Any]) -> dict[str, Any]:
+    def provide(self, asks: dict[str, Any]) -> dict[str, Any]:
+        """What annotations ask for, by parameter. Raises `WiringError` for what nothing provides."""
         return {name: self._one(name, hint) for name, hint in asks.items()}
 
     def _one(self, name: str, hint: Any) -> Any:
@@ -210,7 +242,8 @@ class RunningModule:
         if origin is View:
             row_type: RowType[Any]
             projection, row_type = self.module.rows[get_args(hint)[0]]
-            return View(ViewSource(row_type, self.store, self.projections[projection.name].live))
+            cache = self._caches.get(projection.name)
+            return View(ViewSource(row_type, self.store, self.projections[projection.name].live, cache))
         if origin is not None and issubclass(origin, AsyncIterator):
             return self._recorded()
         if origin is Sagas:
@@ -220,8 +253,14 @@ class RunningModule:
             return Database(self.store)
         if isinstance(hint, type) and issubclass(hint, Api):
             return self._find_api(hint)
+        if hint is self.module.settings:
+            return self._settings
         if hint in self.module.provides:
-            return self.module.provides[hint]
+            if hint not in self._provided:
+                found = self.module.provides[hint]
+                chosen = found(**self.provide(dependencies_of(found, name))) if isfunction(found) else found
+                self._provided[hint] = chosen
+            return self._provided[hint]
         raise WiringError(
             f"module {self.module.name}: nothing provides {name}: {hint}. Give it to the module as provides={{…}}"
         )

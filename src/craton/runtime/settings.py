@@ -3,13 +3,15 @@
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
 from craton.application.errors import WiringError
+from craton.application.settings import Settings as ModuleSettings
+from craton.application.settings import meaning, read_settings, shown, variable
 
 
 class Setting(msgspec.Struct, frozen=True):
@@ -78,6 +80,13 @@ class Settings:
     def shown(self) -> list[Value]:
         """All settings, secrets masked."""
         return [msgspec.structs.replace(value, value=masked(value.value)) for value in self.values.values()]
+
+
+def module_settings(module: str, kind: type[ModuleSettings], environment: Mapping[str, str]) -> Iterator[Value]:
+    """A module's settings, secrets masked. Raises `WiringError` for a wrong value."""
+    for name, value in shown(read_settings(kind, module, environment)):
+        source = variable(module, name)
+        yield Value(f"{module}.{name}", value, source if environment.get(source) else "default", meaning(kind, name))
 
 
 def masked(url: str) -> str:

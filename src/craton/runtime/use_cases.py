@@ -16,7 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from craton.application.api import Api, Operation
-from craton.application.codec import convert, encode_text, fingerprint
+from craton.application.codec import convert, encode_text
 from craton.application.context import Context, context_var
 from craton.application.errors import (
     AlreadyExists,
@@ -148,10 +148,10 @@ class UseCases:
     async def _command(
         self, operation: Operation, arguments: dict[str, Any], context: Context, timer: str | None
     ) -> Answer:
-        if context.key is None:
+        if context.key is None or operation.answers_secrets:
             return await self._attempts(operation, arguments, context, None, timer)
         scope = encode_text([context.tenant, context.actor, str(operation)])
-        request = StoredResult(scope, context.key, fingerprint(operation.wire(arguments)), "")
+        request = StoredResult(scope, context.key, operation.fingerprint(arguments), "")
         async with self._turns.take([f"key {scope} {context.key}"]):
             if context.settles:  # if it hasn't run, its key is taken here, so that it never will
                 return await self._refuse(Overtaken(), operation, request, None, settles=True)
@@ -267,7 +267,7 @@ class UseCases:
         """Run the use case and hand in what it has changed. Returns its result (or refusal) and the commit."""
         token = enter_unit(unit)
         try:
-            result = await getattr(self._service, operation.name)(**arguments)
+            result = await self._result(operation, arguments)
         except DomainError as refusal:
             await _roll_back(unit, refusal)
             self._believe(unit)
@@ -285,7 +285,7 @@ class UseCases:
             self._believe(unit)
             if request is None:
                 return result, None
-        answer = None if request is None else _stored(request, _Outcome(result=result))
+        answer = None if request is None else _stored(request, _outcome(result))
         try:
             port_unit = self._collect(unit, answer, timer)
         except BaseException as problem:
@@ -295,6 +295,15 @@ class UseCases:
             await self._believe_or_roll_back(unit)
             return result, await self._commit_transaction(unit, port_unit)
         return result, self._hand_in(unit, port_unit)
+
+    async def _result(self, operation: Operation, arguments: dict[str, Any]) -> Any:
+        """What the use case returns, or the refusal that keeps what was changed before it."""
+        try:
+            return await getattr(self._service, operation.name)(**arguments)
+        except DomainError as refusal:
+            if not refusal.keeps_changes:
+                raise
+            return refusal
 
     @staticmethod
     def _believe(unit: UnitOfWork) -> None:
@@ -337,7 +346,7 @@ class UseCases:
                 position = await unit.transaction.write(port_unit)
         finally:
             self._aggregates.forget(streams)
-        self._committer.announce()
+        self._committer.announce(position)
         done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         done.set_result(position)
         return done
@@ -412,6 +421,10 @@ async def _in_time(seconds: float, work: Awaitable[Answer], *, executed: bool) -
             return await work
     except TimeoutError:
         raise DeadlineExceeded("The deadline passed before the answer was there.", maybe_executed=executed) from None
+
+
+def _outcome(result: Any) -> _Outcome:
+    return _Outcome(refusal=as_data(result)) if isinstance(result, DomainError) else _Outcome(result=result)
 
 
 def _stored(request: StoredResult, outcome: _Outcome) -> StoredResult:

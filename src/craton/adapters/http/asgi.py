@@ -21,6 +21,8 @@ from craton.adapters.http.sagas import saga_routes
 from craton.adapters.http.system import describe_system, guarded, problem, system_routes
 from craton.application.api import Operation
 from craton.application.errors import WiringError
+from craton.application.module import handler_asks
+from craton.application.routes import Route as Line
 from craton.runtime.app import App
 from craton.runtime.sagas.desk import call_sagas
 
@@ -33,6 +35,7 @@ def asgi(app: App) -> Starlette:
     find_caller = finding_callers(app)
     endpoints: list[tuple[str, Endpoint]] = []
     routes: list[Route] = []
+    by_hand: list[tuple[str, Line]] = []
     owners: dict[tuple[str, str], str] = {}
     tables = [(module.name, module.routes, app.call) for module in app.modules.values()]
     if any(module.sagas for module in app.modules.values()):
@@ -48,9 +51,11 @@ def asgi(app: App) -> Starlette:
                 endpoints.append((name, endpoint))
                 routes.append(Route(line.path, endpoint, methods=[line.method]))
             else:
-                routes.append(Route(line.path, guarded(line.handler, line.access, find_caller), methods=[line.method]))
-    openapi = document(app.name, __version__, endpoints, guarded=find_caller is not None)
-    openapi["paths"] |= describe_system(openapi["components"]["schemas"])
+                handler = partial(line.handler, **app.running[name].provide(handler_asks(line.handler)))
+                by_hand.append((name, line))
+                routes.append(Route(line.path, guarded(handler, line.access, find_caller), methods=[line.method]))
+    openapi = document(app.name, __version__, endpoints, by_hand, guarded=find_caller is not None)
+    openapi["paths"] |= describe_system(openapi["components"]["schemas"], guarded=find_caller is not None)
     docs = files("craton.adapters.http").joinpath("docs.html").read_text(encoding="utf-8")
 
     async def show_openapi(_: Request) -> Response:

@@ -1,6 +1,7 @@
 """Binds path, query and body to the parameters of an operation, by name."""
 
 import math
+import re
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl
@@ -12,8 +13,11 @@ from craton.adapters.http.body import header, parse, read
 from craton.adapters.http.problems import BadRequest
 from craton.application.api import Operation
 from craton.application.codec import convert
+from craton.application.context import Caller
+from craton.application.errors import WiringError
 from craton.application.page import Paging
 from craton.application.routes import Route
+from craton.domain import Unauthenticated
 
 MAX_QUERY_FIELDS = 50
 _WITH_BODY = ("POST", "PUT", "PATCH")
@@ -24,10 +28,14 @@ class Binding:
 
     def __init__(self, route: Route, operation: Operation) -> None:
         self.operation = operation
+        self._name = re.sub(r"\W+", "_", f"{operation}_{route.method}{route.path}")
         self.in_path = tuple(
             part.strip("{}") for part in route.path.split("/") if part.startswith("{") and part.endswith("}")
         )
-        rest = [name for name in operation.parameters if name not in self.in_path]
+        self.caller = route.caller
+        if self.caller is not None and self.caller not in operation.parameters:
+            raise WiringError(f"{route.method} {route.path}: {operation} has no parameter {self.caller!r}")
+        rest = [name for name in operation.parameters if name not in self.in_path and name != self.caller]
         self.paging = next((name for name in rest if operation.parameters[name] is Paging), None)
         rest = [name for name in rest if name != self.paging]
         self.has_body = route.method in _WITH_BODY
@@ -40,7 +48,7 @@ class Binding:
     def _struct(self, what: str, names: tuple[str, ...], **options: Any) -> type[msgspec.Struct]:
         operation = self.operation
         return msgspec.defstruct(
-            f"{operation.api.__name__}_{operation.name}_{what}",
+            f"{self._name}_{what}",
             [
                 (name, operation.parameters[name], operation.defaults[name])
                 if name in operation.defaults
@@ -52,9 +60,13 @@ class Binding:
             **options,
         )
 
-    async def arguments(self, scope: Scope, receive: Receive) -> dict[str, Any]:
-        """Return the arguments. Raises `BadRequest` or `msgspec.ValidationError`."""
+    async def arguments(self, scope: Scope, receive: Receive, caller: Caller | None) -> dict[str, Any]:
+        """Return the arguments. Raises `BadRequest`, `msgspec.ValidationError`, or `Unauthenticated`."""
         arguments: dict[str, Any] = {}
+        if self.caller is not None:
+            if caller is None:
+                raise Unauthenticated()
+            arguments[self.caller] = convert(str(caller.id), self.operation.parameters[self.caller])
         if self.in_path:
             _fill(arguments, convert(scope["path_params"], self.path_type, strict=False))
         if self.has_body:

@@ -6,6 +6,7 @@ import math
 from typing import Any, Final
 
 import msgspec
+from starlette.requests import Request
 from starlette.types import Receive, Scope
 
 from craton.adapters.http.problems import BadRequest
@@ -35,6 +36,11 @@ async def read(scope: Scope, receive: Receive, limit: int = MAX_BYTES) -> bytes:
     if len(body) > limit:
         raise _too_large(limit)
     return body
+
+
+async def read_bounded(request: Request, limit: int) -> bytes:
+    """Return the raw body of a request, for a handler that was written by hand: at most so many bytes."""
+    return await read(request.scope, request.receive, limit)
 
 
 async def _read_on(receive: Receive, first: bytes, limit: int) -> bytes:

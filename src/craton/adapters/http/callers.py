@@ -7,7 +7,7 @@ from starlette.types import Scope
 from craton.adapters.http.body import header
 from craton.application.access import Access
 from craton.application.context import Caller, Context
-from craton.application.errors import Unauthenticated
+from craton.domain import Unauthenticated
 from craton.runtime.app import App
 
 MAX_TOKEN_LENGTH = 4_096

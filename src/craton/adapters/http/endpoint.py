@@ -59,7 +59,7 @@ class Endpoint:
     async def _respond(self, scope: Scope, receive: Receive) -> Response:
         try:
             caller = await admit(self._find_caller, self.route.access, scope)
-            arguments = await self.binding.arguments(scope, receive)
+            arguments = await self.binding.arguments(scope, receive, caller)
             self.route.access.admit_to(caller, arguments)
             answer = await self._call(self._operation, arguments, self._context(scope, caller))
             return self._success(answer)
@@ -69,7 +69,9 @@ class Endpoint:
             return problems.response(problems.of_validation(invalid), [])
         except DomainError as refusal:
             return problems.response(
-                problems.of_domain(refusal), [_REPLAYED] if getattr(refusal, "replayed", False) else []
+                problems.of_domain(refusal),
+                [_REPLAYED] if getattr(refusal, "replayed", False) else [],
+                retry_after=problems.retry_after(refusal),
             )
         except Unavailable as unavailable:
             log.warning("unavailable", operation=str(self._operation), reason=str(unavailable))
@@ -111,8 +113,8 @@ class Endpoint:
         if answer.replayed:
             headers.append(_REPLAYED)
         if self.route.location is not None:
-            id = result if isinstance(result, Id) else result.id
-            headers.append((b"location", self.route.location.format(id=id).encode()))
+            fields = {"id": result} if isinstance(result, Id) else msgspec.structs.asdict(result)
+            headers.append((b"location", self.route.location.format(**fields).encode()))
         version = getattr(result, "version", None)
         if type(version) is int:
             headers.append((b"etag", b'"%d"' % version))

@@ -10,11 +10,12 @@ from craton.adapters.http.endpoint import Endpoint
 from craton.adapters.http.problems import Problem
 from craton.application.codec import schema_of_scalar
 from craton.application.page import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
+from craton.application.routes import Route
 from craton.domain import Id
 
 _REF: Final = "#/components/schemas/{name}"
 _QUERY_PROBLEMS: Final = (400, 404, 422, 503, 504)
-_COMMAND_PROBLEMS: Final = (400, 404, 408, 409, 412, 413, 415, 422, 503, 504)
+_COMMAND_PROBLEMS: Final = (400, 404, 408, 409, 412, 413, 415, 422, 429, 503, 504)
 _HEADERS: Final = {
     "command": (
         (
@@ -28,8 +29,15 @@ _HEADERS: Final = {
 }
 
 
-def document(title: str, version: str, endpoints: Sequence[tuple[str, Endpoint]], *, guarded: bool) -> dict[str, Any]:
-    """Return the document; endpoints come with the module they belong to, which is their tag.
+def document(
+    title: str,
+    version: str,
+    endpoints: Sequence[tuple[str, Endpoint]],
+    by_hand: Sequence[tuple[str, Route]],
+    *,
+    guarded: bool,
+) -> dict[str, Any]:
+    """Return the document; endpoints, and routes written by hand, come with their module, which is their tag.
 
     `guarded`: the application knows callers, and routes that aren't public want a token.
     """
@@ -42,9 +50,14 @@ def document(title: str, version: str, endpoints: Sequence[tuple[str, Endpoint]]
     for module, endpoint in endpoints:
         path, query, body, result = (next(schema_of) for _ in range(4))
         entry = _operation(module, endpoint, _Parts(components), path, query, body, result)
-        if guarded and not endpoint.route.access.public:
-            _close(entry)
+        if guarded:
+            _close(entry, endpoint.route)
         paths.setdefault(endpoint.route.path, {})[endpoint.route.method.lower()] = entry
+    for module, route in by_hand:
+        entry = _described(module, route)
+        if guarded:
+            _close(entry, route)
+        paths.setdefault(route.path, {})[route.method.lower()] = entry
     for _, endpoint in endpoints:
         for kind in _types(endpoint)[:3]:
             components.pop(kind.__name__, None)
@@ -59,9 +72,25 @@ def document(title: str, version: str, endpoints: Sequence[tuple[str, Endpoint]]
     }
 
 
-def _close(entry: dict[str, Any]) -> None:
-    """Say of an operation that it wants a token."""
-    entry["security"] = [{"token": []}]
+def _described(module: str, route: Route) -> dict[str, Any]:
+    """What is known of a route that was written by hand: its docstring, and how it fails."""
+    handler: Any = route.handler
+    return {
+        "operationId": f"{module}_{handler.__name__}",
+        "tags": [module],
+        "summary": (handler.__doc__ or "").partition("\n")[0],
+        "requestBody": {"content": {"*/*": {}}},
+        "responses": {
+            str(route.status): {"description": HTTPStatus(route.status).phrase},
+            **{str(status): _problem(status) for status in (*_COMMAND_PROBLEMS, 401)},
+        },
+    }
+
+
+def _close(entry: dict[str, Any], route: Route) -> None:
+    """Say of an operation that it wants a token, and what comes of a wrong one: where none is wanted, too."""
+    if not route.access.public:
+        entry["security"] = [{"token": []}]
     entry["responses"] |= {str(status): _problem(status) for status in (401, 403)}
 
 

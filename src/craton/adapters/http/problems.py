@@ -6,8 +6,8 @@ from typing import Any, Final
 import msgspec
 
 from craton.application.codec import encode
-from craton.application.errors import DeadlineExceeded, StaleVersion, Unauthenticated, Unavailable
-from craton.domain import AccessDenied, DomainError, InvalidValue, NotFound
+from craton.application.errors import DeadlineExceeded, StaleVersion, Unavailable
+from craton.domain import AccessDenied, DomainError, InvalidValue, NotFound, TooManyAttempts, Unauthenticated
 
 CONTENT_TYPE: Final = b"application/problem+json"
 
@@ -57,6 +57,11 @@ def of_unavailable(error: Unavailable) -> Problem:
     return make(504 if late else 503, error.code, detail, maybe_executed=error.maybe_executed)
 
 
+def retry_after(error: DomainError) -> int:
+    """In how many seconds it is worth a repetition."""
+    return error.retry_after if isinstance(error, TooManyAttempts) else 1
+
+
 def response(
     problem: Problem, extra: list[tuple[bytes, bytes]], *, retry_after: int = 1
 ) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
@@ -76,6 +81,7 @@ _STATUSES: Final = (
     (InvalidValue, 422),
     (NotFound, 404),
     (AccessDenied, 403),
+    (TooManyAttempts, 429),
 )
 
 

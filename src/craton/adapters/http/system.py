@@ -1,5 +1,6 @@
 """The routes that every application has: health, metrics, and what an operator needs."""
 
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -9,13 +10,16 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from craton.adapters.http import problems
+from craton.adapters.http.body import ClientGone
 from craton.adapters.http.callers import FindCaller, admit
 from craton.adapters.http.endpoint import idempotency_key
 from craton.adapters.http.metrics import CONTENT_TYPE, Metrics
 from craton.adapters.http.problems import BadRequest
 from craton.application.access import Access, only, public
 from craton.application.codec import encode, fingerprint
-from craton.application.errors import MisuseError
+from craton.application.context import Context, entered
+from craton.application.errors import MisuseError, Unavailable
+from craton.application.routes import DEFAULT_TIMEOUT_SECONDS
 from craton.domain import DomainError
 from craton.ports import StoredResult, StoreUnavailable, UnitRefused
 from craton.runtime.app import App
@@ -74,8 +78,8 @@ def system_routes(app: App, metrics: Metrics, find_caller: FindCaller | None) ->
     ]
 
 
-def problem(what: problems.Problem) -> Response:
-    status, headers, body = problems.response(what, [])
+def problem(what: problems.Problem, retry_after: int = 1) -> Response:
+    status, headers, body = problems.response(what, [], retry_after=retry_after)
     return Response(body, status, {name.decode(): value.decode() for name, value in headers})
 
 
@@ -99,12 +103,18 @@ def guarded(handler: Handler, access: Access, find_caller: FindCaller | None) ->
 
     async def guard(request: Request) -> Response:
         try:
-            await admit(find_caller, access, request.scope)
-            return await handler(request)
+            caller = await admit(find_caller, access, request.scope)
+            actor = None if caller is None else caller.id
+            with entered(Context(actor=actor, caller=caller, deadline=time.monotonic() + DEFAULT_TIMEOUT_SECONDS)):
+                return await handler(request)
         except BadRequest as bad:
             return problem(bad.problem)
         except DomainError as refusal:
-            return problem(problems.of_domain(refusal))
+            return problem(problems.of_domain(refusal), problems.retry_after(refusal))
+        except Unavailable as unavailable:
+            return problem(problems.of_unavailable(unavailable), unavailable.retry_after)
+        except ClientGone:
+            return Response(status_code=499)  # nobody hears it
         except UnitRefused:
             return problem(problems.make(503, "unavailable", "Another was faster; try again."))
         except StoreUnavailable:
@@ -127,8 +137,11 @@ def _json(value: Any, status: int = 200, headers: dict[str, str] | None = None) 
     return Response(encode(value), status, headers, "application/json")
 
 
-def describe_system(components: dict[str, Any]) -> dict[str, Any]:
-    """The admin routes' part of the OpenAPI document; the schema of their answer is added to the components."""
+def describe_system(components: dict[str, Any], *, guarded: bool) -> dict[str, Any]:
+    """The admin routes' part of the OpenAPI document; the schema of their answer is added to the components.
+
+    `guarded`: they want an administrator's token.
+    """
     (answer,), schemas = msgspec.json.schema_components((Progress,), ref_template="#/components/schemas/{name}")
     components.update(schemas)
     name = {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}
@@ -137,8 +150,10 @@ def describe_system(components: dict[str, Any]) -> dict[str, Any]:
 
     def entry(verb: str, summary: str, status: str, schema: Any, parameters: list[Any]) -> dict[str, Any]:
         content = {"application/json": {"schema": schema}}
-        failures = {code: {"description": "A problem.", **failure} for code in ("400", "404", "409", "422", "503")}
+        codes = ("400", "404", "409", "422", "503", *(("401", "403") if guarded else ()))
+        failures = {code: {"description": "A problem.", **failure} for code in codes}
         return {
+            **({"security": [{"token": []}]} if guarded else {}),
             "operationId": f"admin_{verb}",
             "tags": ["admin"],
             "summary": summary,

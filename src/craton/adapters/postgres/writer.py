@@ -154,7 +154,8 @@ class PostgresWriter:
         try:
             text, values = sql.numbered(statement)
             await connection.execute(f"SET LOCAL search_path = {self._schema}, public")
-            return [dict(row) for row in await connection.fetch(text, *values)]
+            # Connections remember statements by their text, whichever schema it was about.
+            return [dict(row) for row in await connection.fetch(f"/* {self._schema} */ {text}", *values)]
         except (*COLLISIONS, *LOST):
             raise
         except (asyncpg.PostgresError, asyncpg.InterfaceError, KeyError) as problem:

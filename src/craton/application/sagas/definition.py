@@ -22,7 +22,7 @@ from craton.application.codec import convert, decode, encode_scalar, encode_text
 from craton.application.errors import WiringError
 from craton.application.projection import event_types
 from craton.application.retry import Retry, minutes
-from craton.domain import Event, Recorded
+from craton.domain import Event, Recorded, Value
 
 S = TypeVar("S", bound="Saga")
 Method = Callable[..., Awaitable[None]]
@@ -33,6 +33,13 @@ M = TypeVar("M", bound=Method)
 UNDO_RETRY: Final = Retry(attempts=12)
 STEP_TIMEOUT: Final = minutes(5)
 WAIT_TIMEOUT: Final = timedelta(days=1)
+
+
+class Cause(Value):
+    """Why a saga compensates. A compensation is given it if it has a parameter of this type."""
+
+    code: str
+    reason: str
 
 
 class Step:
@@ -172,6 +179,14 @@ class Definition(Generic[S]):
             for name, step in self.steps.items()
             if step.undo_method is not None
         }
+        self.cause_of = {
+            name: next((parameter for parameter, hint in asks.items() if hint is Cause), None)
+            for name, asks in self.undo_asks.items()
+        }
+        """The parameter of a compensation that is told why, if there is one."""
+        for name, parameter in self.cause_of.items():
+            if parameter is not None:
+                del self.undo_asks[name][parameter]
         self.awaits = {name: self._awaited(name) for name, step in self.steps.items() if step.saga_of is not None}
         self.fingerprint = fingerprint(
             [self.name, shape(kind)]

@@ -1,12 +1,13 @@
 """What is done to a saga: by what drives it, and by operators. Each is one commit."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from craton.application.access import permit
 from craton.application.api import Api, command, query
+from craton.application.context import context
 from craton.application.page import Page, Paging
 from craton.application.repository import AuditEvent, Repository
 from craton.application.sagas.definition import Definition
@@ -17,6 +18,8 @@ from craton.application.unit_of_work import now
 from craton.application.view import View
 from craton.domain import Conflict, Text
 from craton.runtime.sagas.view import SagaSummary, SagaView
+
+OPERATORS: Final = frozenset({"admin"})
 
 
 class Stranded(Conflict):
@@ -88,8 +91,10 @@ class SagaControlService(SagaControl):
 
     async def saga(self, saga: SagaId) -> SagaView:
         process = await self._processes.get(saga)
-        permit(process.state.actor, "admin")
-        return SagaView.of(process.id, process.version, process.state)
+        permit(process.state.actor, *OPERATORS)
+        caller = context().caller
+        insider = caller is None or caller.has(OPERATORS)
+        return SagaView.of(process.id, process.version, process.state, internals=insider)
 
     async def sagas(self, *, status: Status | None = None, paging: Paging = Paging()) -> Page[SagaSummary]:
         return (await self._rows.find(status=status, order="-started_at", paging=paging)).map(SagaSummary.of)

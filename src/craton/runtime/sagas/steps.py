@@ -8,8 +8,8 @@ from typing import Any, Final
 import msgspec
 
 from craton.application.codec import decode
-from craton.application.context import Context, Effect, context_var
-from craton.application.sagas.definition import Definition, Method
+from craton.application.context import Context, Effect, entered
+from craton.application.sagas.definition import Cause, Definition, Method
 from craton.application.sagas.process import Action, Done, Outcome, Refused, Settled, Unknown, only_commands
 from craton.application.sagas.state import SagaState, StepState
 from craton.domain import DomainError, Recorded
@@ -47,19 +47,19 @@ class StepRunner:
             deadline=time.monotonic() + seconds,
             effect=effect,
         )
-        token = context_var.set(context)
-        try:
-            return await self._attempt(step, action.kind, effect, seconds)
-        except Exception as problem:
-            return Unknown(_shortened(describe(problem)), {})
-        finally:
-            context_var.reset(token)
+        with entered(context):
+            try:
+                return await self._attempt(
+                    step, action.kind, effect, seconds, Cause(code=state.code, reason=state.reason)
+                )
+            except Exception as problem:
+                return Unknown(_shortened(describe(problem)), {})
 
-    async def _attempt(self, step: StepState, kind: str, effect: Effect, seconds: float) -> Outcome:
+    async def _attempt(self, step: StepState, kind: str, effect: Effect, seconds: float, cause: Cause) -> Outcome:
         definition = self._definition
         saga = definition.decode(step.fields)
         before = definition.fields(saga)
-        method, given = self._method(step, kind)
+        method, given = self._method(step, kind, cause)
         refusal: DomainError | None = None
         try:
             await attempt(method(saga, **given), seconds)
@@ -75,12 +75,13 @@ class StepRunner:
         certain = effect.nothing_ran(refusal) and only_commands(definition, step.name)
         return Refused(refusal.code, _shortened(str(refusal)), effect.refused(refusal), certain, changes)
 
-    def _method(self, step: StepState, kind: str) -> tuple[Method, dict[str, Any]]:
+    def _method(self, step: StepState, kind: str, cause: Cause) -> tuple[Method, dict[str, Any]]:
         """What is to be called, and what it is given."""
         described = self._definition.steps[step.name]
         if kind == "undo":
             assert described.undo_method is not None  # noqa: S101
-            return described.undo_method, self._undo_given[step.name]
+            told = self._definition.cause_of[step.name]
+            return described.undo_method, self._undo_given[step.name] | ({told: cause} if told else {})
         given = self._given[step.name]
         if step.name in self._definition.awaits:
             given = {**given, "event": self._awaited(step)}

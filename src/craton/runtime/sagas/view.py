@@ -24,8 +24,9 @@ class StepView(Value):
     error: str
 
     @classmethod
-    def of(cls, step: StepState) -> "StepView":
-        return _shown(cls, step)
+    def of(cls, step: StepState, *, internals: bool) -> "StepView":
+        """Without `internals` an error that isn't a refusal is only said to be one."""
+        return _shown(cls, step, error=step.error if internals or step.code or not step.error else "unavailable")
 
 
 class SagaSummary(Value):
@@ -59,13 +60,13 @@ class SagaView(Value):
     version: int
 
     @classmethod
-    def of(cls, id: SagaId, version: int, state: SagaState) -> "SagaView":
+    def of(cls, id: SagaId, version: int, state: SagaState, *, internals: bool) -> "SagaView":
         return _shown(
             cls,
             state,
             id=id,
             fields=msgspec.json.decode(state.fields),
-            steps=tuple(map(StepView.of, state.steps)),
+            steps=tuple(StepView.of(step, internals=internals) for step in state.steps),
             version=version,
         )
 

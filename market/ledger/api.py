@@ -21,12 +21,14 @@ from market.ledger.domain import (
     ExternalAccount,
     HoldExceeded,
     HoldExpired,
+    HoldOfAnOrder,
     HoldReleased,
     HoldResolved,
     InsufficientFunds,
     MoneyCredited,
     MoneyDebited,
     MoneyHeld,
+    PermanentAccount,
     SameAccount,
     TransferHeld,
     TransferId,
@@ -53,6 +55,7 @@ __all__ = [
     "ExternalAccount",
     "HoldExceeded",
     "HoldExpired",
+    "HoldOfAnOrder",
     "HoldReleased",
     "HoldResolved",
     "InsufficientFunds",
@@ -60,6 +63,7 @@ __all__ = [
     "MoneyCredited",
     "MoneyDebited",
     "MoneyHeld",
+    "PermanentAccount",
     "SameAccount",
     "Side",
     "TransferHeld",
@@ -207,6 +211,26 @@ class Ledger(Api):
         """Let go of what was held."""
 
     @command
+    async def deposit_to_wallet(self, owner: Name, money: Money) -> TransferId:
+        """Take money from outside into a user's own account, which is opened at first use."""
+
+    @command
+    async def withdraw_from_wallet(self, owner: Name, money: Money) -> TransferId:
+        """Pay money out of a user's own account."""
+
+    @command
+    async def hold_in_wallet(self, owner: Name, money: Money, hold: TransferId) -> None:
+        """Hold money for the market, as the transfer `hold`. The same hold again is the one that there is."""
+
+    @command
+    async def collect(self, hold: TransferId) -> None:
+        """Move what is held to the market, unless that was done before."""
+
+    @command
+    async def return_to_wallet(self, hold: TransferId, money: Money) -> None:
+        """Give a wallet back what was held or collected, or part of it."""
+
+    @command
     async def expire_transfer(self, transfer: TransferId) -> None:
         """Void a hold whose time is over; nothing happens to one that was resolved before."""
 
@@ -215,6 +239,10 @@ class Ledger(Api):
         self, account: AccountId, *, at: Instant | None = None, version: int | None = None
     ) -> AccountState:
         """The account as it is, or as it was at a time or a version."""
+
+    @query
+    async def wallet(self, owner: Name, *, currency: Currency | None = None) -> AccountState:
+        """A user's own account in a currency (EUR unless told); one that was never used is empty."""
 
     @query
     async def transfer_state(self, transfer: TransferId) -> TransferState:

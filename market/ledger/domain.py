@@ -31,6 +31,16 @@ class AccountId(Id):
         """The account that stands for the world outside: deposits come from it, withdrawals go to it."""
         return cls(str(uuid5(NAMESPACE_URL, f"craton:market:ledger:external:{currency}")))
 
+    @classmethod
+    def wallet(cls, owner: Name, currency: Currency) -> Self:
+        """Each user's own account in a currency."""
+        return cls(str(uuid5(NAMESPACE_URL, f"craton:market:ledger:wallet:{owner}:{currency}")))
+
+    @classmethod
+    def sales(cls, currency: Currency) -> Self:
+        """The market's own account, into which wallets pay."""
+        return cls(str(uuid5(NAMESPACE_URL, f"craton:market:ledger:sales:{currency}")))
+
 
 class TransferId(Id):
     pass
@@ -101,6 +111,12 @@ class TransferPosted(Event):
     money: Money
 
 
+class TransferReturned(Event):
+    """Of what was posted, so much has gone back."""
+
+    money: Money
+
+
 class TransferVoided(Event):
     reason: Text
 
@@ -166,6 +182,14 @@ class HoldExpired(Conflict):
 
 class ExternalAccount(Conflict):
     """The account that stands for the world outside can't be closed."""
+
+
+class PermanentAccount(Conflict):
+    """Wallets and the market's own accounts stay open: money may come back to them at any time."""
+
+
+class HoldOfAnOrder(Conflict):
+    """What is held for the market is taken or returned by the order that it is for."""
 
 
 class HoldExceeded(Conflict):
@@ -245,6 +269,8 @@ class Account(Aggregate):
         self.require_open()
         if self.kind is AccountKind.EXTERNAL:
             raise ExternalAccount()
+        if self.kind is not AccountKind.LIABILITY or self.id == AccountId.wallet(self.owner, self.currency):
+            raise PermanentAccount()
         if self.balance or self.held:
             raise BalanceNotZero(balance=self.balance, held=self.held)
         self.record(AccountClosed(reason=reason))
@@ -285,6 +311,8 @@ class Transfer(Aggregate):
     reference: Text | None
     expires_at: datetime | None
     status: TransferStatus
+    left: Money
+    """What is held, or was posted and has not gone back."""
 
     @classmethod
     def begin_hold(
@@ -320,6 +348,20 @@ class Transfer(Aggregate):
         payee.credit(self.id, payer.id, money, self.reference)
         self.record(TransferPosted(money=money))
 
+    def give_back(self, payer: Account, payee: Account, money: Money, now: datetime) -> None:
+        """Let the payer have money again: by letting go of what is held, or by moving back what was posted."""
+        if self.status is TransferStatus.VOIDED:
+            return
+        if money > self.left:
+            raise HoldExceeded(held=self.left)
+        if self.pending and money == self.money:
+            self.void(payer, Text("returned"))
+            return
+        if self.pending:
+            self.post(payer, payee, now)
+        move(TransferId.new(), payee, payer, money)
+        self.record(TransferReturned(money=money))
+
     def void(self, payer: Account, reason: Text) -> None:
         self._require_pending()
         payer.release(self.id, self.money)
@@ -333,14 +375,17 @@ class Transfer(Aggregate):
         if not self.pending:
             raise HoldResolved(status=self.status)
 
-    def apply(self, event: TransferHeld | TransferPosted | TransferVoided) -> None:
+    def apply(self, event: TransferHeld | TransferPosted | TransferReturned | TransferVoided) -> None:
         match event:
             case TransferHeld(source=source, target=target, money=money, reference=reference, expires_at=expires_at):
                 self.source, self.target, self.money = source, target, money
+                self.left = money
                 self.reference, self.expires_at = reference, expires_at
                 self.status = TransferStatus.PENDING
-            case TransferPosted():
-                self.status = TransferStatus.POSTED
+            case TransferPosted(money=money):
+                self.status, self.left = TransferStatus.POSTED, money
+            case TransferReturned(money=money):
+                self.left -= money
             case TransferVoided():
                 self.status = TransferStatus.VOIDED
 

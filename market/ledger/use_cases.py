@@ -2,8 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
-from craton.application import AuditEvent, Page, Paging, Repository, View, now, schedule, within
-from craton.domain import Currency, DomainError, Money, Name, Text, Total
+from craton.application import AuditEvent, Page, Paging, Repository, View, now, permit, schedule, within
+from craton.domain import AccessDenied, Currency, DomainError, Money, Name, Text, Total
 from market.ledger.api import (
     AccountState,
     BatchRefused,
@@ -22,13 +22,16 @@ from market.ledger.domain import (
     AccountKind,
     AccountNotFound,
     ExpiryWithoutHold,
+    HoldOfAnOrder,
     Transfer,
     TransferId,
     TransferNotFound,
+    TransferStatus,
     move,
 )
 from market.ledger.read_models import BalanceRow, EntryRow, TransferRow
 
+DEFAULT_CURRENCY = Currency("EUR")
 END_OF_TIME = datetime(9999, 12, 31, tzinfo=UTC)
 
 
@@ -53,15 +56,37 @@ class LedgerService(Ledger):
         return account.id
 
     async def close_account(self, account: AccountId, reason: Text) -> None:
-        (await self._accounts.get(account)).close(reason)
+        (await self._own(account)).close(reason)
 
     async def deposit(self, account: AccountId, money: Money) -> TransferId:
         customer = await self._accounts.get(account)
         return self._move(await self._external(money.currency), customer, money)
 
     async def withdraw(self, account: AccountId, money: Money) -> TransferId:
-        customer = await self._accounts.get(account)
+        customer = await self._own(account)
         return self._move(customer, await self._external(money.currency), money)
+
+    async def deposit_to_wallet(self, owner: Name, money: Money) -> TransferId:
+        wallet = await self._wallet(owner, money.currency)
+        return self._move(await self._external(money.currency), wallet, money)
+
+    async def withdraw_from_wallet(self, owner: Name, money: Money) -> TransferId:
+        wallet = await self._wallet(owner, money.currency)
+        return self._move(wallet, await self._external(money.currency), money)
+
+    async def hold_in_wallet(self, owner: Name, money: Money, hold: TransferId) -> None:
+        if await self._transfers.find(hold) is None:
+            wallet, sales = await self._wallet(owner, money.currency), await self._sales(money.currency)
+            self._transfers.add(Transfer.begin_hold(hold, wallet, sales, money))
+
+    async def collect(self, hold: TransferId) -> None:
+        held = await self._transfers.get(hold)
+        if held.status is not TransferStatus.POSTED:
+            await self._post(held)
+
+    async def return_to_wallet(self, hold: TransferId, money: Money) -> None:
+        held = await self._transfers.get(hold)
+        held.give_back(*await self._pair(held.source, held.target), money, now())
 
     async def transfer(
         self,
@@ -76,6 +101,7 @@ class LedgerService(Ledger):
         if expires_in is not None and not pending:
             raise ExpiryWithoutHold()
         payer, payee = await self._pair(source, target)
+        permit(payer.owner, "admin")
         if not pending:
             return self._move(payer, payee, money, reference)
         expires_at = None if expires_in is None else now() + timedelta(seconds=expires_in)
@@ -95,11 +121,12 @@ class LedgerService(Ledger):
 
     async def post_transfer(self, transfer: TransferId, money: Money | None = None) -> None:
         hold = await self._transfers.get(transfer)
-        payer, payee = await self._accounts.get(hold.source), await self._accounts.get(hold.target)
-        hold.post(payer, payee, now(), money)
+        await self._permit_payee(hold)
+        await self._post(hold, money)
 
     async def void_transfer(self, transfer: TransferId) -> None:
         hold = await self._transfers.get(transfer)
+        await self._permit_payee(hold)
         hold.void(await self._accounts.get(hold.source), Text("voided"))
 
     async def expire_transfer(self, transfer: TransferId) -> None:
@@ -114,27 +141,23 @@ class LedgerService(Ledger):
             row = await self._balances.get(account)
             if row is None:
                 raise AccountNotFound(id=account)
+            permit(row.state.owner, "admin")
             return row.state
         then = await self._accounts.get(account, at=at, version=version)
-        return AccountState(
-            id=then.id,
-            owner=then.owner,
-            kind=then.kind,
-            currency=then.currency,
-            balance=then.balance,
-            held=then.held,
-            available=then.available,
-            total_deposits=then.total_deposits,
-            total_withdrawals=then.total_withdrawals,
-            transaction_count=then.transaction_count,
-            closed=then.closed,
-            version=then.version,
-        )
+        permit(then.owner, "admin")
+        return _state(then)
+
+    async def wallet(self, owner: Name, *, currency: Currency | None = None) -> AccountState:
+        currency = currency or DEFAULT_CURRENCY
+        id = AccountId.wallet(owner, currency)
+        row = await self._balances.get(id)
+        return _state(Account.open(id, owner, currency, AccountKind.LIABILITY)) if row is None else row.state
 
     async def transfer_state(self, transfer: TransferId) -> TransferState:
         row = await self._transfer_states.get(transfer)
         if row is None:
             raise TransferNotFound(id=transfer)
+        await self._permit_parties(row.state.source, row.state.target)
         return row.state
 
     async def entries(
@@ -145,11 +168,12 @@ class LedgerService(Ledger):
         to: datetime | None = None,
         paging: Paging = Paging(),
     ) -> Page[Entry]:
-        await self._require_known(account)
+        await self._permit_owner(account)
         rows = await self._statement.find(account=account, time=within(from_, to), order="-number", paging=paging)
         return rows.map(lambda row: row.entry)
 
     async def events(self, account: AccountId, *, paging: Paging = Paging()) -> Page[AuditEvent]:
+        await self._permit_owner(account)
         return await self._accounts.audit(account, paging)
 
     async def trial_balance(self, *, at: datetime | None = None) -> TrialBalance:
@@ -174,16 +198,50 @@ class LedgerService(Ledger):
         return await self._accounts.get(source), await self._accounts.get(target)
 
     async def _external(self, currency: Currency) -> Account:
-        id = AccountId.external(currency)
+        return await self._opened(
+            AccountId.external(currency), Name("The world outside"), currency, AccountKind.EXTERNAL
+        )
+
+    async def _sales(self, currency: Currency) -> Account:
+        return await self._opened(AccountId.sales(currency), Name("The market"), currency, AccountKind.INCOME)
+
+    async def _wallet(self, owner: Name, currency: Currency) -> Account:
+        return await self._opened(AccountId.wallet(owner, currency), owner, currency, AccountKind.LIABILITY)
+
+    async def _opened(self, id: AccountId, owner: Name, currency: Currency, kind: AccountKind) -> Account:
+        """The account with this id, opened at its first use."""
         account = await self._accounts.find(id)
         if account is None:
-            account = Account.open(id, Name("The world outside"), currency, AccountKind.EXTERNAL)
+            account = Account.open(id, owner, currency, kind)
             self._accounts.add(account)
         return account
 
-    async def _require_known(self, account: AccountId) -> None:
-        if await self._balances.get(account) is None:
+    async def _post(self, hold: Transfer, money: Money | None = None) -> None:
+        hold.post(*await self._pair(hold.source, hold.target), now(), money)
+
+    async def _own(self, account: AccountId) -> Account:
+        found = await self._accounts.get(account)
+        permit(found.owner, "admin")
+        return found
+
+    async def _permit_payee(self, hold: Transfer) -> None:
+        """Who holds money of another's may take it or let it go; the other may not."""
+        permit((await self._accounts.get(hold.target)).owner, "admin")
+        if hold.target == AccountId.sales(hold.money.currency):
+            raise HoldOfAnOrder()
+
+    async def _permit_owner(self, account: AccountId) -> None:
+        row = await self._balances.get(account)
+        if row is None:
             raise AccountNotFound(id=account)
+        permit(row.state.owner, "admin")
+
+    async def _permit_parties(self, source: AccountId, target: AccountId) -> None:
+        """Either side may look at a transfer."""
+        try:
+            await self._permit_owner(source)
+        except AccessDenied:
+            await self._permit_owner(target)
 
 
 def _just_after(at: datetime | None) -> datetime | None:
@@ -194,3 +252,20 @@ def _just_after(at: datetime | None) -> datetime | None:
 def _line(currency: Currency, sums: dict[tuple[str, ...], int]) -> TrialBalanceLine:
     debits, credits = (Total(sums.get((currency, side), 0), currency) for side in (Side.DEBIT, Side.CREDIT))
     return TrialBalanceLine(currency=currency, debits=debits, credits=credits, difference=credits - debits)
+
+
+def _state(account: Account) -> AccountState:
+    return AccountState(
+        id=account.id,
+        owner=account.owner,
+        kind=account.kind,
+        currency=account.currency,
+        balance=account.balance,
+        held=account.held,
+        available=account.available,
+        total_deposits=account.total_deposits,
+        total_withdrawals=account.total_withdrawals,
+        transaction_count=account.transaction_count,
+        closed=account.closed,
+        version=account.version,
+    )

@@ -1,0 +1,28 @@
+"""What identity can be told from outside."""
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from craton.application import Settings
+from craton.domain import Secret
+from market.identity.domain import EmailAddress, Password
+
+
+class IdentitySettings(Settings):
+    admin_email: Annotated[EmailAddress, Meta(description="the first administrator's e-mail")] = EmailAddress(
+        "admin@example.com"
+    )
+    admin_password: Annotated[
+        Password | None, Meta(description="the first administrator's password; a random one is made and shown once")
+    ] = None
+    token_key: Annotated[
+        Secret | None,
+        Meta(
+            description="signs access tokens: an Ed25519 key in PEM, or 32 characters or more; "
+            "a random one is made and kept with the data"
+        ),
+    ] = None
+    membership_secret: Annotated[
+        Secret | None, Meta(description="signs what the membership webhook is told; without it nothing is believed")
+    ] = None

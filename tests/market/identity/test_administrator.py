@@ -1,0 +1,77 @@
+"""The first administrator: there at the first start, as the settings say or with a password that is shown once."""
+
+from pathlib import Path
+
+from market.identity.module import identity
+from tests.market.shop import ADMIN_EMAIL, ADMIN_PASSWORD, PASSWORD, Shop
+
+
+async def test_has_the_address_and_the_password_that_the_settings_say(tmp_path: Path) -> None:
+    settings = {"CRATON_IDENTITY_ADMIN_EMAIL": "Root@example.com"}
+    async with Shop("sqlite", tmp_path, settings=settings, modules=[identity]) as shop:
+        root = await shop.login("root@example.com", ADMIN_PASSWORD)
+
+        shown = (await root.get(f"/v1/users/{root.id}")).json
+
+        assert (shown["name"], shown["email"], shown["roles"]) == ("Administrator", "Root@example.com", ["admin"])
+        assert list(shop.said) == []
+
+
+async def test_has_a_password_that_is_said_once_where_the_settings_say_none(tmp_path: Path) -> None:
+    settings = {"CRATON_IDENTITY_ADMIN_PASSWORD": ""}
+    async with Shop("sqlite", tmp_path, settings=settings, modules=[identity]) as shop:
+        (sentence,) = shop.said
+        password = sentence.partition(" with the password ")[2].partition(" ")[0]
+
+        assert sentence == f"The administrator is {ADMIN_EMAIL} with the password {password} (shown only this once)."
+        assert len(password) >= 20
+        admin = await shop.login(ADMIN_EMAIL, password)
+        assert (await admin.get("/v1/users")).status == 200
+
+        await shop.restart()
+        assert list(shop.said) == []
+        assert (await admin.get("/v1/users")).json["total"] == 1
+        await shop.login(ADMIN_EMAIL, password)
+
+
+async def test_keeps_his_password_when_the_settings_say_another(shop_sqlite: Shop) -> None:
+    shop_sqlite.settings["CRATON_IDENTITY_ADMIN_PASSWORD"] = "a password that comes too late"  # noqa: S105
+    await shop_sqlite.restart()
+
+    assert list(shop_sqlite.said) == []
+    await shop_sqlite.login(ADMIN_EMAIL, ADMIN_PASSWORD)
+
+
+async def test_is_the_only_one_however_many_processes_begin(shop: Shop) -> None:
+    async with shop.run() as one, shop.run() as other:
+        for app in (one, other):
+            assert await app.begin(empty=True) == []
+
+    assert (await (await shop.admin()).get("/v1/users")).json["total"] == 1
+
+
+async def test_can_not_have_the_address_of_a_user_and_says_so(shop_sqlite: Shop) -> None:
+    ada = await shop_sqlite.register("Ada", email="ada@example.com")
+    shop_sqlite.settings["CRATON_IDENTITY_ADMIN_EMAIL"] = "ADA@example.com"
+    await shop_sqlite.restart()
+
+    assert list(shop_sqlite.said) == ["ADA@example.com can't become the administrator: a user has this e-mail."]
+    assert (await ada.get("/v1/users")).status == 403
+
+
+async def test_who_was_deleted_does_not_come_back_by_himself(shop_sqlite: Shop) -> None:
+    admin = await shop_sqlite.admin()
+    await admin.delete(f"/v1/users/{admin.id}")
+    await shop_sqlite.restart()
+
+    gone = {"email": ADMIN_EMAIL, "password": ADMIN_PASSWORD}
+    assert (await shop_sqlite.nobody.post("/v1/login", gone)).status == 401
+
+
+async def test_makes_others_administrators(shop_sqlite: Shop) -> None:
+    admin, ada = await shop_sqlite.admin(), await shop_sqlite.register("Ada", password=PASSWORD)
+
+    await admin.put(f"/v1/users/{ada.id}/roles", {"roles": ["admin"]})
+
+    assert (await ada.put(f"/v1/users/{admin.id}/roles", {"roles": []})).status == 204
+    assert (await admin.get("/v1/users")).status == 403

@@ -1,0 +1,169 @@
+"""Logging in: who fails learns nothing, and may not go on failing for long."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from market.identity.adapters.argon2 import Argon2
+from market.identity.module import identity
+from tests.http.client import Response
+from tests.market.shop import PASSWORD, Shop
+from tests.market.world import Clock
+
+WRONG = "a password of another"
+
+
+async def try_out(shop: Shop, email: str, password: str = WRONG) -> Response:
+    return await shop.nobody.post("/v1/login", {"email": email, "password": password})
+
+
+async def tried(shop: Shop, email: str, password: str = WRONG, *, times: int = 1) -> list[int]:
+    """The statuses of so many attempts, one after the other."""
+    return [(await try_out(shop, email, password)).status for _ in range(times)]
+
+
+class TestASuccess:
+    async def test_gives_an_access_token_for_fifteen_minutes_and_a_refresh_token(self, shop_sqlite: Shop) -> None:
+        ada = await shop_sqlite.register("Ada", email="Ada@example.com")
+
+        answer = await try_out(shop_sqlite, " aDA@EXAMPLE.com ", PASSWORD)
+
+        tokens = answer.json
+        assert (answer.status, tokens["user_id"], tokens["token_type"], tokens["expires_in"]) == (
+            200,
+            ada.id,
+            "Bearer",
+            900,
+        )
+        assert tokens.keys() == {"access_token", "refresh_token", "user_id", "token_type", "expires_in"}
+        used = {"Authorization": f"Bearer {tokens['access_token']}"}
+        assert (await shop_sqlite.nobody.get(f"/v1/users/{ada.id}", used)).status == 200
+
+    async def test_is_not_kept_under_its_idempotency_key(self, shop_sqlite: Shop) -> None:
+        ada, key = await shop_sqlite.register("Ada"), {"Idempotency-Key": "once"}
+        body = {"email": ada.email, "password": PASSWORD}
+
+        first, again = [await shop_sqlite.nobody.post("/v1/login", body, key) for _ in range(2)]
+
+        assert (first.status, again.status) == (200, 200)
+        assert first.json["refresh_token"] != again.json["refresh_token"]
+        assert "idempotency-replayed" not in again.headers
+
+    async def test_is_wanted_with_an_address_and_a_password(self, shop_sqlite: Shop) -> None:
+        for body, path in (
+            ({"email": "ada", "password": PASSWORD}, "$.email"),
+            ({"email": "ada@example.com"}, "$"),
+            ({"password": PASSWORD}, "$"),
+            ({"email": "ada@example.com", "password": None}, "$.password"),
+            ({"email": "ada@example.com", "password": "x" * 5_001}, "$.password"),
+            ({"email": "ada@example.com", "password": PASSWORD, "remember": True}, "$"),
+        ):
+            answer = await shop_sqlite.nobody.post("/v1/login", body)
+            assert (answer.status, answer.code, answer.json["path"]) == (422, "invalid-value", path), body
+
+
+class TestAFailure:
+    async def test_looks_alike_whether_or_not_there_is_such_a_user(self, shop_sqlite: Shop) -> None:
+        ada, bob = await shop_sqlite.register("Ada"), await shop_sqlite.register("Bob")
+        await bob.delete(f"/v1/users/{bob.id}")
+
+        known, unknown, deleted = [
+            await try_out(shop_sqlite, email) for email in (ada.email, "nobody@example.com", bob.email)
+        ]
+
+        assert known.body == unknown.body == deleted.body
+        assert (known.status, known.code) == (401, "wrong-credentials")
+        assert known.headers.keys() == unknown.headers.keys() == deleted.headers.keys()
+        assert "details" not in known.json
+
+    async def test_costs_as_much_whether_or_not_there_is_such_a_user(self, tmp_path: Path) -> None:
+        hashed: list[str] = []
+
+        class Counting(Argon2):
+            def _verify(self, password: str, hash_: str) -> bool:
+                hashed.append(hash_)
+                return super()._verify(password, hash_)
+
+        async with Shop("sqlite", tmp_path, modules=[identity], hasher=Counting) as shop:
+            ada = await shop.register("Ada")
+            hashed.clear()
+
+            await try_out(shop, ada.email)
+            await try_out(shop, "nobody@example.com")
+
+        known, unknown = hashed
+        assert known != unknown
+        assert known.split("$")[:4] == unknown.split("$")[:4]  # the same algorithm with the same parameters
+
+
+class TestFiveFailures:
+    @pytest.mark.parametrize("email", ["ada@example.com", "nobody@example.com"])
+    async def test_in_a_row_close_the_address_for_a_while_also_to_the_right_password(
+        self, shop: Shop, email: str
+    ) -> None:
+        await shop.register("Ada", email="ada@example.com")
+
+        assert await tried(shop, email, times=5) == [401] * 5
+
+        for address, password in ((email, WRONG), (email, PASSWORD), (email.upper(), PASSWORD)):
+            answer = await try_out(shop, address, password)
+            assert (answer.status, answer.code) == (429, "too-many-attempts")
+            assert answer.json["details"] == {"retry_after": int(answer.headers["retry-after"])}
+            assert 1 <= int(answer.headers["retry-after"]) <= 31
+
+    async def test_count_before_the_next_attempt_is_judged(self, shop: Shop) -> None:
+        ada = await shop.register("Ada")
+
+        answers = await asyncio.gather(
+            *(try_out(shop, ada.email) for _ in range(30)), try_out(shop, ada.email, PASSWORD)
+        )
+
+        assert sorted(answer.status for answer in answers[:-1]) == [401] * 5 + [429] * 25
+        assert answers[-1].status == 429
+
+    async def test_close_no_other_address_and_end_no_session(self, shop_sqlite: Shop) -> None:
+        ada, bob = await shop_sqlite.register("Ada"), await shop_sqlite.register("Bob")
+
+        assert await tried(shop_sqlite, ada.email, times=6) == [401] * 5 + [429]
+
+        assert (await shop_sqlite.login(bob.email)).id == bob.id
+        assert (await ada.get(f"/v1/users/{ada.id}")).status == 200
+
+    async def test_are_counted_anew_after_a_success(self, shop_sqlite: Shop) -> None:
+        ada = await shop_sqlite.register("Ada")
+
+        for _ in range(3):
+            assert await tried(shop_sqlite, ada.email, times=4) == [401] * 4
+            assert await tried(shop_sqlite, ada.email, PASSWORD) == [200]
+
+    async def test_make_one_wait_longer_with_each_failure_after_them(self, timed_shop: Shop, clock: Clock) -> None:
+        ada = await timed_shop.register("Ada")
+        await tried(timed_shop, ada.email, times=5)
+
+        for wait in (30, 60, 120, 240, 480, 900, 900):
+            clock.advance(wait - 1)
+            assert await tried(timed_shop, ada.email, PASSWORD) == [429]
+            clock.advance(1)
+            assert await tried(timed_shop, ada.email) == [401]
+
+        clock.advance(900)
+        assert await tried(timed_shop, ada.email, PASSWORD) == [200]
+        assert await tried(timed_shop, ada.email, times=5) == [401] * 5
+
+    async def test_are_remembered_by_a_process_that_begins_anew(self, shop: Shop) -> None:
+        ada = await shop.register("Ada")
+        await tried(shop, ada.email, times=5)
+
+        await shop.restart()
+
+        assert await tried(shop, ada.email, PASSWORD) == [429]
+
+    @pytest.mark.parametrize("email", ["ada@example.com", "nobody@example.com"])
+    async def test_are_all_that_fifty_get_who_try_at_the_same_time(self, shop: Shop, email: str) -> None:
+        await shop.register("Ada", email="ada@example.com")
+
+        answers = await asyncio.gather(*(try_out(shop, email) for _ in range(50)))
+
+        assert sorted(answer.status for answer in answers) == [401] * 5 + [429] * 45
+        assert await tried(shop, email, PASSWORD) == [429]

@@ -1,0 +1,106 @@
+"""Products: their names and prices, and whether they are sold."""
+
+from typing import Self
+
+from craton.domain import Aggregate, AggregateNotFound, Conflict, Event, Id, InvalidValue, Money, Name, Text
+
+
+class ProductId(Id):
+    """A UUID, or a name of its own such as `product_1`."""
+
+    pattern = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
+
+
+class ProductAdded(Event):
+    name: Name
+    description: Text
+    price: Money
+
+
+class ProductChanged(Event):
+    name: Name
+    description: Text
+
+
+class PriceChanged(Event):
+    price: Money
+
+
+class ProductRetired(Event):
+    pass
+
+
+class ProductReinstated(Event):
+    pass
+
+
+class BlankName(InvalidValue):
+    """A product needs a name."""
+
+
+class PriceNotPositive(InvalidValue):
+    """A price must be more than zero."""
+
+
+class CurrencyChanged(Conflict):
+    """A product's price stays in its currency."""
+
+
+class ProductNotFound(AggregateNotFound):
+    """There is no such product."""
+
+
+class Product(Aggregate):
+    not_found = ProductNotFound
+
+    id: ProductId
+    name: Name
+    description: Text
+    price: Money
+    active: bool = True
+
+    @classmethod
+    def add(cls, id: ProductId, name: Name, description: Text, price: Money) -> Self:
+        _require(name, price)
+        return cls.begin(id, ProductAdded(name=name, description=description, price=price))
+
+    def change(self, name: Name | None, description: Text | None, price: Money | None) -> None:
+        """Change what is given."""
+        name = self.name if name is None else name
+        description = self.description if description is None else description
+        price = self.price if price is None else price
+        _require(name, price)
+        if price.currency != self.price.currency:
+            raise CurrencyChanged()
+        if (name, description) != (self.name, self.description):
+            self.record(ProductChanged(name=name, description=description))
+        if price != self.price:
+            self.record(PriceChanged(price=price))
+
+    def retire(self) -> None:
+        if self.active:
+            self.record(ProductRetired())
+
+    def reinstate(self) -> None:
+        if not self.active:
+            self.record(ProductReinstated())
+
+    def apply(self, event: ProductAdded | ProductChanged | PriceChanged | ProductRetired | ProductReinstated) -> None:
+        match event:
+            case ProductAdded(name=name, description=description, price=price):
+                self.name, self.description, self.price = name, description, price
+            case ProductChanged(name=name, description=description):
+                self.name, self.description = name, description
+            case PriceChanged(price=price):
+                self.price = price
+            case ProductRetired():
+                self.active = False
+            case ProductReinstated():
+                self.active = True
+
+
+def _require(name: Name, price: Money) -> None:
+    if not name:
+        raise BlankName()
+    if not price.positive:
+        raise PriceNotPositive()

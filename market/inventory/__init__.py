@@ -1,0 +1,1 @@
+"""Inventory: how many there are, and for whom they are kept."""

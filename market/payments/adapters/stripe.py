@@ -1,0 +1,258 @@
+"""Stripe takes the money."""
+
+import logging
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from fractions import Fraction
+from typing import Final, cast
+
+import httpx
+import msgspec
+import stripe
+from stripe.params.checkout import SessionCreateParamsLineItemPriceData as Price
+
+from craton.adapters.breaker import Breaker
+from craton.application import Unavailable
+from craton.domain import Money
+from market.payments.domain import Standing
+from market.payments.ports import (
+    BadNotice,
+    BadSignature,
+    ChargeRefused,
+    Intent,
+    Notice,
+    Outcome,
+    RefundRefused,
+)
+
+TOLERANCE_SECONDS: Final = 300
+NEVER_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+STANDINGS: Final = {
+    "requires_payment_method": Standing.REQUIRES_ACTION,
+    "requires_confirmation": Standing.REQUIRES_ACTION,
+    "requires_action": Standing.REQUIRES_ACTION,
+    "succeeded": Standing.SUCCEEDED,
+    "canceled": Standing.FAILED,
+}
+"""What an intent's status means; any other is on its way."""
+EVENTS: Final = {
+    "payment_intent.succeeded": Standing.SUCCEEDED,
+    "payment_intent.payment_failed": Standing.FAILED,
+    "payment_intent.processing": Standing.PROCESSING,
+    "payment_intent.requires_action": Standing.REQUIRES_ACTION,
+}
+STRIPE_UNITS: Final[dict[str, int | Fraction]] = {"ISK": 100, "UGX": 100, "MGA": Fraction(1, 100)}
+"""Where Stripe's smallest unit isn't that of ISO 4217: how many of it make one of ours."""
+
+# The library logs whole answers, and with them client secrets; and refusals, which may hold parts of our key.
+logging.getLogger("stripe").setLevel(logging.WARNING)
+
+
+class StripeGateway:
+    """Takes money through Stripe's API. `timeout` bounds each wait for it; to try again is up to who calls."""
+
+    def __init__(
+        self,
+        api_key: str,
+        webhook_secret: str,
+        *,
+        success_url: str,
+        cancel_url: str,
+        url: str = "https://api.stripe.com",
+        timeout: float = 8.0,
+    ) -> None:
+        self._breaker = Breaker("Stripe")
+        self._webhook_secret = webhook_secret
+        self._success_url, self._cancel_url = success_url, cancel_url
+        self._http = stripe.HTTPXClient(timeout=timeout)
+        self._api = stripe.StripeClient(
+            api_key, base_addresses={"api": url}, http_client=self._http, max_network_retries=0
+        ).v1
+
+    @asynccontextmanager
+    async def _asking(self, *, writing: bool = False) -> AsyncIterator[None]:
+        async with self._breaker.asking():
+            with _translated(writing=writing):
+                yield
+
+    async def close(self) -> None:
+        await self._http.close_async()  # type: ignore[no-untyped-call]
+
+    async def announce(self, payment: str, order: str, amount: Money) -> Intent:
+        async with self._asking(writing=True):
+            intent = await self._api.payment_intents.create_async(
+                {
+                    "amount": _units(amount),
+                    "currency": amount.currency.lower(),
+                    "allowed_payment_method_types": ["card"],  # others may send the payer elsewhere
+                    "metadata": {"payment": payment, "order": order},
+                },
+                {"idempotency_key": payment},
+            )
+        return Intent(reference=intent.id, client_secret=cast(str, intent.client_secret))
+
+    async def charge(self, reference: str, method: str | None) -> Outcome:
+        async with self._asking():
+            intent = await self._api.payment_intents.retrieve_async(reference)
+        other = method if method != _tried(intent) else None
+        open_ = STANDINGS.get(intent.status) is Standing.REQUIRES_ACTION
+        if not open_ or (not other and intent.status != "requires_confirmation"):
+            return _outcome(intent)
+        try:
+            async with self._asking(writing=True):
+                confirm = self._api.payment_intents.confirm_async
+                return _outcome(await confirm(reference, {"payment_method": cast(str, other)}))
+        except ChargeRefused as refused:
+            # It was declined; or a call beside this one has taken the money, so that there is nothing to confirm.
+            async with self._asking(writing=True):
+                outcome = _outcome(await self._api.payment_intents.retrieve_async(reference))
+            taken = outcome.standing in (Standing.SUCCEEDED, Standing.PROCESSING)
+            return outcome if taken else Outcome(standing=Standing.FAILED, reason=refused.reason)
+
+    async def call_off(self, reference: str) -> Outcome:
+        try:
+            async with self._asking(writing=True):
+                return _outcome(await self._api.payment_intents.cancel_async(reference))
+        except ChargeRefused:  # it has ended before, one way or the other
+            async with self._asking():
+                return _outcome(await self._api.payment_intents.retrieve_async(reference))
+
+    async def refund(self, reference: str, refund: str, amount: Money) -> None:
+        try:
+            made = await self._find_refund(reference, refund)
+            if made is None:
+                async with self._asking(writing=True):
+                    made = await self._api.refunds.create_async(
+                        {"payment_intent": reference, "amount": _units(amount), "metadata": {"refund": refund}},
+                        {"idempotency_key": refund},
+                    )
+        except ChargeRefused as refused:
+            raise RefundRefused(reason=refused.reason) from None
+        if made.status in ("failed", "canceled"):
+            raise RefundRefused(reason=getattr(made, "failure_reason", None) or made.status)
+
+    async def _find_refund(self, reference: str, refund: str) -> stripe.Refund | None:
+        """The refund that a call before this one has made: Stripe forgets idempotency keys after a day."""
+        async with self._asking():
+            first = await self._api.refunds.list_async({"payment_intent": reference, "limit": 100})
+            async for made in first.auto_paging_iter():
+                if getattr(made.metadata, "refund", None) == refund:
+                    return made
+        return None
+
+    async def page(self, payment: str, order: str, amount: Money) -> str:
+        price: Price = {
+            "currency": amount.currency.lower(),
+            "unit_amount": _units(amount),
+            "product_data": {"name": f"Order {order}"},
+        }
+        metadata = {"payment": payment, "order": order}
+        async with self._asking(writing=True):
+            session = await self._api.checkout.sessions.create_async(
+                {
+                    "mode": "payment",
+                    "line_items": [{"quantity": 1, "price_data": price}],
+                    "success_url": self._success_url,
+                    "cancel_url": self._cancel_url,
+                    "metadata": metadata,
+                    "payment_intent_data": {"metadata": metadata},
+                },
+                {"idempotency_key": f"{payment}-page"},
+            )
+        return cast(str, session.url)
+
+    def read(self, body: bytes, signature: str) -> Notice:
+        try:
+            stripe.WebhookSignature.verify_header(body, signature, self._webhook_secret, TOLERANCE_SECONDS)
+        except (stripe.SignatureVerificationError, ValueError, TypeError):  # the latter: not UTF-8, not ASCII
+            raise BadSignature() from None
+        try:
+            event = msgspec.json.decode(body, type=_Event)
+            payment, reference, outcome = _told(event.type, event.data.object)
+        except msgspec.MsgspecError:
+            raise BadNotice() from None
+        return Notice(id=event.id, type=event.type, payment=payment, reference=reference, outcome=outcome)
+
+
+class _Data(msgspec.Struct):
+    object: msgspec.Raw
+
+
+class _Event(msgspec.Struct):
+    id: str
+    type: str
+    data: _Data
+
+
+class _Problem(msgspec.Struct):
+    code: str | None = None
+    decline_code: str | None = None
+
+
+class _Intent(msgspec.Struct):
+    id: str
+    metadata: dict[str, str]
+    last_payment_error: _Problem | None = None
+
+
+class _Session(msgspec.Struct):
+    metadata: dict[str, str]
+    payment_status: str
+    payment_intent: str | None = None
+
+
+def _told(event: str, about: msgspec.Raw) -> tuple[str | None, str, Outcome | None]:
+    """Which payment of ours and which charge an event is about, and what it says of it."""
+    if event == "checkout.session.completed":
+        session = msgspec.json.decode(about, type=_Session)
+        standing = Standing.SUCCEEDED if session.payment_status == "paid" else Standing.PROCESSING
+        return session.metadata.get("payment"), session.payment_intent or "", Outcome(standing=standing)
+    if event not in EVENTS:
+        return None, "", None
+    intent, standing = msgspec.json.decode(about, type=_Intent), EVENTS[event]
+    reason = _reason(intent.last_payment_error) if standing is Standing.FAILED else ""
+    return intent.metadata.get("payment"), intent.id, Outcome(standing=standing, reason=reason)
+
+
+def _outcome(intent: stripe.PaymentIntent) -> Outcome:
+    if intent.status == "requires_payment_method" and intent.last_payment_error:
+        return Outcome(standing=Standing.FAILED, reason=_reason(intent.last_payment_error))
+    reason = "canceled" if intent.status == "canceled" else ""
+    return Outcome(standing=STANDINGS.get(intent.status, Standing.PROCESSING), reason=reason)
+
+
+def _tried(intent: stripe.PaymentIntent) -> object:
+    """The method that is to pay, or has failed to: after a decline Stripe names it with the error only."""
+    return intent.payment_method or getattr(getattr(intent.last_payment_error, "payment_method", None), "id", None)
+
+
+def _reason(problem: object) -> str:
+    return getattr(problem, "decline_code", None) or getattr(problem, "code", None) or "unknown"
+
+
+def _units(money: Money) -> int:
+    """The amount as Stripe counts it. https://docs.stripe.com/currencies"""
+    units = Fraction(money.minor) * STRIPE_UNITS.get(money.currency, 1)
+    if units.denominator != 1:
+        raise ChargeRefused(reason="invalid_charge_amount")
+    return units.numerator
+
+
+@contextmanager
+def _translated(*, writing: bool) -> Iterator[None]:
+    """Turn the library's errors, whose texts may tell too much, into `ChargeRefused` and `Unavailable`."""
+    try:
+        yield
+    except (stripe.CardError, stripe.InvalidRequestError, stripe.IdempotencyError) as problem:
+        raise ChargeRefused(reason=_reason(problem.error)) from None
+    except stripe.RateLimitError as problem:
+        after = str((problem.headers or {}).get("retry-after", ""))
+        seconds = int(after) if after.isdecimal() else 1
+        raise Unavailable("Stripe is asked too often.", maybe_executed=False, retry_after=seconds) from None
+    except (stripe.AuthenticationError, stripe.PermissionError):
+        raise Unavailable("Stripe doesn't accept our API key.", maybe_executed=False) from None
+    except stripe.APIConnectionError as problem:
+        what, sent = type(problem.__cause__).__name__, not isinstance(problem.__cause__, NEVER_SENT)
+        raise Unavailable(f"Stripe can't be reached: {what}.", maybe_executed=writing and sent) from None
+    except stripe.StripeError as problem:
+        raise Unavailable(f"Stripe has failed: HTTP status {problem.http_status}.", maybe_executed=writing) from None

@@ -1,0 +1,373 @@
+"""Payments: what is to be paid, how that stands, and what is given back."""
+
+from enum import StrEnum
+from typing import Self
+from uuid import NAMESPACE_URL, uuid5
+
+from craton.domain import Aggregate, AggregateNotFound, Conflict, Currency, Event, Id, InvalidValue, Money, Text
+
+
+class PaymentId(Id):
+    @classmethod
+    def of_order(cls, order: str) -> Self:
+        """Each order is paid once."""
+        return cls(str(uuid5(NAMESPACE_URL, f"craton:market:payments:order:{order}")))
+
+
+class RefundId(Id):
+    pass
+
+
+class NoticeId(Id):
+    @classmethod
+    def of(cls, event: str) -> Self:
+        return cls(str(uuid5(NAMESPACE_URL, f"craton:market:payments:notice:{event}")))
+
+
+class Means(StrEnum):
+    CARD = "card"
+    WALLET = "wallet"
+
+
+class Purpose(StrEnum):
+    ORDER = "order"
+    DEPOSIT = "deposit"
+
+
+class Standing(StrEnum):
+    """How a charge stands with the gateway."""
+
+    REQUIRES_ACTION = "requires_action"  # the payer must do something: choose a card, pass a check
+    PROCESSING = "processing"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+class PaymentStatus(StrEnum):
+    REQUIRES_ACTION = "requires_action"
+    PROCESSING = "processing"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    REFUNDED = "refunded"
+    PARTIALLY_REFUNDED = "partially_refunded"
+
+
+OPEN = (PaymentStatus.REQUIRES_ACTION, PaymentStatus.PROCESSING)
+PAID = (PaymentStatus.SUCCEEDED, PaymentStatus.PARTIALLY_REFUNDED)
+
+
+# --- facts ---------------------------------------------------------------------------------------------------
+
+
+class PaymentRequested(Event):
+    order: Id
+    payer: Id
+    amount: Money
+    purpose: Purpose
+    means: Means
+    method: str | None
+    """The card, as the gateway calls it; None if the payer is to choose one in the browser."""
+
+    @property
+    def status(self) -> PaymentStatus:
+        """How the payment stands at first: in the browser, the payer has to do something."""
+        in_browser = self.means is Means.CARD and self.method is None
+        return PaymentStatus.REQUIRES_ACTION if in_browser else PaymentStatus.PROCESSING
+
+
+class PaymentForestalled(Event):
+    """What was to be paid is called off before anybody has asked for the money."""
+
+    order: Id
+
+
+class ChargeAnnounced(Event):
+    """The gateway waits for the payer to do something."""
+
+    reference: str
+
+
+class PaymentProcessed(Event):
+    order: Id
+    payer: Id
+    amount: Money
+    purpose: Purpose
+    reference: str
+    """What the gateway calls the charge; of a wallet's payment, the id of the transfer."""
+
+
+class PaymentFailed(Event):
+    order: Id
+    payer: Id
+    reason: Text
+
+
+class PaymentCameLate(Event):
+    """The money was taken after all, for what nobody wants any more."""
+
+    reference: str
+
+
+class PaidAgain(Event):
+    """The money was taken a second time, by another charge: it goes back."""
+
+    refund: RefundId
+    reference: str
+
+
+class PaidAgainReturned(Event):
+    order: Id
+    payer: Id
+    refund: RefundId
+    amount: Money
+
+
+class RefundRequested(Event):
+    refund: RefundId
+    amount: Money
+
+
+class PaymentRefunded(Event):
+    order: Id
+    payer: Id
+    refund: RefundId
+    amount: Money
+    remaining: Money
+    """What was paid and has not been given back."""
+
+
+class NoticeReceived(Event):
+    type: str
+    payment: str | None
+    standing: Standing | None
+    reason: str
+
+
+# --- refusals ------------------------------------------------------------------------------------------------
+
+
+class AmountNotPositive(InvalidValue):
+    """An amount must be more than zero."""
+
+
+class AmountOverLimit(InvalidValue):
+    """A payment can't be over 10,000.00."""
+
+    limit: Money
+
+
+class WrongAmount(Conflict):
+    """That isn't what the order costs."""
+
+    total: Money
+
+
+class PaymentNotFound(AggregateNotFound):
+    """There is no such payment."""
+
+
+class PaymentOver(Conflict):
+    """The payment has ended; it can't be paid any more."""
+
+    status: PaymentStatus
+
+
+class CardMissing(InvalidValue):
+    """A deposit comes from a card; name one."""
+
+
+class NotPaidInBrowser(Conflict):
+    """The order doesn't wait for its buyer to pay in the browser."""
+
+
+class NothingToRefund(Conflict):
+    """The payment didn't succeed, or all of it was given back."""
+
+    status: PaymentStatus
+
+
+class RefundExceeded(Conflict):
+    """No more can be given back than was paid."""
+
+    refundable: Money
+
+
+class DepositNotRefundable(Conflict):
+    """A deposit is in the wallet; it is withdrawn from there."""
+
+
+# --- aggregates ----------------------------------------------------------------------------------------------
+
+
+def require_payable(amount: Money) -> None:
+    if not amount.positive:
+        raise AmountNotPositive()
+    limit = Money.of("10000", amount.currency)
+    if amount > limit:
+        raise AmountOverLimit(limit=limit)
+
+
+class Payment(Aggregate):
+    not_found = PaymentNotFound
+
+    id: PaymentId
+    order: Id
+    payer: Id
+    amount: Money
+    purpose: Purpose
+    means: Means
+    method: str | None
+    status: PaymentStatus
+    requested_refunds: Money
+    refunded: Money
+    announced: str = ""
+    """The charge that waits for the payer."""
+    reference: str = ""
+    """The charge that has taken the money."""
+    paid_again: tuple[PaidAgain, ...] = ()
+    forestalled: bool = False
+    """Whether it was called off before it was asked for, so that nothing else is known of it."""
+
+    @classmethod
+    def request(
+        cls, id: PaymentId, order: Id, payer: Id, amount: Money, purpose: Purpose, means: Means, method: str | None
+    ) -> Self:
+        require_payable(amount)
+        fact = PaymentRequested(order=order, payer=payer, amount=amount, purpose=purpose, means=means, method=method)
+        return cls.begin(id, fact)
+
+    @property
+    def open(self) -> bool:
+        return self.status in OPEN
+
+    @property
+    def refundable(self) -> Money:
+        return self.amount - self.requested_refunds if self.status in PAID else Money.zero(self.currency)
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """All charges that have taken money."""
+        return (self.reference, *(again.reference for again in self.paid_again))
+
+    @property
+    def currency(self) -> Currency:
+        return self.amount.currency
+
+    def require_browser(self) -> None:
+        """Raises `PaymentOver`, or `NotPaidInBrowser` if a card or the wallet is charged without the payer."""
+        if self.means is Means.WALLET or self.method is not None:
+            raise NotPaidInBrowser()
+        if not self.open:
+            raise PaymentOver(status=self.status)
+
+    def announce(self, reference: str) -> None:
+        if self.open and reference != self.announced:
+            self.record(ChargeAnnounced(reference=reference))
+
+    def settle(self, standing: Standing, reason: Text, reference: str, late: RefundId) -> None:
+        """Learn how it stands with the gateway, in whatever order that is told.
+
+        Money that comes when the payment was given up, or for the second time, goes back at once, as the refund `late`.
+        Who pays in the browser, without having chosen a card here, may try another when one is declined.
+        """
+        match standing:
+            case Standing.SUCCEEDED if self.open:
+                self.record(
+                    PaymentProcessed(
+                        order=self.order,
+                        payer=self.payer,
+                        amount=self.amount,
+                        purpose=self.purpose,
+                        reference=reference,
+                    )
+                )
+            case Standing.SUCCEEDED if self.status is PaymentStatus.FAILED:
+                self.record(PaymentCameLate(reference=reference))
+                self.record(RefundRequested(refund=late, amount=self.amount))
+            case Standing.SUCCEEDED if self.reference and reference not in ("", *self.references):
+                self.record(PaidAgain(refund=late, reference=reference))
+            case Standing.FAILED if self.open and (self.method is not None or self.means is Means.WALLET):
+                self.record(PaymentFailed(order=self.order, payer=self.payer, reason=reason))
+            case Standing.REQUIRES_ACTION:
+                self.announce(reference)
+
+    def give_up(self, reason: Text) -> None:
+        """Nobody waits for it any more."""
+        if self.open:
+            self.record(PaymentFailed(order=self.order, payer=self.payer, reason=reason))
+
+    def refund(self, id: RefundId, amount: Money | None = None) -> None:
+        """Have money given back: so much, or all that is left."""
+        if self.purpose is Purpose.DEPOSIT:
+            raise DepositNotRefundable()
+        if not self.refundable:
+            raise NothingToRefund(status=self.status)
+        amount = self.refundable if amount is None else amount
+        if not amount.positive:
+            raise AmountNotPositive()
+        if amount > self.refundable:
+            raise RefundExceeded(refundable=self.refundable)
+        self.record(RefundRequested(refund=id, amount=amount))
+
+    @classmethod
+    def forestall(cls, id: PaymentId, order: Id) -> Self:
+        """What comes late to ask for the money is refused."""
+        return cls.begin(id, PaymentForestalled(order=order))
+
+    def take_back(self, id: RefundId) -> None:
+        """Undo it, however far it got."""
+        if self.open:
+            self.give_up(Text("called off"))
+        elif self.status in PAID and self.refundable:
+            self.refund(id)
+
+    def refunded_by(self, id: RefundId, amount: Money) -> None:
+        if any(again.refund == id for again in self.paid_again):
+            self.record(PaidAgainReturned(order=self.order, payer=self.payer, refund=id, amount=amount))
+            return
+        remaining = self.amount - self.refunded - amount
+        self.record(PaymentRefunded(order=self.order, payer=self.payer, refund=id, amount=amount, remaining=remaining))
+
+    def apply(
+        self,
+        event: PaymentRequested
+        | PaymentForestalled
+        | ChargeAnnounced
+        | PaymentProcessed
+        | PaymentFailed
+        | PaymentCameLate
+        | PaidAgain
+        | PaidAgainReturned
+        | RefundRequested
+        | PaymentRefunded,
+    ) -> None:
+        match event:
+            case PaymentRequested(order=order, payer=payer, amount=amount, purpose=purpose, means=means, method=method):
+                self.order, self.payer, self.amount = order, payer, amount
+                self.purpose, self.means, self.method = purpose, means, method
+                self.requested_refunds = self.refunded = Money.zero(amount.currency)
+                self.status = event.status
+            case PaymentForestalled(order=order):
+                self.order, self.status, self.forestalled = order, PaymentStatus.FAILED, True
+            case ChargeAnnounced(reference=reference):
+                self.announced, self.status = reference, PaymentStatus.REQUIRES_ACTION
+            case PaymentProcessed(reference=reference) | PaymentCameLate(reference=reference):
+                self.status, self.reference = PaymentStatus.SUCCEEDED, reference
+            case PaymentFailed():
+                self.status = PaymentStatus.FAILED
+            case PaidAgain():
+                self.paid_again = (*self.paid_again, event)
+            case RefundRequested(amount=amount):
+                self.requested_refunds += amount
+            case PaymentRefunded(amount=amount, remaining=remaining):
+                self.refunded += amount
+                self.status = PaymentStatus.PARTIALLY_REFUNDED if remaining else PaymentStatus.REFUNDED
+
+
+class GatewayNotice(Aggregate):
+    """What a webhook has said, once, whatever it was."""
+
+    id: NoticeId
+
+    def apply(self, event: NoticeReceived) -> None:
+        """There is nothing to know of it but that it has come."""

@@ -1,0 +1,25 @@
+"""What payments can be told from outside."""
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from craton.application import Settings
+from craton.domain import Secret
+
+
+class PaymentsSettings(Settings):
+    stripe_api_key: Annotated[
+        Secret | None, Meta(description="Stripe's secret key; without it the sandbox takes the money, which is none")
+    ] = None
+    stripe_webhook_secret: Annotated[
+        Secret | None, Meta(description="what Stripe signs its webhooks with; without it none is believed")
+    ] = None
+    stripe_url: Annotated[str, Meta(description="where Stripe's API is")] = "https://api.stripe.com"
+    success_url: Annotated[str, Meta(description="where the payer goes from the hosted page when he has paid")] = (
+        "http://127.0.0.1:8000/docs"
+    )
+    cancel_url: Annotated[str, Meta(description="where he goes when he hasn't")] = "http://127.0.0.1:8000/docs"
+    patience: Annotated[
+        int, Meta(ge=1, le=86_400, description="seconds until a payment that hasn't come about is given up")
+    ] = 900

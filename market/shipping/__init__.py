@@ -1,0 +1,1 @@
+"""Shipping: how goods get to people."""

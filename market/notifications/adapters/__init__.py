@@ -1,0 +1,1 @@
+"""How mail is sent: by SMTP, or into a folder."""

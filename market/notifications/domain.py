@@ -1,0 +1,99 @@
+"""Letters: what was written to whom about what, and whether it was sent."""
+
+from datetime import timedelta
+from enum import StrEnum
+from typing import Self
+from uuid import NAMESPACE_URL, uuid5
+
+from craton.domain import Aggregate, AggregateNotFound, Conflict, Event, Id, Name, Text
+
+
+class LetterId(Id):
+    @classmethod
+    def about(cls, event: str) -> Self:
+        """There is one letter for each event, however often it is told."""
+        return cls(str(uuid5(NAMESPACE_URL, f"craton:market:notifications:{event}")))
+
+
+MOST_DELAYS = 8
+FIRST_PAUSE = timedelta(minutes=5)
+"""It doubles each time: the last try comes after about a day."""
+
+
+class LetterStatus(StrEnum):
+    QUEUED = "queued"
+    SENT = "sent"
+
+
+class LetterWritten(Event):
+    user: Id
+    to: Text
+    subject: Name
+    body: Text
+
+
+class LetterDelayed(Event):
+    reason: Text
+
+
+class LetterDue(Event):
+    """It is tried again."""
+
+
+class LetterSent(Event):
+    pass
+
+
+class LetterNotFound(AggregateNotFound):
+    """There is no such letter."""
+
+
+class Undeliverable(Conflict):
+    """The recipient couldn't take the letter however often it was tried."""
+
+    reason: Text
+
+    def __str__(self) -> str:
+        return f"The letter can't be delivered: {self.reason}."
+
+
+class Letter(Aggregate):
+    not_found = LetterNotFound
+
+    id: LetterId
+    user: Id
+    to: Text
+    subject: Name
+    body: Text
+    status: LetterStatus
+    delays: int = 0
+
+    @classmethod
+    def write(cls, id: LetterId, user: Id, to: Text, subject: Name, body: Text) -> Self:
+        return cls.begin(id, LetterWritten(user=user, to=to, subject=subject, body=body))
+
+    def delay(self, reason: Text) -> timedelta:
+        """Note that the recipient couldn't take it; return in what time to try again. Raises `Undeliverable`."""
+        if self.delays == MOST_DELAYS:
+            raise Undeliverable(reason=reason)
+        pause = FIRST_PAUSE * (1 << self.delays)
+        self.record(LetterDelayed(reason=reason))
+        return pause
+
+    def try_again(self) -> None:
+        if self.status is LetterStatus.QUEUED:
+            self.record(LetterDue())
+
+    def sent(self) -> None:
+        if self.status is not LetterStatus.SENT:
+            self.record(LetterSent())
+
+    def apply(self, event: LetterWritten | LetterDelayed | LetterDue | LetterSent) -> None:
+        match event:
+            case LetterWritten(user=user, to=to, subject=subject, body=body):
+                self.user, self.to, self.subject, self.body = user, to, subject, body
+                self.status = LetterStatus.QUEUED
+            case LetterDelayed():
+                self.delays += 1
+            case LetterSent():
+                self.status = LetterStatus.SENT

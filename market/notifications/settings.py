@@ -1,0 +1,20 @@
+"""What notifications can be told from outside."""
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from craton.application import Settings
+from craton.domain import Secret
+
+
+class NotificationsSettings(Settings):
+    smtp_host: Annotated[str | None, Meta(description="the mail server; without one mails are put into a folder")] = (
+        None
+    )
+    smtp_port: Annotated[int, Meta(ge=1, le=65_535, description="its port")] = 587
+    smtp_user: Annotated[str | None, Meta(description="who we are to it")] = None
+    smtp_password: Annotated[Secret | None, Meta(description="and how we prove it")] = None
+    smtp_tls: Annotated[bool, Meta(description="whether the connection must be encrypted (STARTTLS)")] = True
+    sender: Annotated[str, Meta(description="the address that mails come from")] = "market@example.com"
+    folder: Annotated[str, Meta(description="where mails are put if there is no mail server")] = "./var/mail"

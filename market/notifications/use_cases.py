@@ -1,0 +1,47 @@
+"""What notifications do: they write letters; a policy posts them."""
+
+from craton.application import Page, Paging, Repository, View, narrow, now, schedule
+from craton.domain import Id, Name, Text
+from market.identity.api import Identity, UserId, UserNotFound
+from market.notifications.api import Letter, Notifications, Unsent
+from market.notifications.domain import Letter as LetterAggregate
+from market.notifications.domain import LetterId, LetterStatus
+from market.notifications.read_models import LetterRow
+
+
+class NotificationsService(Notifications):
+    def __init__(self, letters: Repository[LetterAggregate], rows: View[LetterRow], identity: Identity) -> None:
+        self._letters = letters
+        self._rows = rows
+        self._identity = identity
+
+    async def write(self, letter: LetterId, user: Id, subject: Name, body: Text) -> None:
+        if await self._letters.find(letter) is not None:
+            return
+        try:
+            recipient = await self._identity.user(UserId(user))
+        except UserNotFound:
+            return
+        greeting = f"Dear {recipient.name},\n\n{body}\n\nYour market"
+        self._letters.add(LetterAggregate.write(letter, user, Text(recipient.email or ""), subject, Text(greeting)))
+
+    async def delay(self, letter: LetterId, reason: Text) -> None:
+        pause = (await self._letters.get(letter)).delay(reason)
+        schedule(now() + pause, Notifications.try_again, letter=letter)
+
+    async def try_again(self, letter: LetterId) -> None:
+        (await self._letters.get(letter)).try_again()
+
+    async def sent(self, letter: LetterId) -> None:
+        (await self._letters.get(letter)).sent()
+
+    async def to_post(self, letter: LetterId) -> Unsent | None:
+        found = await self._letters.get(letter)
+        recipient = await self._identity.validate(UserId(found.user))
+        if found.status is LetterStatus.SENT or not recipient.valid:
+            return None
+        return Unsent(to=found.to, subject=found.subject, body=found.body)
+
+    async def letters(self, *, user: Id | None = None, paging: Paging = Paging()) -> Page[Letter]:
+        rows = await self._rows.find(user=narrow(user, "admin"), order="-written_at", paging=paging)
+        return rows.map(lambda row: row.state)

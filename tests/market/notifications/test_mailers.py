@@ -1,0 +1,229 @@
+"""How mail leaves the house: over SMTP, to a real server, and into a folder."""
+
+import asyncio
+import socket
+import time
+from email import message_from_bytes
+from email.policy import default
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiosmtpd.smtp import AuthResult, LoginPassword
+
+from craton.application import Unavailable
+from craton.domain import Secret
+from market.notifications.adapters import smtp
+from market.notifications.adapters.folder import FolderMailer
+from market.notifications.adapters.message import compose
+from market.notifications.adapters.smtp import SmtpMailer
+from market.notifications.ports import Mail, MailDelayed, Mailer, MailRefused
+from tests.market.notifications.post_office import PostOfficeBox
+
+SENDER = "market@shop.example.org"
+MAIL = Mail(id="01a1fd4f-0000-7000-8000-000000000001", to="ada@example.com", subject="Welcome", body="Dear Ada,\n\nHi.")
+
+
+def mailer(port: int, *, tls: bool = False, user: str | None = None, password: str | None = None) -> SmtpMailer:
+    secret = None if password is None else Secret(password)
+    return SmtpMailer("127.0.0.1", port, sender=SENDER, user=user, password=secret, tls=tls)
+
+
+def written(body: str, subject: str = "Welcome") -> Mail:
+    return Mail(id=MAIL.id, to=MAIL.to, subject=subject, body=body)
+
+
+# --- the message ---------------------------------------------------------------------------------------------
+
+
+def test_a_message_is_the_same_each_time() -> None:
+    first, second = compose(MAIL, SENDER), compose(MAIL, SENDER)
+
+    assert first["Message-ID"] == second["Message-ID"] == f"<{MAIL.id}@shop.example.org>"
+    assert (first["From"], first["To"], first["Subject"]) == (SENDER, "ada@example.com", "Welcome")
+
+
+def test_a_message_has_a_date() -> None:
+    date = parsedate_to_datetime(str(compose(MAIL, SENDER)["Date"]))
+
+    assert abs(date.timestamp() - time.time()) < 60
+
+
+@pytest.mark.parametrize(
+    "inserted", ["\r\nBcc: eve@example.com", "\nBcc: eve@example.com", "\r\n\r\nBody of Eve's", "\rX: 1"]
+)
+def test_nobody_writes_headers_of_his_own(inserted: str) -> None:
+    for mail in (
+        Mail(id=MAIL.id, to=MAIL.to, subject=f"Hi{inserted}", body="x"),
+        Mail(id=MAIL.id, to=f"ada@example.com{inserted}", subject="Hi", body="x"),
+    ):
+        try:
+            raw = compose(mail, SENDER).as_bytes()
+        except ValueError:
+            continue
+        sent = message_from_bytes(raw, policy=default)
+        assert sorted(sent.keys()) == sorted(compose(MAIL, SENDER).keys())
+
+
+def test_what_people_are_called_is_no_header() -> None:
+    body = "Dear Eve\r\nBcc: bob@example.com\r\n\r\nSubject: x,\n\nHi."
+
+    sent = message_from_bytes(compose(written(body), SENDER).as_bytes(), policy=default)
+
+    assert (sent["Bcc"], sent["Subject"]) == (None, "Welcome")
+
+
+# --- SMTP ----------------------------------------------------------------------------------------------------
+
+
+def test_both_are_mailers() -> None:
+    mailers: list[Mailer] = [mailer(25), FolderMailer(Path("x"), SENDER)]
+
+    assert len(mailers) == 2
+
+
+async def test_a_mail_arrives_as_it_was_written() -> None:
+    body = "Dear Zoë 李 \u202eadA,\n\n.\n..dots\nFrom here on\n" + "long " * 400 + "\n\nYour market"
+    async with PostOfficeBox().open() as office:
+        await mailer(office.port).send(written(body, "Grüße, 李"))
+
+    (arrived,) = office.mails
+    assert (arrived["subject"], arrived["to"], arrived["from"]) == ("Grüße, 李", "ada@example.com", SENDER)
+    assert arrived["message-id"] == f"<{MAIL.id}@shop.example.org>"
+    text: str = arrived.get_content()  # type: ignore[attr-defined]
+    assert text.replace("\r\n", "\n").rstrip("\n") == body
+
+
+async def test_the_end_of_a_mail_is_not_in_its_text() -> None:
+    body = "x\r\n.\r\nMAIL FROM:<eve@example.com>\r\nRCPT TO:<bob@example.com>\r\nDATA\r\nFrom Eve\r\n.\r\n"
+    async with PostOfficeBox().open() as office:
+        await mailer(office.port).send(written(body))
+
+    assert len(office.raw) == 1
+    assert list(office.tried) == ["ada@example.com"]
+
+
+@pytest.mark.parametrize("code", [550, 553, 552, 501])
+async def test_what_the_server_refuses_for_good_is_refused(code: int) -> None:
+    async with PostOfficeBox({"ada@example.com": f"{code} no"}).open() as office:
+        with pytest.raises(MailRefused, match=str(code)):
+            await mailer(office.port).send(MAIL)
+    async with PostOfficeBox(refuse_data=f"{code} no").open() as office:
+        with pytest.raises(MailRefused, match=str(code)):
+            await mailer(office.port).send(MAIL)
+
+
+@pytest.mark.parametrize("code", [421, 450, 451, 452])
+async def test_what_the_recipient_cannot_take_now_may_be_sent_later(code: int) -> None:
+    for office in (PostOfficeBox({"ada@example.com": f"{code} later"}), PostOfficeBox(refuse_data=f"{code} later")):
+        async with office.open():
+            with pytest.raises(MailDelayed) as raised:
+                await mailer(office.port).send(MAIL)
+        assert str(code) in raised.value.reason
+
+
+@pytest.mark.parametrize("code", [421, 451, 550, 553])
+async def test_a_server_that_wants_nothing_from_us_is_unavailable(code: int) -> None:
+    """It has something against us, not against the recipient: all mail waits."""
+    async with PostOfficeBox(refuse_sender=f"{code} not from you").open() as office:
+        with pytest.raises(Unavailable, match=str(code)) as raised:
+            await mailer(office.port).send(MAIL)
+
+    assert not raised.value.maybe_executed
+
+
+async def test_a_server_that_is_not_there_is_unavailable() -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        with pytest.raises(Unavailable):
+            await mailer(closed.getsockname()[1]).send(MAIL)
+
+
+async def test_a_server_that_does_not_answer_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(smtp, "TIMEOUT_SECONDS", 0.2)
+    async with await asyncio.get_running_loop().create_server(asyncio.Protocol, "127.0.0.1", 0) as silent:
+        with pytest.raises(Unavailable):
+            await mailer(silent.sockets[0].getsockname()[1]).send(MAIL)
+
+
+async def test_who_we_are_is_proved_where_that_is_asked_for() -> None:
+    seen: list[Any] = []
+
+    def known(data: Any) -> AuthResult:
+        seen.append(data)
+        right = isinstance(data, LoginPassword) and (data.login, data.password) == (b"market", b"a secret")
+        return AuthResult(success=right, handled=False)
+
+    async with PostOfficeBox().open(user=known) as office:
+        await mailer(office.port, user="market", password="a secret").send(MAIL)  # noqa: S106
+        with pytest.raises(Unavailable) as raised:
+            await mailer(office.port, user="market", password="another secret").send(MAIL)  # noqa: S106
+
+    assert (len(office.raw), bool(seen)) == (1, True)
+    assert "535" in str(raised.value)
+    assert "secret" not in str(raised.value)
+
+
+async def test_where_it_must_be_encrypted_nothing_goes_in_clear() -> None:
+    """The server speaks no STARTTLS."""
+    seen: list[Any] = []
+
+    def known(data: Any) -> AuthResult:
+        seen.append(data)
+        return AuthResult(success=True)
+
+    async with PostOfficeBox().open(user=known) as office:
+        with pytest.raises(Unavailable):
+            await mailer(office.port, tls=True, user="market", password="a secret").send(MAIL)  # noqa: S106
+
+    assert (office.raw, seen, dict(office.tried)) == ([], [], {})
+
+
+# --- the folder ----------------------------------------------------------------------------------------------
+
+
+async def test_a_mail_is_a_whole_file_and_sent_again_the_same(tmp_path: Path) -> None:
+    folder = FolderMailer(tmp_path / "some" / "mails", SENDER)
+
+    for _ in range(2):
+        await folder.send(MAIL)
+
+    (file,) = (tmp_path / "some" / "mails").iterdir()
+    assert file.name == f"{MAIL.id}.eml"
+    assert file.read_bytes() == compose(MAIL, SENDER).as_bytes()
+
+
+async def test_whoever_looks_into_the_folder_sees_whole_mails(tmp_path: Path) -> None:
+    folder = FolderMailer(tmp_path, SENDER)
+    mails = [Mail(id=f"mail-{number}", to=MAIL.to, subject="x", body="y" * 100_000) for number in range(60)]
+    whole, seen = {len(compose(mail, SENDER).as_bytes()) for mail in mails}, set[int]()
+
+    async def watch() -> None:
+        while True:
+            seen.update(sizes(tmp_path))
+            await asyncio.sleep(0)
+
+    watching = asyncio.create_task(watch())
+    await asyncio.gather(*(folder.send(mail) for mail in mails))
+    watching.cancel()
+    await asyncio.wait([watching])
+
+    assert len(sizes(tmp_path)) == len(names(tmp_path)) == 60
+    assert seen <= whole
+
+
+def sizes(folder: Path) -> list[int]:
+    """How long the mails are that are in a folder."""
+    return [file.stat().st_size for file in folder.glob("*.eml")]
+
+
+def names(folder: Path) -> list[str]:
+    return [file.name for file in folder.iterdir()]
+
+
+async def test_a_folder_that_cannot_be_written_is_unavailable(tmp_path: Path) -> None:
+    (tmp_path / "mails").write_text("a file")
+
+    with pytest.raises(Unavailable):
+        await FolderMailer(tmp_path / "mails", SENDER).send(MAIL)

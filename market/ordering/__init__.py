@@ -1,0 +1,1 @@
+"""Ordering: orders, from their placing to their end."""

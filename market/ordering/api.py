@@ -1,0 +1,150 @@
+"""Ordering's contract: all that others may import of it."""
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from craton.application import Api, Page, Paging, command, query
+from craton.domain import Id, Instant, Money, Name, Text, Value
+from market.ordering.domain import (
+    BlankReason,
+    MixedCurrencies,
+    OrderCancelled,
+    OrderConfirmed,
+    OrderDelivered,
+    OrderId,
+    OrderLine,
+    OrderNotFound,
+    OrderPlaced,
+    OrderShipped,
+    OrderStatus,
+    PayWith,
+    ProductId,
+    ProductNotOnSale,
+    UnknownBuyer,
+    WrongStatus,
+)
+
+__all__ = [
+    "BlankReason",
+    "Item",
+    "MixedCurrencies",
+    "Order",
+    "OrderCancelled",
+    "OrderConfirmed",
+    "OrderDelivered",
+    "OrderId",
+    "OrderLine",
+    "OrderNotFound",
+    "OrderPlaced",
+    "OrderShipped",
+    "OrderStatus",
+    "Ordering",
+    "PayWith",
+    "PlacedOrder",
+    "ProductId",
+    "ProductNotOnSale",
+    "ShownLine",
+    "UnknownBuyer",
+    "WrongStatus",
+]
+
+
+Quantity = Annotated[int, Meta(ge=1, le=1_000_000)]
+
+
+class Item(Value):
+    """What is wanted; its price is the catalog's."""
+
+    product_id: ProductId
+    quantity: Quantity
+
+
+class PlacedOrder(Value):
+    order_id: OrderId
+    saga_id: OrderId
+
+
+class ShownLine(Value):
+    product_id: ProductId
+    product_name: Name
+    quantity: int
+    unit_price: Money
+    subtotal: Money
+
+
+class Order(Value):
+    """An order as people look at it: with the names that buyer and products have now."""
+
+    id: OrderId
+    user_id: Id
+    buyer_name: Name
+    buyer_email: Text
+    lines: tuple[ShownLine, ...]
+    item_count: int
+    total: Money
+    status: OrderStatus
+    status_display: str
+    placed_at: Instant
+    version: int
+
+
+Items = Annotated[tuple[Item, ...], Meta(min_length=1, max_length=100)]
+
+
+class Ordering(Api):
+    """Orders, from their placing to their end."""
+
+    @command
+    async def place(
+        self, buyer: Id, lines: Items, pay_with: PayWith, payment_method: Name | None = None
+    ) -> PlacedOrder:
+        """Order something. The checkout goes on from there by itself: see its saga."""
+
+    @command
+    async def confirm(self, order: OrderId) -> None:
+        """Say that goods and money are safe."""
+
+    @command
+    async def ship(self, order: OrderId) -> None:
+        """Say that the goods are on their way."""
+
+    @command
+    async def deliver(self, order: OrderId) -> None:
+        """Say that the goods have arrived."""
+
+    @command
+    async def cancel(self, order: OrderId, reason: Text) -> None:
+        """Call an order off. What was done for it is undone."""
+
+    @command
+    async def fail(self, order: OrderId, reason: Text) -> None:
+        """Cancel an order whose checkout has failed; nothing happens to one that is cancelled."""
+
+    @command
+    async def know_buyer(self, buyer: Id, name: Name, email: Text) -> None:
+        """Keep what orders show of a user."""
+
+    @command
+    async def forget_buyer(self, buyer: Id) -> None:
+        """Show nothing of a user any more."""
+
+    @command
+    async def know_product(self, product: ProductId, name: Name) -> None:
+        """Keep what orders show of a product."""
+
+    @query
+    async def order(self, order: OrderId) -> Order:
+        """An order."""
+
+    @query
+    async def orders(
+        self,
+        *,
+        user_id: Id | None = None,
+        status: OrderStatus | None = None,
+        from_: Instant | None = None,
+        to: Instant | None = None,
+        paging: Paging = Paging(),
+    ) -> Page[Order]:
+        """Orders, newest first."""

@@ -1,0 +1,87 @@
+"""The checkout."""
+
+from contextlib import suppress
+
+from craton.application import Cause, Saga, step, wait_for
+from craton.domain import Conflict, Id, Money, Name, Recorded, Text
+from market.inventory.api import Inventory, Line, ReservationGone
+from market.inventory.api import ProductId as StockedProduct
+from market.ledger.api import HoldResolved, Ledger, TransferId
+from market.ordering.api import OrderId, Ordering, OrderLine, PayWith
+from market.payments.api import Means, PaymentFailed, PaymentId, PaymentProcessed, Payments
+from market.shipping.api import Shipping
+
+
+class PaymentRefused(Conflict):
+    """The payment has failed."""
+
+    reason: Text
+
+    def __str__(self) -> str:
+        return f"The payment has failed: {self.reason}."
+
+
+class Checkout(Saga):
+    """Reserve the goods and take the money; then the order is confirmed, and goes out.
+
+    An order that can't be had or paid is cancelled, with the reason, and what was done for it is undone. One that is
+    cancelled in the middle ends the same way: at the confirmation, or past it by those who react to its cancellation.
+    """
+
+    order: OrderId
+    buyer: Id
+    lines: tuple[OrderLine, ...]
+    total: Money
+    pay_with: PayWith
+    payment_method: Name | None
+    payment: PaymentId | None = None
+
+    @step
+    async def begin(self) -> None:
+        """The order is pending."""
+
+    @begin.undo
+    async def fail(self, ordering: Ordering, why: Cause) -> None:
+        await ordering.fail(self.order, Text(why.reason or why.code))
+
+    @step(after=begin)
+    async def reserve(self, inventory: Inventory) -> None:
+        lines = tuple(Line(product=StockedProduct(line.product), quantity=line.quantity) for line in self.lines)
+        await inventory.reserve(self.order, lines)
+
+    @reserve.undo
+    async def release(self, inventory: Inventory) -> None:
+        await inventory.release(self.order)
+
+    @step(after=reserve)
+    async def pay(self, payments: Payments) -> None:
+        means = Means(self.pay_with)
+        self.payment = await payments.request(self.order, self.buyer, self.total, means, self.payment_method)
+
+    @pay.undo
+    async def take_back(self, payments: Payments) -> None:
+        await payments.take_back(self.order)
+
+    @wait_for(lambda event: event.data.order, after=pay)
+    async def paid(self, event: Recorded[PaymentProcessed | PaymentFailed]) -> None:
+        if isinstance(event.data, PaymentFailed):
+            raise PaymentRefused(reason=event.data.reason)
+
+    @step(after=paid, pivot=True)
+    async def confirm(self, ordering: Ordering) -> None:
+        await ordering.confirm(self.order)
+
+    @step(after=confirm)
+    async def collect(self, ledger: Ledger) -> None:
+        if self.pay_with is PayWith.WALLET:
+            with suppress(HoldResolved):  # cancelled since: the money has gone back
+                await ledger.collect(TransferId(str(self.payment)))
+
+    @step(after=confirm)
+    async def take_goods(self, inventory: Inventory) -> None:
+        with suppress(ReservationGone):  # cancelled since: the goods are on sale again
+            await inventory.commit(self.order)
+
+    @step(after=confirm)
+    async def schedule(self, shipping: Shipping) -> None:
+        await shipping.schedule(self.order, self.buyer)

@@ -1,0 +1,169 @@
+"""What ordering does with orders."""
+
+from datetime import datetime
+
+from craton.application import Page, Paging, Repository, Sagas, View, narrow, permit, within
+from craton.domain import Id, Name, Text
+from market.catalog.api import Catalog
+from market.catalog.api import ProductId as CatalogId
+from market.identity.api import Identity, UserId
+from market.ordering.api import Item, Order, Ordering, PlacedOrder, ShownLine
+from market.ordering.domain import (
+    Buyer,
+    OrderId,
+    OrderLine,
+    OrderNotFound,
+    OrderStatus,
+    PayWith,
+    Product,
+    ProductId,
+    ProductNotOnSale,
+    UnknownBuyer,
+)
+from market.ordering.domain import Order as OrderAggregate
+from market.ordering.read_models import BuyerRow, OrderRow, ProductRow
+from market.ordering.sagas import Checkout
+
+
+class OrderingService(Ordering):
+    def __init__(
+        self,
+        orders: Repository[OrderAggregate],
+        buyers: Repository[Buyer],
+        products: Repository[Product],
+        checkouts: Sagas[Checkout],
+        order_rows: View[OrderRow],
+        buyer_rows: View[BuyerRow],
+        product_rows: View[ProductRow],
+        catalog: Catalog,
+        identity: Identity,
+    ) -> None:
+        self._orders = orders
+        self._buyers = buyers
+        self._products = products
+        self._checkouts = checkouts
+        self._order_rows = order_rows
+        self._buyer_rows = buyer_rows
+        self._product_rows = product_rows
+        self._catalog = catalog
+        self._identity = identity
+
+    async def place(
+        self, buyer: Id, lines: tuple[Item, ...], pay_with: PayWith, payment_method: Name | None = None
+    ) -> PlacedOrder:
+        await self._require_user(buyer)
+        order = OrderAggregate.place(OrderId.new(), buyer, await self._priced(lines))
+        self._orders.add(order)
+        checkout = Checkout(
+            order=order.id,
+            buyer=buyer,
+            lines=order.lines,
+            total=order.total,
+            pay_with=pay_with,
+            payment_method=payment_method,
+        )
+        self._checkouts.start(checkout, id=order.id)
+        return PlacedOrder(order_id=order.id, saga_id=order.id)
+
+    async def confirm(self, order: OrderId) -> None:
+        (await self._orders.get(order)).confirm()
+
+    async def ship(self, order: OrderId) -> None:
+        (await self._orders.get(order)).ship()
+
+    async def deliver(self, order: OrderId) -> None:
+        (await self._orders.get(order)).deliver()
+
+    async def cancel(self, order: OrderId, reason: Text) -> None:
+        found = await self._orders.get(order)
+        permit(found.buyer, "admin")
+        found.cancel(reason)
+
+    async def fail(self, order: OrderId, reason: Text) -> None:
+        (await self._orders.get(order)).fail(reason)
+
+    async def know_buyer(self, buyer: Id, name: Name, email: Text) -> None:
+        (await self._buyers.find_or_add(buyer)).know(name, email)
+
+    async def forget_buyer(self, buyer: Id) -> None:
+        (await self._buyers.find_or_add(buyer)).forget()
+
+    async def know_product(self, product: ProductId, name: Name) -> None:
+        (await self._products.find_or_add(product)).know(name)
+
+    async def order(self, order: OrderId) -> Order:
+        row = await self._order_rows.get(order)
+        if row is None:
+            raise OrderNotFound(id=order)
+        permit(row.buyer, "admin")
+        (shown,) = await self._shown((row,))
+        return shown
+
+    async def orders(
+        self,
+        *,
+        user_id: Id | None = None,
+        status: OrderStatus | None = None,
+        from_: datetime | None = None,
+        to: datetime | None = None,
+        paging: Paging = Paging(),
+    ) -> Page[Order]:
+        buyer = narrow(user_id, "admin")
+        rows = await self._order_rows.find(
+            buyer=buyer, status=status, placed_at=within(from_, to), order="-placed_at", paging=paging
+        )
+        return Page.of(await self._shown(rows.items), rows.total, paging)
+
+    async def _require_user(self, buyer: Id) -> None:
+        if not (await self._identity.validate(UserId(buyer))).valid:
+            raise UnknownBuyer()
+
+    async def _priced(self, lines: tuple[Item, ...]) -> tuple[OrderLine, ...]:
+        """The lines at the catalog's prices. Raises `ProductNotOnSale`."""
+        offers = await self._catalog.offers(tuple(CatalogId(line.product_id) for line in lines))
+        prices = {ProductId(offer.id): offer for offer in offers}
+        for line in lines:
+            if line.product_id not in prices:
+                raise ProductNotOnSale(product=line.product_id)
+        return tuple(
+            OrderLine(
+                product=line.product_id,
+                name=prices[line.product_id].name,
+                quantity=line.quantity,
+                unit_price=prices[line.product_id].price,
+            )
+            for line in lines
+        )
+
+    async def _shown(self, rows: tuple[OrderRow, ...]) -> list[Order]:
+        """Orders with the names that buyers and products have now."""
+        buyers = await self._buyer_rows.get_all(row.buyer for row in rows)
+        products = await self._product_rows.get_all(line.product for row in rows for line in row.lines)
+        return [_shown(row, buyers.get(row.buyer), products) for row in rows]
+
+
+def _shown(row: OrderRow, buyer: BuyerRow | None, products: dict[ProductId, ProductRow]) -> Order:
+    lines = tuple(
+        ShownLine(
+            product_id=line.product,
+            product_name=products[line.product].name if line.product in products else line.name,
+            quantity=line.quantity,
+            unit_price=line.unit_price,
+            subtotal=line.subtotal,
+        )
+        for line in row.lines
+    )
+    cancelled = row.status is OrderStatus.CANCELLED
+    return Order(
+        id=row.order_id,
+        user_id=row.buyer,
+        buyer_name=Name("") if buyer is None else buyer.name,
+        buyer_email=Text("") if buyer is None else buyer.email,
+        lines=lines,
+        item_count=sum(line.quantity for line in row.lines),
+        total=row.total,
+        status=row.status,
+        status_display=f"Cancelled ({row.reason})" if cancelled else row.status.capitalize(),
+        placed_at=row.placed_at,
+        version=row.version,
+    )

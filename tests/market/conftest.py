@@ -1,10 +1,11 @@
-"""The bank of a test, on each store."""
+"""The bank and the shop of a test, on each store."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from tests.market.shop import Shop
 from tests.market.world import Bank, Clock, Place, require_postgres
 
 
@@ -41,3 +42,21 @@ async def timed_bank(place: Place, clock: Clock) -> AsyncIterator[Bank]:
     """A bank whose time is the test's clock."""
     async with place.open(clock) as bank:
         yield bank
+
+
+@pytest.fixture
+async def shop(store_url: str, tmp_path: Path) -> AsyncIterator[Shop]:
+    """The whole market, on each store."""
+    shop = Shop(store_url, tmp_path)
+    try:
+        async with shop:
+            yield shop
+    finally:
+        await shop.drop()
+
+
+@pytest.fixture
+async def shop_sqlite(tmp_path: Path) -> AsyncIterator[Shop]:
+    """The whole market on SQLite, for what has nothing to do with stores."""
+    async with Shop("sqlite", tmp_path) as shop:
+        yield shop

@@ -1,0 +1,61 @@
+"""The market as a process."""
+
+import asyncio
+import os
+import re
+import secrets
+import signal
+import sys
+from pathlib import Path
+from typing import cast
+
+PATIENCE_SECONDS = 8
+
+
+class Server:
+    """`craton up` as a process, in a place of its own."""
+
+    def __init__(self, folder: Path, store: str) -> None:
+        self.folder = folder
+        self.mail = folder / "mail"
+        self.admin_password = secrets.token_urlsafe(12)
+        self._where = ["--store", store, "--data", str(folder / "data")]
+        self._environment = os.environ | {
+            "COLUMNS": "200",
+            "CRATON_APP": "market.demo.app:app",
+            "CRATON_LOG": "error",
+            "CRATON_IDENTITY_ADMIN_PASSWORD": self.admin_password,
+            "CRATON_NOTIFICATIONS_FOLDER": str(self.mail),
+            "CRATON_PAYMENTS_PATIENCE": str(PATIENCE_SECONDS),
+        }
+        self.url = ""
+
+    async def start(self) -> None:
+        self._process = await self._craton("up", *self._where, "--port", "0", "--empty")
+        async for line in cast(asyncio.StreamReader, self._process.stdout):
+            if found := re.search(rb"API +(http://\S+)", line):
+                self.url = found[1].decode()
+                return
+        raise RuntimeError("the market has not started; what it said is above")
+
+    async def kill(self) -> None:
+        self._process.send_signal(signal.SIGKILL)
+        await self._process.wait()
+
+    async def stop(self) -> None:
+        if self._process.returncode is None:
+            self._process.terminate()
+            await self._process.wait()
+
+    async def verify(self) -> bool:
+        """Whether `craton verify` finds everything as the events say; it says what isn't."""
+        process = await self._craton("verify", *self._where)
+        found, _ = await process.communicate()
+        if process.returncode:
+            sys.stderr.write(found.decode())
+        return process.returncode == 0
+
+    async def _craton(self, *arguments: str) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "craton", *arguments, env=self._environment, stdout=asyncio.subprocess.PIPE
+        )

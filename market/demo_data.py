@@ -1,0 +1,62 @@
+"""Demo data: what `craton up` starts with unless it is told to be empty."""
+
+import secrets
+from collections.abc import Sequence
+from typing import Any
+
+from craton.application import Context
+from craton.application.api import operation_of
+from craton.domain import Currency, DomainError, Money, Name, Text
+from craton.runtime import App
+from craton.runtime.use_cases import Answer
+from market.catalog.api import Catalog, ProductId
+from market.identity.api import EmailAddress, Identity, Password
+from market.inventory.api import Inventory
+from market.ledger.api import Ledger
+
+EUR = Currency("EUR")
+PRODUCTS = (
+    ("product_1", "Chef's knife", "Twenty centimetres of carbon steel.", "89.00", 100),
+    ("product_2", "Cast-iron pan", "Gets better with the years.", "45.50", 50),
+    ("product_3", "Wooden spoon", "Olive wood, oiled by hand.", "7.90", 200),
+)
+PEOPLE = ("Ada", "Bob", "Cleo")
+
+
+async def fill(app: App) -> Sequence[str]:
+    """Bring in products, stock and people. Keys make every later start find it done; only the first says passwords."""
+    for id, name, description, price, quantity in PRODUCTS:
+        product = ProductId(id)
+        await _once(
+            app,
+            f"product-{id}",
+            Catalog.add,
+            id=product,
+            name=Name(name),
+            description=Text(description),
+            price=Money.of(price, EUR),
+        )
+        await _once(app, f"stock-{id}", Inventory.restock, product=product, quantity=quantity)
+    return [sentence for person in PEOPLE for sentence in await _person(app, person)]
+
+
+async def _person(app: App, name: str) -> list[str]:
+    email, password = EmailAddress(f"{name.lower()}@example.com"), Password(secrets.token_urlsafe(12))
+    answer = await _once(app, f"user-{name}", Identity.register, email=email, name=Name(name), password=password)
+    if answer is None:
+        return []
+    wallet = {"owner": Name(answer.result), "money": Money.of("100.00", EUR)}
+    await _once(app, f"wallet-{name}", Ledger.deposit_to_wallet, **wallet)
+    if answer.replayed:
+        return []
+    return [f"{name} is {email} with the password {password.reveal()} (shown only this once)."]
+
+
+async def _once(app: App, key: str, command: Any, **arguments: Any) -> Answer | None:
+    """The answer, the same at each start; None if somebody has done something of the kind, or had other ideas."""
+    operation = operation_of(command)
+    context = Context(actor="demo", key=f"demo-{key}")
+    try:
+        return await app.call(operation, operation.bind((), arguments), context)
+    except DomainError:
+        return None

@@ -4,7 +4,6 @@ all tests of that crash look at what came of it."""
 import os
 import subprocess
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -17,11 +16,10 @@ import pytest
 from craton.testing.crash import Process, Reply, Sent, drive, repeat
 from tests.crash.bank import Bank, Found, Model, once
 from tests.crash.databases import fresh_database
-from tests.crash.shopping import SHOP, Expected, Shopping, expected, sagas_in_flight, wrong_histories
-from tests.crash.shopping import Found as ShopFound
 
 SIDE_BY_SIDE: Final = 5
 ROOT: Final = Path(__file__).parents[2]
+LEDGER: Final = "tests.market.ledger_app:app"
 REBUILD: Final = "/v1/admin/projections/balances/rebuild"
 
 # How often the point is passed before it kills: beyond the opening of the accounts, in the middle of the load.
@@ -69,7 +67,7 @@ class Crash:
 def crash_and_restart(point: str, store: str, url: str, folder: Path) -> Crash:
     """Kill a market under load at a point, start it again, repeat what had no answer, and look."""
     crash = Crash(point, store)
-    with Process(data=folder, store=url, folder=ROOT, crash_at=f"{point}:{COUNTS[point]}") as doomed:
+    with Process(data=folder, store=url, folder=ROOT, app=LEDGER, crash_at=f"{point}:{COUNTS[point]}") as doomed:
         bank = Bank.open(doomed)
         scripts = [*bank.scripts, *([once(doomed, REBUILD)] if crash.is_of_projection else [])]
         bank.sent += drive(doomed, scripts)
@@ -77,7 +75,7 @@ def crash_and_restart(point: str, store: str, url: str, folder: Path) -> Crash:
     crash.first = list(bank.sent)
     crash.answered = [entry for entry in bank.sent if entry.first is not None]
     crash.unanswered = [entry for entry in bank.sent if entry.first is None]
-    with Process(data=folder, store=url, folder=ROOT) as healed:
+    with Process(data=folder, store=url, folder=ROOT, app=LEDGER) as healed:
         repeat(healed, bank.sent)
         with healed.client() as client:
             crash.replays = [(entry, client.send(entry.command)) for entry in crash.answered]
@@ -88,85 +86,12 @@ def crash_and_restart(point: str, store: str, url: str, folder: Path) -> Crash:
     return crash
 
 
-def verify(folder: Path, url: str, app: str | None = None) -> tuple[int, str]:
+def verify(folder: Path, url: str, app: str = LEDGER) -> tuple[int, str]:
     """Run `craton verify`; return its exit code and what it said."""
     command = ["-c", "from craton.cli.main import run; run()", "verify", "--data", str(folder), "--store", url]
-    command += ["--app", app] if app else []
+    command += ["--app", app]
     done = subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     return done.returncode, done.stdout + done.stderr
-
-
-# --- the shop --------------------------------------------------------------------------------------------------------
-
-# As above: in the middle of the load. Leases are taken at the start, so there it is a second process that dies: the one
-# that takes over from a first one, which was killed under load.
-SHOP_COUNTS: Final = {
-    "saga.planned": 320,
-    "saga.acted": 280,
-    "saga.reported": 280,
-    "policy.reacted": 60,
-    "timer.read": 15,
-    "lease.taken": 4,
-    "commit.written": 180,
-    "commit.durable": 180,
-    "call.committed": 600,
-    "subscription.written": 130,
-}
-ORDERS: Final = 120
-
-
-@dataclass
-class ShopCrash:
-    """A crash of the shop, and what had become of all orders when its heir had ended with them."""
-
-    point: str
-    store: str
-    sent: list[Sent] = field(default_factory=list)
-    answered: list[Sent] = field(default_factory=list)
-    unanswered: list[Sent] = field(default_factory=list)
-    killed: bool = False
-    exit_code: int | None = None
-    in_flight: int = 0
-    """How many sagas had begun and not ended when it died."""
-    log_before: str = ""
-    log_after: str = ""
-    replays: list[tuple[Sent, Reply]] = field(default_factory=list)
-    orders: dict[str, Expected] = field(default_factory=dict)
-    found: ShopFound = field(default_factory=ShopFound)
-    stopped_with: int | None = None
-    verified_with: int | None = None
-    verified: str = ""
-
-
-def crash_the_shop(point: str, store: str, url: str, folder: Path) -> ShopCrash:
-    """Kill a shop under load at a point, start it again, repeat what had no answer, wait for all sagas, and look."""
-    crash = ShopCrash(point, store)
-    shopping = Shopping(ORDERS)
-    crash_at = f"{point}:{SHOP_COUNTS[point]}"
-    if point == "lease.taken":
-        with Process(data=folder, store=url, folder=ROOT, app=SHOP) as first:
-            shopping.open(first)
-            shopping.sent += drive(first, shopping.scripts(first), until=lambda: shopping.drawn >= ORDERS // 2)
-            first.kill()
-    with Process(data=folder, store=url, folder=ROOT, app=SHOP, crash_at=crash_at) as doomed:
-        if not shopping.sent:
-            shopping.open(doomed)
-        shopping.sent += drive(doomed, shopping.scripts(doomed))
-        crash.killed, crash.exit_code, crash.log_before = doomed.killed, doomed.exit_code, doomed.log
-    crash.in_flight = sagas_in_flight(url, folder)
-    crash.sent = shopping.sent
-    crash.answered = [entry for entry in shopping.sent if entry.first is not None]
-    crash.unanswered = [entry for entry in shopping.sent if entry.first is None]
-    with Process(data=folder, store=url, folder=ROOT, app=SHOP) as healed:
-        repeat(healed, shopping.sent)
-        with healed.client() as client:
-            crash.replays = [(entry, client.send(entry.command)) for entry in crash.answered]
-        crash.orders = expected(shopping.sent)
-        crash.found = ShopFound.look(healed, crash.orders)
-        crash.stopped_with, crash.log_after = healed.stop(), healed.log
-    crash.found.read_logs(url, folder)
-    crash.verified_with, crash.verified = verify(folder, url, SHOP)
-    return crash
 
 
 # --- running them ----------------------------------------------------------------------------------------------------
@@ -222,18 +147,7 @@ def crashes(
         yield result
 
 
-@pytest.fixture(scope="session")
-def shop_crashes(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Callable[[str, str, str], ShopCrash]]:
-    """Likewise those of the shop."""
-    runs = request.config.stash.setdefault(_SHOP_RUNS, {})
-    with side_by_side(tmp_path_factory, wanted_by(request, "shop_crash", "shop_point"), crash_the_shop, runs) as result:
-        yield result
-
-
 _RUNS: Final = pytest.StashKey[Runs[Crash]]()
-_SHOP_RUNS: Final = pytest.StashKey[Runs[ShopCrash]]()
 
 
 @pytest.fixture(params=["sqlite", "postgres"], scope="session")
@@ -248,24 +162,10 @@ def point(request: pytest.FixtureRequest) -> str:
     return name
 
 
-@pytest.fixture(params=list(SHOP_COUNTS), scope="session")
-def shop_point(request: pytest.FixtureRequest) -> str:
-    name: str = request.param
-    return name
-
-
 @pytest.fixture(scope="session")
 def crash(store: str, point: str, crashes: Callable[[str, str, str], Crash], request: pytest.FixtureRequest) -> Crash:
     """A market that was killed under load at this point, in this store, and started again."""
     return crashes(store, point, _server(store, request))
-
-
-@pytest.fixture(scope="session")
-def shop_crash(
-    store: str, shop_point: str, shop_crashes: Callable[[str, str, str], ShopCrash], request: pytest.FixtureRequest
-) -> ShopCrash:
-    """A shop that was killed under load at this point, in this store, and started again."""
-    return shop_crashes(store, shop_point, _server(store, request))
 
 
 def _server(store: str, request: pytest.FixtureRequest) -> str:
@@ -284,12 +184,6 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         terminalreporter.write_line(f"{'point':<24}{'store':<10}{'answered':>9}{'unanswered':>12}  outcome")
         for (store, point), run in runs.items():
             terminalreporter.write_line(f"{point:<24}{store:<10}{_line(run, _outcome)}")
-    if shop_runs := config.stash.get(_SHOP_RUNS, {}):
-        terminalreporter.section("crashes of sagas, policies and timers")
-        heads = f"{'answered':>9}{'unanswered':>12}{'orders':>8}{'in flight':>11}"
-        terminalreporter.write_line(f"{'point':<24}{'store':<10}{heads}  outcome")
-        for (store, point), shop_run in shop_runs.items():
-            terminalreporter.write_line(f"{point:<24}{store:<10}{_line(shop_run, _shop_outcome)}")
 
 
 def _line(run: Future[C], outcome: Callable[[C], str]) -> str:
@@ -304,16 +198,6 @@ def _outcome(crash: Crash) -> str:
     whole = crash.found.facts == crash.model.facts and crash.verified_with == 0
     outcome = f"{_ran(crash.unanswered)} of them had run; {'nothing lost, nothing twice' if whole else 'DIFFERENCES'}"
     return f"{len(crash.answered):>9}{len(crash.unanswered):>12}  {outcome}"
-
-
-def _shop_outcome(crash: ShopCrash) -> str:
-    endings = Counter(crash.found.orders.values())
-    whole = not wrong_histories(crash.orders, crash.found) and crash.verified_with == 0
-    return (
-        f"{len(crash.answered):>9}{len(crash.unanswered):>12}{len(crash.orders):>8}{crash.in_flight:>11}"
-        f"  {_ran(crash.unanswered)} unanswered had run; {endings['confirmed']} confirmed, {endings['cancelled']} "
-        f"cancelled; {'nothing lost, nothing twice' if whole else 'DIFFERENCES'}"
-    )
 
 
 def _ran(sent: list[Sent]) -> int:

@@ -11,7 +11,7 @@ import pytest
 
 from craton.testing.crash import Process, drive, repeat
 from tests.crash.bank import Bank, assert_as_asked, pages, transfer_command
-from tests.crash.conftest import ROOT, verify
+from tests.crash.conftest import LEDGER, ROOT, verify
 from tests.crash.databases import fresh_database
 
 DEATHS = 3
@@ -28,15 +28,15 @@ def url(store: str, request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 def test_a_process_killed_again_and_again_at_any_moment_loses_nothing(url: str, tmp_path: Path) -> None:
-    with Process(data=tmp_path, store=url, folder=ROOT) as first:
+    with Process(data=tmp_path, store=url, folder=ROOT, app=LEDGER) as first:
         bank = Bank.open(first)
         assert first.stop() == 0
     for _ in range(DEATHS):
-        with Process(data=tmp_path, store=url, folder=ROOT) as doomed:
+        with Process(data=tmp_path, store=url, folder=ROOT, app=LEDGER) as doomed:
             threading.Timer(random.uniform(0.05, 0.6), doomed.kill).start()
             bank.sent += drive(doomed, bank.scripts)
             assert doomed.killed
-    with Process(data=tmp_path, store=url, folder=ROOT) as healed:
+    with Process(data=tmp_path, store=url, folder=ROOT, app=LEDGER) as healed:
         repeat(healed, bank.sent)
         assert_as_asked(healed, bank)
         assert healed.stop() == 0
@@ -45,19 +45,19 @@ def test_a_process_killed_again_and_again_at_any_moment_loses_nothing(url: str, 
 
 
 def test_a_process_killed_while_it_repairs_is_repaired_by_the_next(url: str, tmp_path: Path) -> None:
-    with Process(data=tmp_path, store=url, folder=ROOT, crash_at="subscription.handled:100") as first:
+    with Process(data=tmp_path, store=url, folder=ROOT, app=LEDGER, crash_at="subscription.handled:100") as first:
         bank = Bank.open(first)
         bank.sent += drive(first, bank.scripts)
         assert first.wait() == -SIGKILL
-    with Process(data=tmp_path, store=url, folder=ROOT, crash_at="subscription.handled") as doomed_again:
+    with Process(data=tmp_path, store=url, folder=ROOT, app=LEDGER, crash_at="subscription.handled") as doomed_again:
         assert doomed_again.wait() == -SIGKILL
-    with Process(data=tmp_path, store=url, folder=ROOT) as healed:
+    with Process(data=tmp_path, store=url, folder=ROOT, app=LEDGER) as healed:
         repeat(healed, bank.sent)
         assert_as_asked(healed, bank)
 
 
 def test_a_hold_that_ran_out_while_the_process_was_dead_is_let_go_once(url: str, tmp_path: Path) -> None:
-    with Process(data=tmp_path, store=url, folder=ROOT) as doomed:
+    with Process(data=tmp_path, store=url, folder=ROOT, app=LEDGER) as doomed:
         bank = Bank.open(doomed)
         payer, payee = bank.accounts[:2]
         with doomed.client() as client:
@@ -65,7 +65,7 @@ def test_a_hold_that_ran_out_while_the_process_was_dead_is_let_go_once(url: str,
             assert held.status == 201
         doomed.kill()
     time.sleep(1.1)
-    with Process(data=tmp_path, store=url, folder=ROOT) as healed, healed.client() as client:
+    with Process(data=tmp_path, store=url, folder=ROOT, app=LEDGER) as healed, healed.client() as client:
         deadline = time.monotonic() + 15
         while (shown := client.get(f"/v1/transfers/{held.body['id']}")).body.get("status") != "voided":
             assert time.monotonic() < deadline, shown

@@ -20,7 +20,8 @@ PAGES = [Path("README.md"), Path("CONTRIBUTING.md"), *Path("docs").glob("*.md")]
 @pytest.fixture
 def port(tmp_path: Path) -> Iterator[str]:
     command = [sys.executable, "-m", "craton", "up", "--port", "0", "--data", str(tmp_path / "var")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "COLUMNS": "200"}) as server:
+    environment = {**os.environ, "COLUMNS": "200", "CRATON_NOTIFICATIONS_FOLDER": str(tmp_path / "mail")}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as server:
         assert server.stdout is not None
         found = next(
             match[1] for line in server.stdout if (match := re.search(r"API +http://127\.0\.0\.1:(\d+)", line))
@@ -31,23 +32,33 @@ def port(tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-def test_the_readmes_terminal_session_moves_money(port: str) -> None:
-    session = README.split("## Move money")[1].split("```sh\n")[1].split("```")[0]
-    json_flag = re.compile(r"--json ")  # for a curl older than 7.82
-    script = json_flag.sub(
-        "-H 'content-type: application/json' -d ", session.replace("localhost:8000", f"localhost:{port}")
-    )
-    answers = script.replace("curl -s", "sleep 0.3; curl -s -w '\\n'")
+def test_the_readmes_terminal_session_buys_and_cancels(port: str, tmp_path: Path) -> None:
+    session = README.split("## Buy something")[1].split("```sh\n")[1].split("```")[0]
+    script = session.replace("localhost:8000", f"localhost:{port}").replace("var/mail", str(tmp_path / "mail"))
+    script = script.replace("--json ", "-H 'content-type: application/json' -d ")  # for a curl older than 7.82
+    slowly = script.replace("me curl -s", "sleep 1; me curl -s -w '\\n'")
     finished = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", answers], capture_output=True, text=True, timeout=60, check=False
+        ["bash", "-euo", "pipefail", "-c", slowly], capture_output=True, text=True, timeout=60, check=False
     )
 
     assert finished.returncode == 0, finished.stderr
-    *_, first, second, bob, ann_before, _events, trial = finished.stdout.splitlines()
-    assert first == second
-    assert '"balance":{"amount":"12.34","currency":"EUR"}' in bob
-    assert '"balance":{"amount":"100.00","currency":"EUR"}' in ann_before
-    assert '"difference":{"amount":"0.00","currency":"EUR"}' in trial
+    registered_and_repeated, order, payment, shipment, *mails, refunded = finished.stdout.splitlines()
+    assert registered_and_repeated.count('"order_id"') == 1
+    assert '"status":"completed"' in registered_and_repeated
+    assert '"total":{"amount":"104.80","currency":"EUR"},"status":"confirmed"' in order
+    assert '"status":"succeeded"' in payment
+    assert '"status":"scheduled"' in shipment
+    assert len([mail for mail in mails if mail.endswith(".eml")]) >= 2
+    assert '"status":"refunded"' in refunded
+
+
+def test_the_demo_ends_well() -> None:
+    told = subprocess.run(
+        [sys.executable, "-m", "craton", "demo"], capture_output=True, text=True, timeout=100, check=False
+    )
+
+    assert told.returncode == 0, told.stdout + told.stderr
+    assert "goes on where it was: Confirmed" in told.stdout
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)

@@ -15,7 +15,7 @@ _BLOCK = re.compile(r"```python\n# (?P<path>[\w/]+\.py)\n(?P<code>.*?)```", re.D
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     blocks = list(_BLOCK.finditer(TUTORIAL.read_text(encoding="utf-8")))
-    assert len(blocks) == 7
+    assert len(blocks) == 12
     for block in blocks:
         path = tmp_path / block["path"]
         path.parent.mkdir(exist_ok=True)
@@ -36,14 +36,15 @@ def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_its_own_test_passes(folder: Path) -> None:
-    finished = run(folder, "pytest", "-q", "-p", "no:cacheprovider", "test_box_office.py")
+def test_its_own_tests_pass(folder: Path) -> None:
+    finished = run(folder, "pytest", "-q", "-p", "no:cacheprovider", "test_box_office.py", "test_evening.py")
 
     assert finished.returncode == 0, finished.stdout + finished.stderr
-    assert "1 passed" in finished.stdout
+    assert "2 passed" in finished.stdout
 
 
-def test_craton_has_nothing_to_complain_about(folder: Path) -> None:
-    finished = run(folder, "craton", "check", "--app", "theatre:app")
+@pytest.mark.parametrize("app", ["theatre:app", "test_evening:app"])
+def test_craton_has_nothing_to_complain_about(folder: Path, app: str) -> None:
+    finished = run(folder, "craton", "check", "--app", app)
 
     assert finished.returncode == 0, finished.stdout + finished.stderr

@@ -11,6 +11,7 @@ from craton.testing.crash import Process
 from tests.crash.databases import fresh_database
 
 ROOT: Final = Path(__file__).parents[2]
+LEDGER: Final = "tests.market.ledger_app:app"
 Start = Callable[..., Process]
 
 
@@ -27,7 +28,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
     with ExitStack() as stack:
 
         def begin(**options: Any) -> Process:
-            return stack.enter_context(Process(**{"data": tmp_path, "folder": ROOT, **options}))
+            return stack.enter_context(Process(**{"data": tmp_path, "folder": ROOT, "app": LEDGER, **options}))
 
         yield begin
 

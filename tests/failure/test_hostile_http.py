@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 import pytest
 
 from craton.testing.crash import Process
-from tests.failure.conftest import ROOT
+from tests.failure.conftest import LEDGER, ROOT
 
 JSON = "Content-Type: application/json"
 OPEN = '{"owner": "Ada", "currency": "EUR"}'
@@ -38,7 +38,7 @@ class Answer:
 @pytest.fixture(scope="module")
 def market(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     """One market for all of this; whatever came before, it goes on."""
-    with Process(data=tmp_path_factory.mktemp("hostile"), folder=ROOT) as process:
+    with Process(data=tmp_path_factory.mktemp("hostile"), folder=ROOT, app=LEDGER) as process:
         yield process
         assert process.exit_code is None
         assert process.stop() == 0

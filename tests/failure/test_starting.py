@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from craton.testing.crash import Process
-from tests.failure.conftest import ROOT, Start
+from tests.failure.conftest import LEDGER, ROOT, Start
 
 PASSWORD = "s3cr3t-p4ssw0rd"  # noqa: S105
 
 
 def refusal(*, code: int = 1, **options: Any) -> str:
     """Launch, expect it to give up, and return the sentence that it leaves."""
-    process = Process(**{"folder": ROOT, **options})
+    process = Process(**{"folder": ROOT, "app": LEDGER, **options})
     try:
         process.launch()
         assert process.wait() == code, process.log

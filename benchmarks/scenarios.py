@@ -69,6 +69,13 @@ def fastapi_http(*arguments: str) -> Program:
     return on_postgres(sys.executable, "-m", "benchmarks.http_side", "peer", "--python", PEERS_PYTHON, *arguments)
 
 
+def orders(side: str, what: str, *arguments: str) -> Program:
+    command = [sys.executable, "-m", "benchmarks.orders_side", side, what, "--python", PEERS_PYTHON, *arguments]
+    if side in ("orm", "raw"):
+        return on_postgres(*command)
+    return lambda store, data: [*command, "--store", store, "--data", str(data)]
+
+
 def scenarios(*, quick: bool) -> list[Scenario]:
     seconds = ("--seconds", "2" if quick else "5")
     events = ("--events", "20000" if quick else "50000")
@@ -155,6 +162,31 @@ def scenarios(*, quick: bool) -> list[Scenario]:
             craton("saga-latency", "--rate", "5", *seconds),
             on_postgres(PEERS_PYTHON, str(PEERS / "dbos_peer.py"), "saga-latency", "--rate", "5", *seconds),
             "DBOS",
+        ),
+        *(
+            Scenario(
+                f"{side}-{what}-{peer}",
+                (Metric(title),),
+                orders(side, what, *seconds),
+                orders(peer, what, *seconds),
+                "FastAPI + SQLAlchemy" if peer == "orm" else "FastAPI + asyncpg",
+            )
+            for side, what, title in (
+                ("pair", "place", "place an order, 32 connections; its checkout in another process"),
+                ("market", "place", "place an order, with its checkout and mails in the same process"),
+                ("market", "get", "get an order, 32 connections"),
+            )
+            for peer in ("orm", "raw")
+        ),
+        Scenario(
+            "pace-of-checkouts",
+            (
+                Metric("checkout at 5 a second until the order is confirmed, median", "p50_ms", "p50_ms", " ms"),
+                Metric("checkout at 5 a second until the order is confirmed, 99 %", "p99_ms", "p99_ms", " ms"),
+            ),
+            orders("market", "pace", *seconds),
+            None,
+            "itself",
         ),
         Scenario(
             "http-random",

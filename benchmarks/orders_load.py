@@ -1,0 +1,199 @@
+"""Load an order service over HTTP: orders placed, or orders read.
+
+A client of any service that has these routes. The buyers' tokens and the products' ids come as JSON on standard
+input: `{"tokens": [...], "product_ids": [...]}`. Requests are made as in `http_load`; `client_cpu` in the report is
+the share of one CPU that this process took, which says whether it was what held the rate down.
+"""
+
+import argparse
+import asyncio
+import json
+import random
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+from benchmarks.http_load import (
+    WARM_UP_SECONDS,
+    BadConnectionError,
+    Client,
+    Response,
+    Tally,
+    new_event_loop,
+    percentile_ms,
+)
+
+MOST_OF_ONE = 5
+ASK_AGAIN_SECONDS = 0.002
+NextMessage = Callable[[], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What its clients know of a service."""
+
+    host: str
+    tokens: Sequence[str]
+    product_ids: Sequence[str]
+    lines: int
+
+    def order_of(self, token: str, keys: Iterator[str]) -> bytes:
+        lines = ",".join(
+            f'{{"product_id":"{product_id}","quantity":{random.randint(1, MOST_OF_ONE)}}}'
+            for product_id in random.sample(self.product_ids, self.lines)
+        )
+        body = f'{{"lines":[{lines}],"pay_with":"card","payment_method":"pm_load"}}'
+        head = (
+            f"POST /v1/orders HTTP/1.1\r\nHost: {self.host}\r\nAuthorization: Bearer {token}\r\n"
+            f"Idempotency-Key: {next(keys)}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        return (head + body).encode()
+
+    def read_of(self, token: str, order_id: str) -> bytes:
+        return (
+            f"GET /v1/orders/{order_id} HTTP/1.1\r\nHost: {self.host}\r\nAuthorization: Bearer {token}\r\n\r\n"
+        ).encode()
+
+
+def fresh_keys() -> Iterator[str]:
+    """Idempotency keys that no other run had."""
+    run = uuid4()
+    return (f"{run}-{number}" for number in count())
+
+
+async def must(client: Client, message: bytes) -> Response:
+    """Send a request that has to succeed."""
+    response = await client.send(message)
+    if not response.succeeded:
+        raise SystemExit(f"{message.split(b' HTTP', 1)[0].decode()}: {response.status} {response.body!r}")
+    return response
+
+
+async def place_to_read(service: Service, clients: Sequence[Client], orders: int) -> list[bytes]:
+    """Place so many orders over all connections; the requests that read them."""
+    keys = fresh_keys()
+
+    async def place_share(client: Client, share: int) -> list[bytes]:
+        reads = []
+        for _ in range(share):
+            token = random.choice(service.tokens)
+            placed = await must(client, service.order_of(token, keys))
+            reads.append(service.read_of(token, json.loads(placed.body)["order_id"]))
+        return reads
+
+    shares = [len(range(first, orders, len(clients))) for first in range(len(clients))]
+    placed = await asyncio.gather(*map(place_share, clients, shares))
+    return [read for reads in placed for read in reads]
+
+
+async def readable(client: Client, reads: Sequence[bytes], seconds: float) -> None:
+    """Wait until each order can be read, for services that answer from views which follow the writes."""
+    deadline = time.monotonic() + seconds
+    for read in reads:
+        while (await client.send(read)).status == 404 and time.monotonic() < deadline:
+            await asyncio.sleep(0.02)
+        await must(client, read)
+
+
+async def send_until(client: Client, next_message: NextMessage, count_from: float, deadline: float) -> Tally:
+    tally = Tally()
+    while True:
+        message = next_message()
+        began = time.perf_counter()
+        try:
+            succeeded = (await client.send(message)).succeeded
+        except (BadConnectionError, OSError):
+            succeeded = False
+        ended = time.perf_counter()
+        if ended > deadline:
+            return tally
+        if ended < count_from:
+            continue
+        if succeeded:
+            tally.latencies.append(ended - began)
+        else:
+            tally.errors += 1
+
+
+async def messages(options: argparse.Namespace, service: Service, clients: Sequence[Client]) -> NextMessage:
+    if options.scenario == "get":
+        reads = await place_to_read(service, clients, options.orders)
+        await readable(clients[0], reads, options.patience)
+        return lambda: random.choice(reads)
+    keys = fresh_keys()
+    await must(clients[0], service.order_of(service.tokens[0], keys))
+    return lambda: service.order_of(random.choice(service.tokens), keys)
+
+
+async def load(options: argparse.Namespace, known: dict[str, Any]) -> None:
+    service = Service(urlsplit(options.url).netloc, known["tokens"], known["product_ids"], options.lines)
+    clients = [Client(options.url) for _ in range(options.connections)]
+    next_message = await messages(options, service, clients)
+    count_from = time.perf_counter() + WARM_UP_SECONDS
+    deadline = count_from + options.seconds
+    began, cpu_began = time.perf_counter(), time.process_time()
+    tallies = await asyncio.gather(*(send_until(client, next_message, count_from, deadline) for client in clients))
+    client_cpu = (time.process_time() - cpu_began) / (time.perf_counter() - began)
+    for client in clients:
+        client.close()
+    errors = sum(tally.errors for tally in tallies)
+    latencies = sorted(latency for tally in tallies for latency in tally.latencies)
+    if not latencies:
+        raise SystemExit(f"no request succeeded; errors: {errors}")
+    report = {
+        "rate": round(len(latencies) / options.seconds, 1),
+        "p50_ms": percentile_ms(latencies, 0.50),
+        "p99_ms": percentile_ms(latencies, 0.99),
+        "errors": errors,
+        "client_cpu": round(client_cpu, 2),
+    }
+    print(json.dumps(report), flush=True)
+
+
+async def pace(options: argparse.Namespace, known: dict[str, Any]) -> None:
+    """Place orders at a low rate; each takes until it isn't pending any more, as far as asking often can tell."""
+    service = Service(urlsplit(options.url).netloc, known["tokens"], known["product_ids"], options.lines)
+    keys, latencies = fresh_keys(), list[float]()
+
+    async def check_out() -> None:
+        client, token = Client(options.url), random.choice(service.tokens)
+        began = time.perf_counter()
+        placed = await must(client, service.order_of(token, keys))
+        read = service.read_of(token, json.loads(placed.body)["order_id"])
+        while json.loads((await must(client, read)).body)["status"] == "pending":
+            await asyncio.sleep(ASK_AGAIN_SECONDS)
+        latencies.append(time.perf_counter() - began)
+        client.close()
+
+    async with asyncio.TaskGroup() as checkouts:
+        for _ in range(int(options.rate * options.seconds)):
+            checkouts.create_task(check_out())
+            await asyncio.sleep(1 / options.rate)
+    latencies.sort()
+    print(json.dumps({"p50_ms": percentile_ms(latencies, 0.50), "p99_ms": percentile_ms(latencies, 0.99)}), flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Load an order service over HTTP; JSON on standard input.")
+    parser.add_argument("scenario", choices=["place", "get", "pace"])
+    parser.add_argument("--url", required=True, help="http://127.0.0.1:PORT")
+    parser.add_argument("--connections", type=int, default=32)
+    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--rate", type=float, default=5.0, help="orders a second, when they are placed at a pace")
+    parser.add_argument("--lines", type=int, default=3, help="lines of an order, each of another product")
+    parser.add_argument("--orders", type=int, default=1_000, help="how many orders there are to get")
+    parser.add_argument("--patience", type=float, default=30.0, help="seconds until every order can be got")
+    options = parser.parse_args()
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        run = pace if options.scenario == "pace" else load
+        runner.run(run(options, json.load(sys.stdin)))
+
+
+if __name__ == "__main__":
+    main()

@@ -3,10 +3,13 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: up install test check bench lock clean
+.PHONY: up demo install test check bench lock clean
 
 up: install          ## run the market on http://127.0.0.1:8000, its data in ./var
 	@exec $(BIN)/craton up
+
+demo: install        ## a day in the market, told in the terminal
+	@exec $(BIN)/craton demo
 
 install: $(READY)    ## make the environment in .venv
 
@@ -32,7 +35,7 @@ bench: install       ## measure beside the peers; they get an environment of the
 
 lock:                ## pin the newest allowed versions; needs uv
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-	    --extra postgres --extra speed --group dev pyproject.toml -o requirements-dev.lock
+	    --extra postgres --extra remote --extra speed --group dev pyproject.toml -o requirements-dev.lock
 
 clean:
 	rm -rf $(VENV)

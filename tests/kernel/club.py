@@ -1,7 +1,7 @@
 """A travellers' club: the policies that the kernel is tested with, and what their tests ask of it."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -55,22 +55,15 @@ class ClubService(Club):
         self._weather = weather
 
     async def join(self, trip: TripId) -> None:
-        (await self._member(trip)).record(Joined())
+        (await self._members.find_or_add(trip)).record(Joined())
 
     async def note(self, trip: TripId, text: str) -> None:
         await self._weather.meet(text)
-        (await self._member(trip)).record(Noted(text=text))
+        (await self._members.find_or_add(trip)).record(Noted(text=text))
 
     async def notes(self, trip: TripId) -> tuple[str, ...]:
         member = await self._members.find(trip)
         return () if member is None else member.notes
-
-    async def _member(self, trip: TripId) -> Member:
-        member = await self._members.find(trip)
-        if member is None:
-            member = Member(trip)
-            self._members.add(member)
-        return member
 
 
 class Diary(Policy):
@@ -128,8 +121,12 @@ class ClubHouse(Office):
 
 
 @asynccontextmanager
-async def club_house(place: Place, weather: Weather, *policies: type[Policy]) -> AsyncIterator[ClubHouse]:
-    club = Module("club", api=Club, service=ClubService, policies=policies, provides={Weather: weather})
+async def club_house(
+    place: Place, weather: Weather, *policies: type[Policy], retired: Sequence[str] = ()
+) -> AsyncIterator[ClubHouse]:
+    club = Module(
+        "club", api=Club, service=ClubService, policies=policies, retired=retired, provides={Weather: weather}
+    )
     app = Line("travel", modules=[desk(Weather()), club], copied_calls=True)
     async with app.run(place, subscriptions=True):
         yield ClubHouse(app, weather)

@@ -8,10 +8,12 @@ import pytest
 
 from craton.application import Context, Module, Policy, WiringError
 from craton.application.api import operation_of
+from craton.application.codec import decode
 from craton.domain import Recorded
 from craton.runtime import App
 from craton.runtime.feed import Page
 from craton.runtime.reacting import Reactor
+from craton.runtime.roster import enrol
 from tests.conftest import Place
 from tests.kernel.club import QUICK, Club, ClubHouse, ClubService, Diary, Greeting, club_house
 from tests.kernel.office import ADA, Office
@@ -271,6 +273,85 @@ class TestOperators:
         await house.desk.cancel(parked, "flight")
 
         await house.noted(parked, "booked flight", "booked hotel", "booked guide", "cancelled flight")
+
+
+class Journal(Diary):
+    """The diary by a new name."""
+
+
+class TestAnotherName:
+    """A policy is known by its name: by another one it would react to all that ever happened once more."""
+
+    @pytest.fixture
+    async def trip(self, place: Place, weather: Weather) -> TripId:
+        """One of which the diary has noted something."""
+        trip = TripId.new()
+        async with club_house(place, weather, Diary) as house:
+            await house.desk.book(trip, "flight")
+            await house.noted(trip, "booked flight")
+            await house.was_told("club.diary")
+        return trip
+
+    async def test_a_name_that_is_gone_while_another_is_new_is_refused_at_the_start(
+        self, place: Place, weather: Weather, trip: TripId
+    ) -> None:
+        for _ in range(2):
+            with pytest.raises(WiringError) as refused:
+                async with club_house(place, weather, Journal):
+                    raise AssertionError("it must not start")
+
+        assert str(refused.value) == (
+            "module club: 'journal' is new among its policies and 'diary' is gone. If that is the same policy renamed, "
+            'keep its name in the class (name = "…"), or it reacts to all that ever happened once more. If it isn\'t, '
+            "say Module(retired=[…]) of what is gone."
+        )
+        assert weather.calls == ["booked flight"]
+
+    async def test_a_renamed_policy_that_keeps_its_name_goes_on_where_it_was(
+        self, place: Place, weather: Weather, trip: TripId
+    ) -> None:
+        class Renamed(Diary):
+            name = "diary"
+
+        async with club_house(place, weather, Renamed) as house:
+            await house.desk.book(trip, "hotel")
+            await house.noted(trip, "booked flight", "booked hotel")
+
+        assert weather.calls == ["booked flight", "booked hotel"]
+
+    async def test_a_new_one_may_come_when_what_is_gone_is_retired(
+        self, place: Place, weather: Weather, trip: TripId
+    ) -> None:
+        async with club_house(place, weather, Journal, retired=["diary"]) as house:
+            await house.noted(trip, "booked flight", "booked flight")
+
+    async def test_one_that_was_gone_goes_on_where_it_was_when_it_is_back(
+        self, place: Place, weather: Weather, trip: TripId
+    ) -> None:
+        async with club_house(place, weather) as house:
+            await house.desk.book(trip, "hotel")
+
+        async with club_house(place, weather, Diary) as house:
+            await house.noted(trip, "booked flight", "booked hotel")
+        assert weather.calls == ["booked flight", "booked hotel"]
+
+    async def test_two_processes_that_note_their_policies_at_once_forget_none(self, place: Place) -> None:
+        stores = [place("club") for _ in range(2)]
+        for store in stores:
+            await store.open()
+        try:
+            modules = [
+                Module("club", api=Club, service=ClubService, policies=policies, provides={Weather: Weather()})
+                for policies in ([Diary], [Diary, Greeting])
+            ]
+            await asyncio.gather(*(enrol(module, store) for module, store in zip(modules, stores, strict=True)))
+
+            document = await stores[0].document("policies")
+            assert document is not None
+            assert decode(list[str], document.body) == ["diary", "greeting"]
+        finally:
+            for store in stores:
+                await store.close()
 
 
 class TestDefinitions:

@@ -30,6 +30,7 @@ class Module:
     Instead of the adapter there may be a function that makes it and is given things in the same way; what it makes is
     closed at the end if it has an async `close`. Policies are given the same, and so are the steps of sagas and the
     handlers of routes that were written by hand.
+    `retired` are the names of policies that it has no more: with them a start can tell a new one from a renamed one.
     `start` is called, with what it asks for, each time before the module serves: it must bear repetition. It returns
     sentences for whoever has started the application.
     `sealed` chains a hash over the log, so that `craton verify` finds a changed past. `verify` is the module's own
@@ -44,6 +45,7 @@ class Module:
         service: type[Api],
         projections: Sequence[type[Projection]] = (),
         policies: Sequence[type[Policy]] = (),
+        retired: Sequence[str] = (),
         sagas: Sequence[type[Saga]] = (),
         routes: Routes | None = None,
         upcasters: Sequence[Upcaster] = (),
@@ -68,6 +70,7 @@ class Module:
         self.upcasters = tuple(upcasters)
         self.settings = settings
         self.provides = provides or {}
+        self.retired = tuple(retired)
         self.start = start
         self.tables = tuple(tables)
         """SQL that makes the module's own tables; each statement is run at start and must bear repetition."""

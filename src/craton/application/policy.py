@@ -19,6 +19,8 @@ class Policy:
     """
 
     name: ClassVar[str]
+    """What it is known by where its progress is kept: its class's name, until that is changed; then the old one."""
+
     events: ClassVar[tuple[type[Event], ...]]
     retry: ClassVar[Retry] = Retry(attempts=5, pause=seconds(0.1), longest_pause=seconds(2))
 
@@ -27,7 +29,8 @@ class Policy:
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        cls.name = cls.__name__.lower()
+        if "name" not in cls.__dict__:
+            cls.name = cls.__name__.lower()
 
     def key(self, event: Recorded[Any]) -> str:
         """Events of one key are reacted to in order: those of one aggregate, unless overridden."""

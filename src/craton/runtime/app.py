@@ -21,6 +21,7 @@ from craton.ports import Store, StoreUnavailable
 from craton.runtime.aggregates import state_type
 from craton.runtime.calls import Call, copied, proxy
 from craton.runtime.projections import ProjectionRunner
+from craton.runtime.roster import enrol
 from craton.runtime.running import RunningModule
 from craton.runtime.use_cases import Answer
 
@@ -104,6 +105,8 @@ class App:
                 opened.append(running)
                 self._running[module.name] = running
             if subscriptions:
+                for running in opened:
+                    await enrol(running.module, running.store)
                 for running in opened:
                     running.start(lambda event: self._running[self._recorder_of[event]])
             yield self

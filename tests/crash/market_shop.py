@@ -582,7 +582,7 @@ def balanced(process: Market, seconds: float = SETTLED_SECONDS) -> Books:
         return replace(logs.books(process.mails), waited=waited)
 
 
-async def balanced_here(app: App, mails: Path, seconds: float = 20) -> Books:
+async def balanced_here(app: App, mails: Path, seconds: float = 60) -> Books:
     """Wait until the books of a market that runs in this process are balanced, and stay so; if not, they aren't."""
     deadline = time.monotonic() + seconds
     while (await read_books(app, mails)).problems() and time.monotonic() < deadline:

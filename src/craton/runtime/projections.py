@@ -91,6 +91,7 @@ class ProjectionRunner:
         self._signal = signal
         self._owner = owner
         self._clock = clock
+        self._names = {event.__name__ for event in kind.events}
         self.record = GenerationRecord(kind, store)
         self._subscriptions: dict[int, Subscription] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
@@ -168,20 +169,22 @@ class ProjectionRunner:
     def project_inline(self, unit: Unit) -> None:
         """Add the rows of this projection to a unit of events; it holds only while this generation is live.
 
-        Raises `Unavailable` while the live generation isn't this program's: its rows would be left behind.
+        A unit without an event that it projects is left as it is. Raises `Unavailable` while the live generation isn't
+        this program's: its rows would be left behind.
         """
+        if not any(event.type in self._names for append in unit.appends for event in append.events):
+            return
         live = self.record.state.live
         if live is None or not self.record.ours(live):
             raise self._not_built()
         unit.relies_on = [*unit.relies_on, (self.record.document, self.record.revision)]
         generation, before = live.number, unit.project
         projector = self.kind()
-        names = {event.__name__ for event in self.kind.events}
 
         def project(stored: Sequence[StoredEvent]) -> Sequence[RowOperation]:
             projector.said.clear()
             for event in stored:
-                if event.type in names:
+                if event.type in self._names:
                     projector.project(self._events.recorded(event))
             operations = [change.in_transaction(generation) for change in projector.said]
             return [*(before(stored) if before else ()), *operations]

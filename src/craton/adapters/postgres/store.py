@@ -118,14 +118,19 @@ class PostgresStore:
     async def acquire(self, lease: str, owner: str, seconds: float) -> int | None:
         async with self._database.connection() as connection:
             held = await connection.fetchrow(
-                f"SELECT owner = $2 AS mine, expires < clock_timestamp() AS expired FROM {self._schema}.leases"
-                " WHERE name = $1",
+                f"WITH renewed AS (UPDATE {self._schema}.leases SET"
+                " expires = clock_timestamp() + make_interval(secs => $3) WHERE name = $1 AND owner = $2"
+                " RETURNING fence) SELECT l.expires < clock_timestamp() AS expired, renewed.fence"
+                f" FROM {self._schema}.leases l LEFT JOIN renewed ON true WHERE l.name = $1",
                 lease,
                 owner,
+                seconds,
             )
-            if held and not held["mine"] and not held["expired"]:
+            if held and held["fence"] is not None:
+                return int(held["fence"])
+            if held and not held["expired"]:
                 return None
-            if held and not held["mine"]:
+            if held:
                 await self._database.end_frozen(connection)
             try:
                 async with connection.transaction():
@@ -337,7 +342,7 @@ class PostgresTransaction:
 
     async def write(self, unit: Unit) -> int:
         async with self._connection.transaction():
-            position = await self._writer.write_in(self._connection, unit)
+            (position,) = await self._writer.write_in(self._connection, [unit])
             expected = {append.stream: append.expected for append in unit.appends} | dict(unit.guards)
             if self._heads is not None and expected:
                 now = await self._heads(sorted(expected))

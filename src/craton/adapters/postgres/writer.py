@@ -1,11 +1,11 @@
 """Writes units to Postgres, a batch in one transaction.
 
 A batch of events, snapshots and results alone is one call of a function, one round trip. A batch that holds more is
-that call and a few bulk statements. If a unit turns out to break a constraint, the whole batch is rolled back and its
-units are written again one by one, so that a neighbour is never harmed.
+that call and a few bulk statements, however many units it has. If a unit turns out to break a constraint, the whole
+batch is rolled back and its units are written again one by one, so that a neighbour is never harmed.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from operator import attrgetter
 from typing import Any, Final
 
@@ -99,8 +99,7 @@ class PostgresWriter:
                         positions = _positions(units, await self._append_all(connection, units))
                     else:
                         async with connection.transaction():
-                            await self._lock_streams(connection, units)
-                            positions = [await self.write_in(connection, unit) for unit in units]
+                            positions = await self._write_all(connection, list(_runs(units)))
                             reach("commit.written")
             except COLLISIONS as problem:
                 if attempt == ATTEMPTS:
@@ -110,29 +109,28 @@ class PostgresWriter:
                 return positions
         raise AssertionError("unreachable")
 
-    async def _lock_streams(self, connection: Any, units: Sequence[Unit]) -> None:
-        """Take the locks of a whole batch in their order, before its first unit takes its own."""
-        await connection.execute(
-            f"SELECT {self._schema}.lock_streams($1)", sorted({stream for unit in units for stream in unit.streams})
-        )
+    async def _write_all(self, connection: Any, runs: list[list[Unit]]) -> list[int]:
+        if len(runs) > 1:  # the locks of a whole batch in their order, before its first run takes its own
+            streams = {stream for run in runs for unit in run for stream in unit.streams}
+            await connection.execute(f"SELECT {self._schema}.lock_streams($1)", sorted(streams))
+        return [position for run in runs for position in await self.write_in(connection, run)]
 
-    async def write_in(self, connection: Any, unit: Unit) -> int:
-        """Write a unit inside an open transaction; return the position of its last event. Raises `UnitRefused`."""
-        await self._check(connection, unit)
-        try:
-            drawn = await self._append_all(connection, [unit])
-        except _Conflicts as conflicts:
-            raise VersionConflict(min(conflicts.streams)) from conflicts
+    async def write_in(self, connection: Any, units: Sequence[Unit]) -> list[int]:
+        """Write a run of units inside an open transaction; for each the position of its last event.
+
+        Raises `UnitRefused`, and then the transaction is to be rolled back.
+        """
+        await self._check(connection, units)
+        drawn = await self._append_all(connection, units)
         reach("commit.events_written")
-        events = [event for append in unit.appends for event in append.events]
-        stored = [event.at(position) for event, position in zip(events, drawn, strict=True)]
-        operations = [*unit.rows, *(unit.project(stored) if unit.project else ())]
+        operations = list(_operations(units, iter(drawn)))
         if operations:
             await self._change_rows(connection, operations)
-        for statement in unit.statements:
-            await self.execute(connection, statement)
-        await self._bookkeeping(connection, unit)
-        return drawn[-1] if drawn else 0
+        for unit in units:
+            for statement in unit.statements:
+                await self.execute(connection, statement)
+        await self._bookkeeping(connection, units)
+        return _positions(units, drawn)
 
     async def execute(self, connection: Any, statement: Statement) -> int:
         """Run a statement of the module's own. Raises `NotUnique` or `StatementFailed`."""
@@ -190,29 +188,33 @@ class PostgresWriter:
             raise _Conflicts(set(row["conflicts"]))
         return row["positions"] or []
 
-    async def _check(self, connection: Any, unit: Unit) -> None:
-        """Check what the unit relies on, and hold it fast until the commit."""
-        if unit.fence and not await connection.fetchval(
-            f"SELECT true FROM {self._schema}.leases WHERE name = $1 AND fence = $2 FOR SHARE",
-            unit.fence.lease,
-            unit.fence.number,
-        ):
-            raise FenceLost(f"the lease {unit.fence.lease} has passed to another owner")
-        if unit.checkpoint_at_most:
-            subscription, limit = unit.checkpoint_at_most
-            position = await connection.fetchval(
-                f"SELECT position FROM {self._schema}.checkpoints WHERE subscription = $1 FOR UPDATE",
-                subscription,
-            )
-            if (position or 0) > limit:
-                raise PositionPassed(f"{subscription} is at {position}, beyond {limit}")
-        for name, revision in unit.relies_on:
-            if not await connection.fetchval(
-                f"SELECT true FROM {self._schema}.documents WHERE name = $1 AND revision = $2 FOR SHARE",
-                name,
-                revision,
+    async def _check(self, connection: Any, units: Sequence[Unit]) -> None:
+        """Check what the units rely on, and hold it fast until the commit."""
+        for unit in units:
+            if unit.fence and not await connection.fetchval(
+                f"SELECT true FROM {self._schema}.leases WHERE name = $1 AND fence = $2 FOR SHARE",
+                unit.fence.lease,
+                unit.fence.number,
             ):
-                raise DocumentChanged(f"{name} was changed by another")
+                raise FenceLost(f"the lease {unit.fence.lease} has passed to another owner")
+            if unit.checkpoint_at_most:
+                subscription, limit = unit.checkpoint_at_most
+                position = await connection.fetchval(
+                    f"SELECT position FROM {self._schema}.checkpoints WHERE subscription = $1 FOR UPDATE",
+                    subscription,
+                )
+                if (position or 0) > limit:
+                    raise PositionPassed(f"{subscription} is at {position}, beyond {limit}")
+        relied_on = sorted({document for unit in units for document in unit.relies_on})
+        if relied_on:
+            found = await connection.fetch(
+                f"SELECT name, revision FROM {self._schema}.documents WHERE (name, revision) IN"
+                " (SELECT * FROM unnest($1::text[], $2::int[])) ORDER BY name FOR SHARE",
+                *map(list, zip(*relied_on, strict=True)),
+            )
+            changed = set(relied_on) - {(row["name"], row["revision"]) for row in found}
+            if changed:
+                raise DocumentChanged(f"{min(changed)[0]} was changed by another")
 
     async def _change_rows(self, connection: Any, operations: Sequence[RowOperation]) -> None:
         """Fold the operations in memory, row by row in their order, then write what came out in bulk."""
@@ -293,17 +295,32 @@ class PostgresWriter:
                 *map(list, zip(*sorted(keys), strict=True)),
             )
 
-    async def _bookkeeping(self, connection: Any, unit: Unit) -> None:
+    async def _bookkeeping(self, connection: Any, units: Sequence[Unit]) -> None:
         schema = self._schema
-        for timer in unit.timers_done:
-            if await connection.execute(f"DELETE FROM {schema}.timers WHERE id = $1", timer) == "DELETE 0":
-                raise KeyTaken(f"timer {timer} has run already")
-        if unit.timers:
+        done = [timer for unit in units for timer in unit.timers_done]
+        if done and await connection.execute(f"DELETE FROM {schema}.timers WHERE id = ANY($1)", done) != (
+            f"DELETE {len(done)}"
+        ):
+            raise KeyTaken(f"timer {', '.join(done)} has run already")
+        timers = [timer for unit in units for timer in unit.timers]
+        if timers:
             await connection.execute(
                 f"INSERT INTO {schema}.timers (id, due, operation, arguments, metadata)"
                 " SELECT * FROM unnest($1::text[], $2::timestamptz[], $3::text[], $4::text[], $5::text[])",
-                *_columns(unit.timers, ("id", "due", "operation", "arguments", "metadata")),
+                *_columns(timers, ("id", "due", "operation", "arguments", "metadata")),
             )
+        for unit in units:
+            await self._note_progress(connection, unit)
+            for document in unit.documents:
+                await self._replace_document(connection, document.name, document.revision, document.body)
+            if unit.head_at_most is not None:
+                head = await connection.fetchval(f"SELECT coalesce(max(position), 0) FROM {schema}.events")
+                if head > unit.head_at_most:
+                    raise PositionPassed(f"the log is at {head}, beyond {unit.head_at_most}")
+
+    async def _note_progress(self, connection: Any, unit: Unit) -> None:
+        """How far a subscription has got, and what it had to leave behind."""
+        schema = self._schema
         if unit.checkpoint:
             await connection.execute(
                 f"INSERT INTO {schema}.checkpoints VALUES ($1, $2)"
@@ -328,12 +345,6 @@ class PostgresWriter:
                 subscription,
                 position,
             )
-        for document in unit.documents:
-            await self._replace_document(connection, document.name, document.revision, document.body)
-        if unit.head_at_most is not None:
-            head = await connection.fetchval(f"SELECT coalesce(max(position), 0) FROM {schema}.events")
-            if head > unit.head_at_most:
-                raise PositionPassed(f"the log is at {head}, beyond {unit.head_at_most}")
 
     async def _replace_document(self, connection: Any, name: str, revision: int, body: str) -> None:
         if revision == 1:
@@ -351,12 +362,28 @@ class PostgresWriter:
             raise DocumentChanged(f"{name} was changed by another")
 
 
-class _Conflicts(Exception):
+class _Conflicts(VersionConflict):
     """Streams that aren't where the batch expects them; nothing was written."""
 
     def __init__(self, streams: set[str]) -> None:
-        super().__init__()
+        super().__init__(min(streams))
         self.streams = streams
+
+
+def _runs(units: Iterable[Unit]) -> Iterator[list[Unit]]:
+    """Cut a batch where a unit must see more of those before it than their events and rows."""
+    run: list[Unit] = []
+    for unit in units:
+        asks = unit.documents or unit.checkpoint_at_most or unit.head_at_most is not None
+        if run and asks:
+            yield run
+            run = []
+        run.append(unit)
+        if unit.documents or unit.statements:
+            yield run
+            run = []
+    if run:
+        yield run
 
 
 def _requirements(unit: Unit) -> Iterable[tuple[str, int, int]]:
@@ -410,6 +437,15 @@ def _positions(units: Sequence[Unit], drawn: Sequence[int]) -> list[int]:
         count += sum(len(append.events) for append in unit.appends)
         positions.append(drawn[count - 1] if unit.appends else 0)
     return positions
+
+
+def _operations(units: Sequence[Unit], drawn: Iterator[int]) -> Iterator[RowOperation]:
+    """What the units change in read models, once their events have the positions that were drawn."""
+    for unit in units:
+        stored = [event.at(next(drawn)) for append in unit.appends for event in append.events]
+        yield from unit.rows
+        if unit.project:
+            yield from unit.project(stored)
 
 
 def _columns(records: Sequence[Any], fields: tuple[str, ...]) -> list[list[Any]]:

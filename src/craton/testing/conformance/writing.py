@@ -1,9 +1,24 @@
 """Events, snapshots and guards: what a unit writes, and why it is refused."""
 # ruff: noqa: S101
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, timezone
 
-from craton.ports import Append, NewEvent, Snapshot, Statement, Store, StoredResult, Unit, UnitRefused, VersionConflict
+from craton.ports import (
+    Append,
+    Document,
+    NewEvent,
+    Query,
+    RowOperation,
+    Snapshot,
+    Statement,
+    Store,
+    StoredEvent,
+    StoredResult,
+    Unit,
+    UnitRefused,
+    VersionConflict,
+)
 from craton.testing.conformance.making import (
     NOON,
     PEOPLE,
@@ -208,6 +223,49 @@ class Batches:
 
         assert numbers(outcomes) == [True, False]
         assert await store.checkpoint("other") == 0
+
+    async def test_what_relies_on_a_document_that_a_unit_before_it_has_replaced_is_refused(self, store: Store) -> None:
+        await write(store, Unit(documents=[Document("plan", 1, "{}")]))
+
+        outcomes = await store.write(
+            [
+                appending("a", relies_on=[("plan", 1)]),
+                Unit(documents=[Document("plan", 2, "{}")]),
+                appending("b", relies_on=[("plan", 1)]),
+                appending("c", relies_on=[("plan", 2)]),
+            ]
+        )
+
+        assert numbers(outcomes) == [True, True, False, True]
+        assert [await versions(store, name) for name in "abc"] == [[1], [], [1]]
+
+    async def test_a_statement_comes_after_the_rows_before_it_and_before_those_behind_it(self, store: Store) -> None:
+        await with_tables(store, PEOPLE)
+        delete = Statement("DELETE FROM view_people_1", {})
+
+        outcomes = await store.write(
+            [Unit(rows=[person("ann")]), Unit(statements=[delete]), appending("a", rows=[person("bob")])]
+        )
+
+        assert all(numbers(outcomes))
+        assert list(await store.get_rows(PEOPLE, [("ann",), ("bob",)])) == [None, '"bob"']
+
+    async def test_each_unit_projects_its_own_events_at_their_positions(self, store: Store) -> None:
+        await with_tables(store, PEOPLE)
+
+        def projecting(stream: str, count: int) -> Unit:
+            def project(stored: Sequence[StoredEvent]) -> list[RowOperation]:
+                assert {event.stream for event in stored} == {stream}
+                return [person(f"{stream}{event.version}", age=event.position) for event in stored]
+
+            return appending(stream, count=count, project=project)
+
+        outcomes = await store.write([projecting("a", 2), Unit(rows=[person("bob")]), projecting("b", 1)])
+
+        assert all(numbers(outcomes))
+        for stored in await whole_feed(store):
+            own = Query(where={"id": f"{stored.stream}{stored.version}", "age": stored.position})
+            assert (await store.find_rows(PEOPLE, own))[1] == 1
 
     async def test_a_hundred_units_of_every_kind_are_written_together(self, store: Store) -> None:
         await with_tables(store, PEOPLE)

@@ -9,6 +9,7 @@ refusals included, in the same commit; the same key later is answered from there
 
 import asyncio
 import random
+import time
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any, Final
@@ -50,7 +51,8 @@ from craton.runtime.inline import InlineProjections
 from craton.runtime.refusals import Refusal, as_data, as_error
 from craton.runtime.turns import Turns
 
-ATTEMPTS: Final = 12
+COLLIDING_SECONDS: Final = 5.0
+"""So long a command whose aggregates others keep changing is tried again."""
 MAX_KEY_LENGTH: Final = 200
 FIRST_PAUSE_SECONDS: Final = 0.001
 LONGEST_PAUSE_SECONDS: Final = 0.1
@@ -183,7 +185,8 @@ class UseCases:
     ) -> Answer:
         fresh, collided = False, set[str]()
         pause = FIRST_PAUSE_SECONDS
-        for _ in range(ATTEMPTS):
+        until = time.monotonic() + COLLIDING_SECONDS
+        while time.monotonic() < until:
             unit = UnitOfWork(self._module, self._store, context, self._clock, fresh=fresh)
             try:
                 if collided:

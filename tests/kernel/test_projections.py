@@ -68,10 +68,11 @@ class TestAnAsyncProjection:
 
             assert seen.result == amount * (amount + 1) // 2
 
+    @pytest.mark.parametrize("subscriptions", [False, True], ids=["a reader", "one that would take over"])
     async def test_is_waited_for_in_another_process_too(
-        self, app: App, start: StartApp, api: Bank, account: AccountId
+        self, app: App, start: StartApp, api: Bank, account: AccountId, subscriptions: bool
     ) -> None:
-        reader = await start(bank())
+        reader = await start(bank(), subscriptions=subscriptions)
         answer = await ask(app, Bank.deposit, account, 7)
 
         assert (await ask(reader, Bank.balance, account, context=reached(answer.position))).result == 7

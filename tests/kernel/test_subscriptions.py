@@ -112,16 +112,24 @@ class TestOwnership:
         assert not await other.step()
         assert await reader.step()
 
-    async def test_who_is_not_the_owner_follows_the_checkpoint(
-        self, store: Store, second_store: Store, reader: Reader
+    async def test_who_is_not_the_owner_asks_for_it_now_and_then_only(
+        self, second_store: Store, reader: Reader, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        asked: list[str] = []
+        acquire = second_store.acquire
+
+        async def counted(lease: str, owner: str, seconds: float) -> int | None:
+            asked.append(lease)
+            return await acquire(lease, owner, seconds)
+
+        monkeypatch.setattr(second_store, "acquire", counted)
         other = Reader(second_store, "bob")
-        await write(store, appending("a"))
         await reader.step()
 
-        await other.step()
+        for _ in range(5):
+            assert not await other.step()
 
-        assert other.position == reader.position > 0
+        assert asked == [other.name]
 
     async def test_when_the_owner_releases_it_another_takes_over(
         self, store: Store, second_store: Store, reader: Reader

@@ -6,6 +6,7 @@ from typing import Final
 import structlog
 
 from craton.ports import Leases, StoreUnavailable
+from craton.runtime.signal import POLL_SECONDS
 
 LEASE_SECONDS: Final = 3.0
 
@@ -20,22 +21,23 @@ class Lease:
         self._name = name
         self._owner = owner
         self._number: int | None = None
-        self._renew_at = 0.0
+        self._ask_at = 0.0
 
     async def hold(self) -> int | None:
         """Take it, or renew it when a third of its time is over. Returns its fencing number, None if another holds it.
 
-        Raises `StoreUnavailable`.
+        However often it is called, the store is asked now and then only. Raises `StoreUnavailable`.
         """
         now = asyncio.get_running_loop().time()
-        if self._number is None or now >= self._renew_at:
+        if now >= self._ask_at:
             self._number = await self._store.acquire(self._name, self._owner, LEASE_SECONDS)
-            self._renew_at = now + LEASE_SECONDS / 3
+            self._ask_at = now + (POLL_SECONDS if self._number is None else LEASE_SECONDS / 3)
         return self._number
 
     def lose(self) -> None:
         """It isn't certain any more: the store is asked before it is relied on again."""
         self._number = None
+        self._ask_at = 0.0
 
     async def release(self) -> None:
         """Let it go, so that another needn't wait until it runs out."""

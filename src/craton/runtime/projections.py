@@ -35,7 +35,7 @@ from craton.runtime.committer import Commit, Committer, write_alone
 from craton.runtime.feed import Feed
 from craton.runtime.generations import GenerationRecord, Generations
 from craton.runtime.projecting import Projector
-from craton.runtime.signal import POLL_SECONDS, Signal
+from craton.runtime.signal import Signal
 from craton.runtime.subscription import ERROR_PAUSE_SECONDS, PAGE, Subscription
 from craton.runtime.verifying import Events, differing_rows
 
@@ -43,6 +43,8 @@ VIEW_WAIT_SECONDS: Final = 5.0
 BUILD_PAGE: Final = 5_000
 BUILD_POLL_SECONDS: Final = 0.05
 PAUSE_SECONDS: Final = 2.0
+ELSEWHERE_POLL_SECONDS: Final = 0.01
+"""How often somebody who waits looks how far another process has got."""
 
 log = structlog.get_logger("craton.projection")
 
@@ -158,10 +160,10 @@ class ProjectionRunner:
                 raise Unavailable(
                     f"The view {self.kind.name} has not reached position {position} yet.", maybe_executed=False
                 )
-            if subscription is not None:
+            if subscription is not None and subscription.owned:
                 await subscription.moved.wait(seen, min(left, 0.1))
             else:
-                await asyncio.sleep(min(left, 0.05))
+                await asyncio.sleep(min(left, ELSEWHERE_POLL_SECONDS))
             await self.record.refresh()
 
     # --- inline --------------------------------------------------------------------------------------------------
@@ -210,7 +212,9 @@ class ProjectionRunner:
                 except Exception:
                     log.exception("a projection failed and will go on", projection=self.kind.name)
                     await asyncio.sleep(ERROR_PAUSE_SECONDS)
-                await self._signal.wait(seen, BUILD_POLL_SECONDS if self.record.state.building else POLL_SECONDS)
+                await asyncio.sleep(BUILD_POLL_SECONDS)  # under load each commit would wake it
+                if not self.record.state.building:
+                    await self._signal.wait(seen)
         finally:
             self._runs = False
             await self._stop(set(self._tasks))

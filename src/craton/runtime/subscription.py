@@ -146,7 +146,6 @@ class Subscription:
     async def step(self) -> bool:
         """Handle what an operator wishes and one page. False when there was nothing, or another is the owner."""
         if not await self._own():
-            self._observe(await self._store.checkpoint(self.name))
             return False
         try:
             return await self._fulfil_wishes() or await self._next_page()

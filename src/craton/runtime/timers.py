@@ -57,8 +57,8 @@ class TimerRunner:
                 ran, due = 0, None
                 try:
                     if await self._lease.hold() is not None:
-                        ran = await self._run_due()
                         due = await self._store.next_timer()
+                        ran = await self._run_due() if due is not None and due <= self._clock() else 0
                 except StoreUnavailable as problem:
                     log.warning("the store is unavailable", reason=str(problem))
                 except Exception:

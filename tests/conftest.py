@@ -40,10 +40,10 @@ class SqlitePlace:
     name = "sqlite"
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
 
     def __call__(self, module: str = "bank") -> Store:
-        return SqliteStore(self._folder / f"{module}.db", durable=False)
+        return SqliteStore(self.folder / f"{module}.db", durable=False)
 
 
 class PostgresPlace:

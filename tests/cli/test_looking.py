@@ -141,7 +141,17 @@ def test_a_database_that_cannot_be_reached_is_a_sentence() -> None:
 def test_a_folder_that_is_none_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
-    craton("verify", "--data", str(tmp_path / "file")).require_one_sentence(1, "can't be opened")
+    craton("verify", "--data", str(tmp_path / "file")).require_one_sentence(2, "There is no data of ledger in")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("verify",), ("events",), ("projections", "list"), ("projections", "rebuild", "balances"), ("parked", "list")],
+)
+def test_to_look_where_there_is_nothing_makes_nothing(tmp_path: Path, command: tuple[str, ...]) -> None:
+    craton(*command, "--data", str(tmp_path)).require_one_sentence(2, "There is no data of ledger in", "--data")
+
+    assert list(tmp_path.iterdir()) == []
 
 
 # --- events ------------------------------------------------------------------------------------------------------

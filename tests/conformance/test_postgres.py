@@ -30,6 +30,7 @@ from craton.testing.conformance.making import (
     write_rows,
 )
 from tests.conftest import PostgresPlace
+from tests.crash.databases import run_sql
 
 
 @pytest.fixture
@@ -39,6 +40,34 @@ def place(postgres_place: PostgresPlace) -> PostgresPlace:
 
 def _raising(code: str) -> Statement:
     return Statement(f"DO $$ BEGIN RAISE EXCEPTION 'as the test asked' USING ERRCODE = '{code}'; END $$", {})
+
+
+class TestAnUnreadyDatabase:
+    async def test_who_may_not_log_in_any_more_is_told_that_the_store_is_unavailable(
+        self, postgres_place: PostgresPlace
+    ) -> None:
+        url, role = postgres_place.url, postgres_place.prefix
+        await asyncio.to_thread(run_sql, url, f"CREATE ROLE {role} SUPERUSER LOGIN PASSWORD 'secret'")
+        parts = urlsplit(url)
+        address = parts.netloc.rpartition("@")[2]
+        store = PostgresStore(
+            PostgresDatabase(parts._replace(netloc=f"{role}:secret@{address}").geturl()), postgres_place.schema("bank")
+        )
+        await store.open()
+        try:
+            await asyncio.to_thread(run_sql, url, f"ALTER ROLE {role} NOLOGIN")
+            await asyncio.to_thread(
+                run_sql, url, f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{role}'"
+            )
+
+            for _ in range(3):
+                with pytest.raises(StoreUnavailable) as refused:
+                    await store.ping()
+            assert "not permitted to log in" in str(refused.value)
+        finally:
+            await store.close()
+            await postgres_place.drop()
+            await asyncio.to_thread(run_sql, url, f"DROP ROLE {role}")
 
 
 class TestOneDatabase:

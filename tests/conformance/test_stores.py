@@ -1,6 +1,30 @@
 """The conformance suites over both stores (the `store` fixtures are in `tests/conftest.py`)."""
 
 from craton.testing import conformance
+from tests.conftest import Place, SqlitePlace
+
+
+async def test_a_store_exists_once_it_was_opened(place: Place) -> None:
+    before, after = place("new"), place("new")
+    assert not await before.exists()
+
+    await before.open()
+    await before.close()
+
+    assert await after.exists()
+    assert not await place("other").exists()
+
+
+async def test_a_file_is_nobody_elses_to_read(sqlite_place: SqlitePlace) -> None:
+    store = sqlite_place("new")
+    await store.open()
+
+    try:
+        files = list(sqlite_place.folder.iterdir())
+        assert {file.name for file in files} == {"new.db", "new.db-wal", "new.db-shm"}
+        assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
+    finally:
+        await store.close()
 
 
 class TestAppending(conformance.Appending):

@@ -4,6 +4,7 @@ import asyncio
 import importlib
 import importlib.util
 import logging
+import os
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -18,9 +19,14 @@ from craton.adapters.stores import stores
 from craton.application.errors import CallFailed, MisuseError, WiringError
 from craton.ports import StoreUnavailable
 from craton.runtime.app import App
-from craton.runtime.settings import Settings
+from craton.runtime.settings import Settings, masked
 
-out = Console(soft_wrap=True, highlight=False)
+PIPE_WIDTH = 200
+"""So that who reads a table from a pipe finds its cells in one piece."""
+
+out = Console(
+    soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() or os.environ.get("COLUMNS") else PIPE_WIDTH
+)
 err = Console(stderr=True, soft_wrap=True, highlight=False)
 
 WRONG_USE = 2
@@ -56,7 +62,8 @@ def import_app(name: str) -> App:
     try:
         found = getattr(importlib.import_module(module), attribute or "app")
     except (ImportError, AttributeError, ValueError) as problem:
-        raise LookupError(f"The application {name!r} can't be loaded: {problem}") from problem
+        where = "name one as module:name, in CRATON_APP or as `app` in [tool.craton]"
+        raise LookupError(f"The application {name!r} can't be loaded ({where}): {problem}") from problem
     except Exception as problem:
         why = f"{type(problem).__name__}: {problem}"
         raise LookupError(f"The application {name!r} can't be put together: {why}") from problem
@@ -69,12 +76,18 @@ def import_app(name: str) -> App:
 async def running(chosen: Settings, *, subscriptions: bool, existing: bool = True) -> AsyncIterator[App]:
     """Run the chosen application in its stores, which must be there already if `existing`."""
     app = load_app(chosen["app"])
-    if existing and chosen["store"] == "sqlite" and not chosen.data.exists():
-        fail(f"There is no data in {chosen.data}: choose the folder with --data or CRATON_DATA.", WRONG_USE)
     try:
         open_store = stores(chosen["store"], chosen.data, app.name)
     except WiringError as problem:
-        fail(f"{_capital(str(problem))}.", WRONG_USE)
+        fail(f"{_capital(str(problem))} ({chosen.source('store')}).", WRONG_USE)
+    missing = [name for name in app.modules if existing and not await open_store(name).exists()]
+    if missing:
+        where = chosen.data if chosen["store"] == "sqlite" else masked(chosen["store"])
+        fail(
+            f"There is no data of {', '.join(missing)} in {where}: choose another place with --data or --store "
+            f"(CRATON_DATA, CRATON_STORE), or have `craton up` make it.",
+            WRONG_USE,
+        )
     async with app.run(open_store, subscriptions=subscriptions):
         yield app
 

@@ -139,6 +139,9 @@ class Store(EventLog, UnitWriter, Tables, Records, Parking, Leases, Protocol):
     shared: bool
     """Whether other processes may write to it unseen, so that they must be polled for."""
 
+    async def exists(self) -> bool:
+        """Whether there is anything to open; it need not be open. Raises `StoreUnavailable`."""
+
     async def open(self) -> None:
         """Connect, and make what is missing. Raises `StoreUnavailable`."""
 

@@ -95,7 +95,9 @@ class PostgresDatabase:
             async with self._pool.acquire(timeout=CONNECT_TIMEOUT_SECONDS) as connection:
                 lent = True
                 yield connection
-        except (*LOST, asyncpg.InterfaceError, TimeoutError) as problem:
+        except (asyncpg.PostgresError, asyncpg.InternalClientError, asyncpg.InterfaceError, OSError) as problem:
+            if lent and not isinstance(problem, (*LOST, asyncpg.InterfaceError)):
+                raise  # what is wrong is the statement
             refused = isinstance(problem, asyncpg.InsufficientResourcesError | asyncpg.ReadOnlySQLTransactionError)
             raise StoreUnavailable(
                 f"Postgres can't be used: {_sentence(problem)}.", maybe_executed=writing and lent and not refused

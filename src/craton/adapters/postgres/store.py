@@ -60,6 +60,13 @@ class PostgresStore:
             " ORDER BY w.n, e.version"
         )
 
+    async def exists(self) -> bool:
+        await self._database.open()
+        try:
+            return bool(await self._value("SELECT to_regclass($1) IS NOT NULL", f"{self._schema}.events"))
+        finally:
+            await self._database.close()
+
     async def open(self) -> None:
         await self._database.open()
         await self._define(*schema_statements(self._schema, self._lock))

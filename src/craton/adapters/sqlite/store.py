@@ -51,9 +51,13 @@ class SqliteStore:
         self._synchronous = "FULL" if durable else "OFF"
         self._lock = asyncio.Lock()
 
+    async def exists(self) -> bool:
+        return self._path.exists()
+
     async def open(self) -> None:
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._path.touch(mode=0o600)  # the files beside it get the same mode
             writing = connect(self._path, synchronous=self._synchronous, read_only=False)
             for statement in TABLES:
                 writing.execute(statement)

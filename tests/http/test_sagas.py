@@ -217,3 +217,11 @@ async def test_the_description_with_sagas_is_valid_openapi_3_1(client: Client) -
 
     OpenAPIV31SpecValidator(document).validate()
     assert {f"/v1/sagas/{{saga}}/{verb}" for verb in ORDERS} <= document["paths"].keys()
+
+
+@pytest.mark.parametrize(("verb", "body"), [("retry", {"reason": " "}), ("resolve", {"note": ""})])
+async def test_an_operator_says_why(client: Client, stuck: TripId, verb: str, body: dict[str, str]) -> None:
+    answer = await client.post(f"/v1/sagas/{stuck}/{verb}", body)
+
+    assert (answer.status, answer.code) == (422, "blank-reason")
+    assert (await client.get(f"/v1/sagas/{stuck}")).json["status"] == "stuck"

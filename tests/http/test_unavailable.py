@@ -100,7 +100,6 @@ async def test_without_a_database_a_request_is_unavailable_and_tells_nothing_int
     answers = [
         await client.get(f"/v1/accounts/{account}"),
         await client.post(f"/v1/accounts/{account}/deposits", {"money": money("1")}),
-        await client.get("/metrics"),
         await client.get("/v1/admin/projections"),
         await client.post("/v1/admin/projections/balances/rebuild"),
     ]
@@ -109,6 +108,21 @@ async def test_without_a_database_a_request_is_unavailable_and_tells_nothing_int
         assert (answer.status, answer.code) == (503, "unavailable")
         assert int(answer.headers["retry-after"]) >= 1
         assert not {"postgres", "127.0.0.1", "errno", "traceback"} & set(answer.body.decode().lower().split())
+    await cable.plug_in()
+
+
+async def test_without_a_database_there_are_metrics_that_say_so(client: Client, cable: Cable) -> None:
+    await open_account(client, "5")
+    before = (await client.get("/metrics")).body.decode()
+    await cable.cut()
+
+    after = await client.get("/metrics")
+
+    assert after.status == 200
+    assert 'craton_store_up{module="ledger"} 1.0' in before
+    assert 'craton_store_up{module="ledger"} 0.0' in after.body.decode()
+    assert 'craton_http_requests_total{method="POST",route="/v1/accounts"' in after.body.decode()
+    assert "craton_log_position{" not in after.body.decode()
     await cable.plug_in()
 
 

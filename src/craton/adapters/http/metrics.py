@@ -1,11 +1,14 @@
 """What is counted, for Prometheus."""
 
+import asyncio
 import contextlib
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from craton.application.errors import Unavailable
+from craton.ports import StoreUnavailable
 from craton.runtime.app import App
+from craton.runtime.running import RunningModule
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -14,6 +17,7 @@ class Metrics:
     """The metrics of one server."""
 
     def __init__(self) -> None:
+        self._one_at_a_time = asyncio.Lock()
         self._registry = CollectorRegistry()
         self._requests = Counter(
             "craton_http_requests",
@@ -37,6 +41,7 @@ class Metrics:
             ("module", "saga", "status"),
             registry=self._registry,
         )
+        self._up = Gauge("craton_store_up", "Whether the store answers.", ("module",), registry=self._registry)
         self._head = Gauge("craton_log_position", "Newest position.", ("module",), registry=self._registry)
 
     def observe(self, method: str, route: str, status: int, seconds: float) -> None:
@@ -44,10 +49,17 @@ class Metrics:
         self._seconds.labels(method, route).observe(seconds)
 
     async def text(self, app: App) -> bytes:
-        """The metrics now. Raises `StoreUnavailable`."""
-        self._sagas.clear()
-        for name, running in app.running.items():
-            self._head.labels(name).set(await running.store.head())
+        """The metrics now; of a module whose store can't be reached there are none but that."""
+        async with self._one_at_a_time:
+            for gauge in (self._up, self._head, self._lag, self._parked, self._sagas):
+                gauge.clear()
+            await asyncio.gather(*(self._look_at(name, running) for name, running in app.running.items()))
+            return generate_latest(self._registry)
+
+    async def _look_at(self, name: str, running: RunningModule) -> None:
+        try:
+            head = await running.store.head()
+            self._head.labels(name).set(head)
             for projection in running.projections.values():
                 progress = await projection.progress()
                 self._lag.labels(name, progress.projection).set(progress.lag)
@@ -56,4 +68,7 @@ class Metrics:
                 with contextlib.suppress(Unavailable):  # the list of them is being built
                     for (saga, status), count in (await running.sagas.open()).items():
                         self._sagas.labels(name, saga, status).set(count)
-        return generate_latest(self._registry)
+        except StoreUnavailable:
+            self._up.labels(name).set(0)
+        else:
+            self._up.labels(name).set(1)

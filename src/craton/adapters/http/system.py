@@ -124,9 +124,13 @@ def guarded(handler: Handler, access: Access, find_caller: FindCaller | None) ->
 
 
 def _find(app: App, request: Request) -> ProjectionRunner | None:
-    """The projection that the path names, None if it names none or more than one."""
-    found = app.find_projections(request.path_params["name"])
-    return found[0] if len(found) == 1 else None
+    """The projection that the path names, None if it names none. Raises `BadRequest` if it names more than one."""
+    name = request.path_params["name"]
+    found = app.find_projections(name)
+    if len(found) > 1:
+        full = ", ".join(full for full, runner in app.projections.items() if runner in found)
+        raise BadRequest(422, "ambiguous-projection", f"{name} names more than one projection: {full}.")
+    return found[0] if found else None
 
 
 def _not_found() -> Response:

@@ -48,6 +48,8 @@ class User(Value, omit_defaults=True):
     id: UserId
     name: Name
     email: EmailAddress | None = None
+    active: bool | None = None
+    """Always true: who was deleted isn't shown."""
     membership: bool | None = None
     roles: frozenset[str] | None = None
     version: int | None = None

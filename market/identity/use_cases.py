@@ -248,6 +248,7 @@ def _shown(row: UserRow) -> User:
         id=row.user,
         name=state.name,
         email=state.email,
+        active=True,
         membership=state.membership,
         roles=state.roles,
         version=state.version,

@@ -128,6 +128,10 @@ class BlankOwner(InvalidValue):
     """An account needs an owner."""
 
 
+class BlankReason(InvalidValue):
+    """An account is closed for a reason."""
+
+
 class AmountNotPositive(InvalidValue):
     """An amount must be more than zero."""
 
@@ -266,6 +270,8 @@ class Account(Aggregate):
         self.record(HoldReleased(transfer=transfer, money=money))
 
     def close(self, reason: Text) -> None:
+        if not reason:
+            raise BlankReason()
         self.require_open()
         if self.kind is AccountKind.EXTERNAL:
             raise ExternalAccount()

@@ -23,6 +23,7 @@ from market.ledger.domain import (
     AccountNotFound,
     ExpiryWithoutHold,
     HoldOfAnOrder,
+    HoldResolved,
     Transfer,
     TransferId,
     TransferNotFound,
@@ -120,12 +121,12 @@ class LedgerService(Ledger):
         return tuple(results)
 
     async def post_transfer(self, transfer: TransferId, money: Money | None = None) -> None:
-        hold = await self._transfers.get(transfer)
+        hold = await self._hold(transfer)
         await self._permit_payee(hold)
         await self._post(hold, money)
 
     async def void_transfer(self, transfer: TransferId) -> None:
-        hold = await self._transfers.get(transfer)
+        hold = await self._hold(transfer)
         await self._permit_payee(hold)
         hold.void(await self._accounts.get(hold.source), Text("voided"))
 
@@ -223,6 +224,14 @@ class LedgerService(Ledger):
         found = await self._accounts.get(account)
         permit(found.owner, "admin")
         return found
+
+    async def _hold(self, transfer: TransferId) -> Transfer:
+        """A transfer that was pending when it began; any other was posted at once."""
+        hold = await self._transfers.find(transfer)
+        if hold is None:
+            known = await self._transfer_states.get(transfer)
+            raise TransferNotFound(id=transfer) if known is None else HoldResolved(status=known.state.status)
+        return hold
 
     async def _permit_payee(self, hold: Transfer) -> None:
         """Who holds money of another's may take it or let it go; the other may not."""

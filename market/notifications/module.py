@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from craton.application import Module
+from craton.application import Module, WiringError
 from market.notifications.adapters.folder import FolderMailer
 from market.notifications.api import Notifications
 from market.notifications.http import routes
@@ -15,6 +15,12 @@ from market.notifications.use_cases import NotificationsService
 
 def choose_mailer(settings: NotificationsSettings) -> Mailer:
     """The mail server if there is one, else the folder."""
+    if (settings.smtp_user is None) != (settings.smtp_password is None):
+        raise WiringError(
+            "CRATON_NOTIFICATIONS_SMTP_USER and CRATON_NOTIFICATIONS_SMTP_PASSWORD must be set both, or neither"
+        )
+    if settings.smtp_host is None and settings.smtp_user is not None:
+        raise WiringError("CRATON_NOTIFICATIONS_SMTP_USER is set, but no CRATON_NOTIFICATIONS_SMTP_HOST")
     if settings.smtp_host is None:
         return FolderMailer(Path(settings.folder), settings.sender)
     from market.notifications.adapters.smtp import SmtpMailer  # noqa: PLC0415  (only who has a server needs it)

@@ -16,5 +16,7 @@ class NotificationsSettings(Settings):
     smtp_user: Annotated[str | None, Meta(description="who we are to it")] = None
     smtp_password: Annotated[Secret | None, Meta(description="and how we prove it")] = None
     smtp_tls: Annotated[bool, Meta(description="whether the connection must be encrypted (STARTTLS)")] = True
-    sender: Annotated[str, Meta(description="the address that mails come from")] = "market@example.com"
+    sender: Annotated[str, Meta(pattern=r"^[^@\s]+@[^@\s]+$", description="the address that mails come from")] = (
+        "market@example.com"
+    )
     folder: Annotated[str, Meta(description="where mails are put if there is no mail server")] = "./var/mail"

@@ -1,5 +1,7 @@
 """Payments' wiring."""
 
+from collections.abc import Sequence
+
 from craton.application import Module, WiringError
 from market.payments.adapters.sandbox import Sandbox
 from market.payments.api import Payments
@@ -14,10 +16,12 @@ from market.payments.use_cases import PaymentsService
 
 def choose_gateway(settings: PaymentsSettings) -> Gateway:
     """Stripe if there is a key for it, else the sandbox."""
-    if settings.stripe_api_key is None:
+    if settings.stripe_api_key is None and settings.stripe_webhook_secret is None:
         return Sandbox()
-    if settings.stripe_webhook_secret is None:
-        raise WiringError("CRATON_PAYMENTS_STRIPE_WEBHOOK_SECRET must be set where there is an API key of Stripe's")
+    if settings.stripe_api_key is None or settings.stripe_webhook_secret is None:
+        raise WiringError(
+            "CRATON_PAYMENTS_STRIPE_API_KEY and CRATON_PAYMENTS_STRIPE_WEBHOOK_SECRET must be set both, or neither"
+        )
     from market.payments.adapters.stripe import StripeGateway  # noqa: PLC0415  (the library takes a second to load)
 
     return StripeGateway(
@@ -27,6 +31,11 @@ def choose_gateway(settings: PaymentsSettings) -> Gateway:
         cancel_url=settings.cancel_url,
         url=settings.stripe_url,
     )
+
+
+async def start(gateway: Gateway) -> Sequence[str]:
+    """Say so if no money is taken."""
+    return ["Payments are played in a sandbox: no money is taken."] if isinstance(gateway, Sandbox) else []
 
 
 payments = Module(
@@ -39,4 +48,5 @@ payments = Module(
     routes=routes,
     settings=PaymentsSettings,
     provides={Gateway: choose_gateway},
+    start=start,
 )

@@ -7,6 +7,8 @@ from msgspec import Meta
 from craton.application import Settings
 from craton.domain import Secret
 
+URL = r"^https?://[^\s/]+"
+
 
 class PaymentsSettings(Settings):
     stripe_api_key: Annotated[
@@ -15,11 +17,13 @@ class PaymentsSettings(Settings):
     stripe_webhook_secret: Annotated[
         Secret | None, Meta(description="what Stripe signs its webhooks with; without it none is believed")
     ] = None
-    stripe_url: Annotated[str, Meta(description="where Stripe's API is")] = "https://api.stripe.com"
-    success_url: Annotated[str, Meta(description="where the payer goes from the hosted page when he has paid")] = (
+    stripe_url: Annotated[str, Meta(pattern=URL, description="where Stripe's API is")] = "https://api.stripe.com"
+    success_url: Annotated[
+        str, Meta(pattern=URL, description="where the payer goes from the hosted page when he has paid")
+    ] = "http://127.0.0.1:8000/docs"
+    cancel_url: Annotated[str, Meta(pattern=URL, description="where he goes when he hasn't")] = (
         "http://127.0.0.1:8000/docs"
     )
-    cancel_url: Annotated[str, Meta(description="where he goes when he hasn't")] = "http://127.0.0.1:8000/docs"
     patience: Annotated[
         int, Meta(ge=1, le=86_400, description="seconds until a payment that hasn't come about is given up")
     ] = 900

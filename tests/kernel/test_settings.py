@@ -230,6 +230,14 @@ class TestAStart:
             assert await app.begin(empty=False) == ["started", "filled"]
             assert await app.begin(empty=True) == ["started"]
 
+    async def test_tells_of_variables_that_nobody_reads(self, sqlite_place: SqlitePlace) -> None:
+        environment = {"CRATON_DOOR_DOORS": "3", "CRATON_DOOR_LOKED": "true", "CRATON_STORE": "sqlite", "DOOR": "open"}
+
+        app = App("test", modules=[door()], environment=environment)
+
+        async with app.run(sqlite_place):
+            assert await app.begin(empty=True) == ["CRATON_DOOR_LOKED is set, but there is no such setting."]
+
     def test_says_what_it_lacks(self) -> None:
         async def start(nobodys: Name) -> Sequence[str]:
             return []

@@ -52,12 +52,14 @@ def _keys(key: str) -> tuple[str, str | Ed25519PrivateKey, str | Ed25519PublicKe
     """The algorithm, what signs and what verifies. Raises `WiringError` for a key that is none."""
     if not key.lstrip().startswith("-----BEGIN"):
         if len(key) < SHORTEST_KEY:
-            raise WiringError(f"the key that signs access tokens has fewer than {SHORTEST_KEY} characters")
+            raise WiringError(
+                f"CRATON_IDENTITY_TOKEN_KEY has fewer than {SHORTEST_KEY} characters, and is no key in PEM"
+            )
         return "HS256", key, key
     try:
         private = load_pem_private_key(key.encode(), None)
     except (ValueError, TypeError):
-        raise WiringError("the key that signs access tokens is no private key in PEM") from None
+        raise WiringError("CRATON_IDENTITY_TOKEN_KEY is no private key in PEM") from None
     if not isinstance(private, Ed25519PrivateKey):
-        raise WiringError("the key that signs access tokens is no Ed25519 key")
+        raise WiringError("CRATON_IDENTITY_TOKEN_KEY is no Ed25519 key")
     return "EdDSA", private, private.public_key()

@@ -169,7 +169,7 @@ class StripeGateway:
         try:
             event = msgspec.json.decode(body, type=_Event)
             payment, reference, outcome = _told(event.type, event.data.object)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, RecursionError):
             raise BadNotice() from None
         return Notice(id=event.id, type=event.type, payment=payment, reference=reference, outcome=outcome)
 

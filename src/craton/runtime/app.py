@@ -14,6 +14,7 @@ from craton.application.module import Module, events_of
 from craton.application.repository import Repository
 from craton.application.sagas import Sagas
 from craton.application.sagas.process import SagaProcess
+from craton.application.settings import variable
 from craton.application.unit_of_work import Database
 from craton.application.view import View
 from craton.domain import uuid7
@@ -149,8 +150,16 @@ class App:
 
         Returns sentences for whoever has started the application.
         """
-        said = [sentence for running in self._running.values() for sentence in await running.begin()]
+        said = [f"{name} is set, but there is no such setting." for name in self._unread_settings()]
+        said += [sentence for running in self._running.values() for sentence in await running.begin()]
         return said if empty or self._fill is None else [*said, *await self._fill(self)]
+
+    def _unread_settings(self) -> list[str]:
+        """Variables that look like a module's setting, and aren't."""
+        modules = self.modules.values()
+        known = {variable(module.name, field) for module in modules for field in module.settings.__struct_fields__}
+        prefixes = tuple(variable(module.name, "") for module in modules)
+        return sorted(name for name in self.environment if name.startswith(prefixes) and name not in known)
 
     async def failing(self) -> dict[str, str]:
         """Touch every store; return the modules whose store doesn't answer, and why."""

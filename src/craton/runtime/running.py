@@ -134,6 +134,7 @@ class RunningModule:
 
     def start(self, recording: Callable[[type[Event]], "RunningModule"]) -> None:
         """Begin to read the feed, run timers and sagas, and react to what the modules that are `recording` record."""
+        reactions = list(self._reactions(recording))  # first: what they ask for may be refused
         runs = [
             self._timers.run(),
             *(projection.run() for projection in self.projections.values()),
@@ -141,7 +142,7 @@ class RunningModule:
         ]
         if self.module.sealed:
             runs.append(self.subscription(SEALING, Sealer(self.store)).run())
-        runs += [subscription.run() for subscription in self._reactions(recording)]
+        runs += [subscription.run() for subscription in reactions]
         if self.sagas is not None:
             told = self.subscription(SUBSCRIPTION, self.sagas.runner)
             runs += [told.run(), self.sagas.runner.run(told)]

@@ -80,6 +80,7 @@ class TestRegistration:
             "id": ada.id,
             "name": "Ada",
             "email": "Ada@Example.com",
+            "active": True,
             "membership": False,
             "roles": [],
             "version": 1,

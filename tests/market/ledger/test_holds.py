@@ -179,6 +179,17 @@ async def test_an_account_of_which_something_is_held_cannot_be_closed(bank: Bank
     await bank.ledger.close_account(source, Text("moved away"))
 
 
+async def test_a_transfer_that_held_nothing_was_posted_at_once(bank: Bank) -> None:
+    source, target = await bank.open("10"), await bank.open()
+    moved = await bank.ledger.transfer(source, target, eur("4"))
+    await bank.ledger.transfer_state(moved)
+
+    for resolve in (bank.ledger.post_transfer, bank.ledger.void_transfer):
+        assert await code_of(resolve(moved)) == "hold-resolved"
+        assert await code_of(resolve(TransferId.new())) == "transfer-not-found"
+    assert await bank.balance(target) == eur("4")
+
+
 async def test_a_hold_voids_itself_when_its_time_is_over(timed_bank: Bank, clock: Clock) -> None:
     bank = timed_bank
     source, target = await bank.open("10"), await bank.open()

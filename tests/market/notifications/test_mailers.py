@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from aiosmtpd.smtp import AuthResult, LoginPassword
 
-from craton.application import Unavailable
+from craton.application import Unavailable, WiringError
 from craton.domain import Secret
 from market.notifications.adapters import smtp
 from market.notifications.adapters.folder import FolderMailer
@@ -20,6 +20,7 @@ from market.notifications.adapters.message import compose
 from market.notifications.adapters.smtp import SmtpMailer
 from market.notifications.ports import Mail, MailDelayed, Mailer, MailRefused
 from tests.market.notifications.post_office import PostOfficeBox
+from tests.market.shop import Shop
 
 SENDER = "market@shop.example.org"
 MAIL = Mail(id="01a1fd4f-0000-7000-8000-000000000001", to="ada@example.com", subject="Welcome", body="Dear Ada,\n\nHi.")
@@ -194,6 +195,13 @@ async def test_a_mail_is_a_whole_file_and_sent_again_the_same(tmp_path: Path) ->
     assert file.read_bytes() == compose(MAIL, SENDER).as_bytes()
 
 
+async def test_mails_in_a_folder_are_nobody_elses_to_read(tmp_path: Path) -> None:
+    await FolderMailer(tmp_path / "mails", SENDER).send(MAIL)
+
+    modes = [path.stat().st_mode & 0o777 for path in (tmp_path / "mails", tmp_path / "mails" / f"{MAIL.id}.eml")]
+    assert modes == [0o700, 0o600]
+
+
 async def test_whoever_looks_into_the_folder_sees_whole_mails(tmp_path: Path) -> None:
     folder = FolderMailer(tmp_path, SENDER)
     mails = [Mail(id=f"mail-{number}", to=MAIL.to, subject="x", body="y" * 100_000) for number in range(60)]
@@ -225,5 +233,27 @@ def names(folder: Path) -> list[str]:
 async def test_a_folder_that_cannot_be_written_is_unavailable(tmp_path: Path) -> None:
     (tmp_path / "mails").write_text("a file")
 
-    with pytest.raises(Unavailable):
+    with pytest.raises(Unavailable, match=str(tmp_path / "mails")):
         await FolderMailer(tmp_path / "mails", SENDER).send(MAIL)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (
+            {"SMTP_HOST": "mail", "SMTP_USER": "ada"},
+            "SMTP_USER and CRATON_NOTIFICATIONS_SMTP_PASSWORD must be set both",
+        ),
+        ({"SMTP_HOST": "mail", "SMTP_PASSWORD": "x"}, "must be set both, or neither"),
+        ({"SMTP_USER": "ada", "SMTP_PASSWORD": "x"}, "is set, but no CRATON_NOTIFICATIONS_SMTP_HOST"),
+        ({"SENDER": "nobody"}, "CRATON_NOTIFICATIONS_SENDER can't be used"),
+    ],
+)
+async def test_settings_that_do_not_go_together_are_refused_at_the_start(
+    tmp_path: Path, settings: dict[str, str], words: str
+) -> None:
+    named = {f"CRATON_NOTIFICATIONS_{name}": value for name, value in settings.items()}
+
+    with pytest.raises(WiringError, match=words):
+        async with Shop("sqlite", tmp_path, settings=named):
+            raise AssertionError("it must not start")

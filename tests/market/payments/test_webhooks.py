@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from craton.application import WiringError
 from market.payments.api import PaidAgainReturned, PaymentId, PaymentProcessed, RefundRequested
 from market.payments.domain import NoticeReceived
 from tests.http.client import Response
@@ -348,6 +349,16 @@ async def test_a_notice_has_at_most_64_kib(deaf_shop: Shop) -> None:
     assert len(await recorded(shop, NoticeReceived)) == 1
 
 
+async def test_a_notice_that_is_nested_too_deep_is_none(deaf_shop: Shop) -> None:
+    body = event("evt_1", "payment_intent.succeeded", None)
+    deep = body.replace(b'"object": {', b'"object": {"a": ' + b'{"a":' * 2_000 + b"1" + b"}" * 2_000 + b",", 1)
+
+    answer = await tell(deaf_shop, deep)
+
+    assert deep != body
+    assert (answer.status, answer.code) == (422, "bad-notice")
+
+
 async def begun_in_browser(shop: Shop, server: Server, buyer: Person) -> tuple[str, str, str]:
     """An order, its payment, and the charge that waits for its payer in the browser."""
     order, payment = await open_order(shop, buyer)
@@ -411,10 +422,11 @@ async def test_what_is_paid_in_the_browser_and_on_the_page_goes_back_once(
         assert (await shop.decided(ada, order))["status"] == "confirmed"
 
 
-async def test_without_a_secret_for_webhooks_it_does_not_start_with_stripe(tmp_path: Path) -> None:
-    shop = Shop("sqlite", tmp_path, settings={"CRATON_PAYMENTS_STRIPE_API_KEY": KEY})
+@pytest.mark.parametrize("only", ["API_KEY", "WEBHOOK_SECRET"])
+async def test_with_half_of_what_stripe_needs_it_does_not_start(tmp_path: Path, only: str) -> None:
+    shop = Shop("sqlite", tmp_path, settings={f"CRATON_PAYMENTS_STRIPE_{only}": KEY})
 
-    with pytest.raises(Exception, match="CRATON_PAYMENTS_STRIPE_WEBHOOK_SECRET"):
+    with pytest.raises(WiringError, match="CRATON_PAYMENTS_STRIPE_WEBHOOK_SECRET must be set both, or neither"):
         await shop.__aenter__()
 
 

@@ -83,6 +83,10 @@ class PastPivot(Conflict):
     """The saga is past its pivot: nothing is undone any more."""
 
 
+class BlankReason(InvalidValue):
+    """Whoever operates on a saga must say why."""
+
+
 class UnknownStep(InvalidValue):
     """The saga has no such step, or it isn't one that can be skipped now."""
 
@@ -254,6 +258,7 @@ class SagaProcess(Aggregate):
 
     def retry(self, definition: Definition[Any], reason: str, now: datetime) -> None:
         """Have what is stuck tried again."""
+        _require_said(reason)
         if self.state.status is not Status.STUCK:
             raise SagaEnded(status=self.state.status)
         self.record(SagaRetried(reason=reason, at=now))
@@ -264,6 +269,7 @@ class SagaProcess(Aggregate):
 
     def skip(self, definition: Definition[Any], step: str, value: Fields, reason: str, now: datetime) -> None:
         """Take a step, or its compensation, as done, with `value` for some of the saga's fields."""
+        _require_said(reason)
         self._require_open()
         skippable = _SKIPPED_BACKWARDS if self.state.turned else _SKIPPED_FORWARDS
         if step not in definition.steps or self.state.step(step).status not in skippable:
@@ -274,6 +280,7 @@ class SagaProcess(Aggregate):
 
     def compensate(self, definition: Definition[Any], reason: str, now: datetime) -> None:
         """Turn round."""
+        _require_said(reason)
         if self.state.past_pivot:
             raise PastPivot()
         if self.state.status is not Status.RUNNING:
@@ -283,6 +290,7 @@ class SagaProcess(Aggregate):
 
     def resolve(self, note: str, now: datetime) -> None:
         """End it as it is: an operator has settled the matter by other means."""
+        _require_said(note)
         self._require_open()
         self.record(SagaResolved(note=note, at=now))
 
@@ -353,6 +361,11 @@ class SagaProcess(Aggregate):
                 for later in definition.successors(step.name)
             ):
                 yield step.name
+
+
+def _require_said(reason: str) -> None:
+    if not reason.strip():
+        raise BlankReason()
 
 
 def only_commands(definition: Definition[Any], step: str) -> bool:

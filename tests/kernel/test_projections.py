@@ -10,9 +10,10 @@ from msgspec.structs import replace
 from craton.application import Context, Key, MisuseError, Projection, Row, Rows, Unavailable
 from craton.application.upcasting import EventTypes
 from craton.domain import Recorded
-from craton.ports import NewEvent, Store, StoredEvent, Unit
+from craton.ports import DocumentChanged, NewEvent, Store, StoredEvent, Unit
 from craton.runtime import App
 from craton.runtime.feed import Page
+from craton.runtime.generations import GenerationRecord, Generations
 from craton.runtime.projecting import Projector
 from craton.testing.conformance.making import NOON, appending, write
 from tests.conftest import Place
@@ -379,6 +380,20 @@ class TestANewVersion:
         await _swapped(app, "balances", 1)
 
         assert await _balance(app, account) == 0
+
+
+class TestGenerations:
+    async def test_a_change_that_was_thought_out_on_an_older_state_is_refused(self, store: Store) -> None:
+        record = GenerationRecord(Owners, store)
+        first, second = record.made(1), record.made(2)
+        await record.replace(record.state, Generations(live=first, newest=1))
+        seen = await record.refresh()
+        await record.replace(seen, Generations(live=first, building=second, newest=2))
+
+        with pytest.raises(DocumentChanged):  # though the record itself knows the newest state
+            await record.replace(seen, Generations(live=second, newest=2))
+
+        assert (await GenerationRecord(Owners, store).refresh()).building == second
 
 
 class TestAnInlineProjection:

@@ -8,7 +8,7 @@ import msgspec
 
 from craton.application.codec import decode, encode_text, fingerprint
 from craton.application.projection import Projection
-from craton.ports import Document, Store, StoredResult, Unit
+from craton.ports import Document, DocumentChanged, Store, StoredResult, Unit
 from craton.runtime.committer import write_alone
 
 
@@ -67,13 +67,16 @@ class GenerationRecord:
 
     async def replace(
         self,
+        seen: Generations,
         state: Generations,
         *,
         checkpoint_at_most: tuple[str, int] | None = None,
         head_at_most: int | None = None,
         result: StoredResult | None = None,
     ) -> None:
-        """Make this the state. Raises `DocumentChanged` or `PositionPassed`."""
+        """Make this the state in the place of the one that was seen. Raises `DocumentChanged` or `PositionPassed`."""
+        if self.state is not seen:
+            raise DocumentChanged(f"{self.document} was changed by another")
         document = Document(self.document, self.revision + 1, encode_text(state))
         unit = Unit(
             documents=[document], checkpoint_at_most=checkpoint_at_most, head_at_most=head_at_most, result=result

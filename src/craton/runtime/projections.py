@@ -110,9 +110,9 @@ class ProjectionRunner:
             first = self.record.made(1)
             with contextlib.suppress(DocumentChanged, PositionPassed):  # another process was faster
                 if nothing_yet:
-                    await self.record.replace(Generations(live=first, newest=1), head_at_most=0)
+                    await self.record.replace(state, Generations(live=first, newest=1), head_at_most=0)
                 else:
-                    await self.record.replace(Generations(building=first, newest=1))
+                    await self.record.replace(state, Generations(building=first, newest=1))
             state = await self.record.refresh()
         known = [generation for generation in (state.live, state.building) if generation is not None]
         if not any(map(self.record.ours, known)) and all(
@@ -212,8 +212,10 @@ class ProjectionRunner:
                 except Exception:
                     log.exception("a projection failed and will go on", projection=self.kind.name)
                     await asyncio.sleep(ERROR_PAUSE_SECONDS)
-                await asyncio.sleep(BUILD_POLL_SECONDS)  # under load each commit would wake it
-                if not self.record.state.building:
+                if self.record.state.building:
+                    await self._signal.wait(seen, BUILD_POLL_SECONDS)
+                else:
+                    await asyncio.sleep(BUILD_POLL_SECONDS)  # under load each commit would wake it
                     await self._signal.wait(seen)
         finally:
             self._runs = False
@@ -272,16 +274,19 @@ class ProjectionRunner:
             await self._swap(state)
             return
         async with self._committer.paused():
-            await self._catch_up(subscription)
-            await self._swap(state)
+            if await self._catches_up(subscription):
+                await self._swap(state)
 
-    async def _catch_up(self, subscription: str) -> None:
-        """While nothing is committed by this process, the rest is soon built; if it takes too long, later again."""
+    async def _catches_up(self, subscription: str) -> bool:
+        """While nothing is committed, the rest is soon built. False if it takes too long: later again."""
         head = await self._store.head()
         self._signal.fire()
-        async with asyncio.timeout(PAUSE_SECONDS):
-            while await self._store.checkpoint(subscription) < head:
-                await asyncio.sleep(0.002)
+        until = asyncio.get_running_loop().time() + PAUSE_SECONDS
+        while await self._store.checkpoint(subscription) < head:
+            if asyncio.get_running_loop().time() > until:
+                return False
+            await asyncio.sleep(0.002)
+        return True
 
     async def _swap(self, state: Generations) -> None:
         assert state.building is not None  # noqa: S101
@@ -290,10 +295,10 @@ class ProjectionRunner:
         after = Generations(live=state.building, previous=state.live, newest=state.newest)
         try:
             if self.kind.inline:
-                await self.record.replace(after, head_at_most=built)
+                await self.record.replace(state, after, head_at_most=built)
             else:
                 live = self.record.subscription(state.live.number if state.live else 0)
-                await self.record.replace(after, checkpoint_at_most=(live, built))
+                await self.record.replace(state, after, checkpoint_at_most=(live, built))
         except (PositionPassed, DocumentChanged):
             return  # not caught up after all, or another was faster: looked at again soon
         reach("projection.swapped")
@@ -314,7 +319,8 @@ class ProjectionRunner:
             await self.record.create_tables(number, indexes=False)
             building = self.record.made(number)
             with contextlib.suppress(DocumentChanged):  # another process was faster
-                return await self._answer(msgspec.structs.replace(state, building=building, newest=number), request)
+                begun = msgspec.structs.replace(state, building=building, newest=number)
+                return await self._answer(state, begun, request)
             state = await self.record.refresh()
         progress = await self._progress(state)
         if request is not None:
@@ -339,7 +345,8 @@ class ProjectionRunner:
                 f"the generation before the live one of {self.kind.name} was made by another version of the program; "
                 f"run that version to go back to it"
             )
-        answer = await self._answer(Generations(live=state.previous, previous=state.live, newest=state.newest), request)
+        before = Generations(live=state.previous, previous=state.live, newest=state.newest)
+        answer = await self._answer(state, before, request)
         if state.building is not None:
             await self.record.drop_tables(state.building.number)
         return answer
@@ -353,10 +360,10 @@ class ProjectionRunner:
             raise KeyReused()
         return decode(Progress, stored.outcome)
 
-    async def _answer(self, state: Generations, request: StoredResult | None) -> Progress:
-        """Make this the state, and say how the projection is doing then."""
+    async def _answer(self, seen: Generations, state: Generations, request: StoredResult | None) -> Progress:
+        """Make this the state in the place of the one that was seen, and say how the projection is doing then."""
         progress = await self._progress(state)
-        await self.record.replace(state, result=None if request is None else _answered(request, progress))
+        await self.record.replace(seen, state, result=None if request is None else _answered(request, progress))
         self._signal.fire()
         return progress
 

@@ -16,8 +16,8 @@ from craton.runtime.reacting import Reactor
 from craton.runtime.roster import enrol
 from tests.conftest import Place
 from tests.kernel.club import QUICK, Club, ClubHouse, ClubService, Diary, Greeting, club_house
-from tests.kernel.office import ADA, Office
-from tests.kernel.travel import Booked, Cancelled, Desk, SoldOut, TripId, Weather, unavailable
+from tests.kernel.office import ADA, Line, Office
+from tests.kernel.travel import Booked, Cancelled, Desk, SoldOut, TripId, Weather, desk, unavailable
 
 
 @pytest.fixture
@@ -301,9 +301,9 @@ class TestAnotherName:
                     raise AssertionError("it must not start")
 
         assert str(refused.value) == (
-            "module club: 'journal' is new among its policies and 'diary' is gone. If that is the same policy renamed, "
-            'keep its name in the class (name = "…"), or it reacts to all that ever happened once more. If it isn\'t, '
-            "say Module(retired=[…]) of what is gone."
+            "app travel: 'club.journal' is new among the policies and 'club.diary' is gone. If that is the same policy "
+            "renamed or moved, keep its name in the class (name = 'club.diary'), or it reacts to all that ever "
+            "happened once more. If it isn't, say Module(retired=['club.diary'])."
         )
         assert weather.calls == ["booked flight"]
 
@@ -335,6 +335,24 @@ class TestAnotherName:
             await house.noted(trip, "booked flight", "booked hotel")
         assert weather.calls == ["booked flight", "booked hotel"]
 
+    async def test_one_that_was_moved_to_another_module_is_refused_unless_it_keeps_its_name(
+        self, place: Place, weather: Weather, trip: TripId
+    ) -> None:
+        class Kept(Diary):
+            name = "club.diary"
+
+        def app(*policies: type[Policy]) -> Line:
+            club = Module("club", api=Club, service=ClubService, provides={Weather: weather})
+            return Line("travel", modules=[desk(Weather(), policies=policies), club], copied_calls=True)
+
+        with pytest.raises(WiringError, match=r"'desk\.diary' is new among the policies and 'club\.diary' is gone"):
+            async with app(Diary).run(place):
+                raise AssertionError("it must not start")
+        async with app(Kept).run(place) as running:
+            house = ClubHouse(running, weather)
+            await house.desk.book(trip, "hotel")
+            await house.noted(trip, "booked flight", "booked hotel")
+
     async def test_two_processes_that_note_their_policies_at_once_forget_none(self, place: Place) -> None:
         stores = [place("club") for _ in range(2)]
         for store in stores:
@@ -344,11 +362,12 @@ class TestAnotherName:
                 Module("club", api=Club, service=ClubService, policies=policies, provides={Weather: Weather()})
                 for policies in ([Diary], [Diary, Greeting])
             ]
-            await asyncio.gather(*(enrol(module, store) for module, store in zip(modules, stores, strict=True)))
+            processes = zip(modules, stores, strict=True)
+            await asyncio.gather(*(enrol("travel", [process]) for process in processes))
 
             document = await stores[0].document("policies")
             assert document is not None
-            assert decode(list[str], document.body) == ["diary", "greeting"]
+            assert decode(list[str], document.body) == ["club.diary", "club.greeting"]
         finally:
             for store in stores:
                 await store.close()

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, ClassVar
 
@@ -139,8 +140,8 @@ class DeskService(Desk):
         return booking
 
 
-def desk(weather: Weather) -> Module:
-    return Module("desk", api=Desk, service=DeskService, provides={Weather: weather})
+def desk(weather: Weather, policies: Sequence[type[Policy]] = ()) -> Module:
+    return Module("desk", api=Desk, service=DeskService, policies=policies, provides={Weather: weather})
 
 
 # --- the agency: trips -----------------------------------------------------------------------------------------------

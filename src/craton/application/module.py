@@ -6,7 +6,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from craton.application.api import Api, Operation
 from craton.application.errors import WiringError
-from craton.application.policy import Policy
+from craton.application.policy import Policy, full_name
 from craton.application.projection import Projection, event_types
 from craton.application.repository import Repository
 from craton.application.routes import Routes
@@ -70,7 +70,7 @@ class Module:
         self.upcasters = tuple(upcasters)
         self.settings = settings
         self.provides = provides or {}
-        self.retired = tuple(retired)
+        self.retired = {full_name(name, policy) for policy in retired}
         self.start = start
         self.tables = tuple(tables)
         """SQL that makes the module's own tables; each statement is run at start and must bear repetition."""
@@ -82,7 +82,7 @@ class Module:
         self.projections = {projection.name: projection for projection in projections}
         if len(self.projections) < len(projections):
             raise WiringError(f"module {name}: two projections have the same name")
-        self.policies = {policy.name: policy for policy in policies}
+        self.policies = {full_name(name, policy.name): policy for policy in policies}
         if len(self.policies) < len(policies) or len(self.sagas) < len(sagas):
             raise WiringError(f"module {name}: two policies or two sagas have the same name")
         for policy in policies:

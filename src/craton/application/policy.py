@@ -19,7 +19,8 @@ class Policy:
     """
 
     name: ClassVar[str]
-    """What it is known by where its progress is kept: its class's name, until that is changed; then the old one."""
+    """What its progress is kept under: its class's name. One that was renamed keeps the old one, one that was moved to
+    another module the whole of it (`payments.fillwallet`)."""
 
     events: ClassVar[tuple[type[Event], ...]]
     retry: ClassVar[Retry] = Retry(attempts=5, pause=seconds(0.1), longest_pause=seconds(2))
@@ -47,3 +48,8 @@ class Policy:
         if get_origin(hint) is not Recorded or get_args(hint)[0] is Any:
             raise WiringError(f"{cls.__name__}.react must take event: Recorded[…]")
         cls.events = event_types(get_args(hint)[0], f"{cls.__name__}.react")
+
+
+def full_name(module: str, policy: str) -> str:
+    """A policy's name among those of all modules."""
+    return policy if "." in policy else f"{module}.{policy}"

@@ -106,8 +106,7 @@ class App:
                 opened.append(running)
                 self._running[module.name] = running
             if subscriptions:
-                for running in opened:
-                    await enrol(running.module, running.store)
+                await enrol(self.name, [(running.module, running.store) for running in opened])
                 for running in opened:
                     running.start(lambda event: self._running[self._recorder_of[event]])
             yield self

@@ -158,7 +158,8 @@ class RunningModule:
             yield from self._react(name, kind.events, policy.react, kind, recording, policy.key)
         if self.sagas is not None:
             for definition, step in self.sagas.waiting:
-                name, events = f"{definition.name}.{step.name}", definition.awaits[step.name]
+                name = f"{self.module.name}.{definition.name}.{step.name}"
+                events = definition.awaits[step.name]
                 deliver = self.sagas.deliver(definition, step)
                 yield from self._react(name, events, deliver, Policy, recording, by_stream)
 
@@ -171,10 +172,9 @@ class RunningModule:
         recording: Callable[[type[Event]], "RunningModule"],
         key: Callable[[Recorded[Any]], str],
     ) -> Iterator[Subscription]:
-        full = f"{self.module.name}.{name}"
         for source in dict.fromkeys(recording(event) for event in events):
             wanted = [event for event in events if recording(event) is source]
-            yield source.subscription(full, Reactor(full, wanted, react, kind, source.module.events, key))
+            yield source.subscription(name, Reactor(name, wanted, react, kind, source.module.events, key))
 
     async def _proven(self) -> int:
         """A position that some reader of the feed has got to, so that nothing is missing before it."""

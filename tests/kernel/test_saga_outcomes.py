@@ -40,7 +40,7 @@ class TestSettling:
 
         saga = await office.at_rest(await office.begin(), Status.COMPENSATED)
 
-        assert (saga.code, saga.reason) == ("outcome-unknown", "reserve: Unavailable: The desk is closed.")
+        assert (saga.code, saga.reason) == ("outcome-unknown", "reserve couldn't be done.")
         assert office.step(saga, "reserve").attempts == 3
 
     async def test_of_a_step_that_never_ran_nothing_is_undone(self, open_office: OpenOffice, weather: Weather) -> None:

@@ -6,12 +6,13 @@ from collections import Counter
 import pytest
 from structlog.testing import capture_logs
 
-from craton.application import Saga, step
+from craton.application import Module, Saga, Sagas, step
 from craton.application.sagas.state import Status, StepStatus
 from craton.runtime.feed import Page
+from craton.runtime.sagas import runner
 from craton.runtime.sagas.control import SagaControl, Stranded
 from tests.conftest import Place
-from tests.kernel.office import QUICK, Expedition, Office, opened, tours
+from tests.kernel.office import QUICK, Expedition, Office, Tours, opened, tours
 from tests.kernel.travel import Desk, SoldOut, TripId, Weather
 
 THINGS = ("base", "left", "right", "top", "home")
@@ -247,3 +248,34 @@ class TestDefinitions:
             await office.order(SagaControl.resolve, stranded, note="she walked home")
 
             assert (await office.saga(stranded)).status is Status.RESOLVED
+
+
+async def test_sagas_of_one_kind_that_hang_keep_those_of_another_waiting_for_nothing(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "MOST_DRIVEN", 2)
+    weather = Weather()
+    weather.plan("guide", *(asyncio.Event() for _ in range(3)))
+
+    class Service(Tours):
+        def __init__(self, guided: Sagas[Guided], expeditions: Sagas[Expedition]) -> None:
+            self._guided = guided
+            self._expeditions = expeditions
+
+        async def begin(self, trip: TripId, *, on_second_thoughts: bool = False) -> TripId:
+            if on_second_thoughts:
+                self._expeditions.start(Expedition(trip=trip), id=trip)
+            else:
+                self._guided.start(Guided(trip=trip), id=trip)
+            return trip
+
+    module = Module("tours", api=Tours, service=Service, sagas=[Guided, Expedition])
+    async with opened(place, weather, module) as office:
+        for _ in range(3):
+            await office.app.api(Tours).begin(TripId.new())
+        await weather.called("guide", 2)
+
+        trip = await office.app.api(Tours).begin(TripId.new(), on_second_thoughts=True)
+
+        await office.at_rest(trip, Status.COMPLETED)
+        assert weather.calls.count("guide") == 2

@@ -220,7 +220,8 @@ class SagaProcess(Aggregate):
                 retry_at = None
         self.record(StepTried(step=step.name, error=outcome.error, changes=outcome.changes, retry_at=retry_at, at=now))
         if retry_at is None:
-            self._turn_round(definition, "outcome-unknown", f"{step.name}: {outcome.error}", now)
+            # Without the error, which is the operators': the reason is told to whoever waits for the saga.
+            self._turn_round(definition, "outcome-unknown", f"{step.name} couldn't be done.", now)
 
     def is_late(self, now: datetime) -> bool:
         """Whether something has taken too long."""

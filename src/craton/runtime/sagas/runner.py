@@ -6,15 +6,18 @@ What it guarantees, and why it holds:
 - Two processes may both believe that they are the owner. Each report is guarded by the version of the stream and fits
   only the state that asked for it, and each command that a step gives has a key: driving a saga twice is harmless.
 - Nothing is sent before its intent is durable, because an action is planned by a commit and run after it.
-- What is driven at a time is bounded; what is beyond the bound is found again by its due time.
+- What is driven at a time is bounded, for each kind by itself, so that sagas of one kind that hang keep those of others
+  waiting for nothing. What is beyond the bound is found again by its due time.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final
 
+import msgspec
 import structlog
 
 from craton.application.api import Operation, operation_of
@@ -46,11 +49,10 @@ from craton.runtime.use_cases import UseCases
 
 SUBSCRIPTION: Final = "sagas"
 MOST_DRIVEN: Final = 500
+"""Of one kind."""
 SHORT_PAUSE_SECONDS: Final = 2.0
 """A saga that is to go on so soon isn't let go of."""
-_WAKING: Final = frozenset(
-    kind.__name__ for kind in (SagaStarted, EventArrived, SagaRetried, StepSkipped, CompensationBegun)
-)
+_WAKING: Final = frozenset(kind.__name__ for kind in (EventArrived, SagaRetried, StepSkipped, CompensationBegun))
 _LOOK: Final = operation_of(SagaControl.look)
 _EXPIRE: Final = operation_of(SagaControl.expire)
 _REPORT: Final = operation_of(SagaControl.report)
@@ -75,6 +77,7 @@ class SagaRunner:
         self._rows = rows
         self._clock = clock
         self._driven: dict[SagaId, _Driven] = {}
+        self._counts: Counter[str] = Counter()
 
     # --- the subscription's handler ---------------------------------------------------------------------------------
 
@@ -86,8 +89,10 @@ class SagaRunner:
 
     async def handle(self, page: Page, events: Sequence[StoredEvent]) -> Handled:
         for event in events:
-            if event.type in _WAKING:
-                self._wake(SagaId(event.stream.partition("-")[2]))
+            if event.type == SagaStarted.__name__:
+                self._wake(SagaId(event.stream.partition("-")[2]), msgspec.json.decode(event.data, type=_Started).saga)
+            elif event.type in _WAKING:
+                self._wake(SagaId(event.stream.partition("-")[2]), "")
         return Handled(())
 
     # --- who is driven ----------------------------------------------------------------------------------------------
@@ -126,7 +131,7 @@ class SagaRunner:
 
     async def _wake_due_of(self, definition: Definition[Any]) -> None:
         until, paging = self._clock() + timedelta(microseconds=1), Paging(1, MAX_PAGE_SIZE)
-        while len(self._driven) < MOST_DRIVEN:
+        while self._counts[definition.name] < MOST_DRIVEN:
             due = await self._rows.find(
                 kind=definition.name,
                 fingerprint=definition.fingerprint,
@@ -136,23 +141,26 @@ class SagaRunner:
             )
             for row in due.items:
                 if row.saga not in self._driven:
-                    self._wake(row.saga)
+                    self._wake(row.saga, definition.name)
             if paging.page >= due.total_pages:
                 return
             paging = Paging(paging.page + 1, MAX_PAGE_SIZE)
 
-    def _wake(self, saga: SagaId) -> None:
+    def _wake(self, saga: SagaId, kind: str) -> None:
+        """Drive a saga, or have who drives it look. Those of which an event doesn't tell the kind have a bound, too."""
         if saga in self._driven:
             self._driven[saga].nudge()
-        elif len(self._driven) < MOST_DRIVEN:
-            driven = self._driven[saga] = _Driven()
+        elif self._counts[kind] < MOST_DRIVEN:
+            self._counts[kind] += 1
+            driven = self._driven[saga] = _Driven(kind)
             driven.task = asyncio.create_task(self._drive(saga, driven), name=f"saga {saga}")
             driven.task.add_done_callback(partial(self._let_go, saga))
 
     def _let_go(self, saga: SagaId, task: asyncio.Task[None]) -> None:
         driven = self._driven.pop(saga)
+        self._counts[driven.kind] -= 1
         if driven.nudged.done() and not task.cancelled():
-            self._wake(saga)
+            self._wake(saga, driven.kind)
 
     # --- driving one ------------------------------------------------------------------------------------------------
 
@@ -213,12 +221,19 @@ class SagaRunner:
         return answer
 
 
+class _Started(msgspec.Struct):
+    """What of `SagaStarted` says which kind of saga it is."""
+
+    saga: str
+
+
 class _Driven:
     """A saga that is driven, and whether something happened to it meanwhile that its driver hasn't seen."""
 
     task: asyncio.Task[None]
 
-    def __init__(self) -> None:
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
         self.nudged: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def nudge(self) -> None:

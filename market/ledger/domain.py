@@ -264,6 +264,7 @@ class Account(Aggregate):
         )
 
     def hold(self, transfer: TransferId, money: Money) -> None:
+        _ = self.available - money  # else `AmountTooLarge`: what is available is shown
         self.record(MoneyHeld(transfer=transfer, money=money))
 
     def release(self, transfer: TransferId, money: Money) -> None:

@@ -101,6 +101,8 @@ class LedgerService(Ledger):
     ) -> TransferId:
         if expires_in is not None and not pending:
             raise ExpiryWithoutHold()
+        if pending and target == AccountId.sales(money.currency):
+            raise HoldOfAnOrder()
         payer, payee = await self._pair(source, target)
         permit(payer.owner, "admin")
         if not pending:

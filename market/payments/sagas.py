@@ -1,20 +1,15 @@
 """What goes on outside: money is taken, and given back. Each charge and each refund is a process of its own.
 
-None of them waits for another, and each is tried until it is known what came of it: who gives a payment up in the
-meantime gets back what may have been taken.
+None of them waits for another. Each begins with its pivot, so that nobody can turn it round: it is tried until it is
+known what came of it, and who gives a payment up in the meantime gets back what may have been taken.
 """
 
-from datetime import timedelta
-
-from craton.application import Retry, Saga, minutes, step
+from craton.application import Saga, step
 from craton.domain import DomainError, Id, Money, Name, Text
 from market.ledger.api import Ledger, TransferId
 from market.payments.api import Payments
 from market.payments.domain import OPEN, PaymentId, RefundId, Standing
 from market.payments.ports import ChargeRefused, Gateway
-
-UNTIL_KNOWN = Retry(attempts=1_000_000, longest_pause=minutes(5))
-LONG = timedelta(days=30)
 
 
 class CardCharge(Saga):
@@ -28,7 +23,7 @@ class CardCharge(Saga):
     standing: Standing = Standing.PROCESSING
     reason: str = ""
 
-    @step(retry=UNTIL_KNOWN, timeout=LONG)
+    @step(pivot=True)
     async def announce(self, payments: Payments, gateway: Gateway) -> None:
         if (await payments.payment(self.payment)).status not in OPEN:
             return
@@ -39,7 +34,7 @@ class CardCharge(Saga):
         else:
             self.reference = intent.reference
 
-    @step(after=announce, retry=UNTIL_KNOWN, timeout=LONG)
+    @step(after=announce)
     async def charge(self, payments: Payments, gateway: Gateway) -> None:
         if not self.reference:
             return
@@ -52,7 +47,7 @@ class CardCharge(Saga):
         else:
             self.standing, self.reason = outcome.standing, outcome.reason
 
-    @step(after=charge, retry=UNTIL_KNOWN, timeout=LONG)
+    @step(after=charge)
     async def report(self, payments: Payments) -> None:
         await payments.settle(self.payment, self.standing, self.reference, Text(self.reason))
 
@@ -66,14 +61,14 @@ class WalletCharge(Saga):
     standing: Standing = Standing.SUCCEEDED
     reason: str = ""
 
-    @step(retry=UNTIL_KNOWN, timeout=LONG)
+    @step(pivot=True)
     async def hold(self, ledger: Ledger) -> None:
         try:
             await ledger.hold_in_wallet(Name(self.payer), self.amount, TransferId(self.payment))
         except DomainError as refusal:
             self.standing, self.reason = Standing.FAILED, refusal.code
 
-    @step(after=hold, retry=UNTIL_KNOWN, timeout=LONG)
+    @step(after=hold)
     async def report(self, payments: Payments) -> None:
         await payments.settle(self.payment, self.standing, self.payment, Text(self.reason))
 
@@ -86,12 +81,12 @@ class CallOff(Saga):
     standing: Standing = Standing.PROCESSING
     reason: str = ""
 
-    @step(retry=UNTIL_KNOWN, timeout=LONG)
+    @step(pivot=True)
     async def call_off(self, gateway: Gateway) -> None:
         outcome = await gateway.call_off(self.reference)
         self.standing, self.reason = outcome.standing, outcome.reason
 
-    @step(after=call_off, retry=UNTIL_KNOWN, timeout=LONG)
+    @step(after=call_off)
     async def report(self, payments: Payments) -> None:
         await payments.settle(self.payment, self.standing, self.reference, Text(self.reason))
 
@@ -106,7 +101,7 @@ class Refunding(Saga):
     """The charge that has taken it; of a wallet's payment, the transfer."""
     from_wallet: bool
 
-    @step(pivot=True, retry=UNTIL_KNOWN, timeout=LONG)
+    @step(pivot=True)
     async def give_back(self, gateway: Gateway, ledger: Ledger) -> None:
         if self.from_wallet:
             await ledger.return_to_wallet(TransferId(self.payment), self.amount)

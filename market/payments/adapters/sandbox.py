@@ -29,18 +29,24 @@ SLOW_SECONDS = 0.2
 class Sandbox:
     def __init__(self) -> None:
         self._asked: Counter[str] = Counter()
+        self._taken: set[str] = set()
 
     async def announce(self, payment: str, order: str, amount: Money) -> Intent:
         return Intent(reference=f"sandbox_{payment}", client_secret=f"sandbox_{payment}_secret")
 
     async def charge(self, reference: str, method: str | None) -> Outcome:
         self._asked[reference] += 1
+        outcome = OUTCOMES.get(method or "", Outcome(standing=Standing.SUCCEEDED))
+        if outcome.standing is Standing.SUCCEEDED and method != "pm_card_unreachable":
+            self._taken.add(reference)
         if method == "pm_card_unreachable" or (method == "pm_card_timeout" and self._asked[reference] == 1):
             await asyncio.sleep(SLOW_SECONDS)
             raise Unavailable("The sandbox doesn't answer in time.", maybe_executed=True)
-        return OUTCOMES.get(method or "", Outcome(standing=Standing.SUCCEEDED))
+        return outcome
 
     async def call_off(self, reference: str) -> Outcome:
+        if reference in self._taken:
+            return Outcome(standing=Standing.SUCCEEDED)
         return Outcome(standing=Standing.FAILED, reason="called off")
 
     async def refund(self, reference: str, refund: str, amount: Money) -> None:

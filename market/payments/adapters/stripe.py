@@ -128,6 +128,8 @@ class StripeGateway:
                     )
         except ChargeRefused as refused:
             raise RefundRefused(reason=refused.reason) from None
+        if made.status in ("pending", "requires_action"):
+            raise Unavailable("Stripe hasn't paid it back yet.", maybe_executed=True)
         if made.status in ("failed", "canceled"):
             raise RefundRefused(reason=getattr(made, "failure_reason", None) or made.status)
 

@@ -395,3 +395,16 @@ async def test_a_command_that_is_told_again_is_done_once(shop_sqlite: Shop) -> N
 
     assert [answer.replayed for answer in answers] == [False, True, True]
     assert await counts(shop_sqlite, "knife") == (15, 0, 15)
+
+
+def test_what_an_order_gives_back_finds_room_on_a_full_shelf() -> None:
+    item = shelf(MOST)
+    item.reserve(ORDER, 500)
+    item.take(ORDER, 500)
+    item.restock(500)
+
+    item.restock(500, ORDER)
+
+    assert item.on_hand == MOST + 500
+    with pytest.raises(TooMuchStock):
+        item.restock(1)

@@ -60,3 +60,12 @@ async def test_a_trial_balance_can_be_drawn_whatever_has_flowed(bank: Bank) -> N
 
     assert await code_of(bank.ledger.trial_balance()) == ""
     assert await bank.differences() == {"EUR": eur("0")}
+
+
+async def test_no_more_is_held_of_an_account_than_can_be_shown(bank: Bank) -> None:
+    account, outside = await bank.open(), AccountId.external(EUR)
+    await bank.ledger.deposit(account, MOST)
+
+    assert await code_of(bank.ledger.transfer(outside, account, eur("0.01"), pending=True)) == "amount-too-large"
+
+    assert (await bank.ledger.account(outside)).available == -MOST

@@ -440,3 +440,12 @@ async def test_what_is_held_for_an_order_is_resolved_by_the_order_alone(shop_sql
     await wallet_of(shop, ada, "100.00", "40.00")
     await shop.api(Ledger).collect(hold)
     await wallet_of(shop, ada, "60.00")
+
+
+async def test_nobody_but_an_order_holds_money_for_the_market(bank: Bank) -> None:
+    account = await bank.open("10")
+
+    refusal = await code_of(bank.ledger.transfer(account, AccountId.sales(EUR), eur("4"), pending=True))
+
+    assert refusal == "hold-of-an-order"
+    assert (await bank.ledger.account(account)).available == eur("10")

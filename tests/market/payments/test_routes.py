@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from craton.application import Saga
+from craton.application.sagas import Definition
 from craton.domain import Id, Name, Text
 from market.inventory.api import Inventory
 from market.payments.api import (
@@ -23,6 +25,7 @@ from market.payments.api import (
     RefundRequested,
     Standing,
 )
+from market.payments.sagas import CallOff, CardCharge, Refunding, WalletCharge
 from tests.market.shop import Person, Shop
 from tests.market.world import code_of, eur, until
 
@@ -524,3 +527,23 @@ async def test_what_was_called_off_before_it_was_asked_for_is_never_paid(shop_sq
     admin, path = await shop_sqlite.admin(), f"/v2/payments/{PaymentId.of_order(order)}"
     refund, shown = await admin.post(f"{path}/refunds"), await admin.get(path)
     assert (refund.status in (404, 409), shown.code) == (True, "payment-not-found")
+
+
+async def test_an_operator_cannot_turn_a_charge_round_of_which_nobody_knows_what_came(shop_sqlite: Shop) -> None:
+    shop = shop_sqlite
+    ada, product, admin = await shop.register("Ada"), await shop.add_product(stock=1), await shop.admin()
+    order = await shop.place(ada, {product: 1}, "card", "pm_card_unreachable")
+    charge = f"/v1/sagas/{PaymentId.of_order(order)}"
+    await shop.seen(admin, charge, lambda saga: saga["steps"][1]["attempts"] > 0)
+
+    answer = await admin.post(f"{charge}/compensate", {"reason": "it takes too long"})
+
+    assert (answer.status, answer.code) == (409, "past-pivot")
+    assert (await admin.get(charge)).json["status"] == "running"
+
+
+@pytest.mark.parametrize("saga", [CardCharge, WalletCharge, CallOff, Refunding])
+def test_what_moves_money_outside_goes_on_until_it_is_known_what_came_of_it(saga: type[Saga]) -> None:
+    definition = Definition(saga)
+
+    assert all(map(definition.past_pivot, definition.order))

@@ -439,13 +439,27 @@ NO_REFUNDS = {"object": "list", "url": "/v1/refunds", "has_more": False, "data":
 
 
 async def test_a_refund_carries_its_id_as_idempotency_key() -> None:
-    refund = {"object": "refund", "id": "re_1", "status": "pending"}
+    refund = {"object": "refund", "id": "re_1", "status": "succeeded"}
     script = Script((200, NO_REFUNDS), (200, refund))
     async with gateway_over(script) as gateway:
         await gateway.refund("pi_1", "refund-1", eur("1"))
 
     assert script.header[1]["idempotency-key"] == "refund-1"
     assert script.forms[1] == {"payment_intent": "pi_1", "amount": "100", "metadata[refund]": "refund-1"}
+
+
+async def test_a_refund_that_is_not_through_is_asked_for_again() -> None:
+    def refund(status: str) -> dict[str, Any]:
+        return {"object": "refund", "id": "re_1", "status": status, "metadata": {"refund": "refund-1"}}
+
+    script = Script((200, NO_REFUNDS), (200, refund("pending")), (200, {**NO_REFUNDS, "data": [refund("succeeded")]}))
+    async with gateway_over(script) as gateway:
+        with pytest.raises(Unavailable) as raised:
+            await gateway.refund("pi_1", "refund-1", eur("1"))
+        await gateway.refund("pi_1", "refund-1", eur("1"))
+
+    assert raised.value.maybe_executed
+    assert len(script.asked) == 3
 
 
 async def test_a_failed_payment_is_not_refunded(gateway: StripeGateway, server: Server) -> None:

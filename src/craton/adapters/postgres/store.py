@@ -11,8 +11,9 @@ import asyncpg
 from craton.adapters import sql
 from craton.adapters.postgres.database import LOST, PostgresDatabase
 from craton.adapters.postgres.feed import EVENT, FeedReader
+from craton.adapters.postgres.rows import arrays
 from craton.adapters.postgres.schema import schema_statements, table_statement
-from craton.adapters.postgres.writer import COLLISIONS, PostgresWriter, arrays
+from craton.adapters.postgres.writer import COLLISIONS, PostgresWriter
 from craton.ports import (
     Document,
     FeedPage,

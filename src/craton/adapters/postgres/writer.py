@@ -5,34 +5,27 @@ that call and a few bulk statements, however many units it has. If a unit turns 
 batch is rolled back and its units are written again one by one, so that a neighbour is never harmed.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from operator import attrgetter
 from typing import Any, Final
 
 import asyncpg
 
 from craton.adapters import sql
+from craton.adapters.postgres import batch
 from craton.adapters.postgres.database import LOST, PostgresDatabase
-from craton.adapters.postgres.schema import ARRAY_TYPES
+from craton.adapters.postgres.refusals import Conflicts, refusal
+from craton.adapters.postgres.rows import RowWriter
 from craton.ports import (
     DocumentChanged,
     FenceLost,
     KeyTaken,
-    NotUnique,
     Outcome,
     PositionPassed,
-    RowDelete,
-    RowFold,
-    RowOperation,
-    RowPut,
     SerializationConflict,
     Statement,
-    StatementFailed,
-    StoredRow,
     StoreUnavailable,
-    Table,
     Unit,
-    UnitRefused,
     VersionConflict,
 )
 from craton.ports.crash import reach
@@ -48,6 +41,7 @@ class PostgresWriter:
     def __init__(self, database: PostgresDatabase, schema: str) -> None:
         self._database = database
         self._schema = schema
+        self._rows = RowWriter(schema)
         self._append = f"SELECT conflicts, positions FROM {schema}.append({', '.join(f'${n}' for n in range(1, 20))})"
 
     async def write(self, units: Sequence[Unit]) -> Sequence[Outcome]:
@@ -55,17 +49,17 @@ class PostgresWriter:
         outcomes: dict[int, Outcome] = {}
         waiting = list(enumerate(units))
         while waiting:
-            waiting = _without_stale(waiting, outcomes)
+            waiting = batch.without_stale(waiting, outcomes)
             try:
                 positions = await self._commit([unit for _, unit in waiting])
-            except _Conflicts as conflicts:
-                _refuse(waiting, conflicts.streams, outcomes)
+            except Conflicts as conflicts:
+                batch.refuse(waiting, conflicts.streams, outcomes)
                 waiting = [(place, unit) for place, unit in waiting if place not in outcomes]
             except StoreUnavailable:
                 raise
             except Exception as problem:
                 if len(waiting) == 1:
-                    outcomes[waiting[0][0]] = _refusal(problem)
+                    outcomes[waiting[0][0]] = refusal(problem)
                 else:
                     await self._write_one_by_one(waiting, outcomes)
                 break
@@ -96,10 +90,10 @@ class PostgresWriter:
             try:
                 async with self._database.connection(writing=True) as connection:
                     if all(unit.plain for unit in units):
-                        positions = _positions(units, await self._append_all(connection, units))
+                        positions = batch.positions(units, await self._append_all(connection, units))
                     else:
                         async with connection.transaction():
-                            positions = await self._write_all(connection, list(_runs(units)))
+                            positions = await self._write_all(connection, list(batch.runs(units)))
                             reach("commit.written")
             except COLLISIONS as problem:
                 if attempt == ATTEMPTS:
@@ -123,14 +117,14 @@ class PostgresWriter:
         await self._check(connection, units)
         drawn = await self._append_all(connection, units)
         reach("commit.events_written")
-        operations = list(_operations(units, iter(drawn)))
+        operations = list(batch.operations(units, iter(drawn)))
         if operations:
-            await self._change_rows(connection, operations)
+            await self._rows.change(connection, operations)
         for unit in units:
             for statement in unit.statements:
                 await self.execute(connection, statement)
         await self._bookkeeping(connection, units)
-        return _positions(units, drawn)
+        return batch.positions(units, drawn)
 
     async def execute(self, connection: Any, statement: Statement) -> int:
         """Run a statement of the module's own. Raises `NotUnique` or `StatementFailed`."""
@@ -143,7 +137,7 @@ class PostgresWriter:
         except (*COLLISIONS, *LOST):
             raise
         except (asyncpg.PostgresError, asyncpg.InterfaceError, KeyError) as problem:
-            raise _refusal(problem) from problem
+            raise refusal(problem) from problem
         count = status.rpartition(" ")[2]
         return int(count) if count.isdigit() else 0
 
@@ -157,10 +151,10 @@ class PostgresWriter:
         except (*COLLISIONS, *LOST):
             raise
         except (asyncpg.PostgresError, asyncpg.InterfaceError, KeyError) as problem:
-            raise _refusal(problem) from problem
+            raise refusal(problem) from problem
 
     async def _append_all(self, connection: Any, units: Sequence[Unit]) -> list[int]:
-        heads = _heads(units)
+        heads = batch.heads(units)
         events = [event for unit in units for append in unit.appends for event in append.events]
         newest_last = sorted((s for unit in units for s in unit.snapshots), key=attrgetter("version"))
         snapshots = list({snapshot.stream: snapshot for snapshot in newest_last}.values())
@@ -177,15 +171,15 @@ class PostgresWriter:
                 self._append,
                 list(heads),
                 list(heads.values()),
-                *_columns(events, _EVENT_FIELDS),
-                *_columns(snapshots, ("stream", "version", "fingerprint", "state")),
-                *_columns(results, ("scope", "key", "fingerprint", "outcome")),
+                *batch.columns(events, _EVENT_FIELDS),
+                *batch.columns(snapshots, ("stream", "version", "fingerprint", "state")),
+                *batch.columns(results, ("scope", "key", "fingerprint", "outcome")),
                 last,
             )
         except asyncpg.UniqueViolationError as problem:
-            raise _refusal(problem) from problem
+            raise refusal(problem) from problem
         if row["conflicts"]:
-            raise _Conflicts(set(row["conflicts"]))
+            raise Conflicts(set(row["conflicts"]))
         return row["positions"] or []
 
     async def _check(self, connection: Any, units: Sequence[Unit]) -> None:
@@ -216,85 +210,6 @@ class PostgresWriter:
             if changed:
                 raise DocumentChanged(f"{min(changed)[0]} was changed by another")
 
-    async def _change_rows(self, connection: Any, operations: Sequence[RowOperation]) -> None:
-        """Fold the operations in memory, row by row in their order, then write what came out in bulk."""
-        rows: dict[tuple[Table, tuple[Any, ...]], StoredRow | None] = {}
-        texts = await self._lock_rows(connection, operations)
-        for operation in operations:
-            new: StoredRow | None
-            match operation:
-                case RowPut(table=table, row=row):
-                    key, new = row.key, row
-                case RowDelete(table=table, key=key):
-                    new = None
-                case RowFold(table=table, key=key, fold=fold):
-                    before = rows.get((table, key))
-                    new = fold(before.row if before else None if (table, key) in rows else texts.get((table, key)))
-            rows.pop((table, key), None)  # so that rows are written in the order in which they were last changed
-            rows[table, key] = new
-        puts: dict[Table, list[StoredRow]] = {}
-        gone: dict[Table, list[tuple[Any, ...]]] = {}
-        for (table, key), new in rows.items():
-            if new is None:
-                gone.setdefault(table, []).append(key)
-            else:
-                puts.setdefault(table, []).append(new)
-        for table, keys in gone.items():
-            await self._delete(connection, table, keys)
-        for table, new_rows in puts.items():
-            await self._put(connection, table, new_rows)
-
-    async def _lock_rows(
-        self, connection: Any, operations: Iterable[RowOperation]
-    ) -> dict[tuple[Table, tuple[Any, ...]], str]:
-        wanted: dict[Table, dict[tuple[Any, ...], None]] = {}
-        for operation in operations:
-            if isinstance(operation, RowFold):
-                wanted.setdefault(operation.table, {})[operation.key] = None
-        names_of_rows = [f"{self._schema}/{table.name}/{key!r}" for table, keys in wanted.items() for key in keys]
-        if names_of_rows:
-            # A row that isn't there yet can't be locked; its name can.
-            await connection.execute(
-                "SELECT pg_advisory_xact_lock(k) FROM (SELECT DISTINCT hashtextextended(name, 2) AS k"
-                " FROM unnest($1::text[]) name ORDER BY 1) AS locks",
-                names_of_rows,
-            )
-        texts: dict[tuple[Table, tuple[Any, ...]], str] = {}
-        for table, keys in wanted.items():
-            names = sql.names(table.key)
-            found = await connection.fetch(
-                f"SELECT {names}, row FROM {self._schema}.{table.name}"
-                f" WHERE ({names}) IN (SELECT * FROM unnest({arrays(table, len(table.key))}))"
-                f" ORDER BY {names} FOR UPDATE",
-                *map(list, zip(*keys, strict=True)),
-            )
-            for row in found:
-                texts[table, tuple(row)[:-1]] = row["row"]
-        return texts
-
-    async def _put(self, connection: Any, table: Table, rows: list[StoredRow]) -> None:
-        if not rows:
-            return
-        names = [sql.quoted(name) for name in (*(column.name for column in table.columns), "row")]
-        updates = ", ".join(f"{name} = excluded.{name}" for name in names[len(table.key) :])
-        try:
-            await connection.execute(
-                f"INSERT INTO {self._schema}.{table.name} ({', '.join(names)})"
-                f" SELECT * FROM unnest({arrays(table, len(table.columns))}, ${len(names)}::text[])"
-                f" ON CONFLICT ({sql.names(table.key)}) DO UPDATE SET {updates}",
-                *map(list, zip(*((*row.key, *row.indexed, row.row) for row in rows), strict=True)),
-            )
-        except asyncpg.IntegrityConstraintViolationError as problem:
-            raise _refusal(problem) from problem
-
-    async def _delete(self, connection: Any, table: Table, keys: list[tuple[Any, ...]]) -> None:
-        if keys:
-            await connection.execute(
-                f"DELETE FROM {self._schema}.{table.name} WHERE ({sql.names(table.key)}) IN"
-                f" (SELECT * FROM unnest({arrays(table, len(table.key))}))",
-                *map(list, zip(*sorted(keys), strict=True)),
-            )
-
     async def _bookkeeping(self, connection: Any, units: Sequence[Unit]) -> None:
         schema = self._schema
         done = [timer for unit in units for timer in unit.timers_done]
@@ -307,7 +222,7 @@ class PostgresWriter:
             await connection.execute(
                 f"INSERT INTO {schema}.timers (id, due, operation, arguments, metadata)"
                 " SELECT * FROM unnest($1::text[], $2::timestamptz[], $3::text[], $4::text[], $5::text[])",
-                *_columns(timers, ("id", "due", "operation", "arguments", "metadata")),
+                *batch.columns(timers, ("id", "due", "operation", "arguments", "metadata")),
             )
         for unit in units:
             await self._note_progress(connection, unit)
@@ -360,115 +275,3 @@ class PostgresWriter:
             )
         if status.endswith(" 0"):
             raise DocumentChanged(f"{name} was changed by another")
-
-
-class _Conflicts(VersionConflict):
-    """Streams that aren't where the batch expects them; nothing was written."""
-
-    def __init__(self, streams: set[str]) -> None:
-        super().__init__(min(streams))
-        self.streams = streams
-
-
-def _runs(units: Iterable[Unit]) -> Iterator[list[Unit]]:
-    """Cut a batch where a unit must see more of those before it than their events and rows."""
-    run: list[Unit] = []
-    for unit in units:
-        asks = unit.documents or unit.checkpoint_at_most or unit.head_at_most is not None
-        if run and asks:
-            yield run
-            run = []
-        run.append(unit)
-        if unit.documents or unit.statements:
-            yield run
-            run = []
-    if run:
-        yield run
-
-
-def _requirements(unit: Unit) -> Iterable[tuple[str, int, int]]:
-    """For each stream of a unit: the version it must be at, and how many events follow."""
-    for append in unit.appends:
-        yield append.stream, append.expected, len(append.events)
-    for stream, version in unit.guards:
-        yield stream, version, 0
-
-
-def _heads(units: Iterable[Unit]) -> dict[str, int]:
-    """The version at which each stream must be before the batch."""
-    heads: dict[str, int] = {}
-    for unit in units:
-        for stream, version, _ in _requirements(unit):
-            heads.setdefault(stream, version)
-    return heads
-
-
-def _without_stale(waiting: list[tuple[int, Unit]], outcomes: dict[int, Outcome]) -> list[tuple[int, Unit]]:
-    """Refuse units that don't follow on what those before them in the batch will have written."""
-    versions: dict[str, int] = {}
-    refused: set[str] = set()
-    fitting = []
-    for place, unit in waiting:
-        stale = [stream for stream, version, _ in _requirements(unit) if versions.get(stream, version) != version]
-        stale += refused & unit.streams
-        if stale:
-            outcomes[place] = VersionConflict(min(stale))
-            refused |= unit.streams
-            continue
-        for stream, version, count in _requirements(unit):
-            versions[stream] = version + count
-        fitting.append((place, unit))
-    return fitting
-
-
-def _refuse(waiting: list[tuple[int, Unit]], streams: set[str], outcomes: dict[int, Outcome]) -> None:
-    """Refuse units that touch the streams, and with them what was to follow on those units."""
-    for place, unit in waiting:
-        stale = unit.streams & streams
-        if stale:
-            outcomes[place] = VersionConflict(min(stale))
-            streams = streams | unit.streams
-
-
-def _positions(units: Sequence[Unit], drawn: Sequence[int]) -> list[int]:
-    """For each unit the position of its last event."""
-    positions, count = [], 0
-    for unit in units:
-        count += sum(len(append.events) for append in unit.appends)
-        positions.append(drawn[count - 1] if unit.appends else 0)
-    return positions
-
-
-def _operations(units: Sequence[Unit], drawn: Iterator[int]) -> Iterator[RowOperation]:
-    """What the units change in read models, once their events have the positions that were drawn."""
-    for unit in units:
-        stored = [event.at(next(drawn)) for append in unit.appends for event in append.events]
-        yield from unit.rows
-        if unit.project:
-            yield from unit.project(stored)
-
-
-def _columns(records: Sequence[Any], fields: tuple[str, ...]) -> list[list[Any]]:
-    if not records:
-        return [[] for _ in fields]
-    return [list(column) for column in zip(*map(attrgetter(*fields), records), strict=True)]
-
-
-def arrays(table: Table, count: int) -> str:
-    """Array parameters for the first columns of a table, cast to their types."""
-    return ", ".join(f"${n}::{ARRAY_TYPES[column.type]}" for n, column in enumerate(table.columns[:count], 1))
-
-
-def _refusal(problem: Exception) -> UnitRefused:
-    """Turn an error into the refusal that it means."""
-    if isinstance(problem, UnitRefused):
-        return problem
-    if not isinstance(problem, asyncpg.UniqueViolationError):
-        return StatementFailed(f"{type(problem).__name__}: {problem}")
-    if problem.table_name == "events":
-        return VersionConflict("")
-    if problem.table_name == "results":
-        return KeyTaken("the key was used by another unit")
-    # DETAIL: Key (email)=(a@b.c) already exists.
-    column = (problem.detail or "").partition("(")[2].partition(")")[0].partition(",")[0]
-    return NotUnique(str(problem.table_name), column.strip('"'))

@@ -1,0 +1,91 @@
+"""A batch of units, looked at before and after it is written: what fits together, and whose position is which."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from operator import attrgetter
+from typing import Any
+
+from craton.ports import Outcome, RowOperation, Unit, VersionConflict
+
+
+def runs(units: Iterable[Unit]) -> Iterator[list[Unit]]:
+    """Cut a batch where a unit must see more of those before it than their events and rows."""
+    run: list[Unit] = []
+    for unit in units:
+        asks = unit.documents or unit.checkpoint_at_most or unit.head_at_most is not None
+        if run and asks:
+            yield run
+            run = []
+        run.append(unit)
+        if unit.documents or unit.statements:
+            yield run
+            run = []
+    if run:
+        yield run
+
+
+def requirements(unit: Unit) -> Iterable[tuple[str, int, int]]:
+    """For each stream of a unit: the version it must be at, and how many events follow."""
+    for append in unit.appends:
+        yield append.stream, append.expected, len(append.events)
+    for stream, version in unit.guards:
+        yield stream, version, 0
+
+
+def heads(units: Iterable[Unit]) -> dict[str, int]:
+    """The version at which each stream must be before the batch."""
+    found: dict[str, int] = {}
+    for unit in units:
+        for stream, version, _ in requirements(unit):
+            found.setdefault(stream, version)
+    return found
+
+
+def without_stale(waiting: list[tuple[int, Unit]], outcomes: dict[int, Outcome]) -> list[tuple[int, Unit]]:
+    """Refuse units that don't follow on what those before them in the batch will have written."""
+    versions: dict[str, int] = {}
+    refused: set[str] = set()
+    fitting = []
+    for place, unit in waiting:
+        stale = [stream for stream, version, _ in requirements(unit) if versions.get(stream, version) != version]
+        stale += refused & unit.streams
+        if stale:
+            outcomes[place] = VersionConflict(min(stale))
+            refused |= unit.streams
+            continue
+        for stream, version, count in requirements(unit):
+            versions[stream] = version + count
+        fitting.append((place, unit))
+    return fitting
+
+
+def refuse(waiting: list[tuple[int, Unit]], streams: set[str], outcomes: dict[int, Outcome]) -> None:
+    """Refuse units that touch the streams, and with them what was to follow on those units."""
+    for place, unit in waiting:
+        stale = unit.streams & streams
+        if stale:
+            outcomes[place] = VersionConflict(min(stale))
+            streams = streams | unit.streams
+
+
+def positions(units: Sequence[Unit], drawn: Sequence[int]) -> list[int]:
+    """For each unit the position of its last event."""
+    last, count = [], 0
+    for unit in units:
+        count += sum(len(append.events) for append in unit.appends)
+        last.append(drawn[count - 1] if unit.appends else 0)
+    return last
+
+
+def operations(units: Sequence[Unit], drawn: Iterator[int]) -> Iterator[RowOperation]:
+    """What the units change in read models, once their events have the positions that were drawn."""
+    for unit in units:
+        stored = [event.at(next(drawn)) for append in unit.appends for event in append.events]
+        yield from unit.rows
+        if unit.project:
+            yield from unit.project(stored)
+
+
+def columns(records: Sequence[Any], fields: tuple[str, ...]) -> list[list[Any]]:
+    if not records:
+        return [[] for _ in fields]
+    return [list(column) for column in zip(*map(attrgetter(*fields), records), strict=True)]

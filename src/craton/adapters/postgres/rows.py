@@ -1,0 +1,102 @@
+"""Writes the rows of read models, in bulk."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import asyncpg
+
+from craton.adapters import sql
+from craton.adapters.postgres.refusals import refusal
+from craton.adapters.postgres.schema import ARRAY_TYPES
+from craton.ports import RowDelete, RowFold, RowOperation, RowPut, StoredRow, Table
+
+
+class RowWriter:
+    """The rows of one schema."""
+
+    def __init__(self, schema: str) -> None:
+        self._schema = schema
+
+    async def change(self, connection: Any, operations: Sequence[RowOperation]) -> None:
+        """Fold the operations in memory, row by row in their order, then write what came out in bulk."""
+        rows: dict[tuple[Table, tuple[Any, ...]], StoredRow | None] = {}
+        texts = await self._lock(connection, operations)
+        for operation in operations:
+            new: StoredRow | None
+            match operation:
+                case RowPut(table=table, row=row):
+                    key, new = row.key, row
+                case RowDelete(table=table, key=key):
+                    new = None
+                case RowFold(table=table, key=key, fold=fold):
+                    before = rows.get((table, key))
+                    new = fold(before.row if before else None if (table, key) in rows else texts.get((table, key)))
+            rows.pop((table, key), None)  # so that rows are written in the order in which they were last changed
+            rows[table, key] = new
+        puts: dict[Table, list[StoredRow]] = {}
+        gone: dict[Table, list[tuple[Any, ...]]] = {}
+        for (table, key), new in rows.items():
+            if new is None:
+                gone.setdefault(table, []).append(key)
+            else:
+                puts.setdefault(table, []).append(new)
+        for table, keys in gone.items():
+            await self._delete(connection, table, keys)
+        for table, new_rows in puts.items():
+            await self._put(connection, table, new_rows)
+
+    async def _lock(
+        self, connection: Any, operations: Iterable[RowOperation]
+    ) -> dict[tuple[Table, tuple[Any, ...]], str]:
+        wanted: dict[Table, dict[tuple[Any, ...], None]] = {}
+        for operation in operations:
+            if isinstance(operation, RowFold):
+                wanted.setdefault(operation.table, {})[operation.key] = None
+        names_of_rows = [f"{self._schema}/{table.name}/{key!r}" for table, keys in wanted.items() for key in keys]
+        if names_of_rows:
+            # A row that isn't there yet can't be locked; its name can.
+            await connection.execute(
+                "SELECT pg_advisory_xact_lock(k) FROM (SELECT DISTINCT hashtextextended(name, 2) AS k"
+                " FROM unnest($1::text[]) name ORDER BY 1) AS locks",
+                names_of_rows,
+            )
+        texts: dict[tuple[Table, tuple[Any, ...]], str] = {}
+        for table, keys in wanted.items():
+            names = sql.names(table.key)
+            found = await connection.fetch(
+                f"SELECT {names}, row FROM {self._schema}.{table.name}"
+                f" WHERE ({names}) IN (SELECT * FROM unnest({arrays(table, len(table.key))}))"
+                f" ORDER BY {names} FOR UPDATE",
+                *map(list, zip(*keys, strict=True)),
+            )
+            for row in found:
+                texts[table, tuple(row)[:-1]] = row["row"]
+        return texts
+
+    async def _put(self, connection: Any, table: Table, rows: list[StoredRow]) -> None:
+        if not rows:
+            return
+        names = [sql.quoted(name) for name in (*(column.name for column in table.columns), "row")]
+        updates = ", ".join(f"{name} = excluded.{name}" for name in names[len(table.key) :])
+        try:
+            await connection.execute(
+                f"INSERT INTO {self._schema}.{table.name} ({', '.join(names)})"
+                f" SELECT * FROM unnest({arrays(table, len(table.columns))}, ${len(names)}::text[])"
+                f" ON CONFLICT ({sql.names(table.key)}) DO UPDATE SET {updates}",
+                *map(list, zip(*((*row.key, *row.indexed, row.row) for row in rows), strict=True)),
+            )
+        except asyncpg.IntegrityConstraintViolationError as problem:
+            raise refusal(problem) from problem
+
+    async def _delete(self, connection: Any, table: Table, keys: list[tuple[Any, ...]]) -> None:
+        if keys:
+            await connection.execute(
+                f"DELETE FROM {self._schema}.{table.name} WHERE ({sql.names(table.key)}) IN"
+                f" (SELECT * FROM unnest({arrays(table, len(table.key))}))",
+                *map(list, zip(*sorted(keys), strict=True)),
+            )
+
+
+def arrays(table: Table, count: int) -> str:
+    """Array parameters for the first columns of a table, cast to their types."""
+    return ", ".join(f"${n}::{ARRAY_TYPES[column.type]}" for n, column in enumerate(table.columns[:count], 1))

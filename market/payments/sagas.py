@@ -92,7 +92,10 @@ class CallOff(Saga):
 
 
 class Refunding(Saga):
-    """Give money back, and say so. A gateway that refuses leaves it stuck, for somebody to settle otherwise."""
+    """Give money back, and say so. A gateway that refuses leaves it stuck.
+
+    Who has settled it otherwise skips the step: resolved, its money would count as asked for ever after.
+    """
 
     payment: PaymentId
     refund: RefundId

@@ -6,9 +6,10 @@ from typing import Final
 import structlog
 
 from craton.ports import Leases, StoreUnavailable
-from craton.runtime.signal import POLL_SECONDS
 
 LEASE_SECONDS: Final = 3.0
+ASK_SECONDS: Final = 0.4
+"""How often it is asked for while another holds it: a little more often than the polls that ask."""
 
 log = structlog.get_logger("craton.lease")
 
@@ -31,7 +32,7 @@ class Lease:
         now = asyncio.get_running_loop().time()
         if now >= self._ask_at:
             self._number = await self._store.acquire(self._name, self._owner, LEASE_SECONDS)
-            self._ask_at = now + (POLL_SECONDS if self._number is None else LEASE_SECONDS / 3)
+            self._ask_at = now + (ASK_SECONDS if self._number is None else LEASE_SECONDS / 3)
         return self._number
 
     def lose(self) -> None:

@@ -71,7 +71,7 @@ def test_the_same_command_sent_to_both_at_once_has_one_effect_and_one_answer(sta
     bank = Bank.open(first)
     twins: list[Sent] = []
 
-    bank.sent += drive(first, [to_both(script, second, twins) for script in bank.scripts[:4]], seconds=1.0)
+    bank.sent += drive(first, [to_both(script, second, twins) for script in bank.scripts[:4]], seconds=2.0)
     repeat(first, bank.sent)
     repeat(second, twins)
 

@@ -313,15 +313,15 @@ class ProjectionRunner:
 
         The answer is stored under the key of `request`, if it has one, in the same commit.
         """
-        state = await self.record.refresh()
-        if state.building is None or state.building.version < self.kind.version:
+        while True:
+            state = await self.record.refresh()
+            if state.building is not None and state.building.version >= self.kind.version:
+                break
             number = state.newest + 1
             await self.record.create_tables(number, indexes=False)
-            building = self.record.made(number)
+            begun = msgspec.structs.replace(state, building=self.record.made(number), newest=number)
             with contextlib.suppress(DocumentChanged):  # another process was faster
-                begun = msgspec.structs.replace(state, building=building, newest=number)
                 return await self._answer(state, begun, request)
-            state = await self.record.refresh()
         progress = await self._progress(state)
         if request is not None:
             await write_alone(self._store, Unit(result=_answered(request, progress)))

@@ -71,8 +71,9 @@ def positions(units: Sequence[Unit], drawn: Sequence[int]) -> list[int]:
     """For each unit the position of its last event."""
     last, count = [], 0
     for unit in units:
-        count += sum(len(append.events) for append in unit.appends)
-        last.append(drawn[count - 1] if unit.appends else 0)
+        own = sum(len(append.events) for append in unit.appends)
+        count += own
+        last.append(drawn[count - 1] if own else 0)
     return last
 
 

@@ -21,6 +21,7 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 WARM_UP_SECONDS = 0.5
+NextMessage = Callable[[], bytes]
 DEPOSIT = "1000000.00"
 TRANSFER = "0.01"
 CURRENCY = "EUR"
@@ -226,12 +227,10 @@ def transfer_picker(account_ids: Sequence[str], hot: bool) -> Callable[[], dict[
     return pick
 
 
-async def transfer_until(
-    client: Client, pick: Callable[[], dict[str, Any]], count_from: float, deadline: float
-) -> Tally:
+async def send_until(client: Client, next_message: NextMessage, count_from: float, deadline: float) -> Tally:
     tally = Tally()
     while True:
-        message = client.message("/v1/transfers", pick())
+        message = next_message()
         began = time.perf_counter()
         try:
             succeeded = (await client.send(message)).succeeded
@@ -253,24 +252,29 @@ def percentile_ms(sorted_seconds: Sequence[float], fraction: float) -> float:
     return round(sorted_seconds[index] * 1000, 3)
 
 
-async def run_transfers(options: argparse.Namespace) -> None:
-    clients = [Client(options.url) for _ in range(options.connections)]
-    pick = transfer_picker(await open_accounts(clients, options.accounts), options.hot)
+async def measured(clients: Sequence[Client], next_message: NextMessage, seconds: float) -> dict[str, float]:
+    """Have all clients send for so long, after a moment that isn't counted, and close them; what came of it."""
     count_from = time.perf_counter() + WARM_UP_SECONDS
-    deadline = count_from + options.seconds
-    tallies = await asyncio.gather(*(transfer_until(client, pick, count_from, deadline) for client in clients))
+    deadline = count_from + seconds
+    tallies = await asyncio.gather(*(send_until(client, next_message, count_from, deadline) for client in clients))
     for client in clients:
         client.close()
     errors = sum(tally.errors for tally in tallies)
     latencies = sorted(latency for tally in tallies for latency in tally.latencies)
     if not latencies:
-        raise SystemExit(f"no transfer succeeded; errors: {errors}")
-    report = {
-        "rate": round(len(latencies) / options.seconds, 1),
+        raise SystemExit(f"no request succeeded; errors: {errors}")
+    return {
+        "rate": round(len(latencies) / seconds, 1),
         "p50_ms": percentile_ms(latencies, 0.50),
         "p99_ms": percentile_ms(latencies, 0.99),
         "errors": errors,
     }
+
+
+async def run_transfers(options: argparse.Namespace) -> None:
+    clients = [Client(options.url) for _ in range(options.connections)]
+    pick = transfer_picker(await open_accounts(clients, options.accounts), options.hot)
+    report = await measured(clients, lambda: clients[0].message("/v1/transfers", pick()), options.seconds)
     print(json.dumps(report), flush=True)
 
 

@@ -11,26 +11,17 @@ import json
 import random
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-from benchmarks.http_load import (
-    WARM_UP_SECONDS,
-    BadConnectionError,
-    Client,
-    Response,
-    Tally,
-    new_event_loop,
-    percentile_ms,
-)
+from benchmarks.http_load import Client, NextMessage, Response, measured, new_event_loop, percentile_ms
 
 MOST_OF_ONE = 5
 ASK_AGAIN_SECONDS = 0.002
-NextMessage = Callable[[], bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,26 +92,6 @@ async def readable(client: Client, reads: Sequence[bytes], seconds: float) -> No
         await must(client, read)
 
 
-async def send_until(client: Client, next_message: NextMessage, count_from: float, deadline: float) -> Tally:
-    tally = Tally()
-    while True:
-        message = next_message()
-        began = time.perf_counter()
-        try:
-            succeeded = (await client.send(message)).succeeded
-        except (BadConnectionError, OSError):
-            succeeded = False
-        ended = time.perf_counter()
-        if ended > deadline:
-            return tally
-        if ended < count_from:
-            continue
-        if succeeded:
-            tally.latencies.append(ended - began)
-        else:
-            tally.errors += 1
-
-
 async def messages(options: argparse.Namespace, service: Service, clients: Sequence[Client]) -> NextMessage:
     if options.scenario == "get":
         reads = await place_to_read(service, clients, options.orders)
@@ -135,24 +106,9 @@ async def load(options: argparse.Namespace, known: dict[str, Any]) -> None:
     service = Service(urlsplit(options.url).netloc, known["tokens"], known["product_ids"], options.lines)
     clients = [Client(options.url) for _ in range(options.connections)]
     next_message = await messages(options, service, clients)
-    count_from = time.perf_counter() + WARM_UP_SECONDS
-    deadline = count_from + options.seconds
     began, cpu_began = time.perf_counter(), time.process_time()
-    tallies = await asyncio.gather(*(send_until(client, next_message, count_from, deadline) for client in clients))
-    client_cpu = (time.process_time() - cpu_began) / (time.perf_counter() - began)
-    for client in clients:
-        client.close()
-    errors = sum(tally.errors for tally in tallies)
-    latencies = sorted(latency for tally in tallies for latency in tally.latencies)
-    if not latencies:
-        raise SystemExit(f"no request succeeded; errors: {errors}")
-    report = {
-        "rate": round(len(latencies) / options.seconds, 1),
-        "p50_ms": percentile_ms(latencies, 0.50),
-        "p99_ms": percentile_ms(latencies, 0.99),
-        "errors": errors,
-        "client_cpu": round(client_cpu, 2),
-    }
+    report = await measured(clients, next_message, options.seconds)
+    report["client_cpu"] = round((time.process_time() - cpu_began) / (time.perf_counter() - began), 2)
     print(json.dumps(report), flush=True)
 
 

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from craton.adapters.stores import stores
 from craton.application.errors import CallFailed, MisuseError, WiringError
-from craton.ports import StoreUnavailable
+from craton.ports import Store, StoreUnavailable
 from craton.runtime.app import App
 from craton.runtime.settings import Settings, masked
 
@@ -80,7 +80,7 @@ async def running(chosen: Settings, *, subscriptions: bool, existing: bool = Tru
         open_store = stores(chosen["store"], chosen.data, app.name)
     except WiringError as problem:
         fail(f"{_capital(str(problem))} ({chosen.source('store')}).", WRONG_USE)
-    missing = [name for name in app.modules if existing and not await open_store(name).exists()]
+    missing = await _without_data(app, open_store) if existing else []
     if missing:
         where = chosen.data if chosen["store"] == "sqlite" else masked(chosen["store"])
         fail(
@@ -90,6 +90,12 @@ async def running(chosen: Settings, *, subscriptions: bool, existing: bool = Tru
         )
     async with app.run(open_store, subscriptions=subscriptions):
         yield app
+
+
+async def _without_data(app: App, open_store: Callable[[str], Store]) -> list[str]:
+    """The modules whose stores nobody has made yet; all are asked at once, over the same connections."""
+    exist = await asyncio.gather(*(open_store(name).exists() for name in app.modules))
+    return [name for name, exists in zip(app.modules, exist, strict=True) if not exists]
 
 
 def execute(work: Callable[[], Coroutine[Any, Any, int | None]], level: str) -> None:

@@ -20,10 +20,10 @@ async def enrol(app: str, modules: Sequence[tuple[Module, Store]]) -> None:
     """Note the modules' policies in their stores. Raises `WiringError` when one may be another that was renamed."""
     documents = {module.name: await store.document(DOCUMENT) for module, store in modules}
     known = {name: _names(document) for name, document in documents.items()}
+    before = set[str]().union(*known.values())
     here = {policy for module, _ in modules for policy in module.policies}
     retired = {policy for module, _ in modules for policy in module.retired}
-    new = here - set[str]().union(*known.values())
-    gone = set[str]().union(*known.values()) - here - retired
+    new, gone = here - before, before - here - retired
     if new and gone:
         raise WiringError(
             f"app {app}: {_listed(new)} is new among the policies and {_listed(gone)} is gone. If that is the same "

@@ -89,10 +89,10 @@ class SagaRunner:
 
     async def handle(self, page: Page, events: Sequence[StoredEvent]) -> Handled:
         for event in events:
-            if event.type == SagaStarted.__name__:
-                self._wake(SagaId(event.stream.partition("-")[2]), msgspec.json.decode(event.data, type=_Started).saga)
-            elif event.type in _WAKING:
-                self._wake(SagaId(event.stream.partition("-")[2]), "")
+            begins = event.type == SagaStarted.__name__
+            if begins or event.type in _WAKING:
+                kind = msgspec.json.decode(event.data, type=_Started).saga if begins else ""
+                self._wake(SagaId(event.stream.partition("-")[2]), kind)
         return Handled(())
 
     # --- who is driven ----------------------------------------------------------------------------------------------

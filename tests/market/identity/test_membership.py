@@ -7,6 +7,9 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
+import pytest
+
+from craton.application import WiringError
 from craton.domain import Secret
 from market.identity.module import identity
 from market.identity.webhooks import sign
@@ -197,3 +200,10 @@ class TestTheSignature:
             settings = {"CRATON_IDENTITY_MEMBERSHIP_SECRET": ""}
             async with Shop("sqlite", tmp_path, settings=settings, modules=[identity]) as shop:
                 assert (await tell(shop, notice(NOBODYS), secret=secret)).status == 401
+
+    async def test_needs_a_secret_that_can_not_be_guessed(self, tmp_path: Path) -> None:
+        shop = Shop("sqlite", tmp_path, settings={"CRATON_IDENTITY_MEMBERSHIP_SECRET": "x" * 15}, modules=[identity])
+
+        with pytest.raises(WiringError, match="CRATON_IDENTITY_MEMBERSHIP_SECRET has fewer than 16 characters"):
+            async with shop:
+                raise AssertionError("it must not start")

@@ -44,6 +44,23 @@ CREATE TABLE IF NOT EXISTS {schema}.parked (
 );
 """
 
+# Columns that a later version of the toolkit added: table, column, definition. A store made before gets them when it is
+# opened; ALTER TABLE is run only where one is missing, because it waits for every reader of the table.
+_ADDED_COLUMNS: Final = (
+    ("timers", "attempts", "int NOT NULL DEFAULT 0"),
+    ("timers", "error", "text NOT NULL DEFAULT ''"),
+    ("timers", "parked", "boolean NOT NULL DEFAULT false"),
+)
+_ADD_COLUMN: Final = """
+DO $$ BEGIN
+    IF NOT EXISTS (
+        SELECT FROM pg_attribute WHERE attrelid = '{schema}.{table}'::regclass AND attname = '{column}'
+    ) THEN
+        ALTER TABLE {schema}.{table} ADD COLUMN {column} {definition};
+    END IF;
+END $$;
+"""
+
 # 1. The shared lock of the store: the feed proves by its holders that a missing position is dead.
 # 2. A lock for each stream, in one order, so that batches of two processes neither deadlock nor slip past a check.
 # 3. Only then, in a statement (and so a snapshot) of its own, the check that each stream is where the batch expects it.
@@ -113,9 +130,13 @@ ARRAY_TYPES: Final[dict[ColumnType, str]] = {
 }
 
 
-def schema_statements(schema: str, lock: int) -> tuple[str, str]:
-    """Make the schema; `lock` is the key of the store's advisory lock."""
-    return _TABLES.format(schema=schema), _APPEND.format(schema=schema, lock=lock)
+def schema_statements(schema: str, lock: int) -> tuple[str, ...]:
+    """Make the schema, or bring it up to date; `lock` is the key of the store's advisory lock."""
+    added = (
+        _ADD_COLUMN.format(schema=schema, table=table, column=column, definition=definition)
+        for table, column, definition in _ADDED_COLUMNS
+    )
+    return _TABLES.format(schema=schema), *added, _APPEND.format(schema=schema, lock=lock)
 
 
 def table_statement(table: Table) -> str:

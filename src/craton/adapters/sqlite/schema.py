@@ -1,12 +1,13 @@
 """The tables of a module's file."""
 
+import sqlite3
 from typing import Final
 
 from craton.adapters.sql import names, quoted
 from craton.ports import Table
 from craton.ports.records import ColumnType
 
-TABLES: Final = (
+_TABLES: Final = (
     """CREATE TABLE IF NOT EXISTS events (
         position INTEGER PRIMARY KEY AUTOINCREMENT,
         stream TEXT NOT NULL,
@@ -61,6 +62,13 @@ TABLES: Final = (
     )""",
 )
 
+# Columns that a later version of the toolkit added: table, column, definition.
+_ADDED_COLUMNS: Final = (
+    ("timers", "attempts", "INTEGER NOT NULL DEFAULT 0"),
+    ("timers", "error", "TEXT NOT NULL DEFAULT ''"),
+    ("timers", "parked", "INTEGER NOT NULL DEFAULT 0"),
+)
+
 _TYPES: Final[dict[ColumnType, str]] = {
     "text": "TEXT",
     "integer": "INTEGER",
@@ -68,6 +76,22 @@ _TYPES: Final[dict[ColumnType, str]] = {
     "boolean": "INTEGER",
     "time": "TEXT",
 }
+
+
+def prepare(connection: sqlite3.Connection) -> None:
+    """Make the tables, or bring those of an older file up to date, in one transaction. Raises `sqlite3.Error`."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for statement in _TABLES:
+            connection.execute(statement)
+        for table, column, definition in _ADDED_COLUMNS:
+            found = connection.execute("SELECT 1 FROM pragma_table_info(?) WHERE name = ?", (table, column)).fetchone()
+            if not found:
+                connection.execute(f"ALTER TABLE {table} ADD COLUMN {column} {definition}")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
 
 
 def table_statement(table: Table) -> str:

@@ -16,7 +16,7 @@ from typing import Any, Final, Literal, TypeVar
 
 from craton.adapters import sql
 from craton.adapters.sqlite.connection import column_value, connect, reader_of, time_text
-from craton.adapters.sqlite.schema import TABLES, table_statement
+from craton.adapters.sqlite.schema import prepare, table_statement
 from craton.adapters.sqlite.writer import Writer, fetch
 from craton.ports import (
     Document,
@@ -59,8 +59,7 @@ class SqliteStore:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._path.touch(mode=0o600)  # the files beside it get the same mode
             writing = connect(self._path, synchronous=self._synchronous, read_only=False)
-            for statement in TABLES:
-                writing.execute(statement)
+            prepare(writing)
             self._reading = self._connect_reader()
         except (OSError, sqlite3.Error) as problem:
             raise StoreUnavailable(f"{self._path} can't be opened: {problem}.", maybe_executed=False) from problem

@@ -249,7 +249,7 @@ class Writer:
                 raise KeyTaken(f"timer {timer_id} has run already")
         for timer in unit.timers:
             self._run(
-                "INSERT INTO timers VALUES (?, ?, ?, ?, ?)",
+                "INSERT INTO timers (id, due, operation, arguments, metadata) VALUES (?, ?, ?, ?, ?)",
                 (timer.id, time_text(timer.due), timer.operation, timer.arguments, timer.metadata),
             )
         if unit.checkpoint:

@@ -3,6 +3,7 @@
 import pytest
 
 from craton.application import (
+    AnswerNotKept,
     Api,
     Caller,
     Cause,
@@ -220,11 +221,14 @@ class TestARefusalThatIsAFact:
 
 
 class TestASecret:
-    async def test_in_an_answer_keeps_it_from_being_stored_under_a_key(self, vault: App) -> None:
-        first, again = [await ask(vault, Vault.issue, SafeId(SAFE), context=KEY) for _ in range(2)]
+    async def test_in_an_answer_keeps_it_from_being_stored_under_a_key_that_is_taken(self, vault: App) -> None:
+        first = await ask(vault, Vault.issue, SafeId(SAFE), context=KEY)
 
-        assert [first.result[0].stub.reveal(), again.result[0].stub.reveal()] == ["stub 1", "stub 2"]
-        assert [first.replayed, again.replayed] == [False, False]
+        with pytest.raises(AnswerNotKept):
+            await ask(vault, Vault.issue, SafeId(SAFE), context=KEY)
+
+        assert (first.result[0].stub.reveal(), first.replayed) == ("stub 1", False)
+        assert await events(vault) == ["Opened"]
 
     async def test_in_a_request_is_no_part_of_its_fingerprint(self, vault: App) -> None:
         assert await code_tried(vault, "sesame", KEY) is None

@@ -5,10 +5,12 @@ from craton.application.api import Api, command, query
 from craton.application.context import Caller, Context, Precondition, context, once
 from craton.application.errors import (
     AlreadyExists,
+    AnswerNotKept,
     CallFailed,
     DeadlineExceeded,
     KeyReused,
     MisuseError,
+    NotStorable,
     StaleVersion,
     Unavailable,
     ValueTaken,
@@ -29,6 +31,7 @@ from craton.application.view import Column, Index, Key, Row, Rows, Search, Uniqu
 
 __all__ = [
     "AlreadyExists",
+    "AnswerNotKept",
     "Api",
     "AuditEvent",
     "CallFailed",
@@ -43,6 +46,7 @@ __all__ = [
     "KeyReused",
     "MisuseError",
     "Module",
+    "NotStorable",
     "Page",
     "Paging",
     "Policy",

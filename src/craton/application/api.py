@@ -1,13 +1,16 @@
 """A module's front door: a class whose methods are its commands and queries."""
 
+import copy
 import inspect
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any, ClassVar, Literal, TypeVar, get_type_hints
 
 import msgspec
 
-from craton.application.codec import encode_openly, fingerprint, holds_secrets, unencodable
+from craton.application.codec import canonical, fingerprint, holds_secrets, is_same, unencodable
 from craton.application.errors import WiringError
+from craton.domain.immutability import is_immutable
 
 F = TypeVar("F", bound=Callable[..., Any])
 Kind = Literal["command", "query"]
@@ -47,6 +50,7 @@ class Operation:
         self.result: Any = hints["return"]
         self.answers_secrets = holds_secrets(self.result)
         """Whether what it returns is for the caller's eyes only, so that it is never stored."""
+        self.returned = f"the result of {self}"
         self.arguments = msgspec.defstruct(
             f"{api.__name__}_{self.name}",
             [
@@ -78,9 +82,40 @@ class Operation:
             raise TypeError(f"{self} misses {', '.join(sorted(missing))}")
         return self.defaults | given
 
+    def own(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """The arguments without anything in them that the caller could still change."""
+        mutable = self._mutable_parameters
+        return (
+            {n: copy.deepcopy(value) if n in mutable else value for n, value in arguments.items()}
+            if mutable
+            else arguments
+        )
+
+    def own_result(self, result: Any) -> Any:
+        """The result without anything in it that the module could still change."""
+        return copy.deepcopy(result) if self._result_is_mutable else result
+
+    @cached_property
+    def _mutable_parameters(self) -> frozenset[str]:
+        return frozenset(name for name, hint in self.parameters.items() if not is_immutable(hint))
+
+    @cached_property
+    def _result_is_mutable(self) -> bool:
+        return not is_immutable(self.result)
+
     def fingerprint(self, arguments: dict[str, Any]) -> str:
-        """A digest by which a repeated request is known; secrets aren't part of it, so that it betrays nothing."""
-        return fingerprint(msgspec.to_builtins(arguments, enc_hook=encode_openly))
+        """A digest by which a repeated request is known.
+
+        Arguments at their defaults aren't part of it, so that a request is still known when a new version of the
+        program has added a parameter; secrets aren't either, so that it betrays nothing.
+        """
+        defaults = self.defaults
+        given = {
+            name: canonical(value)
+            for name, value in arguments.items()
+            if name not in defaults or not is_same(value, defaults[name])
+        }
+        return fingerprint(sorted(given.items()))
 
     def problems(self) -> list[str]:
         """Return a sentence for each parameter or result that can't cross a process boundary."""

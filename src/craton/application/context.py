@@ -16,8 +16,10 @@ from craton.domain import DomainError, uuid7
 class Precondition(msgspec.Struct, frozen=True):
     """The version that the caller has seen of one aggregate (HTTP's If-Match)."""
 
-    subject: str
-    version: int
+    subjects: tuple[str, ...]
+    """Ids of which one is the aggregate's; of several the last."""
+    version: int | None
+    """None: any, as long as there is one."""
 
 
 class Caller(msgspec.Struct, frozen=True):
@@ -77,6 +79,11 @@ class Effect:
             raise
         finally:
             self._running = False
+
+    @property
+    def newest(self) -> str:
+        """The name of the command that was given last; "" if none was."""
+        return self._given[-1].partition("#")[0] if self._given else ""
 
     def refused(self, refusal: DomainError) -> str:
         """Which of the commands this refusal came from; "" if it came from none."""

@@ -26,12 +26,37 @@ class DeadlineExceeded(Unavailable):
     code = "deadline-exceeded"
 
 
+class KeyReused(CallFailed):
+    """The idempotency key was used before, for another request. What came of that request stands."""
+
+    code = "idempotency-key-reused"
+
+    def __init__(self) -> None:
+        super().__init__("The idempotency key was used before, for another request. Use a new key for a new request.")
+
+
+class AnswerNotKept(CallFailed):
+    """The command with this idempotency key has run, but its answer can't be given again."""
+
+    code = "answer-not-kept"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The request with this idempotency key was carried out before; its answer is secret, or of an older form, "
+            "and can't be given again. To have it carried out once more, use a new key."
+        )
+
+
 class WiringError(Exception):
     """The application is put together wrongly. Says what and where, at start."""
 
 
 class MisuseError(Exception):
     """Code has used the toolkit in a way that would break a law of it."""
+
+
+class NotStorable(MisuseError):
+    """What was to be written could not be read back as it is. Nothing was written."""
 
 
 class AlreadyExists(Conflict):
@@ -41,6 +66,10 @@ class AlreadyExists(Conflict):
 
     def __str__(self) -> str:
         return f"{self.id} exists already."
+
+
+class UnusableId(InvalidValue):
+    """An id must have 1 to 255 characters, and neither NUL nor half a surrogate pair among them."""
 
 
 class ValueTaken(Conflict):
@@ -55,17 +84,15 @@ class ValueTaken(Conflict):
 class StaleVersion(DomainError):
     """It has changed since the version that the caller has seen."""
 
+    temporary = True
     current: int
+    """0: there is no such thing."""
 
     def __str__(self) -> str:
+        if not self.current:
+            return "There is nothing here that has the version which the request asks for."
         return f"It has changed since; its version is now {self.current}."
 
 
 class Overtaken(Conflict):
     """What asked for the command has been called off since, so that it never runs."""
-
-
-class KeyReused(InvalidValue):
-    """The idempotency key was used before, for another request."""
-
-    code = "idempotency-key-reused"

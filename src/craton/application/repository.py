@@ -1,16 +1,18 @@
 """Repositories: collection-like access to the aggregates of one type, inside the current unit of work."""
 
 from datetime import datetime
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 import msgspec
 
-from craton.application.errors import MisuseError, StaleVersion
+from craton.application.errors import MisuseError, UnusableId
 from craton.application.page import Page, Paging
 from craton.application.unit_of_work import Tracked, UnitOfWork, require_unit
 from craton.domain import Aggregate, Metadata
 
 A = TypeVar("A", bound=Aggregate)
+
+MAX_ID_LENGTH: Final = 255
 
 
 class AuditEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +52,7 @@ class Repository(Generic[A]):
 
         A past state is a copy to look at: what it records goes nowhere.
         """
+        require_usable(id)
         if at is None and version is None:
             aggregate = await self.find(id)
         else:
@@ -63,13 +66,11 @@ class Repository(Generic[A]):
         unit = require_unit(f"{self._kind.__name__} repository")
         tracked = unit.tracked.get(f"{self._kind.stream_prefix}-{id}")
         if tracked is None:
+            require_usable(id)
             tracked = await self._source.load(unit, self._kind, id)
             if tracked is None:
                 return None
             tracked = unit.tracked.setdefault(tracked.aggregate.stream, tracked)
-            seen = unit.context.precondition
-            if seen is not None and seen.subject == id and seen.version != tracked.loaded:
-                raise StaleVersion(current=tracked.loaded)
         aggregate = tracked.aggregate
         if not isinstance(aggregate, self._kind):
             raise MisuseError(f"{aggregate.stream} is a {type(aggregate).__name__}, not a {self._kind.__name__}")
@@ -80,15 +81,19 @@ class Repository(Generic[A]):
         found = await self.find(id)
         if found is None:
             found = self._kind(id)
-            self.add(found)
+            self._track(found, added=False)
         return found
 
     def add(self, aggregate: A) -> None:
         """Put a new aggregate in. The commit refuses it (`AlreadyExists`) if its id is taken."""
+        self._track(aggregate, added=True)
+
+    def _track(self, aggregate: A, *, added: bool) -> None:
         unit = require_unit(f"{self._kind.__name__} repository")
         if aggregate.stream in unit.tracked:
             raise MisuseError(f"{aggregate.stream} is in this unit of work already")
-        unit.tracked[aggregate.stream] = Tracked(aggregate, 0)
+        require_usable(aggregate.id)
+        unit.tracked[aggregate.stream] = Tracked(aggregate, 0, added=added)
 
     def require_unchanged(self, aggregate: A) -> None:
         """Have the commit check that the aggregate, though not changed here, wasn't changed elsewhere either."""
@@ -100,7 +105,15 @@ class Repository(Generic[A]):
 
     async def audit(self, id: Any, paging: Paging = Paging()) -> Page[AuditEvent]:
         """Return all that happened to the aggregate, newest first. Raises its kind's `not_found`."""
+        require_usable(id)
         page = await self._source.audit(f"{self._kind.stream_prefix}-{id}", paging)
         if not page.total:
             raise self._kind.not_found(id=str(id))
         return page
+
+
+def require_usable(id: Any) -> None:
+    """Raise `UnusableId` for what no store can find an aggregate by."""
+    text = str(id)
+    if not 0 < len(text) <= MAX_ID_LENGTH or "\0" in text or any("\ud800" <= c <= "\udfff" for c in text):
+        raise UnusableId()

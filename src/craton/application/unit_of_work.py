@@ -7,7 +7,8 @@ from contextvars import ContextVar
 from datetime import datetime
 from typing import Any
 
-from craton.application.codec import encode_text
+from craton.application.api import operation_of
+from craton.application.codec import encode_text, encode_to_keep
 from craton.application.context import Context
 from craton.application.errors import MisuseError
 from craton.domain import Aggregate, uuid7
@@ -17,7 +18,7 @@ from craton.ports import Isolation, Statement, Store, Timer, Transaction
 class Tracked:
     """An aggregate in a unit of work, and the version it had when it came in."""
 
-    __slots__ = ("aggregate", "base", "from_memory", "guarded", "loaded")
+    __slots__ = ("added", "aggregate", "base", "from_memory", "guarded", "loaded")
 
     def __init__(
         self,
@@ -26,9 +27,12 @@ class Tracked:
         *,
         from_memory: bool = False,
         base: asyncio.Future[int] | None = None,
+        added: bool = False,
     ) -> None:
         self.aggregate = aggregate
         self.loaded = loaded
+        self.added = added
+        """Whether the use case relies on there being none with this id."""
         self.from_memory = from_memory
         self.guarded = from_memory
         self.base = base
@@ -124,16 +128,26 @@ def now() -> datetime:
 
 
 def schedule(due: datetime, operation: Callable[..., Any], /, **arguments: Any) -> None:
-    """Have a command of this module run at a time, durably and once, if this unit of work commits."""
+    """Have a command of this module run at a time, durably and once, if this unit of work commits.
+
+    Raises `MisuseError` for what isn't a command, or a time that doesn't name its offset from UTC, `TypeError` for
+    arguments that the command doesn't take, and `NotStorable` for those that couldn't be read back.
+    """
     unit = require_unit("schedule()")
     if unit.read_only:
         raise MisuseError("a query can't schedule anything")
+    command = operation_of(operation)
+    if command.kind != "command":
+        raise MisuseError(f"{command} is a query; only a command can be scheduled")
+    if due.utcoffset() is None:
+        raise MisuseError(f"{command} can't be scheduled for {due}, which has no time zone; give one, such as UTC")
+    given = command.arguments(**command.bind((), arguments))
     unit.timers.append(
         Timer(
             id=uuid7(),
             due=due,
-            operation=operation.__name__,
-            arguments=encode_text(arguments),
+            operation=command.name,
+            arguments=encode_to_keep(given, command.arguments, f"the arguments of {command}").decode(),
             metadata=encode_text({"correlation": unit.context.correlation or unit.context.id}),
         )
     )

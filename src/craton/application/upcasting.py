@@ -5,9 +5,10 @@ from typing import Any
 
 import msgspec
 
-from craton.application.codec import convert, decoder, encode_text
+from craton.application.codec import convert, decoder, encode_to_keep
 from craton.application.errors import WiringError
 from craton.domain import Event, Metadata, Recorded
+from craton.domain.immutability import is_immutable
 from craton.ports import StoredEvent
 
 Data = dict[str, Any]
@@ -19,6 +20,16 @@ class Upcaster(msgspec.Struct, frozen=True):
     event: str
     version: int
     upcast: Callable[[Data], Data]
+
+
+class UndecodableEvent(LookupError):
+    """A stored event can't be read by this program. Says which, and why."""
+
+    def __init__(self, stored: StoredEvent, why: str) -> None:
+        super().__init__(
+            f"the event at position {stored.position}, {stored.type} version {stored.schema_version} "
+            f"(the event number {stored.version} of {stored.stream}), can't be decoded: {why}"
+        )
 
 
 class EventTypes:
@@ -44,6 +55,7 @@ class EventTypes:
                         f"{name} is at version {kind.schema_version}, but nothing upcasts version {version}"
                     )
         self._current = {(name, kind.schema_version): decoder(kind) for name, kind in self._kinds.items()}
+        self._shared = {name for name, kind in self._kinds.items() if is_immutable(kind)}
         self._decode_metadata = decoder(Metadata).decode
         self._last_metadata = "{}", Metadata()
 
@@ -55,22 +67,26 @@ class EventTypes:
         return self._kinds
 
     def data(self, stored: StoredEvent) -> Event:
-        """Decode an event, upcast if need be. Raises `LookupError` for a kind that isn't known any more."""
+        """Decode an event, upcast if need be. Raises `UndecodableEvent`."""
         current = self._current.get((stored.type, stored.schema_version))
-        if current is not None:
-            event: Event = current.decode(stored.data)
-            return event
+        try:
+            event: Event = self._upcast(stored) if current is None else current.decode(stored.data)
+        except Exception as problem:
+            raise UndecodableEvent(stored, f"{type(problem).__name__}: {problem}") from problem
+        return event
+
+    def _upcast(self, stored: StoredEvent) -> Any:
         kind = self._kinds.get(stored.type)
         if kind is None or stored.schema_version > kind.schema_version:
-            raise LookupError(
-                f"event {stored.position} is a {stored.type} version {stored.schema_version}, "
-                f"which this program doesn't know"
-            )
+            raise LookupError("it is of a version which this program doesn't know")
         plain: Data = msgspec.json.decode(stored.data)
         for version in range(stored.schema_version, kind.schema_version):
             plain = self._upcasters[stored.type, version](plain)
-        upcast: Event = convert(plain, kind)
-        return upcast
+        return convert(plain, kind)
+
+    def may_be_shared(self, name: str) -> bool:
+        """Whether events of a type never change, so that several readers may be given the same one."""
+        return name in self._shared
 
     def recorded(self, stored: StoredEvent) -> Recorded[Event]:
         """Decode an event and its envelope. Events of one unit of work have the same metadata, decoded once."""
@@ -90,4 +106,5 @@ class EventTypes:
 
     @staticmethod
     def encode(event: Event) -> str:
-        return encode_text(event)
+        """Return the event as it is stored. Raises `NotStorable`."""
+        return encode_to_keep(event, type(event), type(event).__name__).decode()

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, Generic, Protocol, TypeVar, Union, get
 
 import msgspec
 
-from craton.application.codec import decoder, encode_text, shape
+from craton.application.codec import decoder, encode_to_keep, shape
 from craton.application.errors import MisuseError, WiringError
 from craton.application.page import Page, Paging
 from craton.domain.immutable import Immutable
@@ -107,10 +107,12 @@ class RowType(Generic[R]):
         return table
 
     def stored(self, row: R) -> StoredRow:
+        """The row as it is stored. Raises `NotStorable`."""
         indexed = [_plain(getattr(row, name)) for name in self._indexed]
         for place in self._searched:
             indexed[place] = indexed[place].casefold()
-        return StoredRow(self.key_of(row), tuple(indexed), encode_text(row))
+        kept = encode_to_keep(row, self.row, f"a {self.row.__name__}").decode()
+        return StoredRow(self.key_of(row), tuple(indexed), kept)
 
     def key_of(self, row: R) -> tuple[Any, ...]:
         return tuple([_plain(getattr(row, name)) for name in self._keyed])

@@ -1,11 +1,14 @@
 """Aggregates: the boundaries inside which the rules always hold."""
 
+import copy
 import inspect
-from typing import Any, ClassVar, Final, Self
+from types import UnionType
+from typing import Any, ClassVar, Final, Self, Union, get_args, get_origin, get_type_hints
 
 from craton.domain.errors import AggregateNotFound
 from craton.domain.event import Event
 from craton.domain.id import Id
+from craton.domain.immutability import is_immutable
 
 _RESERVED: Final = frozenset({"version", "stream", "stream_prefix", "snapshot_every", "not_found", "recorded"})
 
@@ -14,11 +17,12 @@ class Aggregate:
     """A consistency boundary. Its annotated fields are its state; recording events is the only way to change them.
 
     A subclass overrides `apply`, whose event parameter is annotated with the union of the aggregate's events, and
-    writes methods that check the rules and call `record`. Field defaults are shared, so give only immutable ones.
+    writes methods that check the rules and call `record`. All state is in annotated fields, because snapshots keep only
+    those; their defaults are shared, so they must be immutable.
     """
 
     stream_prefix: ClassVar[str]
-    """First part of its streams' names: the class's name in lower case unless given."""
+    """First part of its streams' names, an identifier: the class's name in lower case unless given."""
     snapshot_every: ClassVar[int] = 100
     """A snapshot is taken each time this many events were recorded; 1 stores the state with each commit."""
 
@@ -40,8 +44,19 @@ class Aggregate:
             )
         if "stream_prefix" not in cls.__dict__:
             cls.stream_prefix = cls.__name__.lower()
+        if not cls.stream_prefix.isidentifier():
+            raise TypeError(
+                f"{cls.__name__}.stream_prefix = {cls.stream_prefix!r} isn't an identifier: a stream is called "
+                f"prefix-id, so that the prefix can't hold a hyphen; use letters, digits and _"
+            )
         if cls.snapshot_every < 1:
             raise TypeError(f"{cls.__name__}.snapshot_every must be 1 or more")
+        for name in inspect.get_annotations(cls):
+            if name in cls.__dict__ and not _is_hashable(cls.__dict__[name]):
+                raise TypeError(
+                    f"{cls.__name__}.{name} has a default that can be changed, and all aggregates would share it; "
+                    f"set it in apply, or give an immutable default such as () or None"
+                )
 
     def __init__(self, id: Any) -> None:
         self.id = id
@@ -57,10 +72,26 @@ class Aggregate:
         return aggregate
 
     def record(self, event: Event) -> None:
-        """Apply the event and keep it for the unit of work to append."""
+        """Apply the event and keep it for the unit of work to append.
+
+        Raises `TypeError` for an event that `apply` isn't annotated with, and when `apply` sets what isn't a field.
+        """
+        kind = _kind_of(self)
+        if kind.events is not None and type(event) not in kind.events:
+            raise TypeError(
+                f"{type(self).__name__} can't record {type(event).__name__}: the event parameter of its apply must be "
+                f"annotated with it, or it couldn't be read back"
+            )
+        kept = event if type(event) in kind.shared else copy.deepcopy(event)
         self.apply(event)
+        if not vars(self).keys() <= kind.attributes:
+            name = min(vars(self).keys() - kind.attributes)
+            raise TypeError(
+                f"{type(self).__name__}.{name} isn't a field, so that a snapshot would lose it; "
+                f"annotate it in the class, as in {name}: {type(getattr(self, name)).__name__}"
+            )
         self.version += 1
-        self._recorded.append(event)
+        self._recorded.append(kept)
 
     def apply(self, event: Any) -> None:
         """Change the state as the event says. The only place where state changes; it checks and decides nothing."""
@@ -70,3 +101,43 @@ class Aggregate:
     def recorded(self) -> tuple[Event, ...]:
         """The events recorded since the aggregate was loaded, in order."""
         return tuple(self._recorded)
+
+
+class _Kind:
+    """What a class of aggregates says: its events, those of them that never change, and the names of its attributes."""
+
+    def __init__(self, kind: type[Aggregate]) -> None:
+        events = applied_events(kind)
+        self.events = None if events is None else frozenset(events)
+        self.shared = frozenset(event for event in events or () if is_immutable(event))
+        self.attributes = {"id", "stream", "version", "_recorded", *get_type_hints(kind)}
+
+
+_kinds: Final[dict[type[Aggregate], _Kind]] = {}
+
+
+def _kind_of(aggregate: Aggregate) -> _Kind:
+    known = _kinds.get(type(aggregate))
+    if known is None:
+        known = _kinds[type(aggregate)] = _Kind(type(aggregate))
+    return known
+
+
+def applied_events(kind: type[Aggregate]) -> tuple[Any, ...] | None:
+    """The kinds of events that an aggregate applies, by the annotation of `apply`'s event parameter.
+
+    None when it isn't annotated, or with anything at all: no module takes such an aggregate.
+    """
+    hint = get_type_hints(kind.apply).get("event", Any)
+    if hint is Any:
+        return None
+    hint = getattr(hint, "__value__", hint)
+    return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+
+
+def _is_hashable(value: Any) -> bool:
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True

@@ -19,6 +19,9 @@ class DomainError(Exception):
     code: ClassVar[str] = "refused"
     keeps_changes: ClassVar[bool] = False
     """Whether what the use case changed before it raised this is committed all the same: the refusal is a fact."""
+    temporary: ClassVar[bool] = False
+    """Whether the same request may be accepted later: this is never kept as the answer to an idempotency key, and what
+    runs in the background tries again."""
     _details: ClassVar[type[msgspec.Struct]] = msgspec.defstruct("DomainErrorDetails", ())
 
     def __init_subclass__(cls) -> None:
@@ -87,13 +90,18 @@ class InvalidValue(DomainError):
 class Unauthenticated(DomainError):
     """This needs a valid access token: Authorization: Bearer …"""
 
+    temporary = True
+
 
 class AccessDenied(DomainError):
     """The caller may not do this."""
+
+    temporary = True
 
 
 class TooManyAttempts(DomainError):
     """It was tried too often; try again later."""
 
+    temporary = True
     retry_after: int
     """In how many seconds."""

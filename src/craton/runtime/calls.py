@@ -1,8 +1,8 @@
 """Calls: what everybody but the module itself holds of an Api.
 
-A call is a message: it has a context of its own, derived from the caller's. *Direct* hands the arguments over as they
-are; *copied* encodes and decodes arguments, results and refusals, as a network would, so that nothing hides a shared
-object.
+A call is a message: it has a context of its own, derived from the caller's, and what it hands over is the receiver's
+own. *Direct* copies what could still be changed; *copied* encodes and decodes arguments, results and refusals, as a
+network would.
 """
 
 from collections.abc import Awaitable, Callable
@@ -27,11 +27,13 @@ def proxy(api: type[P], call: Call) -> P:
     def method(operation: Operation) -> Callable[..., Awaitable[Any]]:
         async def invoke(_self: Api, /, *arguments: Any, **named: Any) -> Any:
             parent = context_var.get()
-            bound = operation.bind(arguments, named)
+            bound = operation.own(operation.bind(arguments, named))
             if parent.effect is None or operation.kind == "query":
-                return (await call(operation, bound, child(parent))).result
-            with parent.effect.command(str(operation)) as key:
-                return (await call(operation, bound, keyed(child(parent), key, parent.effect))).result
+                answer = await call(operation, bound, child(parent))
+            else:
+                with parent.effect.command(str(operation)) as key:
+                    answer = await call(operation, bound, keyed(child(parent), key, parent.effect))
+            return operation.own_result(answer.result)
 
         invoke.__name__ = operation.name
         return invoke

@@ -14,7 +14,10 @@ PAGES_KEPT: Final = 8
 
 
 class Page:
-    """Events in order, the position up to which nothing is missing, and each event decoded at most once."""
+    """Events in order, the position up to which nothing is missing, and each event decoded once for all its readers.
+
+    Events that could be changed are decoded for each reader.
+    """
 
     def __init__(self, events: Sequence[StoredEvent], position: int, types: EventTypes) -> None:
         self.events = events
@@ -23,7 +26,9 @@ class Page:
         self._recorded: dict[int, Recorded[Event]] = {}
 
     def recorded(self, event: StoredEvent) -> Recorded[Event]:
-        """The decoded event. Raises what decoding raises."""
+        """The decoded event. Raises `UndecodableEvent`."""
+        if not self._types.may_be_shared(event.type):
+            return self._types.recorded(event)
         known = self._recorded.get(event.position)
         if known is None:
             known = self._recorded[event.position] = self._types.recorded(event)

@@ -12,7 +12,7 @@ from typing import Any, Final
 import structlog
 
 from craton.application.context import Context, Effect, entered
-from craton.application.errors import Unavailable
+from craton.application.errors import AnswerNotKept, KeyReused, Unavailable
 from craton.application.policy import Policy
 from craton.application.upcasting import EventTypes
 from craton.domain import DomainError, Event, Recorded
@@ -95,9 +95,11 @@ class Reactor:
             tried += 1
             try:
                 await self._once(page.recorded(event))
-            except DomainError as refusal:
-                return describe(refusal)
+            except (KeyReused, AnswerNotKept) as used:
+                return describe(used)
             except Exception as problem:
+                if isinstance(problem, DomainError) and not problem.temporary:
+                    return describe(problem)
                 failed += not isinstance(problem, Unavailable)
                 if failed >= self._retry.attempts or time.monotonic() > patience:
                     return describe(problem)

@@ -5,8 +5,8 @@ from typing import Any
 
 import msgspec
 
-from craton.application.codec import convert, encode_scalar
-from craton.domain import DomainError
+from craton.application.codec import convert, plain
+from craton.domain import Conflict, DomainError
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -17,18 +17,27 @@ class Refusal(msgspec.Struct, frozen=True):
     details: dict[str, Any]
 
 
+class FormerRefusal(Conflict):
+    """It was refused, by a former version of the program."""
+
+    reason: str
+    """The code of that refusal."""
+
+
 def as_data(error: DomainError) -> Refusal:
-    details = msgspec.to_builtins(error.details, enc_hook=encode_scalar)
-    return Refusal(_name(type(error)), error.code, details)
+    return Refusal(_name(type(error)), error.code, plain(error.details))
 
 
 def as_error(refusal: Refusal) -> DomainError:
-    """Return the error. Raises `LookupError` when this program doesn't have its class any more."""
+    """Return the error; a `FormerRefusal` when this program doesn't have its class, or such details, any more."""
     for kind in _subclasses(DomainError):
         if _name(kind) == refusal.error:
-            details = convert(refusal.details, kind.details_type())
+            try:
+                details = convert(refusal.details, kind.details_type())
+            except msgspec.ValidationError:
+                break
             return kind(**{name: getattr(details, name) for name in kind.details_type().__struct_fields__})
-    raise LookupError(f"the error {refusal.error} isn't known any more")
+    return FormerRefusal(reason=refusal.code)
 
 
 def _name(kind: type[DomainError]) -> str:

@@ -4,7 +4,9 @@ A command runs, hands in its unit of work and is answered when that is durable. 
 - when a version it relied on has changed, then taking turns with those it collided with;
 - when it ended in a refusal or without a change after reading from memory: only the store is believed in that.
 Use cases have no outside effects, so running them again is safe. A command with an idempotency key leaves its answer,
-refusals included, in the same commit; the same key later is answered from there.
+refusals included, in the same commit; the same key later is answered from there. A refusal that isn't kept under the
+key (it is temporary, or the caller doesn't want it kept) is given only after the key was looked up again: it may be
+about what the same request has done in another process.
 """
 
 import asyncio
@@ -15,12 +17,14 @@ from datetime import datetime
 from typing import Any, Final
 
 import msgspec
+import structlog
 
 from craton.application.api import Api, Operation
-from craton.application.codec import convert, encode_text
+from craton.application.codec import decode, encode_text, encode_to_keep
 from craton.application.context import Context, context_var
 from craton.application.errors import (
     AlreadyExists,
+    AnswerNotKept,
     DeadlineExceeded,
     KeyReused,
     MisuseError,
@@ -29,6 +33,7 @@ from craton.application.errors import (
     ValueTaken,
 )
 from craton.application.unit_of_work import UnitOfWork, current_unit, enter_unit, leave_unit, require_unit
+from craton.application.upcasting import EventTypes
 from craton.domain import DomainError, Metadata, uuid7
 from craton.ports import (
     Append,
@@ -48,6 +53,7 @@ from craton.ports.crash import reach
 from craton.runtime.aggregates import Aggregates
 from craton.runtime.committer import Committer, failed
 from craton.runtime.inline import InlineProjections
+from craton.runtime.preconditions import violated
 from craton.runtime.refusals import Refusal, as_data, as_error
 from craton.runtime.turns import Turns
 
@@ -56,6 +62,9 @@ COLLIDING_SECONDS: Final = 5.0
 MAX_KEY_LENGTH: Final = 200
 FIRST_PAUSE_SECONDS: Final = 0.001
 LONGEST_PAUSE_SECONDS: Final = 0.1
+
+
+log = structlog.get_logger("craton.calls")
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -71,8 +80,10 @@ class Answer(msgspec.Struct, frozen=True):
 class _Outcome(msgspec.Struct, frozen=True):
     """An answer as it is stored under an idempotency key."""
 
-    result: Any = None
+    result: msgspec.Raw = msgspec.Raw(b"null")
     refusal: Refusal | None = None
+    withheld: bool = False
+    """Whether the result isn't kept, because it holds a secret."""
 
 
 class _RunAgain(Exception):
@@ -150,29 +161,60 @@ class UseCases:
     async def _command(
         self, operation: Operation, arguments: dict[str, Any], context: Context, timer: str | None
     ) -> Answer:
-        if context.key is None or operation.answers_secrets:
+        if context.key is None:
             return await self._attempts(operation, arguments, context, None, timer)
         scope = encode_text([context.tenant, context.actor, str(operation)])
         request = StoredResult(scope, context.key, operation.fingerprint(arguments), "")
         async with self._turns.take([f"key {scope} {context.key}"]):
-            if context.settles:  # if it hasn't run, its key is taken here, so that it never will
-                return await self._refuse(Overtaken(), operation, request, None, settles=True)
+            if context.settles:
+                return await self._overtake(operation, request)
             replay = None if context.key_is_new else await self._replay(operation, request)
-            return replay or await self._attempts(operation, arguments, context, request, timer)
+            try:
+                return replay or await self._attempts(operation, arguments, context, request, timer)
+            except DomainError as refusal:
+                replay = None if _is_kept(refusal, context) else await self._replay(operation, request)
+                if replay is None:
+                    raise
+                return replay
 
-    async def _replay(self, operation: Operation, request: StoredResult, *, settles: bool = False) -> Answer | None:
-        """The answer that the key was given before; whoever settles wants it whatever was asked for."""
+    async def _overtake(self, operation: Operation, request: StoredResult) -> Answer:
+        """Answer with what came of the command with this key; if it hasn't run, take its key, so that it never will."""
+        overtaken = Overtaken()
+        try:
+            await self._committer.submit(self._refusal(overtaken, request, None))
+        except KeyTaken:
+            return await self._answer_given(operation, request)
+        raise overtaken
+
+    async def _answer_given(self, operation: Operation, request: StoredResult) -> Answer:
+        """The answer to a key of which the store has just said that it is taken."""
+        try:
+            replay = await self._replay(operation, request)
+        except StoreUnavailable as problem:
+            raise StoreUnavailable(str(problem), maybe_executed=True) from problem
+        if replay is None:
+            raise Unavailable("The idempotency key was taken, but its answer isn't there.", maybe_executed=True)
+        return replay
+
+    async def _replay(self, operation: Operation, request: StoredResult) -> Answer | None:
+        """The answer that the key was given before. Raises `KeyReused`, `AnswerNotKept`, or the refusal that it was."""
         stored = await self._store.find_result(request.scope, request.key)
         if stored is None:
             return None
-        if stored.fingerprint != request.fingerprint and not settles:
+        if stored.fingerprint != request.fingerprint:
             raise KeyReused()
         outcome = msgspec.json.decode(stored.outcome, type=_Outcome)
         if outcome.refusal is not None:
             error = as_error(outcome.refusal)
             error.__dict__["replayed"] = True
             raise error
-        result = convert(outcome.result, operation.result)
+        if outcome.withheld:
+            raise AnswerNotKept()
+        try:
+            result = decode(operation.result, bytes(outcome.result))
+        except msgspec.ValidationError as problem:
+            log.warning("an answer is of another form than it is today", operation=str(operation), reason=str(problem))
+            raise AnswerNotKept() from problem
         return Answer(result, stored.position, replayed=True, module=self._module)
 
     async def _attempts(
@@ -194,7 +236,7 @@ class UseCases:
                         result, commit = await self._decide(operation, arguments, unit, request, timer)
                 else:
                     result, commit = await self._decide(operation, arguments, unit, request, timer)
-                position = 0 if commit is None else await self._durable(commit, unit)
+                position = 0 if commit is None else await asyncio.shield(commit)
             except _RunAgain:
                 fresh = True
                 continue
@@ -204,21 +246,23 @@ class UseCases:
             except (VersionConflict, SerializationConflict) as conflict:
                 if not isinstance(conflict, _LocalConflict):
                     self._aggregates.forget(set(unit.tracked))
+                    replay = None if request is None else await self._replay(operation, request)
+                    if replay is not None:
+                        return replay
                 existing = self._existing(unit, conflict) if collided else None
                 if existing is not None:
-                    return await self._refuse(AlreadyExists(id=existing), operation, request, timer)
+                    return await self._refuse(AlreadyExists(id=existing), operation, request, unit, timer)
                 collided, fresh = set(unit.tracked), False
                 await asyncio.sleep(random.uniform(0, pause))
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
                 continue
             except KeyTaken:
                 self._aggregates.forget(set(unit.tracked))
-                replay = None if request is None else await self._replay(operation, request)
-                if replay is None:
+                if request is None:
                     raise
-                return replay
+                return await self._answer_given(operation, request)
             except NotUnique as taken:
-                return await self._refuse(ValueTaken(field=taken.column), operation, request, timer)
+                return await self._refuse(ValueTaken(field=taken.column), operation, request, unit, timer)
             finally:
                 unit.closed = True
             reach("call.committed")
@@ -232,19 +276,15 @@ class UseCases:
         refusal: DomainError,
         operation: Operation,
         request: StoredResult | None,
+        unit: UnitOfWork,
         timer: str | None,
-        *,
-        settles: bool = False,
     ) -> Answer:
-        """Raise a refusal; first it is made the answer to the key and the timer. If the key has one, return that."""
-        if request is not None:
+        """Raise a refusal that the commit has brought, as the answer to the key. If the key has one, return that."""
+        if request is not None and _is_kept(refusal, unit.context):
             try:
                 await self._committer.submit(self._refusal(refusal, request, timer))
             except KeyTaken:
-                replay = await self._replay(operation, request, settles=settles)
-                if replay is None:
-                    raise
-                return replay
+                return await self._answer_given(operation, request)
         raise refusal
 
     @staticmethod
@@ -255,7 +295,7 @@ class UseCases:
     def _existing(self, unit: UnitOfWork, conflict: Exception) -> str | None:
         """The id of an aggregate that was added here and, the second time too, was there already."""
         tracked = unit.tracked.get(getattr(conflict, "stream", ""))
-        if tracked is None or tracked.loaded > 0 or self._aggregates.pending(tracked.aggregate.stream):
+        if tracked is None or not tracked.added or self._aggregates.pending(tracked.aggregate.stream):
             return None
         return str(tracked.aggregate.id)
 
@@ -271,11 +311,17 @@ class UseCases:
         token = enter_unit(unit)
         try:
             result = await self._result(operation, arguments)
-        except DomainError as refusal:
-            await _roll_back(unit, refusal)
+            stale = violated(unit)
+            if stale is not None:
+                raise stale
+            for tracked in unit.tracked.values():
+                self._aggregates.require_replayable(tracked)
+        except DomainError as problem:
+            await _roll_back(unit, problem)
+            refusal = violated(unit, problem) or problem
             self._believe(unit)
-            if request is None or not unit.context.keeps_refusals:
-                raise
+            if request is None or not _is_kept(refusal, unit.context):
+                raise refusal from None
             return refusal, self._committer.submit(self._refusal(refusal, request, timer))
         except BaseException as problem:
             await _roll_back(unit, problem)
@@ -288,9 +334,10 @@ class UseCases:
             self._believe(unit)
             if request is None:
                 return result, None
-        answer = None if request is None else _stored(request, _outcome(result))
         try:
-            port_unit = self._collect(unit, answer, timer)
+            answer = None if request is None else _answer(operation, request, result, unit.context)
+            tried_later = isinstance(result, DomainError) and result.temporary
+            port_unit = self._collect(unit, answer, None if tried_later else timer)
         except BaseException as problem:
             await _roll_back(unit, problem)
             raise
@@ -327,15 +374,9 @@ class UseCases:
         commit = self._committer.submit(port_unit, [base for base in bases if not base.done()])
         for tracked in unit.changed:
             self._aggregates.handed_in(tracked.aggregate, commit)
+        streams = set(unit.tracked)
+        commit.add_done_callback(lambda ended: self._aggregates.forget(streams) if failed(ended) else None)
         return commit
-
-    async def _durable(self, commit: asyncio.Future[int], unit: UnitOfWork) -> int:
-        """Wait for the commit. When it failed, or nobody waits any more, what builds on it is not to be believed."""
-        try:
-            return await commit
-        except BaseException:
-            self._aggregates.forget(set(unit.tracked))
-            raise
 
     async def _commit_transaction(self, unit: UnitOfWork, port_unit: Unit) -> asyncio.Future[int]:
         assert unit.transaction is not None and unit.stack is not None  # noqa: S101
@@ -388,7 +429,7 @@ class UseCases:
                                 uuid7(),
                                 type(event).__name__,
                                 event.schema_version,
-                                encode_text(event),
+                                EventTypes.encode(event),
                                 metadata,
                                 time_,
                             )
@@ -426,8 +467,18 @@ async def _in_time(seconds: float, work: Awaitable[Answer], *, executed: bool) -
         raise DeadlineExceeded("The deadline passed before the answer was there.", maybe_executed=executed) from None
 
 
-def _outcome(result: Any) -> _Outcome:
-    return _Outcome(refusal=as_data(result)) if isinstance(result, DomainError) else _Outcome(result=result)
+def _is_kept(refusal: DomainError, context: Context) -> bool:
+    """Whether a refusal is the answer to its key for good: always when changes were committed with it."""
+    return not refusal.temporary and (refusal.keeps_changes or context.keeps_refusals)
+
+
+def _answer(operation: Operation, request: StoredResult, result: Any, context: Context) -> StoredResult | None:
+    """What is stored under the key; None if it may be asked again. Raises `NotStorable`."""
+    if isinstance(result, DomainError):
+        return _stored(request, _Outcome(refusal=as_data(result))) if _is_kept(result, context) else None
+    if operation.answers_secrets:
+        return _stored(request, _Outcome(withheld=True))
+    return _stored(request, _Outcome(result=msgspec.Raw(encode_to_keep(result, operation.result, operation.returned))))
 
 
 def _stored(request: StoredResult, outcome: _Outcome) -> StoredResult:

@@ -141,12 +141,15 @@ class TestARefreshToken:
         for body in ({}, {"refresh_token": None}, {"refresh_token": 5}, {"refresh_token": "x" * 5_001}):
             assert (await shop_sqlite.nobody.post("/v1/token/refresh", body)).status == 422
 
-    async def test_is_not_kept_under_an_idempotency_key(self, shop_sqlite: Shop) -> None:
+    async def test_is_used_once_under_an_idempotency_key_that_keeps_no_token(self, shop_sqlite: Shop) -> None:
         ada, key = await shop_sqlite.register("Ada"), {"Idempotency-Key": "once"}
         body = {"refresh_token": ada.tokens["refresh_token"]}
 
-        assert (await shop_sqlite.nobody.post("/v1/token/refresh", body, key)).status == 200
-        assert refused(await shop_sqlite.nobody.post("/v1/token/refresh", body, key))
+        first = await shop_sqlite.nobody.post("/v1/token/refresh", body, key)
+        again = await shop_sqlite.nobody.post("/v1/token/refresh", body, key)
+
+        assert (first.status, again.status, again.code) == (200, 409, "answer-not-kept")
+        assert (await refresh(shop_sqlite, first.json["refresh_token"])).status == 200
 
     async def test_is_good_for_seven_days_from_the_login(self, timed_shop: Shop, clock: Clock) -> None:
         ada = await timed_shop.register("Ada")

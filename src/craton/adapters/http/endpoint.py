@@ -17,7 +17,7 @@ from craton.adapters.http.problems import BadRequest
 from craton.application.api import Operation
 from craton.application.codec import encode
 from craton.application.context import Caller, Context, Precondition
-from craton.application.errors import Unavailable
+from craton.application.errors import AnswerNotKept, KeyReused, Unavailable
 from craton.application.routes import DEFAULT_TIMEOUT_SECONDS, Route
 from craton.domain import DomainError, Id
 from craton.runtime.calls import Call
@@ -59,14 +59,17 @@ class Endpoint:
     async def _respond(self, scope: Scope, receive: Receive) -> Response:
         try:
             caller = await admit(self._find_caller, self.route.access, scope)
-            arguments = await self.binding.arguments(scope, receive, caller)
+            try:
+                arguments = await self.binding.arguments(scope, receive, caller)
+            except msgspec.ValidationError as invalid:
+                return problems.response(problems.of_validation(invalid), [])
             self.route.access.admit_to(caller, arguments)
             answer = await self._call(self._operation, arguments, self._context(scope, caller))
             return self._success(answer)
         except BadRequest as bad:
             return problems.response(bad.problem, [])
-        except msgspec.ValidationError as invalid:
-            return problems.response(problems.of_validation(invalid), [])
+        except (KeyReused, AnswerNotKept) as used:
+            return problems.response(problems.of_key(used), [])
         except DomainError as refusal:
             return problems.response(
                 problems.of_domain(refusal),
@@ -96,14 +99,15 @@ class Endpoint:
     def _precondition(self, scope: Scope) -> Precondition | None:
         """If-Match is about the resource that the path names."""
         seen = header(scope, b"if-match")
-        if seen is None or seen.strip() == "*" or not self.binding.in_path:
+        if seen is None or self._operation.kind == "query":
             return None
         match = _VERSION(seen.strip())
-        if match is None:
+        if match is None and seen.strip() != "*":
             raise BadRequest(
                 400, "malformed-header", 'If-Match must hold one version as it stood in ETag, such as "3".'
             )
-        return Precondition(scope["path_params"][self.binding.in_path[-1]], int(match[1]))
+        subjects = tuple(scope["path_params"][name] for name in self.binding.in_path)
+        return Precondition(subjects, int(match[1]) if match else None)
 
     def _success(self, answer: Answer) -> Response:
         result: Any = answer.result

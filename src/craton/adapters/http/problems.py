@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from craton.application.codec import encode
-from craton.application.errors import DeadlineExceeded, StaleVersion, Unavailable
+from craton.application.errors import AnswerNotKept, DeadlineExceeded, KeyReused, StaleVersion, Unavailable
 from craton.domain import AccessDenied, DomainError, InvalidValue, NotFound, TooManyAttempts, Unauthenticated
 
 CONTENT_TYPE: Final = b"application/problem+json"
@@ -49,6 +49,10 @@ def of_validation(error: msgspec.ValidationError) -> Problem:
 def of_domain(error: DomainError) -> Problem:
     fields = error.details.__struct_fields__
     return make(_status(error), error.code, str(error), details=error.details if fields else None)
+
+
+def of_key(problem: KeyReused | AnswerNotKept) -> Problem:
+    return make(422 if isinstance(problem, KeyReused) else 409, problem.code, str(problem))
 
 
 def of_unavailable(error: Unavailable) -> Problem:

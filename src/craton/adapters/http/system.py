@@ -18,7 +18,7 @@ from craton.adapters.http.problems import BadRequest
 from craton.application.access import Access, only, public
 from craton.application.codec import encode, fingerprint
 from craton.application.context import Context, entered
-from craton.application.errors import MisuseError, Unavailable
+from craton.application.errors import KeyReused, MisuseError, Unavailable
 from craton.application.routes import DEFAULT_TIMEOUT_SECONDS
 from craton.domain import DomainError
 from craton.ports import StoredResult, StoreUnavailable, UnitRefused
@@ -109,6 +109,8 @@ def guarded(handler: Handler, access: Access, find_caller: FindCaller | None) ->
                 return await handler(request)
         except BadRequest as bad:
             return problem(bad.problem)
+        except KeyReused as reused:
+            return problem(problems.of_key(reused))
         except DomainError as refusal:
             return problem(problems.of_domain(refusal), problems.retry_after(refusal))
         except Unavailable as unavailable:

@@ -18,7 +18,7 @@ from typing import (
 
 import msgspec
 
-from craton.application.codec import convert, decode, encode_scalar, encode_text, fingerprint, shape, unencodable
+from craton.application.codec import convert, decode, encode_to_keep, fingerprint, plain, shape, unencodable
 from craton.application.errors import WiringError
 from craton.application.projection import event_types
 from craton.application.retry import Retry, minutes
@@ -246,22 +246,22 @@ class Definition(Generic[S]):
         return self.pivot is not None and (name == self.pivot or self.pivot in self._before[name])
 
     def encode(self, saga: S) -> str:
-        """The saga's fields, as they are stored."""
-        return encode_text(saga)
+        """The saga's fields, as they are stored. Raises `NotStorable`."""
+        return encode_to_keep(saga, self.kind, f"saga {self.name}").decode()
 
     def decode(self, text: str) -> S:
         return decode(self.kind, text)
 
     def fields(self, saga: S) -> Fields:
         """The saga's fields as plain data."""
-        wire: Fields = msgspec.to_builtins(saga, enc_hook=encode_scalar)
+        wire: Fields = plain(saga)
         return wire
 
     def changes(self, before: Fields, saga: S) -> Fields:
-        """What has become of the fields. Raises `TypeError` or `msgspec.ValidationError` when it can't be stored."""
+        """What has become of the fields. Raises `NotStorable` when it couldn't be read back."""
         changed = {name: value for name, value in self.fields(saga).items() if value != before[name]}
         if changed:
-            convert({**before, **changed}, self.kind)
+            self.encode(saga)
         return changed
 
     def checked(self, text: str, changes: Fields) -> Fields:

@@ -96,6 +96,15 @@ class UnknownStep(InvalidValue):
         return f"{self.step!r} is no step that could be skipped now."
 
 
+class UnfitFields(InvalidValue):
+    """The saga's fields can't hold these values."""
+
+    problem: str
+
+    def __str__(self) -> str:
+        return f"The saga's fields can't hold these values: {self.problem}."
+
+
 class Action(msgspec.Struct, frozen=True):
     """One thing to do now. `number` tells it from what was to be done of the same step before."""
 
@@ -275,7 +284,10 @@ class SagaProcess(Aggregate):
         skippable = _SKIPPED_BACKWARDS if self.state.turned else _SKIPPED_FORWARDS
         if step not in definition.steps or self.state.step(step).status not in skippable:
             raise UnknownStep(step=step)
-        changes = definition.checked(self.state.fields, value)
+        try:
+            changes = definition.checked(self.state.fields, value)
+        except msgspec.ValidationError as problem:
+            raise UnfitFields(problem=str(problem)) from None
         self.record(StepSkipped(step=step, changes=changes, reason=reason, at=now))
         self._go_on(definition, now)
 

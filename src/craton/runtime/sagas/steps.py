@@ -9,6 +9,7 @@ import msgspec
 
 from craton.application.codec import decode
 from craton.application.context import Context, Effect, entered
+from craton.application.errors import AnswerNotKept, KeyReused
 from craton.application.sagas.definition import Cause, Definition, Method
 from craton.application.sagas.process import Action, Done, Outcome, Refused, Settled, Unknown, only_commands
 from craton.application.sagas.state import SagaState, StepState
@@ -64,7 +65,17 @@ class StepRunner:
         try:
             await attempt(method(saga, **given), seconds)
         except DomainError as refused:
+            if refused.temporary:
+                return Unknown(_shortened(describe(refused)), definition.changes(before, saga))
             refusal = refused
+        except KeyReused as reused:
+            # Whatever it has kept of this attempt isn't what the first one has done.
+            return Refused(reused.code, _not_repeatable(step.name, effect), "", certain=False, changes={})
+        except AnswerNotKept as not_kept:
+            changes = definition.changes(before, saga)
+            if kind == "settle":
+                return Settled(ran=True, changes=changes)
+            return Refused(not_kept.code, _shortened(str(not_kept)), "", certain=False, changes=changes)
         except Exception as problem:
             return Unknown(_shortened(describe(problem)), definition.changes(before, saga))
         changes = definition.changes(before, saga)
@@ -100,6 +111,14 @@ class StepRunner:
             return ATTEMPT_SECONDS
         left = (step.deadline - self._clock()).total_seconds()
         return max(0.001, min(left, ATTEMPT_SECONDS))
+
+
+def _not_repeatable(step: str, effect: Effect) -> str:
+    return (
+        f"{step} gave {effect.newest} with other arguments than when it was tried before, so that it isn't known "
+        f"whether what it did then is what it would do now. A step must give the same commands each time it is tried: "
+        f"make new ids and times before the step, and keep them in the saga's fields."
+    )
 
 
 def _shortened(text: str) -> str:

@@ -1,5 +1,6 @@
 """Repositories: collection-like access to the aggregates of one type, inside the current unit of work."""
 
+import re
 from datetime import datetime
 from typing import Any, Final, Generic, Protocol, TypeVar
 
@@ -13,6 +14,7 @@ from craton.domain import Aggregate, Metadata
 A = TypeVar("A", bound=Aggregate)
 
 MAX_ID_LENGTH: Final = 255
+_UNSTORABLE: Final = re.compile("[\0\ud800-\udfff]").search
 
 
 class AuditEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,5 +117,5 @@ class Repository(Generic[A]):
 def require_usable(id: Any) -> None:
     """Raise `UnusableId` for what no store can find an aggregate by."""
     text = str(id)
-    if not 0 < len(text) <= MAX_ID_LENGTH or "\0" in text or any("\ud800" <= c <= "\udfff" for c in text):
+    if not 0 < len(text) <= MAX_ID_LENGTH or _UNSTORABLE(text):
         raise UnusableId()

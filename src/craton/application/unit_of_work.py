@@ -1,11 +1,10 @@
 """The unit of work: all that one use case changes, committed whole or not at all."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from contextvars import ContextVar
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from craton.application.api import operation_of
 from craton.application.codec import encode_text, encode_to_keep
@@ -13,6 +12,13 @@ from craton.application.context import Context
 from craton.application.errors import MisuseError
 from craton.domain import Aggregate, uuid7
 from craton.ports import Isolation, Statement, Store, Timer, Transaction
+
+
+class Base(Protocol):
+    """The commit that a state becomes durable with."""
+
+    done: bool
+    failed: bool
 
 
 class Tracked:
@@ -26,7 +32,7 @@ class Tracked:
         loaded: int,
         *,
         from_memory: bool = False,
-        base: asyncio.Future[int] | None = None,
+        base: Base | None = None,
         added: bool = False,
     ) -> None:
         self.aggregate = aggregate

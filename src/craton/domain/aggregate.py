@@ -76,7 +76,7 @@ class Aggregate:
 
         Raises `TypeError` for an event that `apply` isn't annotated with, and when `apply` sets what isn't a field.
         """
-        kind = _kind_of(self)
+        kind = _kinds.get(type(self)) or _kind_of(type(self))
         if kind.events is not None and type(event) not in kind.events:
             raise TypeError(
                 f"{type(self).__name__} can't record {type(event).__name__}: the event parameter of its apply must be "
@@ -84,7 +84,7 @@ class Aggregate:
             )
         kept = event if type(event) in kind.shared else copy.deepcopy(event)
         self.apply(event)
-        if not vars(self).keys() <= kind.attributes:
+        if not kind.attributes.issuperset(vars(self)):
             name = min(vars(self).keys() - kind.attributes)
             raise TypeError(
                 f"{type(self).__name__}.{name} isn't a field, so that a snapshot would lose it; "
@@ -116,10 +116,8 @@ class _Kind:
 _kinds: Final[dict[type[Aggregate], _Kind]] = {}
 
 
-def _kind_of(aggregate: Aggregate) -> _Kind:
-    known = _kinds.get(type(aggregate))
-    if known is None:
-        known = _kinds[type(aggregate)] = _Kind(type(aggregate))
+def _kind_of(kind: type[Aggregate]) -> _Kind:
+    known = _kinds[kind] = _Kind(kind)
     return known
 
 

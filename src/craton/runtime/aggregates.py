@@ -26,6 +26,7 @@ from craton.application.upcasting import EventTypes
 from craton.domain import Aggregate
 from craton.domain.immutability import is_immutable
 from craton.ports import EventLog, Snapshot, StoredEvent, StreamState
+from craton.runtime.committer import PendingCommit
 
 A = TypeVar("A", bound=Aggregate)
 
@@ -112,13 +113,13 @@ class _Memory:
 
     __slots__ = ("aggregate", "tail")
 
-    def __init__(self, aggregate: Aggregate, tail: asyncio.Future[int] | None) -> None:
+    def __init__(self, aggregate: Aggregate, tail: PendingCommit | None) -> None:
         self.aggregate = aggregate
         self.tail = tail
 
     @property
     def pending(self) -> bool:
-        return self.tail is not None and not self.tail.done()
+        return self.tail is not None and not self.tail.done
 
 
 class Aggregates:
@@ -132,14 +133,14 @@ class Aggregates:
 
     async def load(self, unit: UnitOfWork, kind: type[A], id: Any) -> Tracked | None:
         stream = f"{kind.stream_prefix}-{id}"
-        known = self._memory.get(stream)
+        known = self._known(stream)
         if known is not None and not unit.fresh and unit.transaction is None:
             self._memory.move_to_end(stream)
             return Tracked(
                 state_type(kind).copy(known.aggregate), known.aggregate.version, from_memory=True, base=known.tail
             )
         if known is not None and known.tail is not None and not unit.read_only and unit.transaction is None:
-            await asyncio.wait([known.tail])
+            await known.tail.ended()
         aggregate = await self._load_newest(kind, id)
         if aggregate is None:
             return None
@@ -197,15 +198,23 @@ class Aggregates:
 
     def pending(self, stream: str) -> bool:
         """Whether memory knows a state that isn't durable yet."""
-        known = self._memory.get(stream)
+        known = self._known(stream)
         return known is not None and known.pending
 
     def current(self, stream: str) -> int | None:
         """The version that memory knows of a stream, None if it knows nothing."""
-        known = self._memory.get(stream)
+        known = self._known(stream)
         return None if known is None else known.aggregate.version
 
-    def handed_in(self, aggregate: Aggregate, tail: asyncio.Future[int]) -> None:
+    def _known(self, stream: str) -> _Memory | None:
+        """What memory knows of a stream; a state whose commit has failed is forgotten."""
+        known = self._memory.get(stream)
+        if known is not None and known.tail is not None and known.tail.failed:
+            del self._memory[stream]
+            return None
+        return known
+
+    def handed_in(self, aggregate: Aggregate, tail: PendingCommit) -> None:
         """The next command may start from this state; it becomes durable with `tail`, or is forgotten."""
         aggregate._recorded = []
         self._memory[aggregate.stream] = _Memory(aggregate, tail)

@@ -1,7 +1,7 @@
 """Group commit: units of work that arrive together are written together.
 
 What it guarantees:
-- A unit's future is answered after its commit is durable, with the position of its last event, or with why not.
+- A unit is answered after its commit is durable, with the position of its last event, or with why not.
 - There is no timer: a batch is what queued up while the batch before was being written.
 - Units that touch the same stream are written in the order in which they were handed in, and never in two batches at
   the same time: else version 8 could be written without version 7. A unit that has to wait for a stream makes those
@@ -13,9 +13,9 @@ What it guarantees:
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Sequence
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Any, Final
 
 from craton.ports import StoreUnavailable, Unit, UnitWriter, VersionConflict
 
@@ -42,20 +42,44 @@ class BaseFailed(VersionConflict):
         super().__init__("")
 
 
-class _Entry:
-    """A unit that waits to be written."""
+class PendingCommit:
+    """A unit that was handed in. Awaiting it returns the position of its last event, or raises why it wasn't written.
 
-    __slots__ = ("after", "future", "unit")
+    A caller that gives up waiting stops nothing: others may have built on the unit, and learn what became of it here.
+    """
 
-    def __init__(self, unit: Unit, future: asyncio.Future[int], after: Sequence[asyncio.Future[int]]) -> None:
+    __slots__ = ("_ended", "_future", "after", "done", "failed", "unit")
+
+    def __init__(self, unit: Unit, after: Sequence["PendingCommit"] = ()) -> None:
         self.unit = unit
-        self.future = future
         self.after = after
+        self.done = False
+        self.failed = False
+        self._future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._ended: asyncio.Future[None] | None = None
 
+    def __await__(self) -> Generator[Any, None, int]:
+        return self._future.__await__()
 
-def failed(commit: asyncio.Future[int]) -> bool:
-    """Whether a commit is known to have failed."""
-    return commit.done() and (commit.cancelled() or commit.exception() is not None)
+    def settle(self, outcome: int | Exception) -> None:
+        """Say what became of it."""
+        self.done = True
+        self.failed = isinstance(outcome, Exception)
+        if self._ended is not None:
+            self._ended.set_result(None)
+        if self._future.done():
+            return
+        if isinstance(outcome, Exception):
+            self._future.set_exception(outcome)
+        else:
+            self._future.set_result(outcome)
+
+    async def ended(self) -> None:
+        """Return when it is known what became of it."""
+        if not self.done:
+            if self._ended is None:
+                self._ended = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._ended)
 
 
 class Committer:
@@ -64,7 +88,7 @@ class Committer:
     def __init__(self, store: UnitWriter, committed: Callable[[], None]) -> None:
         self._store = store
         self._committed = committed
-        self._queue: deque[_Entry] = deque()
+        self._queue: deque[PendingCommit] = deque()
         self._busy_streams: set[str] = set()
         self._flushes: set[asyncio.Task[None]] = set()
         self._scheduled = False
@@ -72,20 +96,19 @@ class Committer:
         self.newest = 0
         """The position of the last event that was written here."""
 
-    def submit(self, unit: Unit, after: Sequence[asyncio.Future[int]] = ()) -> asyncio.Future[int]:
+    def submit(self, unit: Unit, after: Sequence[PendingCommit] = ()) -> PendingCommit:
         """Hand a unit in, decided on what the units of `after` make.
 
-        The future may raise `UnitRefused` or `StoreUnavailable`. Raises `StoreUnavailable` when the queue is full.
+        Awaiting it may raise `UnitRefused` or `StoreUnavailable`. Raises `StoreUnavailable` when the queue is full.
         """
         if len(self._queue) >= MAX_QUEUE:
             raise StoreUnavailable("Too many commands are waiting to be written.", maybe_executed=False)
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[int] = loop.create_future()
-        self._queue.append(_Entry(unit, future, after))
+        commit = PendingCommit(unit, after)
+        self._queue.append(commit)
         if not self._scheduled:
             self._scheduled = True
-            loop.call_soon(self._pump)
-        return future
+            asyncio.get_running_loop().call_soon(self._pump)
+        return commit
 
     def announce(self, position: int) -> None:
         """Say that something was committed by another way, an interactive transaction, up to a position."""
@@ -121,44 +144,37 @@ class Committer:
             self._flushes.add(flush)
             flush.add_done_callback(self._flushed)
 
-    def _next_batch(self) -> list["_Entry"]:
-        batch: list[_Entry] = []
-        waiting: list[_Entry] = []
+    def _next_batch(self) -> list[PendingCommit]:
+        batch: list[PendingCommit] = []
+        waiting: list[PendingCommit] = []
         blocked = set(self._busy_streams)
         while self._queue and len(batch) < MAX_BATCH:
             entry = self._queue.popleft()
             if blocked and not blocked.isdisjoint(entry.unit.streams):
                 blocked |= entry.unit.streams
                 waiting.append(entry)
-            elif any(map(failed, entry.after)):
-                if not entry.future.done():
-                    entry.future.set_exception(BaseFailed())
+            elif any(base.failed for base in entry.after):
+                entry.settle(BaseFailed())
             else:
                 batch.append(entry)
         self._queue.extendleft(reversed(waiting))
         return batch
 
-    async def _flush(self, batch: list["_Entry"], streams: set[str]) -> None:
+    async def _flush(self, batch: list[PendingCommit], streams: set[str]) -> None:
         units = [entry.unit for entry in batch]
         try:
             outcomes = await self._store.write(units)
         except BaseException as problem:
             failure = problem if isinstance(problem, Exception) else StoreUnavailable("stopped", maybe_executed=True)
             for entry in batch:
-                if not entry.future.done():
-                    entry.future.set_exception(failure)
+                entry.settle(failure)
             if not isinstance(problem, Exception):
                 raise
         else:
             for entry, outcome in zip(batch, outcomes, strict=True):
                 if not isinstance(outcome, Exception):
                     self.newest = max(self.newest, outcome)
-                if entry.future.done():
-                    continue
-                if isinstance(outcome, Exception):
-                    entry.future.set_exception(outcome)
-                else:
-                    entry.future.set_result(outcome)
+                entry.settle(outcome)
         finally:
             self._busy_streams -= streams
         self._committed()

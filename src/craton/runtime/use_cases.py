@@ -51,7 +51,7 @@ from craton.ports import (
 )
 from craton.ports.crash import reach
 from craton.runtime.aggregates import Aggregates
-from craton.runtime.committer import Committer, failed
+from craton.runtime.committer import Committer, PendingCommit
 from craton.runtime.inline import InlineProjections
 from craton.runtime.preconditions import violated
 from craton.runtime.refusals import Refusal, as_data, as_error
@@ -236,7 +236,7 @@ class UseCases:
                         result, commit = await self._decide(operation, arguments, unit, request, timer)
                 else:
                     result, commit = await self._decide(operation, arguments, unit, request, timer)
-                position = 0 if commit is None else await asyncio.shield(commit)
+                position = commit if isinstance(commit, int) else await self._durable(commit, unit)
             except _RunAgain:
                 fresh = True
                 continue
@@ -306,8 +306,11 @@ class UseCases:
         unit: UnitOfWork,
         request: StoredResult | None,
         timer: str | None,
-    ) -> tuple[Any, asyncio.Future[int] | None]:
-        """Run the use case and hand in what it has changed. Returns its result (or refusal) and the commit."""
+    ) -> tuple[Any, PendingCommit | int]:
+        """Run the use case and hand in what it has changed.
+
+        Returns its result (or refusal), and the commit or, if there is none to wait for, the position.
+        """
         token = enter_unit(unit)
         try:
             result = await self._result(operation, arguments)
@@ -333,7 +336,7 @@ class UseCases:
         if not unit.dirty and unit.transaction is None and timer is None:
             self._believe(unit)
             if request is None:
-                return result, None
+                return result, 0
         try:
             answer = None if request is None else _answer(operation, request, result, unit.context)
             tried_later = isinstance(result, DomainError) and result.temporary
@@ -369,16 +372,22 @@ class UseCases:
             await _roll_back(unit, again)
             raise
 
-    def _hand_in(self, unit: UnitOfWork, port_unit: Unit) -> asyncio.Future[int]:
-        bases = [tracked.base for tracked in unit.tracked.values() if tracked.base is not None]
-        commit = self._committer.submit(port_unit, [base for base in bases if not base.done()])
+    def _hand_in(self, unit: UnitOfWork, port_unit: Unit) -> PendingCommit:
+        bases: list[Any] = [tracked.base for tracked in unit.tracked.values() if tracked.base is not None]
+        commit = self._committer.submit(port_unit, [base for base in bases if not base.done])
         for tracked in unit.changed:
             self._aggregates.handed_in(tracked.aggregate, commit)
-        streams = set(unit.tracked)
-        commit.add_done_callback(lambda ended: self._aggregates.forget(streams) if failed(ended) else None)
         return commit
 
-    async def _commit_transaction(self, unit: UnitOfWork, port_unit: Unit) -> asyncio.Future[int]:
+    async def _durable(self, commit: PendingCommit, unit: UnitOfWork) -> int:
+        """Wait for the commit. When it failed, what builds on it is not to be believed."""
+        try:
+            return await commit
+        finally:
+            if commit.failed:
+                self._aggregates.forget(set(unit.tracked))
+
+    async def _commit_transaction(self, unit: UnitOfWork, port_unit: Unit) -> int:
         assert unit.transaction is not None and unit.stack is not None  # noqa: S101
         streams = {tracked.aggregate.stream for tracked in unit.changed}
         try:
@@ -391,9 +400,7 @@ class UseCases:
         finally:
             self._aggregates.forget(streams)
         self._committer.announce(position)
-        done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        done.set_result(position)
-        return done
+        return position
 
     def _collect(self, unit: UnitOfWork, result: StoredResult | None, timer: str | None) -> Unit:
         """Turn what the use case has done into a unit for the store."""
@@ -415,7 +422,7 @@ class UseCases:
             aggregate, loaded = tracked.aggregate, tracked.loaded
             known = self._aggregates.current(stream)
             moved_on = known is not None and known != loaded and (aggregate._recorded or tracked.guarded)
-            if moved_on or (tracked.base is not None and failed(tracked.base)):
+            if moved_on or (tracked.base is not None and tracked.base.failed):
                 raise _LocalConflict(stream)
             if aggregate._recorded:
                 appends.append(

@@ -10,8 +10,10 @@ from craton.application import Context, Module, Policy, WiringError
 from craton.application.api import operation_of
 from craton.application.codec import decode
 from craton.domain import Recorded
+from craton.ports import FenceLost, Store
 from craton.runtime import App
 from craton.runtime.feed import Page
+from craton.runtime.lease import LEASE_SECONDS, Lease
 from craton.runtime.reacting import Reactor
 from craton.runtime.roster import enrol
 from tests.conftest import Place
@@ -400,3 +402,62 @@ async def test_the_agency_sends_a_souvenir_for_each_trip_that_is_confirmed(offic
 
     while await office.booked(trip, "souvenir") != {"souvenir": 1}:
         await asyncio.sleep(0.005)
+
+
+class TestALease:
+    async def test_is_made_longer_for_a_process_that_was_kept_from_renewing_it_and_shorter_again(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked: list[float] = []
+
+        async def acquire(lease: str, owner: str, seconds: float) -> int | None:
+            asked.append(seconds)
+            return 1
+
+        now = 0.0
+        monkeypatch.setattr(store, "acquire", acquire)
+        monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: now)
+        lease = Lease(store, "policy", "one")
+        for now in (0.0, 1.0, 11.0, 12.0, 13.0):  # noqa: B007
+            await lease.hold()
+
+        assert asked[:2] == [LEASE_SECONDS] * 2
+        assert asked[2] == 20.0
+        assert asked[4] < asked[3] < asked[2]
+
+    async def test_that_may_have_run_out_is_asked_for_before_it_is_relied_on(
+        self, store: Store, second_store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        lease = Lease(store, "policy", "one")
+        number = await lease.hold()
+        assert number is not None
+        await store.release("policy", "one")
+        assert await second_store.acquire("policy", "two", LEASE_SECONDS) is not None
+        assert await lease.is_held(number)
+
+        late = asyncio.get_running_loop().time() + LEASE_SECONDS
+        monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: late)
+
+        assert not await lease.is_held(number)
+
+
+async def test_a_policy_stops_where_another_process_has_taken_over(place: Place, weather: Weather) -> None:
+    async with club_house(place, weather) as house:
+        module, reacted = house.app.running["desk"], list[str]()
+        for what in ("flight", "hotel", "guide"):
+            await house.desk.book(TripId.new(), what)
+
+        async def react(event: Recorded[Booked]) -> None:
+            reacted.append(event.data.what)
+
+        async def is_owned() -> bool:
+            return not reacted
+
+        reactor = Reactor("club.diary", [Booked], react, Diary, module.module.events, lambda _: "one key")
+        reactor.is_owned = is_owned
+        read = await module.store.read_feed(0, 100)
+
+        with pytest.raises(FenceLost):
+            await reactor.handle(Page(read.events, read.position, module.module.events), read.events)
+
+        assert reacted == ["flight"]

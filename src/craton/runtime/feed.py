@@ -19,11 +19,20 @@ class Page:
     Events that could be changed are decoded for each reader.
     """
 
-    def __init__(self, events: Sequence[StoredEvent], position: int, types: EventTypes) -> None:
+    def __init__(self, events: Sequence[StoredEvent], position: int, types: EventTypes, *, after: int = 0) -> None:
         self.events = events
         self.position = position
+        self.after = after
         self._types = types
         self._recorded: dict[int, Recorded[Event]] = {}
+
+    def cut(self, place: int) -> tuple["Page", "Page"]:
+        """Two pages: the events before a place, and those from there on."""
+        before = self.events[place].position - 1
+        first = Page(self.events[:place], before, self._types, after=self.after)
+        rest = Page(self.events[place:], self.position, self._types, after=before)
+        first._recorded = rest._recorded = self._recorded
+        return first, rest
 
     def recorded(self, event: StoredEvent) -> Recorded[Event]:
         """The decoded event. Raises `UndecodableEvent`."""
@@ -72,7 +81,7 @@ class Feed:
 
     async def _read(self, after: int, limit: int) -> Page:
         page = await self._log.read_feed(after, limit)
-        return self.page(page.events, page.position)
+        return Page(page.events, page.position, self._types, after=after)
 
 
 def _look_at(task: asyncio.Task[Page]) -> None:

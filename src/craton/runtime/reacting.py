@@ -1,12 +1,14 @@
 """Runs a policy: the handler of its subscription to one module's feed.
 
 The events of a page are reacted to side by side, those of one key in order. What a reaction commands has keys made of
-the event's id, so that a page that is read again, by this process or another, has no second effect.
+the event's id, so that a page that is read again, by this process or another, has no second effect. What it does
+outside, such as sending a letter, comes again when the process dies, or is thought dead, before the page is written as
+done: a page holds a few events only, and before each reaction it is made certain that no other process has taken over.
 """
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Final
 
 import structlog
@@ -16,14 +18,14 @@ from craton.application.errors import AnswerNotKept, KeyReused, Unavailable
 from craton.application.policy import Policy
 from craton.application.upcasting import EventTypes
 from craton.domain import DomainError, Event, Recorded
-from craton.ports import StoredEvent
+from craton.ports import FenceLost, StoredEvent, StoreUnavailable
 from craton.ports.crash import reach
 from craton.runtime.attempt import ATTEMPT_SECONDS, attempt
 from craton.runtime.feed import Page
 from craton.runtime.projecting import describe
-from craton.runtime.subscription import Failed, Handled
+from craton.runtime.subscription import MAX_AT_ONCE, Failed, Handled
 
-SIDE_BY_SIDE: Final = 64
+SIDE_BY_SIDE: Final = MAX_AT_ONCE
 
 React = Callable[[Recorded[Any]], Coroutine[Any, Any, None]]
 """What is done whenever something happens."""
@@ -56,6 +58,12 @@ class Reactor:
         self._retry = policy.retry
         self._patience = policy.patience
         self._places = asyncio.Semaphore(SIDE_BY_SIDE)
+        self.is_owned: Callable[[], Awaitable[bool]] = _always
+        """Whether this process may still react."""
+
+    def concerns(self, event: StoredEvent) -> bool:
+        """Whether it reacts to an event."""
+        return event.type in self._names
 
     def key(self, event: StoredEvent) -> str:
         if event.type not in self._names:
@@ -75,24 +83,31 @@ class Reactor:
             if event.type in self._names:
                 queues.setdefault(self.key(event), []).append(event)
         failed = await asyncio.gather(*(self._in_order(page, queue) for queue in queues.values()))
-        return Handled((), [failure for failures in failed for failure in failures])
+        if None in failed:
+            raise FenceLost(f"another process may run {self._name} now")
+        return Handled((), [failure for failures in failed for failure in failures or ()])
 
-    async def _in_order(self, page: Page, events: Sequence[StoredEvent]) -> list[Failed]:
+    async def _in_order(self, page: Page, events: Sequence[StoredEvent]) -> list[Failed] | None:
+        """React to events one after the other; return those that failed, None when the lease may be another's now."""
         for place, event in enumerate(events):
-            async with self._places:
-                error = await self._try(page, event)
+            try:
+                async with self._places:
+                    error = await self._try(page, event)
+            except FenceLost:
+                return None
             if error is not None:
                 return [Failed(event, error), *(Failed(later, "") for later in events[place + 1 :])]
         return []
 
     async def _try(self, page: Page, event: StoredEvent) -> str | None:
-        """React; return why it can't be done, None when it is done.
+        """React; return why it can't be done, None when it is done. Raises `FenceLost`.
 
         What is only out of reach is waited for: it isn't the event's fault, and nobody else would fare better.
         """
         tried, failed, patience = 0, 0, time.monotonic() + self._patience.total_seconds()
         while True:
             tried += 1
+            await self._require_ownership()
             try:
                 await self._once(page.recorded(event))
             except (KeyReused, AnswerNotKept) as used:
@@ -108,6 +123,14 @@ class Reactor:
             else:
                 return None
 
+    async def _require_ownership(self) -> None:
+        try:
+            owned = await self.is_owned()
+        except StoreUnavailable:
+            owned = False
+        if not owned:
+            raise FenceLost(self._name)
+
     async def _once(self, event: Recorded[Any]) -> None:
         context = Context(
             id=event.id,
@@ -120,3 +143,7 @@ class Reactor:
         with entered(context):
             await attempt(self._react(event))
             reach("policy.reacted")
+
+
+async def _always() -> bool:
+    return True

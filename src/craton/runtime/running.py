@@ -88,9 +88,13 @@ class RunningModule:
         }
         self._readers: list[str] = []
 
-        def subscription(name: str, handler: Handler) -> Subscription:
+        def subscription(
+            name: str, handler: Handler, has_effects: Callable[[StoredEvent], bool] | None = None
+        ) -> Subscription:
             self._readers.append(name)
-            return Subscription(name, store, commit, self._feed, handler, self._signal, owner, clock)
+            return Subscription(
+                name, store, commit, self._feed, handler, self._signal, owner, clock, has_effects=has_effects
+            )
 
         self.subscription = subscription
         """Makes a subscription to this module's feed."""
@@ -174,7 +178,10 @@ class RunningModule:
     ) -> Iterator[Subscription]:
         for source in dict.fromkeys(recording(event) for event in events):
             wanted = [event for event in events if recording(event) is source]
-            yield source.subscription(name, Reactor(name, wanted, react, kind, source.module.events, key))
+            reactor = Reactor(name, wanted, react, kind, source.module.events, key)
+            subscription = source.subscription(name, reactor, reactor.concerns)
+            reactor.is_owned = subscription.is_owned
+            yield subscription
 
     async def _proven(self) -> int:
         """A position that some reader of the feed has got to, so that nothing is missing before it."""

@@ -4,6 +4,9 @@ What they guarantee:
 - One process at a time owns a subscription, by a lease. The lease's fencing number is checked in every commit, so an
   owner who was only thought dead can't write any more, whatever the clocks say.
 - A page's effects and the new checkpoint are one commit: each event takes effect once.
+- Effects outside of the store can't be in that commit. A handler that has such (`has_effects`) is given a few of its
+  events at a time, and the checkpoint is written after each few, so that only those can come again after a crash. A new
+  owner begins with one, in case that the owner before was only kept busy and both take turns.
 - Events of one key are handled in order. One that can't be handled is parked with its key: later events of that key
   queue up behind it, all others flow. What an operator wishes for a parked event the owner carries out.
 - Nothing here relies on a wake-up: a lost one costs a poll, never an event.
@@ -37,6 +40,8 @@ from craton.runtime.signal import POLL_SECONDS, Signal
 
 PAGE: Final = 1_000
 PARKED_PAGE: Final = 1_000
+MAX_AT_ONCE: Final = 64
+"""Of events that have effects outside of the store: as many may come again after a crash."""
 ERROR_PAUSE_SECONDS: Final = 0.5
 MAX_ERROR_LENGTH: Final = 500
 
@@ -85,6 +90,7 @@ class Subscription:
         clock: Callable[[], datetime],
         *,
         page: int = PAGE,
+        has_effects: Callable[[StoredEvent], bool] | None = None,
         relies_on: Sequence[tuple[str, int]] = (),
     ) -> None:
         self.name = name
@@ -98,6 +104,9 @@ class Subscription:
         self._signal = signal
         self._clock = clock
         self._page = page
+        self._has_effects = has_effects
+        self._rest: Page | None = None
+        self._at_once = 1
         self._relies_on = relies_on
         self._lease = Lease(store, name, owner)
         self._fence: Fence | None = None
@@ -153,6 +162,10 @@ class Subscription:
             self._lose()
             return False
 
+    async def is_owned(self) -> bool:
+        """Whether this process is certainly still the owner. Raises `StoreUnavailable`."""
+        return self._fence is not None and await self._lease.is_held(self._fence.number)
+
     def _lose(self) -> None:
         self._fence = None
         self._lease.lose()
@@ -166,13 +179,15 @@ class Subscription:
             self._observe(await self._store.checkpoint(self.name))
             self._blocked = {parked.key for parked in await self._store.parked(self.name)}
             await self._handler.begin()
+            self._rest = None
+            self._at_once = 1
             self._fence = Fence(self.name, number)  # last: only who knows all of this is an owner
             reach("lease.taken")
         return True
 
     async def _next_page(self) -> bool:
         limit = 1 if self.position < self._one_by_one_until else self._page
-        page = await self._feed.read(self.position, limit)
+        page = await self._read(limit)
         reach("subscription.read")
         if page.position == self.position:
             return False
@@ -201,6 +216,22 @@ class Subscription:
                 log.error("an event was parked", subscription=self.name, position=entry.position, error=entry.error)
         self._observe(page.position)
         return True
+
+    async def _read(self, limit: int) -> Page:
+        """The next page; of events that have effects it holds a few at most, and the rest is kept for the next time."""
+        if self._rest is not None and self._rest.after == self.position:
+            page = self._rest
+        else:
+            page = await self._feed.read(self.position, limit)
+        self._rest = None
+        if self._has_effects is None:
+            return page
+        effects = [place for place, event in enumerate(page.events) if self._has_effects(event)]
+        at_once, self._at_once = self._at_once, min(2 * self._at_once, MAX_AT_ONCE)
+        if len(effects) <= at_once:
+            return page
+        now, self._rest = page.cut(effects[at_once])
+        return now
 
     async def _fulfil_wishes(self) -> bool:
         if not self._blocked:

@@ -95,7 +95,7 @@ if __name__ == "__main__":
     letters, url, data, point = sys.argv[1:]
     block = float(os.environ.get("BLOCK", "0"))
     if block:
-        lease.LEASE_SECONDS = subscription.LEASE_SECONDS = block / 3  # type: ignore[misc]
+        lease.LEASE_SECONDS = subscription.LEASE_SECONDS = block / 3  # type: ignore[misc, attr-defined]
         lease.ASK_SECONDS = block / 10  # type: ignore[misc]
     count = BLOCKED_EVENTS if block else EVENTS
     asyncio.run(run(Letters(Path(letters), int(point), block), url, Path(data), count))

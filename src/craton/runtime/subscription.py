@@ -5,8 +5,8 @@ What they guarantee:
   owner who was only thought dead can't write any more, whatever the clocks say.
 - A page's effects and the new checkpoint are one commit: each event takes effect once.
 - Effects outside of the store can't be in that commit. A handler that has such (`has_effects`) is given a few of its
-  events at a time, and the checkpoint is written after each few, so that only those can come again after a crash. A new
-  owner begins with one, in case that the owner before was only kept busy and both take turns.
+  events at a time, and the checkpoint is written after each few, so that only those can come again after a crash. A
+  process that was taken for dead in the middle of them begins with one the next time.
 - Events of one key are handled in order. One that can't be handled is parked with its key: later events of that key
   queue up behind it, all others flow. What an operator wishes for a parked event the owner carries out.
 - Nothing here relies on a wake-up: a lost one costs a poll, never an event.
@@ -106,7 +106,7 @@ class Subscription:
         self._page = page
         self._has_effects = has_effects
         self._rest: Page | None = None
-        self._at_once = 1
+        self._at_once = MAX_AT_ONCE
         self._relies_on = relies_on
         self._lease = Lease(store, name, owner)
         self._fence: Fence | None = None
@@ -159,6 +159,7 @@ class Subscription:
         try:
             return await self._fulfil_wishes() or await self._next_page()
         except FenceLost:
+            self._at_once = 1
             self._lose()
             return False
 
@@ -180,7 +181,6 @@ class Subscription:
             self._blocked = {parked.key for parked in await self._store.parked(self.name)}
             await self._handler.begin()
             self._rest = None
-            self._at_once = 1
             self._fence = Fence(self.name, number)  # last: only who knows all of this is an owner
             reach("lease.taken")
         return True

@@ -55,6 +55,7 @@ class ValueTaken(Conflict):
 class StaleVersion(DomainError):
     """It has changed since the version that the caller has seen."""
 
+    temporary = True
     current: int
 
     def __str__(self) -> str:

@@ -19,6 +19,8 @@ class DomainError(Exception):
     code: ClassVar[str] = "refused"
     keeps_changes: ClassVar[bool] = False
     """Whether what the use case changed before it raised this is committed all the same: the refusal is a fact."""
+    temporary: ClassVar[bool] = False
+    """Whether the same command may well be accepted later, so that this refusal is no answer for good."""
     _details: ClassVar[type[msgspec.Struct]] = msgspec.defstruct("DomainErrorDetails", ())
 
     def __init_subclass__(cls) -> None:
@@ -87,13 +89,18 @@ class InvalidValue(DomainError):
 class Unauthenticated(DomainError):
     """This needs a valid access token: Authorization: Bearer …"""
 
+    temporary = True
+
 
 class AccessDenied(DomainError):
     """The caller may not do this."""
+
+    temporary = True
 
 
 class TooManyAttempts(DomainError):
     """It was tried too often; try again later."""
 
+    temporary = True
     retry_after: int
     """In how many seconds."""

@@ -274,7 +274,7 @@ class UseCases:
         except DomainError as refusal:
             await _roll_back(unit, refusal)
             self._believe(unit)
-            if request is None or not unit.context.keeps_refusals:
+            if request is None or not unit.context.keeps_refusals or refusal.temporary:
                 raise
             return refusal, self._committer.submit(self._refusal(refusal, request, timer))
         except BaseException as problem:

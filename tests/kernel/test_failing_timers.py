@@ -1,9 +1,12 @@
 """Timers whose command fails, is refused, never ends or is gone: none stops another, and none is tried for ever."""
 
 import asyncio
+from collections.abc import Iterator
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from craton.application.errors import Unavailable
 from craton.application.retry import minutes, seconds
@@ -72,6 +75,13 @@ class Tower:
         for _ in range(20):
             await self.forward(timedelta())
         assert len(self.bells.rung) <= before + 1
+
+
+@pytest.fixture(autouse=True)
+def logged() -> Iterator[list[Any]]:
+    """What was logged."""
+    with capture_logs() as lines:
+        yield lines
 
 
 @pytest.fixture
@@ -157,6 +167,13 @@ class TestAFailingTimer:
         await broken.forward(timedelta(days=1))
         await broken.spins_not()
         assert broken.bells.rung == ["broken"] * 10
+
+    async def test_is_told_of_when_it_is_parked(self, broken: Tower, logged: list[Any]) -> None:
+        parked = await broken.until_parked()
+
+        (line,) = [line for line in logged if line["log_level"] == "error"]
+        assert (line["event"], line["timer"], line["operation"]) == ("a timer was parked", parked.id, "ring")
+        assert line["reason"] == parked.error
 
     async def test_stays_parked_for_the_next_process(self, broken: Tower, start: StartApp) -> None:
         await broken.until_parked()
@@ -367,12 +384,19 @@ class TestATimerThatDoesNotEnd:
     async def test_lets_those_behind_it_have_its_place_when_its_time_is_over(
         self, tower: Tower, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("craton.runtime.timers.ATTEMPT_SECONDS", 0.2)
         stuck = [f"stuck {n}" for n in range(MAX_RUNNING)]
         for bell in stuck:
             tower.bells.hang(bell)
+        with monkeypatch.context() as patch:
+            patch.setattr("craton.runtime.timers.ATTEMPT_SECONDS", 0.5)
+            await tower.api.set_many(stuck, tower.clock.time)
 
-        await tower.api.set_many([*stuck, "good"], tower.clock.time)
+            async def begun() -> bool:
+                return bool(tower.bells.rung)
+
+            await eventually(begun)
+
+        await tower.api.set("good", tower.clock.time)
 
         await eventually(lambda: _rung(tower, "good"))
 

@@ -13,7 +13,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -93,12 +93,12 @@ class TimerRunner:
     async def retry(self, id: str) -> bool:
         """Have a parked timer tried as if for the first time. False when there is no such one."""
         timer = await self._parked(id)
-        return timer is not None and await self._replace(timer, [self._as_new(timer)])
+        return timer is not None and await self._replace([timer], [self._as_new(timer)])
 
     async def drop(self, id: str) -> bool:
         """Give a parked timer up. False when there is no such one."""
         timer = await self._parked(id)
-        return timer is not None and await self._replace(timer, [])
+        return timer is not None and await self._replace([timer], [])
 
     async def _parked(self, id: str) -> Timer | None:
         return next((timer for timer in await self._store.parked_timers() if timer.id == id), None)
@@ -109,9 +109,10 @@ class TimerRunner:
             return None
         if self._fence is None or self._fence.number != number:
             fence = Fence(LEASE, number)
-            for timer in await self._store.parked_timers():
-                if timer.failures < RETRY.attempts and self._readable(timer):
-                    await self._replace(timer, [self._as_new(timer)], fence)
+            parked = await self._store.parked_timers()
+            readable = [timer for timer in parked if timer.failures < RETRY.attempts and self._readable(timer)]
+            if readable and not await self._replace(readable, map(self._as_new, readable), fence):
+                return None  # an operator has changed one meanwhile
             self._fence = fence
         return self._fence
 
@@ -171,7 +172,7 @@ class TimerRunner:
         answered = isinstance(problem, DomainError) and not problem.temporary
         later = self._later(timer, problem)
         try:
-            if not await self._replace(timer, [] if answered else [later], fence):
+            if not await self._replace([timer], [] if answered else [later], fence):
                 return  # it is done: in the commit of its command, or by another process
         except FenceLost:
             self._lease.lose()
@@ -184,7 +185,7 @@ class TimerRunner:
         if answered:
             log.info("a timer's command was refused", **told)
         elif later.parked:
-            log.error("a timer was parked", **told)
+            log.error("a timer was parked", exc_info=problem, **told)
         else:
             log.warning("a timer's command failed and will be tried again", **told)
 
@@ -205,10 +206,10 @@ class TimerRunner:
     def _as_new(self, timer: Timer) -> Timer:
         return replace(timer, due=self._clock(), attempts=0, failures=0, error="", parked=False)
 
-    async def _replace(self, timer: Timer, by: Sequence[Timer], fence: Fence | None = None) -> bool:
-        """Write what remains of a timer. False when it is gone already."""
+    async def _replace(self, timers: Sequence[Timer], by: Iterable[Timer], fence: Fence | None = None) -> bool:
+        """Write what remains of timers. False, and nothing is written, when one of them is gone already."""
         try:
-            await self._commit(Unit(timers_done=[timer.id], timers=by, fence=fence))
+            await self._commit(Unit(timers_done=[timer.id for timer in timers], timers=list(by), fence=fence))
         except KeyTaken:
             return False
         return True

@@ -225,9 +225,8 @@ class SqliteStore:
         return datetime.fromisoformat(rows[0][0]) if rows[0][0] else None
 
     async def parked_timers(self) -> Sequence[Timer]:
-        return [
-            _timer(row) for row in await self._scan(f"SELECT {sql.TIMER} FROM timers WHERE parked ORDER BY due, id", ())
-        ]
+        rows = await self._scan(f"SELECT {sql.TIMER} FROM timers WHERE parked ORDER BY due, id", ())
+        return [_timer(row) for row in rows]
 
     async def parked(self, subscription: str | None = None) -> Sequence[ParkedEvent]:
         rows = await self._scan(
@@ -299,7 +298,7 @@ class SqliteTransaction:
 
 
 def _timer(row: tuple[Any, ...]) -> Timer:
-    return Timer(row[0], datetime.fromisoformat(row[1]), *row[2:8], bool(row[8]))
+    return Timer(*(row[0], datetime.fromisoformat(row[1]), *row[2:8], bool(row[8])))
 
 
 def _event(row: tuple[Any, ...]) -> StoredEvent:

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from craton.application.errors import Unavailable
 from craton.application.retry import minutes, seconds
-from craton.ports import Timer, Unit
+from craton.ports import StoreUnavailable, Timer, Unit
 from craton.runtime import App
 from craton.runtime.timers import LEASE, MAX_RUNNING, RETRY
 from tests.kernel.alarms import Alarms, Bells, NotNow, OldAlarms, TooLate, alarms, old_alarms
@@ -234,6 +234,22 @@ class TestAFailingTimer:
 
         assert await tower.parked() == []
 
+    async def test_is_left_alone_for_a_moment_when_not_even_its_failure_can_be_written(
+        self, tower: Tower, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def commit(unit: Unit) -> int:
+            raise StoreUnavailable("The disk is full.", maybe_executed=False)
+
+        monkeypatch.setattr(tower.timers, "_commit", commit)
+        monkeypatch.setattr("craton.runtime.timers.ERROR_PAUSE_SECONDS", 30)
+        tower.bells.fail("broken", ZeroDivisionError())
+        await tower.api.set("broken", tower.clock.time)
+        await eventually(lambda: _rung(tower, "broken"))
+
+        await tower.spins_not()
+
+        assert tower.bells.rung == ["broken"]
+
     async def test_says_in_one_bounded_line_what_is_wrong_whatever_the_error_holds(self, tower: Tower) -> None:
         tower.bells.fail("odd", ValueError(f"a\0b \ud800 {'x' * 10_000}\nsecond line"))
 
@@ -243,6 +259,16 @@ class TestAFailingTimer:
         assert timer.error.startswith("ValueError: a")
         assert len(timer.error) == 500
         assert "second" not in timer.error
+
+    async def test_whose_error_can_not_even_be_shown_is_only_a_failing_one(self, tower: Tower) -> None:
+        class Unspeakable(Exception):
+            def __str__(self) -> str:
+                raise ZeroDivisionError
+
+        tower.bells.fail("unspeakable", Unspeakable())
+        await tower.api.set("unspeakable", tower.clock.time)
+
+        assert (await tower.tried(1)).error == "Unspeakable: it can't be shown (ZeroDivisionError)"
 
     async def test_whose_command_cancels_itself_is_only_a_failing_one(self, tower: Tower) -> None:
         tower.bells.fail("cancelled", asyncio.CancelledError())
@@ -284,7 +310,7 @@ class TestATimerThatCannotBeRead:
         await eventually(tower.any_parked)
 
         (timer,) = await tower.parked()
-        assert timer.attempts == 1
+        assert (timer.attempts, timer.due) == (1, tower.clock.time)
         assert word in timer.error
         assert tower.bells.rung == []
 

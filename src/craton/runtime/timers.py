@@ -147,7 +147,9 @@ class TimerRunner:
         operation, arguments = self._read(timer)
         metadata: dict[str, str] = msgspec.json.decode(timer.metadata)
         context = Context(actor="timer", key=timer.id, correlation=metadata.get("correlation"), deadline=deadline)
-        await self._use_cases.run(operation, arguments, context, timer=timer.id)
+        answer = await self._use_cases.run(operation, arguments, context, timer=timer.id)
+        if isinstance(answer.result, DomainError):
+            log.info("a timer's command was refused", operation=timer.operation, reason=describe(answer.result))
 
     def _read(self, timer: Timer) -> tuple[Operation, dict[str, Any]]:
         """The command and its arguments. Raises `Unreadable`."""
@@ -168,11 +170,11 @@ class TimerRunner:
         return True
 
     async def _settle(self, timer: Timer, problem: Exception, fence: Fence) -> None:
-        """Note what becomes of a timer whose command was refused or failed."""
-        answered = isinstance(problem, DomainError) and not problem.temporary
+        """Note what becomes of a timer whose command failed, or was refused without a commit."""
+        refused = isinstance(problem, DomainError) and not problem.temporary
         later = self._later(timer, problem)
         try:
-            if not await self._replace([timer], [] if answered else [later], fence):
+            if not await self._replace([timer], [] if refused else [later], fence):
                 return  # it is done: in the commit of its command, or by another process
         except FenceLost:
             self._lease.lose()
@@ -182,7 +184,7 @@ class TimerRunner:
             await asyncio.sleep(ERROR_PAUSE_SECONDS)
             return
         told = {"operation": timer.operation, "timer": timer.id, "reason": later.error}
-        if answered:
+        if refused:
             log.info("a timer's command was refused", **told)
         elif later.parked:
             log.error("a timer was parked", exc_info=problem, **told)
@@ -194,13 +196,14 @@ class TimerRunner:
         out_of_reach = isinstance(problem, Unavailable) and not isinstance(problem, DeadlineExceeded)
         unreadable = isinstance(problem, Unreadable)
         failures = timer.failures + (not out_of_reach and not unreadable)
+        parked = unreadable or failures >= RETRY.attempts
         return replace(
             timer,
-            due=self._clock() + RETRY.pause_after(attempts),
+            due=timer.due if parked else self._clock() + RETRY.pause_after(attempts),
             attempts=attempts,
             failures=failures,
             error=describe(problem)[:MAX_ERROR_LENGTH],
-            parked=unreadable or failures >= RETRY.attempts,
+            parked=parked,
         )
 
     def _as_new(self, timer: Timer) -> Timer:

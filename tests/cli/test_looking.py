@@ -146,7 +146,14 @@ def test_a_folder_that_is_none_is_a_sentence(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    [("verify",), ("events",), ("projections", "list"), ("projections", "rebuild", "balances"), ("parked", "list")],
+    [
+        ("verify",),
+        ("events",),
+        ("projections", "list"),
+        ("projections", "rebuild", "balances"),
+        ("parked", "list"),
+        ("timers", "list"),
+    ],
 )
 def test_to_look_where_there_is_nothing_makes_nothing(tmp_path: Path, command: tuple[str, ...]) -> None:
     craton(*command, "--data", str(tmp_path)).require_one_sentence(2, "There is no data of ledger in", "--data")

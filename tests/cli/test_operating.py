@@ -8,10 +8,12 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from craton.ports import Timer, Unit
 from market.ledger.api import AccountId
 from tests.cli.conftest import CRATON, PROJECT, Data, craton, environment
 from tests.http.client import Client
@@ -192,6 +194,78 @@ def test_what_is_not_parked_cannot_be_tried_or_given_up(filled: Data, verb: str)
 @pytest.mark.parametrize("verb", ["retry", "drop"])
 def test_a_module_that_is_not_there_is_wrong_use(filled: Data, verb: str) -> None:
     craton("parked", verb, "shop", "balances@1", "1", *filled.option).require_one_sentence(2, "shop", "ledger")
+
+
+# --- timers ------------------------------------------------------------------------------------------------------
+
+
+def park_timers(data: Data, *ids: str) -> None:
+    """Leave timers behind that were parked by the application, as it can't read them: their command is gone."""
+    place = Place("sqlite", data.folder)
+
+    async def park() -> None:
+        async with place.open() as bank:
+            store = bank.running.store
+            when = datetime(2026, 5, 17, tzinfo=UTC)
+            await store.write([Unit(timers=[Timer(id, when, "gone", '{"pin":"s3cret"}', "{}") for id in ids])])
+
+            async def all_parked() -> bool:
+                return len(await store.parked_timers()) == len(ids)
+
+            await until(all_parked)
+
+    asyncio.run(park())
+
+
+def parked_timers(data: Data) -> list[str]:
+    return [record["timer"]["id"] for record in craton("timers", "list", "--json", *data.option).records]
+
+
+def test_where_no_timer_is_parked_nothing_is_listed(filled: Data) -> None:
+    listed = craton("timers", "list", *filled.option)
+
+    assert (listed.code, listed.out, listed.err) == (0, "", "")
+
+
+def test_parked_timers_are_listed_with_why_and_without_what_may_be_secret(data: Data) -> None:
+    park_timers(data, "t1")
+
+    listed = craton("timers", "list", "--json", *data.option)
+
+    (record,) = listed.records
+    timer = record["timer"]
+    assert (record["module"], timer["id"], timer["command"], timer["attempts"]) == ("ledger", "t1", "gone", 1)
+    assert "there is no command 'gone'" in timer["error"]
+    assert "t1" in craton("timers", "list", *data.option).out
+    assert "s3cret" not in listed.out
+
+
+def test_parked_timers_are_given_up_when_an_operator_asks(data: Data) -> None:
+    park_timers(data, "t1", "t2", "t3")
+
+    dropped = craton("timers", "drop", "ledger", "t1", "t3", *data.option)
+
+    assert (dropped.code, dropped.err) == (0, "")
+    assert parked_timers(data) == ["t2"]
+
+
+def test_a_parked_timer_is_due_again_when_an_operator_asks(data: Data) -> None:
+    park_timers(data, "t1")
+
+    retried = craton("timers", "retry", "ledger", "t1", *data.option)
+
+    assert (retried.code, retried.out, retried.err) == (0, "t1 is due now.\n", "")
+    assert parked_timers(data) == []
+
+
+@pytest.mark.parametrize("verb", ["retry", "drop"])
+def test_a_timer_that_is_not_parked_cannot_be_tried_or_given_up(filled: Data, verb: str) -> None:
+    craton("timers", verb, "ledger", "t1", *filled.option).require_one_sentence(1, "t1", "parked", "ledger")
+
+
+@pytest.mark.parametrize("verb", ["retry", "drop"])
+def test_timers_of_a_module_that_is_not_there_are_wrong_use(filled: Data, verb: str) -> None:
+    craton("timers", verb, "shop", "t1", *filled.option).require_one_sentence(2, "shop", "ledger")
 
 
 # --- demo ---------------------------------------------------------------------------------------------------------

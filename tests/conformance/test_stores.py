@@ -1,6 +1,14 @@
 """The conformance suites over both stores (the `store` fixtures are in `tests/conftest.py`)."""
 
+from collections.abc import Callable
+from typing import Any
+
+from msgspec.structs import replace
+
+from craton.adapters.sqlite.connection import time_text
+from craton.ports import Statement, Store, Timer, Unit
 from craton.testing import conformance
+from craton.testing.conformance.making import NOON, write
 from tests.conftest import Place, SqlitePlace
 
 
@@ -13,6 +21,30 @@ async def test_a_store_exists_once_it_was_opened(place: Place) -> None:
 
     assert await after.exists()
     assert not await place("other").exists()
+
+
+async def test_the_timers_of_an_older_version_go_on(place: Place, open_stores: Callable[[Store], Any]) -> None:
+    older = await open_stores(place())
+    columns = "id text PRIMARY KEY, due timestamptz NOT NULL, operation text, arguments text, metadata text"
+    await _run(
+        older,
+        "DROP TABLE timers",
+        f"CREATE TABLE timers ({columns})",
+        "CREATE INDEX timers_due ON timers (due)",
+        f"INSERT INTO timers VALUES ('t', '{time_text(NOON)}', 'remind', '{{}}', '{{}}')",
+    )
+
+    store = await open_stores(place())
+
+    timer = Timer("t", NOON, "remind", "{}", "{}")
+    assert list(await store.due_timers(NOON, 10)) == [timer]
+    parked = replace(timer, attempts=1, parked=True)
+    await write(store, Unit(timers_done=["t"], timers=[parked]))
+    assert list(await store.parked_timers()) == [parked]
+
+
+async def _run(store: Store, *statements: str) -> None:
+    await write(store, Unit(statements=[Statement(sql, {}) for sql in statements]))
 
 
 async def test_a_file_is_nobody_elses_to_read(sqlite_place: SqlitePlace) -> None:

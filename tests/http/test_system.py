@@ -2,12 +2,14 @@
 
 import asyncio
 import re
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from craton.application.api import Operation
+from craton.ports import Timer, Unit
 from market.ledger.api import AccountId
 from market.ledger.http import routes
 from tests.http.calls import money, open_account
@@ -38,6 +40,16 @@ async def test_metrics_are_prometheus_text(client: Client) -> None:
     assert 'craton_log_position{module="ledger"}' in text
     assert 'craton_projection_lag_events{module="ledger",projection="balances"}' in text
     assert account not in text
+
+
+async def test_parked_timers_are_counted(client: Client, bank: Bank) -> None:
+    store = bank.running.store
+    timers = [Timer(f"t{n}", datetime(2026, 5, 17, tzinfo=UTC), "gone", "{}", "{}", parked=True) for n in range(3)]
+    await store.write([Unit(timers=timers)])
+
+    text = (await client.get("/metrics")).body.decode()
+
+    assert 'craton_timers_parked{module="ledger"} 3.0' in text
 
 
 async def test_a_get_may_be_asked_for_its_head_only(client: Client) -> None:

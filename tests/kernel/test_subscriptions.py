@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 
 from craton.application.upcasting import EventTypes
-from craton.ports import RowPut, Store, StoredEvent, StoredRow, Unit
+from craton.ports import ParkedEvent, RowPut, Store, StoredEvent, StoredRow, Unit
 from craton.runtime.committer import Committer
 from craton.runtime.feed import Feed, Page
 from craton.runtime.signal import Signal
-from craton.runtime.subscription import Failed, Handled, Subscription
+from craton.runtime.subscription import PARKED_PAGE, Failed, Handled, Subscription
 from craton.testing.conformance.making import SEATS, append, appending, with_tables, write
 from tests.kernel.conftest import Clock
 
@@ -285,6 +285,42 @@ class TestParking:
 
         assert await store.parked(NAME) == []
 
+    async def test_a_wish_for_an_event_that_the_log_has_lost_is_over_at_once(
+        self, store: Store, poisoned: Reader
+    ) -> None:
+        lost = ParkedEvent(NAME, 1_000_000, "lost", "ValueError: no", 1, Clock().time, "retry")
+        await write(store, Unit(parked=[lost]))
+        await write(store, appending("b", 1))
+
+        for _ in range(3):
+            await poisoned.step()
+
+        assert not await poisoned.step()
+        assert [entry.wish for entry in await store.parked(NAME)] == ["", "", ""]
+        assert ("b", 2) in await _handled(store)
+
+    async def test_a_retry_whose_row_the_store_refuses_is_over(self, store: Store, poisoned: Reader) -> None:
+        handle = poisoned.handler.handle
+        poisoned.handler.poison.clear()
+
+        async def too_large(page: Page, events: Sequence[StoredEvent]) -> Handled:
+            handled = await handle(page, [event for event in events if event.version != 2])
+            wrong = [
+                RowPut(SEATS, StoredRow((event.stream, event.version), (2**63,), event.data))
+                for event in events
+                if event.version == 2
+            ]
+            return Handled([*handled.rows, *wrong])
+
+        poisoned.handler.handle = too_large  # type: ignore[method-assign]
+        await store.wish(NAME, (await store.parked(NAME))[-1].position, "retry")
+
+        assert await poisoned.step()
+        assert not await poisoned.step()
+
+        assert [entry.wish for entry in await store.parked(NAME)] == ["", ""]
+        assert await _handled(store) == [("a", 1), ("b", 1)]
+
     async def test_a_row_that_the_store_refuses_parks_its_event_and_others_flow(
         self, store: Store, reader: Reader
     ) -> None:
@@ -307,3 +343,111 @@ class TestParking:
 
         assert await _handled(store) == [("a", 1), ("c", 1)]
         assert [entry.key for entry in await store.parked(NAME)] == ["b"]
+
+
+class TestManyParked:
+    """More are parked under one key than are tried together."""
+
+    MANY = PARKED_PAGE + 100
+
+    @pytest.fixture
+    async def crowded(self, store: Store, reader: Reader) -> Reader:
+        """A reader of whose stream a all is parked, behind the first one, which is poisoned."""
+        reader.handler.poison = {"poison"}
+        await write(store, Unit(appends=[append("a", data="poison")]))
+        await write(store, Unit(appends=[append("a", 1, self.MANY - 1)]))
+        events = await store.read_stream("a", limit=self.MANY)
+        await write(store, Unit(parked=[_entry(event) for event in events], checkpoint=(NAME, events[-1].position)))
+        return reader
+
+    async def _steps(self, reader: Reader) -> int:
+        """Let it step until it comes to rest; return how often."""
+        steps = 0
+        while await reader.step():
+            steps += 1
+            assert steps < 10, "it spins"
+        return steps
+
+    async def test_a_wish_far_behind_the_first_that_fails_is_over_when_that_one_has_failed_again(
+        self, store: Store, crowded: Reader
+    ) -> None:
+        parked = await store.parked(NAME)
+        await store.wish(NAME, parked[-1].position, "retry")
+
+        await self._steps(crowded)
+
+        left = await store.parked(NAME)
+        assert (left[0].attempts, left[0].error) == (2, "ValueError: poison")
+        assert len(left) == self.MANY
+        assert not any(entry.wish for entry in left)
+
+    async def test_other_streams_are_handled_meanwhile(self, store: Store, crowded: Reader) -> None:
+        await store.wish(NAME, (await store.parked(NAME))[-1].position, "retry")
+        await write(store, appending("b"))
+
+        await crowded.step()
+
+        assert await store.get_rows(SEATS, [("b", 1)]) != [None]
+
+    @pytest.mark.parametrize("wished", [0, -1], ids=["the first", "the last"])
+    async def test_a_retry_that_works_handles_all_that_is_behind_it(
+        self, store: Store, crowded: Reader, wished: int
+    ) -> None:
+        crowded.handler.poison.clear()
+        await store.wish(NAME, (await store.parked(NAME))[wished].position, "retry")
+
+        await self._steps(crowded)
+
+        assert await store.parked(NAME) == []
+        assert len(await _handled(store)) == self.MANY
+
+    async def test_what_is_recorded_meanwhile_is_handled_behind_it(self, store: Store, crowded: Reader) -> None:
+        crowded.handler.poison.clear()
+        await store.wish(NAME, (await store.parked(NAME))[0].position, "retry")
+
+        await write(store, appending("a", self.MANY))
+        await self._steps(crowded)
+
+        assert await store.parked(NAME) == []
+        assert len(await _handled(store)) == self.MANY + 1
+
+    async def test_a_retry_is_finished_by_the_next_owner(
+        self, store: Store, second_store: Store, crowded: Reader
+    ) -> None:
+        crowded.handler.poison.clear()
+        await store.wish(NAME, (await store.parked(NAME))[0].position, "retry")
+        await crowded.step()
+        assert await store.parked(NAME) != []
+        await store.release(NAME, "ann")
+
+        await self._steps(Reader(second_store, "bob"))
+
+        assert await store.parked(NAME) == []
+
+    async def test_a_retry_stops_at_the_first_that_fails(self, store: Store, crowded: Reader) -> None:
+        crowded.handler.poison = {"poison late"}
+        await write(store, Unit(appends=[append("a", self.MANY, data="poison late"), append("a2")]))
+        await write(store, appending("a", self.MANY + 1))
+        await store.wish(NAME, (await store.parked(NAME))[0].position, "retry")
+
+        await self._steps(crowded)
+
+        left = await store.parked(NAME)
+        assert [(entry.error, entry.wish) for entry in left] == [("ValueError: poison late", ""), ("", "")]
+        assert len(await _handled(store)) == self.MANY + 1
+
+    async def test_one_far_behind_is_dropped_and_the_others_are_tried(self, store: Store, crowded: Reader) -> None:
+        crowded.handler.poison.clear()
+        await store.wish(NAME, (await store.parked(NAME))[-1].position, "drop")
+
+        await self._steps(crowded)
+
+        assert await store.parked(NAME) == []
+        assert len(await _handled(store)) == self.MANY - 1
+
+
+def _entry(event: StoredEvent) -> ParkedEvent:
+    first = event.version == 1
+    return ParkedEvent(
+        NAME, event.position, event.stream, "ValueError: poison" if first else "", int(first), Clock().time
+    )

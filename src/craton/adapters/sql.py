@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
-from craton.ports import Query, Range, Statement, Table, TableColumn
+from craton.ports import Query, Range, Statement, Table, TableColumn, Timer
 
 HALF = 1_000_000_000
+TIMER: Final = ", ".join(Timer.__struct_fields__)
+"""The columns of a timer."""
 
 # A quoted text or name, a comment, a cast, or a parameter: only the last is replaced.
 _PARAMETER = re.compile(

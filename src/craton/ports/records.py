@@ -88,6 +88,14 @@ class Timer(Struct, frozen=True):
     operation: str
     arguments: str
     metadata: str
+    attempts: int = 0
+    """How often its command was tried in vain."""
+    failures: int = 0
+    """How many of these attempts count towards parking."""
+    error: str = ""
+    """Why the last attempt was in vain."""
+    parked: bool = False
+    """Whether it is kept for an operator and not tried."""
 
 
 class Fence(Struct, frozen=True):

@@ -103,16 +103,20 @@ class Records(Protocol):
     async def document(self, name: str) -> Document | None: ...
 
     async def due_timers(self, now: datetime, limit: int) -> Sequence[Timer]:
-        """Timers whose time has come, the oldest first."""
+        """Timers whose time has come, the oldest first; no parked ones."""
 
-    async def next_timer(self) -> datetime | None: ...
+    async def next_timer(self) -> datetime | None:
+        """When the next timer is due that isn't parked; None when there is none."""
 
     async def fetch(self, statement: Statement) -> Sequence[dict[str, Any]]:
         """Run a reading statement outside of any transaction. Raises `StatementFailed`."""
 
 
 class Parking(Protocol):
-    """Events that wait for an operator."""
+    """Events and timers that wait for an operator."""
+
+    async def parked_timers(self) -> Sequence[Timer]:
+        """The timers that are parked, in the order in which they were due."""
 
     async def parked(self, subscription: str | None = None) -> Sequence[ParkedEvent]:
         """What is parked, in order of position."""

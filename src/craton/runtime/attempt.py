@@ -7,11 +7,16 @@ from typing import Final
 ATTEMPT_SECONDS: Final = 30.0
 
 
-async def attempt(work: Awaitable[None], seconds: float = ATTEMPT_SECONDS) -> None:
+async def attempt(work: Awaitable[object], seconds: float = ATTEMPT_SECONDS) -> None:
     """Await it. Raises `TimeoutError`, and `RuntimeError` for a cancellation that nobody outside has asked for."""
+    limit = asyncio.timeout(seconds)
     try:
-        async with asyncio.timeout(seconds):
+        async with limit:
             await work
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise TimeoutError(f"it didn't end within {seconds:.3g} seconds") from None
     except asyncio.CancelledError:
         task = asyncio.current_task()
         if task is None or task.cancelling():

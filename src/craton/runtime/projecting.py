@@ -128,5 +128,10 @@ def _by_table(row_key: RowKey) -> str:
 
 
 def describe(problem: Exception) -> str:
-    """An error in one line, for the operator."""
-    return f"{type(problem).__name__}: {problem}".splitlines()[0]
+    """An error in one line that every store can keep, for the operator."""
+    try:
+        text = str(problem)
+    except Exception as worse:  # it is a module's own
+        text = f"it can't be shown ({type(worse).__name__})"
+    line = f"{type(problem).__name__}: {text}".splitlines()[0]
+    return line.replace("\0", "\ufffd").encode(errors="replace").decode()

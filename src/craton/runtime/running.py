@@ -100,7 +100,7 @@ class RunningModule:
         """Makes a subscription to this module's feed."""
         self.use_cases = use_cases(module.service(**self.provide(module.dependencies)))
         self.sagas = self._host_sagas(use_cases, clock) if module.sagas else None
-        self._timers = TimerRunner(module.api, self.use_cases, store, self._signal, owner, clock)
+        self.timers = TimerRunner(module.api, self.use_cases, store, commit, self._signal, owner, clock)
 
     def _host_sagas(self, use_cases: Callable[[Api], UseCases], clock: Callable[[], datetime]) -> SagaHost:
         processes = Repository(SagaProcess, self._aggregates)
@@ -140,7 +140,7 @@ class RunningModule:
         """Begin to read the feed, run timers and sagas, and react to what the modules that are `recording` record."""
         reactions = list(self._reactions(recording))  # first: what they ask for may be refused
         runs = [
-            self._timers.run(),
+            self.timers.run(),
             *(projection.run() for projection in self.projections.values()),
             *(cache.run() for cache in self._caches.values()),
         ]

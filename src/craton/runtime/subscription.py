@@ -153,11 +153,15 @@ class Subscription:
                     log.warning("a lease could not be renewed", subscription=self.name, reason=str(problem))
 
     async def step(self) -> bool:
-        """Handle what an operator wishes and one page. False when there was nothing, or another is the owner."""
+        """Handle a page of what an operator wishes, and one of the feed, so that neither holds the other up.
+
+        False when there was nothing, or another is the owner.
+        """
         if not await self._own():
             return False
         try:
-            return await self._fulfil_wishes() or await self._next_page()
+            wished = await self._fulfil_wishes()
+            return await self._next_page() or wished
         except FenceLost:
             self._at_once = 1
             self._lose()
@@ -234,38 +238,54 @@ class Subscription:
         return now
 
     async def _fulfil_wishes(self) -> bool:
+        """Carry out what an operator wishes for a key, as far as one page of what is parked under it. False: nothing.
+
+        A retry begins with the first event of the key, whichever was named, and goes on to the last, page by page; it
+        ends with the first event that fails.
+        """
         if not self._blocked:
             return False
         parked = await self._store.parked(self.name)
-        wishes = [entry for entry in parked if entry.wish]
-        if not wishes:
+        key = next((entry.key for entry in parked if entry.wish), None)
+        if key is None:
             return False
-        wish = wishes[0]
-        dropped = {entry.position for entry in wishes if entry.wish == "drop" and entry.key == wish.key}
-        events = await self._store.parked_events(self.name, wish.key, PARKED_PAGE)
-        before = {entry.position: entry for entry in parked}
-        page = self._feed.page(events, self.position)
-        wanted = [event for event in events if event.position not in dropped]
-        await self._write(Unit(unparked=[(self.name, position) for position in dropped]))
-        try:
-            await self._retry(page, wanted, before)
-        except (NotUnique, StatementFailed):
-            await self._retry_one_by_one(page, wanted, before)
-        self._blocked = {entry.key for entry in await self._store.parked(self.name)}
+        entries = {entry.position: entry for entry in parked if entry.key == key}
+        dropped = [(self.name, entry.position) for entry in entries.values() if entry.wish == "drop"]
+        kept = [entry for entry in entries.values() if entry.wish != "drop"]
+        # The wish stands at the last entry until all before it are handled, even if another owner goes on with it.
+        moved = [msgspec.structs.replace(entry, wish="retry") for entry in kept[-1:] if not entry.wish]
+        if dropped or moved:
+            await self._write(Unit(parked=moved, unparked=dropped))
+        events = await self._store.parked_events(self.name, key, PARKED_PAGE)
+        handled = await self._retry_together(self._feed.page(events, self.position), entries)
+        parked = await self._store.parked(self.name)
+        over = [
+            msgspec.structs.replace(entry, wish="") for entry in parked if entry.key == key and entry.wish == "retry"
+        ]
+        if over and not (handled and len(events) == PARKED_PAGE):
+            await self._write(Unit(parked=over))
+        self._blocked = {entry.key for entry in parked}
         return True
 
-    async def _retry_one_by_one(
-        self, page: Page, wanted: Sequence[StoredEvent], before: dict[int, ParkedEvent]
-    ) -> None:
+    async def _retry_together(self, page: Page, before: dict[int, ParkedEvent]) -> bool:
+        """Try the parked events of a page, all of one key. False when one failed: those behind it stay parked."""
+        try:
+            return await self._retry(page, page.events, before)
+        except (NotUnique, StatementFailed):
+            return await self._retry_one_by_one(page, before)
+
+    async def _retry_one_by_one(self, page: Page, before: dict[int, ParkedEvent]) -> bool:
         """Find the event that the store refuses; it stays parked, and those behind it with it."""
-        for event in wanted:
+        for event in page.events:
             try:
-                await self._retry(page, [event], before)
+                if not await self._retry(page, [event], before):
+                    return False
             except (NotUnique, StatementFailed) as refusal:
                 await self._write(Unit(parked=[self._parked(event, str(refusal), before[event.position])]))
-                return
+                return False
+        return True
 
-    async def _retry(self, page: Page, wanted: Sequence[StoredEvent], before: dict[int, ParkedEvent]) -> None:
+    async def _retry(self, page: Page, wanted: Sequence[StoredEvent], before: dict[int, ParkedEvent]) -> bool:
         handled = await self._handler.handle(page, wanted)
         failed = {failure.event.position: failure.error for failure in handled.failed}
         still = [
@@ -275,6 +295,7 @@ class Subscription:
         ]
         done = [(self.name, event.position) for event in wanted if event.position not in failed]
         await self._write(Unit(rows=handled.rows, parked=still, unparked=done))
+        return not failed
 
     def _parked(self, event: StoredEvent, error: str, before: ParkedEvent | None = None) -> ParkedEvent:
         tried = before.attempts if before else 0

@@ -121,6 +121,7 @@ class UseCases:
     ) -> Answer:
         """Run a use case. `timer` is the timer that asked for it, done in the same commit.
 
+        A timer's refusal that was committed, so that the timer is done, is the answer's result and not raised.
         Raises what the use case raises, and `Unavailable` or `DeadlineExceeded`, which say whether it may have run.
         """
         remaining = context.remaining()
@@ -266,7 +267,7 @@ class UseCases:
             finally:
                 unit.closed = True
             reach("call.committed")
-            if isinstance(result, DomainError):
+            if isinstance(result, DomainError) and (timer is None or result.temporary):
                 raise result
             return Answer(result, position, module=self._module)
         raise Unavailable("Others kept changing the same thing; try again.", maybe_executed=False)

@@ -35,6 +35,7 @@ class Metrics:
         labels = ("module", "projection")
         self._lag = Gauge("craton_projection_lag_events", "Events not yet projected.", labels, registry=self._registry)
         self._parked = Gauge("craton_projection_parked_events", "Parked events.", labels, registry=self._registry)
+        self._timers = Gauge("craton_timers_parked", "Parked timers.", ("module",), registry=self._registry)
         self._sagas = Gauge(
             "craton_sagas_open",
             "Sagas that have not ended.",
@@ -51,7 +52,7 @@ class Metrics:
     async def text(self, app: App) -> bytes:
         """The metrics now; of a module whose store can't be reached there are none but that."""
         async with self._one_at_a_time:
-            for gauge in (self._up, self._head, self._lag, self._parked, self._sagas):
+            for gauge in (self._up, self._head, self._lag, self._parked, self._timers, self._sagas):
                 gauge.clear()
             await asyncio.gather(*(self._look_at(name, running) for name, running in app.running.items()))
             return generate_latest(self._registry)
@@ -64,6 +65,7 @@ class Metrics:
                 progress = await projection.progress()
                 self._lag.labels(name, progress.projection).set(progress.lag)
                 self._parked.labels(name, progress.projection).set(progress.parked)
+            self._timers.labels(name).set(len(await running.store.parked_timers()))
             if running.sagas is not None:
                 with contextlib.suppress(Unavailable):  # the list of them is being built
                     for (saga, status), count in (await running.sagas.open()).items():

@@ -37,7 +37,6 @@ CREATE TABLE IF NOT EXISTS {schema}.timers (
     id text PRIMARY KEY, due timestamptz NOT NULL, operation text NOT NULL, arguments text NOT NULL,
     metadata text NOT NULL
 );
-CREATE INDEX IF NOT EXISTS timers_due ON {schema}.timers (due);
 CREATE TABLE IF NOT EXISTS {schema}.parked (
     subscription text NOT NULL, position bigint NOT NULL, key text NOT NULL, error text NOT NULL,
     attempts int NOT NULL, since timestamptz NOT NULL, wish text NOT NULL, PRIMARY KEY (subscription, position)
@@ -48,6 +47,7 @@ CREATE TABLE IF NOT EXISTS {schema}.parked (
 # opened; ALTER TABLE is run only where one is missing, because it waits for every reader of the table.
 _ADDED_COLUMNS: Final = (
     ("timers", "attempts", "int NOT NULL DEFAULT 0"),
+    ("timers", "failures", "int NOT NULL DEFAULT 0"),
     ("timers", "error", "text NOT NULL DEFAULT ''"),
     ("timers", "parked", "boolean NOT NULL DEFAULT false"),
 )
@@ -59,6 +59,12 @@ DO $$ BEGIN
         ALTER TABLE {schema}.{table} ADD COLUMN {column} {definition};
     END IF;
 END $$;
+"""
+
+# Indexes over added columns. Parked timers have one of their own, so that many of them don't slow the others.
+_INDEXES: Final = """
+CREATE INDEX IF NOT EXISTS timers_waiting ON {schema}.timers (due, id) WHERE NOT parked;
+CREATE INDEX IF NOT EXISTS timers_parked ON {schema}.timers (due, id) WHERE parked;
 """
 
 # 1. The shared lock of the store: the feed proves by its holders that a missing position is dead.
@@ -136,7 +142,12 @@ def schema_statements(schema: str, lock: int) -> tuple[str, ...]:
         _ADD_COLUMN.format(schema=schema, table=table, column=column, definition=definition)
         for table, column, definition in _ADDED_COLUMNS
     )
-    return _TABLES.format(schema=schema), *added, _APPEND.format(schema=schema, lock=lock)
+    return (
+        _TABLES.format(schema=schema),
+        *added,
+        _INDEXES.format(schema=schema),
+        _APPEND.format(schema=schema, lock=lock),
+    )
 
 
 def table_statement(table: Table) -> str:

@@ -269,16 +269,19 @@ class PostgresStore:
 
     async def due_timers(self, now: datetime, limit: int) -> Sequence[Timer]:
         rows = await self._rows(
-            f"SELECT id, due, operation, arguments, metadata FROM {self._schema}.timers WHERE due <= $1"
-            " ORDER BY due, id LIMIT $2",
+            f"SELECT {sql.TIMER} FROM {self._schema}.timers WHERE NOT parked AND due <= $1 ORDER BY due, id LIMIT $2",
             now,
             limit,
         )
         return [Timer(*row) for row in rows]
 
     async def next_timer(self) -> datetime | None:
-        due: datetime | None = await self._value(f"SELECT min(due) FROM {self._schema}.timers")
+        due: datetime | None = await self._value(f"SELECT min(due) FROM {self._schema}.timers WHERE NOT parked")
         return due
+
+    async def parked_timers(self) -> Sequence[Timer]:
+        rows = await self._rows(f"SELECT {sql.TIMER} FROM {self._schema}.timers WHERE parked ORDER BY due, id")
+        return [Timer(*row) for row in rows]
 
     async def parked(self, subscription: str | None = None) -> Sequence[ParkedEvent]:
         rows = await self._rows(

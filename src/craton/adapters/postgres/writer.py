@@ -25,6 +25,7 @@ from craton.ports import (
     SerializationConflict,
     Statement,
     StoreUnavailable,
+    Timer,
     Unit,
     VersionConflict,
 )
@@ -220,9 +221,9 @@ class PostgresWriter:
         timers = [timer for unit in units for timer in unit.timers]
         if timers:
             await connection.execute(
-                f"INSERT INTO {schema}.timers (id, due, operation, arguments, metadata)"
-                " SELECT * FROM unnest($1::text[], $2::timestamptz[], $3::text[], $4::text[], $5::text[])",
-                *batch.columns(timers, ("id", "due", "operation", "arguments", "metadata")),
+                f"INSERT INTO {schema}.timers ({sql.TIMER}) SELECT * FROM unnest($1::text[], $2::timestamptz[],"
+                " $3::text[], $4::text[], $5::text[], $6::int[], $7::int[], $8::text[], $9::boolean[])",
+                *batch.columns(timers, Timer.__struct_fields__),
             )
         for unit in units:
             await self._note_progress(connection, unit)

@@ -49,7 +49,6 @@ _TABLES: Final = (
         arguments TEXT NOT NULL,
         metadata TEXT NOT NULL
     )""",
-    "CREATE INDEX IF NOT EXISTS timers_due ON timers (due)",
     """CREATE TABLE IF NOT EXISTS parked (
         subscription TEXT NOT NULL,
         position INTEGER NOT NULL,
@@ -65,8 +64,15 @@ _TABLES: Final = (
 # Columns that a later version of the toolkit added: table, column, definition.
 _ADDED_COLUMNS: Final = (
     ("timers", "attempts", "INTEGER NOT NULL DEFAULT 0"),
+    ("timers", "failures", "INTEGER NOT NULL DEFAULT 0"),
     ("timers", "error", "TEXT NOT NULL DEFAULT ''"),
     ("timers", "parked", "INTEGER NOT NULL DEFAULT 0"),
+)
+
+# Indexes over added columns. Parked timers have one of their own, so that many of them don't slow the others.
+_INDEXES: Final = (
+    "CREATE INDEX IF NOT EXISTS timers_waiting ON timers (due, id) WHERE NOT parked",
+    "CREATE INDEX IF NOT EXISTS timers_parked ON timers (due, id) WHERE parked",
 )
 
 _TYPES: Final[dict[ColumnType, str]] = {
@@ -88,6 +94,8 @@ def prepare(connection: sqlite3.Connection) -> None:
             found = connection.execute("SELECT 1 FROM pragma_table_info(?) WHERE name = ?", (table, column)).fetchone()
             if not found:
                 connection.execute(f"ALTER TABLE {table} ADD COLUMN {column} {definition}")
+        for statement in _INDEXES:
+            connection.execute(statement)
     except BaseException:
         connection.execute("ROLLBACK")
         raise

@@ -215,14 +215,18 @@ class SqliteStore:
 
     async def due_timers(self, now: datetime, limit: int) -> Sequence[Timer]:
         rows = self._read(
-            "SELECT id, due, operation, arguments, metadata FROM timers WHERE due <= ? ORDER BY due, id LIMIT ?",
+            f"SELECT {sql.TIMER} FROM timers WHERE NOT parked AND due <= ? ORDER BY due, id LIMIT ?",
             (time_text(now), limit),
         )
-        return [Timer(row[0], datetime.fromisoformat(row[1]), *row[2:]) for row in rows]
+        return [_timer(row) for row in rows]
 
     async def next_timer(self) -> datetime | None:
-        rows = self._read("SELECT min(due) FROM timers")
+        rows = self._read("SELECT min(due) FROM timers WHERE NOT parked")
         return datetime.fromisoformat(rows[0][0]) if rows[0][0] else None
+
+    async def parked_timers(self) -> Sequence[Timer]:
+        rows = await self._scan(f"SELECT {sql.TIMER} FROM timers WHERE parked ORDER BY due, id", ())
+        return [_timer(row) for row in rows]
 
     async def parked(self, subscription: str | None = None) -> Sequence[ParkedEvent]:
         rows = await self._scan(
@@ -291,6 +295,10 @@ class SqliteTransaction:
 
     async def _within(self, work: Callable[[], Any]) -> Any:
         return await self._run(lambda: self._writer.within_savepoint(work))
+
+
+def _timer(row: tuple[Any, ...]) -> Timer:
+    return Timer(*(row[0], datetime.fromisoformat(row[1]), *row[2:8], bool(row[8])))
 
 
 def _event(row: tuple[Any, ...]) -> StoredEvent:

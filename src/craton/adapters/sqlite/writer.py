@@ -10,7 +10,9 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, Final, TypeVar
 
-from craton.adapters.sql import names, quoted
+from msgspec.structs import astuple
+
+from craton.adapters.sql import TIMER, names, quoted
 from craton.adapters.sqlite.connection import column_value, column_values, time_text
 from craton.ports import (
     Append,
@@ -249,8 +251,8 @@ class Writer:
                 raise KeyTaken(f"timer {timer_id} has run already")
         for timer in unit.timers:
             self._run(
-                "INSERT INTO timers (id, due, operation, arguments, metadata) VALUES (?, ?, ?, ?, ?)",
-                (timer.id, time_text(timer.due), timer.operation, timer.arguments, timer.metadata),
+                f"INSERT INTO timers ({TIMER}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (timer.id, time_text(timer.due), *astuple(timer)[2:]),
             )
         if unit.checkpoint:
             self._run(

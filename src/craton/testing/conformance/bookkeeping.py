@@ -4,6 +4,8 @@
 from datetime import timedelta
 from typing import Any
 
+from msgspec.structs import replace
+
 from craton.ports import (
     Document,
     DocumentChanged,
@@ -232,6 +234,38 @@ class Timers:
         assert numbers(outcomes) == [True, False]
         assert isinstance(outcomes[1], KeyTaken)
         assert await versions(store, "b") == []
+
+    async def test_a_timer_is_replaced_by_one_that_says_how_often_and_why_it_failed(self, store: Store) -> None:
+        failed = replace(_timer("t", 5), attempts=3, failures=2, error="ValueError: no")
+        await write(store, Unit(timers=[_timer("t")]))
+
+        await write(store, Unit(timers_done=["t"], timers=[failed]))
+
+        assert list(await store.due_timers(NOON + timedelta(minutes=5), 10)) == [failed]
+
+    async def test_a_parked_timer_is_kept_and_never_due(self, store: Store) -> None:
+        second, first = (
+            replace(_timer("a", 2), parked=True),
+            replace(_timer("b", 1), parked=True, error="ValueError: no"),
+        )
+        await write(store, Unit(timers=[second, first, _timer("waits", 3)]))
+
+        assert list(await store.parked_timers()) == [first, second]
+        assert list(await store.due_timers(NOON + timedelta(days=1), 10)) == [_timer("waits", 3)]
+        assert await store.next_timer() == NOON + timedelta(minutes=3)
+
+    async def test_where_all_timers_are_parked_none_is_the_next(self, store: Store) -> None:
+        await write(store, Unit(timers=[replace(_timer("t"), parked=True)]))
+
+        assert await store.next_timer() is None
+
+    async def test_a_parked_timer_can_be_set_going_or_given_up(self, store: Store) -> None:
+        await write(store, Unit(timers=[replace(_timer(id), parked=True) for id in ("again", "gone")]))
+
+        await write(store, Unit(timers_done=["again", "gone"], timers=[_timer("again")]))
+
+        assert list(await store.due_timers(NOON, 10)) == [_timer("again")]
+        assert list(await store.parked_timers()) == []
 
     async def test_the_timers_of_a_refused_unit_are_not_set(self, store: Store) -> None:
         await attempt(store, appending("a", 5, timers=[_timer("t")]))

@@ -13,7 +13,7 @@ from craton.domain import Recorded
 from craton.ports import DocumentChanged, NewEvent, Store, StoredEvent, Unit
 from craton.runtime import App
 from craton.runtime.feed import Page
-from craton.runtime.generations import GenerationRecord, Generations
+from craton.runtime.generations import GenerationRecord, Generations, LiveInline
 from craton.runtime.projecting import Projector
 from craton.testing.conformance.making import NOON, appending, write
 from tests.conftest import Place
@@ -384,7 +384,7 @@ class TestANewVersion:
 
 class TestGenerations:
     async def test_a_change_that_was_thought_out_on_an_older_state_is_refused(self, store: Store) -> None:
-        record = GenerationRecord(Owners, store)
+        record = GenerationRecord(Owners, store, LiveInline(store))
         first, second = record.made(1), record.made(2)
         await record.replace(record.state, Generations(live=first, newest=1))
         seen = await record.refresh()
@@ -393,7 +393,7 @@ class TestGenerations:
         with pytest.raises(DocumentChanged):  # though the record itself knows the newest state
             await record.replace(seen, Generations(live=second, newest=2))
 
-        assert (await GenerationRecord(Owners, store).refresh()).building == second
+        assert (await GenerationRecord(Owners, store, LiveInline(store)).refresh()).building == second
 
 
 class TestAnInlineProjection:

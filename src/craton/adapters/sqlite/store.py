@@ -16,7 +16,7 @@ from typing import Any, Final, Literal, TypeVar
 
 from craton.adapters import sql
 from craton.adapters.sqlite.connection import column_value, connect, reader_of, time_text
-from craton.adapters.sqlite.schema import prepare, table_statement
+from craton.adapters.sqlite.schema import prepare, table_statements
 from craton.adapters.sqlite.writer import Writer, fetch
 from craton.ports import (
     Document,
@@ -113,7 +113,8 @@ class SqliteStore:
         )
 
     async def create_table(self, table: Table) -> None:
-        await self._autocommit(table_statement(table))
+        for statement in table_statements(table, sql.UNLESS_THERE):
+            await self._autocommit(statement)
 
     async def create_indexes(self, table: Table) -> None:
         for statement in sql.index_statements(table, table.name):

@@ -10,9 +10,11 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, Final, TypeVar
 
-from craton.adapters.sql import names, quoted
+from craton.adapters.sql import index_statements, names, quoted
 from craton.adapters.sqlite.connection import column_value, column_values, time_text
+from craton.adapters.sqlite.schema import table_statements
 from craton.ports import (
+    INLINE,
     Append,
     DocumentChanged,
     FenceLost,
@@ -30,6 +32,7 @@ from craton.ports import (
     StoredRow,
     StoreUnavailable,
     Table,
+    TableTaken,
     Unit,
     UnitRefused,
     VersionConflict,
@@ -174,7 +177,10 @@ class Writer:
         for stream, version in unit.guards:
             if self._version(stream) != version:
                 raise VersionConflict(stream)
-
+        if unit.inline is not None:
+            row = self._run("SELECT revision FROM documents WHERE name = ?", (INLINE,)).fetchone()
+            if (row[0] if row else 0) != unit.inline:
+                raise DocumentChanged("the set of live inline projections was changed")
         for name, revision in unit.relies_on:
             if not self._run("SELECT 1 FROM documents WHERE name = ? AND revision = ?", (name, revision)).fetchone():
                 raise DocumentChanged(f"{name} was changed by another")
@@ -275,10 +281,24 @@ class Writer:
             self._run("DELETE FROM parked WHERE subscription = ? AND position = ?", unparked)
         for document in unit.documents:
             self._replace_document(document.name, document.revision, document.body)
+        for table in unit.tables:
+            self._make(table)
+        for table in unit.indexes:
+            for statement in index_statements(table, table.name):
+                self._run(statement)
         if unit.head_at_most is not None:
             head = self._run("SELECT coalesce(max(position), 0) FROM events").fetchone()[0]
             if head > unit.head_at_most:
                 raise PositionPassed(f"the log is at {head}, beyond {unit.head_at_most}")
+
+    def _make(self, table: Table) -> None:
+        try:
+            for statement in table_statements(table):
+                self._run(statement)
+        except sqlite3.OperationalError as problem:
+            if "already exists" in str(problem):
+                raise TableTaken(f"there is a table {table.name} already") from problem
+            raise
 
     def _replace_document(self, name: str, revision: int, body: str) -> None:
         def changed() -> UnitRefused:

@@ -3,11 +3,13 @@
 from collections.abc import Callable
 from typing import Any, get_args
 
+import msgspec
 import pytest
 
-from craton.application import Unavailable
-from craton.ports import Isolation, Store
+from craton.application import Projection, Unavailable
+from craton.ports import Document, Isolation, Statement, Store, Unit
 from craton.runtime import App
+from craton.testing.conformance.making import write
 from tests.conftest import Place
 from tests.kernel.conftest import StartApp, eventually
 from tests.kernel.jars import (
@@ -224,7 +226,7 @@ class TestOtherEvents:
         new = await start(jars(After), subscriptions=True)
         await caught_up(new)
 
-        row = await view(new, "totals").get(jar)
+        (row,) = (await view(new, "totals").find()).items
         assert (row.coins, row.labels) == (10, 1)
 
 
@@ -260,5 +262,55 @@ class TestARenamedProjection:
         await caught_up(app)
 
         assert await coins(app) == {jar: 5}
+        live = runner(app, "totals").record.state.live
+        assert live is not None and live.number == 2
+
+
+@pytest.mark.parametrize("kind", [Totals, InlineTotals])
+class TestAStoreOfAnOlderVersionOfTheToolkit:
+    """It has recorded a generation's number, version and shape alone, and no set of live inline projections."""
+
+    async def _made_older(self, store: Store, *, building: bool) -> None:
+        document = await store.document("projection/totals")
+        assert document is not None
+        recorded = msgspec.json.decode(document.body)
+        for place, generation in recorded.items():
+            if isinstance(generation, dict):
+                recorded[place] = {name: generation[name] for name in ("number", "version", "shape")}
+        if building:
+            recorded |= {"building": recorded["live"], "live": None}
+        older = Document(document.name, document.revision + 1, msgspec.json.encode(recorded).decode())
+        await write(
+            store, Unit(documents=[older], statements=[Statement("DELETE FROM documents WHERE name = 'inline'", {})])
+        )
+
+    async def test_is_taken_over_as_it_is(
+        self, kind: type[Projection], place: Place, start: StartApp, open_stores: Callable[[Store], Any], jar: JarId
+    ) -> None:
+        async with App("test", modules=[jars(kind)]).run(place) as before:
+            await before.api(Jars).put(jar, 10)
+            await caught_up(before)
+        await self._made_older(await open_stores(place("jars")), building=False)
+
+        app = await start(jars(kind), subscriptions=True)
+        await app.api(Jars).put(jar, 5)
+        await caught_up(app)
+
+        assert await coins(app) == {jar: 15}
+        live = runner(app, "totals").record.state.live
+        assert live is not None and live.number == 1
+
+    async def test_begins_a_build_again_whose_columns_are_not_unique_yet(
+        self, kind: type[Projection], place: Place, start: StartApp, open_stores: Callable[[Store], Any], jar: JarId
+    ) -> None:
+        async with App("test", modules=[jars(kind)]).run(place) as before:
+            await before.api(Jars).put(jar, 10)
+            await caught_up(before)
+        await self._made_older(await open_stores(place("jars")), building=True)
+
+        app = await start(jars(kind), subscriptions=True)
+        await caught_up(app)
+
+        assert await coins(app) == {jar: 10}
         live = runner(app, "totals").record.state.live
         assert live is not None and live.number == 2

@@ -226,6 +226,8 @@ class Unit(Struct, kw_only=True):
     """A subscription that must not have gone beyond a position."""
     parked: Sequence[ParkedEvent] = ()
     unparked: Sequence[tuple[str, int]] = ()
+    dropped: Sequence[tuple[str, int]] = ()
+    """Parked events that were given up. It is remembered, so that what is derived can be verified without them."""
     documents: Sequence[Document] = ()
     tables: Sequence[Table] = ()
     """Tables to be made, with what makes their columns unique. One that is there refuses the unit (`TableTaken`)."""
@@ -262,6 +264,7 @@ class Unit(Struct, kw_only=True):
             or self.checkpoint
             or self.parked
             or self.unparked
+            or self.dropped
             or self.documents
             or self.tables
             or self.indexes

@@ -118,6 +118,9 @@ class Parking(Protocol):
     async def parked(self, subscription: str | None = None) -> Sequence[ParkedEvent]:
         """What is parked, in order of position."""
 
+    async def dropped(self, subscription: str) -> Sequence[int]:
+        """The positions of events that were given up, in order."""
+
     async def parked_events(self, subscription: str, key: str, limit: int) -> Sequence[StoredEvent]:
         """The events parked under a key, in order."""
 

@@ -196,14 +196,15 @@ class GenerationRecord:
             await self._store.create_indexes(table)
 
     async def drop(self, generation: Generation) -> None:
-        """Drop the tables of a generation that is not recorded any more, and what is parked for it."""
+        """Drop the tables of a generation that is not recorded any more, and what was parked for it."""
         names = [table.name for table in generation.tables] or self._old_names(generation.number)
         for name in names:
             await self._store.drop_table(name)
         subscription = self.subscription(generation.number)
-        parked = await self._store.parked(subscription)
+        parked = [entry.position for entry in await self._store.parked(subscription)]
+        parked += await self._store.dropped(subscription)
         if parked:
-            await write_alone(self._store, Unit(unparked=[(subscription, entry.position) for entry in parked]))
+            await write_alone(self._store, Unit(unparked=[(subscription, position) for position in parked]))
 
     def _tables(self, number: int) -> tuple[Table, ...]:
         return tuple(row_type.table(number) for row_type in self._kind.rows.values())

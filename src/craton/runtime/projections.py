@@ -504,9 +504,9 @@ class ProjectionRunner:
             return
         name = self.record.subscription(state.live.number)
         reached = await self._store.head() if state.live.inline else await self._store.checkpoint(name)
-        parked = {entry.position for entry in await self._store.parked(name)}
+        left_out = {entry.position for entry in await self._store.parked(name)} | set(await self._store.dropped(name))
         async for problem in differing_rows(
-            self.kind, self._events, self._store, state.live.number, events, reached, parked
+            self.kind, self._events, self._store, state.live.number, events, reached, left_out
         ):
             yield problem
 

@@ -215,7 +215,7 @@ class Subscription:
         before = {entry.position: entry for entry in parked}
         page = self._feed.page(events, self.position)
         wanted = [event for event in events if event.position not in dropped]
-        await self._write(Unit(unparked=[(self.name, position) for position in dropped]))
+        await self._write(Unit(dropped=[(self.name, position) for position in dropped]))
         try:
             await self._retry(page, wanted, before)
         except (NotUnique, StatementFailed):

@@ -27,10 +27,10 @@ async def differing_rows(
     generation: int,
     events: Events,
     reached: int,
-    parked: set[int],
+    left_out: set[int],
 ) -> AsyncIterator[str]:
-    """Fold the events up to the position reached, but the parked ones, and compare every row, column by column."""
-    expected = await _fold(kind, types, events, reached, parked)
+    """Fold the events up to the position reached, but those to be left out, and compare every row, column by column."""
+    expected = await _fold(kind, types, events, reached, left_out)
     for row_type in kind.rows.values():
         rows = expected[row_type]
         async for found in _rows(store, row_type, generation):
@@ -43,14 +43,14 @@ async def differing_rows(
 
 
 async def _fold(
-    kind: type[Projection], types: EventTypes, events: Events, reached: int, parked: set[int]
+    kind: type[Projection], types: EventTypes, events: Events, reached: int, left_out: set[int]
 ) -> dict[RowType[Any], dict[tuple[Any, ...], Any]]:
     projection, names = kind(), set(kind.event_names)
     rows: dict[RowType[Any], dict[tuple[Any, ...], Any]] = {row_type: {} for row_type in kind.rows.values()}
     async for event in events():
         if event.position > reached:
             break
-        if event.type not in names or event.position in parked:
+        if event.type not in names or event.position in left_out:
             continue
         projection.said.clear()
         projection.project(types.recorded(event))

@@ -64,9 +64,9 @@ END $$;
 # 1. The shared lock of the store. The feed proves by its holders that a missing position is dead. The set of live
 #    inline projections is only changed under the same lock, taken alone: what is found here holds until the commit.
 # 2. A lock for each stream, in one order, so that batches of two processes neither deadlock nor slip past a check.
-# 3. Only then, in a statement (and so a snapshot) of its own, the check that each stream is where the batch expects it.
-# 4. The same check of the inline projections that the batch was made for: `known` are the revisions of their document.
-# 5. Positions are drawn by the insert, in the order of the batch.
+# 3. Only then, in a statement (and so a snapshot) of its own, the check that each stream is where the batch expects it,
+#    and the set of live inline projections the one that it was made for: `known` are the revisions of their document.
+# 4. Positions are drawn by the insert, in the order of the batch.
 _APPEND: Final = """
 CREATE OR REPLACE FUNCTION {schema}.lock_streams(streams text[]) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
@@ -91,13 +91,12 @@ CREATE OR REPLACE FUNCTION {schema}.append(
 ) LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM {schema}.lock_streams(heads_stream);
-    SELECT array_agg(head.stream) INTO conflicts FROM unnest(heads_stream, heads_version) AS head(stream, version)
+    SELECT array_agg(head.stream), (SELECT d.revision FROM {schema}.documents d WHERE d.name = '{inline}')
+        INTO conflicts, inline FROM unnest(heads_stream, heads_version) AS head(stream, version)
         WHERE head.version <> coalesce((
             SELECT e.version FROM {schema}.events e WHERE e.stream = head.stream ORDER BY e.version DESC LIMIT 1
         ), 0);
-    IF cardinality(known) > 0 THEN
-        SELECT coalesce(max(d.revision), 0) INTO inline FROM {schema}.documents d WHERE d.name = '{inline}';
-    END IF;
+    inline := coalesce(inline, 0);
     IF conflicts IS NOT NULL OR inline <> ANY (known) THEN
         RETURN;
     END IF;

@@ -1,6 +1,7 @@
 """The store of a module in one Postgres schema."""
 
 import hashlib
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -15,6 +16,7 @@ from craton.adapters.postgres.refusals import Outdated, refusal
 from craton.adapters.postgres.rows import arrays
 from craton.adapters.postgres.schema import schema_statements, table_statements, within
 from craton.adapters.postgres.writer import COLLISIONS, NULLS, PostgresWriter
+from craton.application.errors import WiringError
 from craton.ports import (
     INLINE,
     Document,
@@ -36,18 +38,25 @@ from craton.ports import (
     VersionConflict,
 )
 from craton.ports.crash import reach
+from craton.ports.records import MAX_NAME_BYTES
 
 DEFINITION_SECONDS: Final = 600.0
 LEASE_LOCK_SECONDS: Final = 1
+_SCHEMA: Final = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 
 
 class PostgresStore:
-    """A `Store` in the schema `schema`, made if it isn't there."""
+    """A `Store` in the schema `schema`, made if it isn't there. Raises `WiringError` for a name that can't be one."""
 
     writers = 2
     shared = True
 
     def __init__(self, database: PostgresDatabase, schema: str) -> None:
+        if not _SCHEMA.fullmatch(schema) or len(schema) > MAX_NAME_BYTES:
+            raise WiringError(
+                f"{schema!r} can't be the name of a schema: Postgres keeps {MAX_NAME_BYTES} bytes of a name, and it is "
+                f"to be of letters without accents, digits and underscores. Give the app another name"
+            )
         self._database = database
         self._schema = schema
         self._lock = int.from_bytes(hashlib.blake2b(schema.encode(), digest_size=8).digest(), signed=True)
@@ -170,7 +179,8 @@ class PostgresStore:
 
     async def wish(self, subscription: str, position: int, wish: Literal["retry", "drop"]) -> bool:
         found: bool | None = await self._value(
-            f"UPDATE {self._schema}.parked SET wish = $3 WHERE subscription = $1 AND position = $2 RETURNING true",
+            f"UPDATE {self._schema}.parked SET wish = $3"
+            " WHERE subscription = $1 AND position = $2 AND wish <> 'dropped' RETURNING true",
             subscription,
             position,
             wish,
@@ -290,16 +300,24 @@ class PostgresStore:
     async def parked(self, subscription: str | None = None) -> Sequence[ParkedEvent]:
         rows = await self._rows(
             f"SELECT subscription, position, key, error, attempts, since, wish FROM {self._schema}.parked"
-            " WHERE $1::text IS NULL OR subscription = $1 ORDER BY position",
+            " WHERE ($1::text IS NULL OR subscription = $1) AND wish <> 'dropped' ORDER BY position",
             subscription,
         )
         return [ParkedEvent(*row) for row in rows]
+
+    async def dropped(self, subscription: str) -> Sequence[int]:
+        rows = await self._rows(
+            f"SELECT position FROM {self._schema}.parked WHERE subscription = $1 AND wish = 'dropped'"
+            " ORDER BY position",
+            subscription,
+        )
+        return [row["position"] for row in rows]
 
     async def parked_events(self, subscription: str, key: str, limit: int) -> Sequence[StoredEvent]:
         rows = await self._rows(
             f"SELECT {', '.join(f'e.{name}' for name in EVENT.split(', '))} FROM {self._schema}.parked p"
             f" JOIN {self._schema}.events e ON e.position = p.position"
-            " WHERE p.subscription = $1 AND p.key = $2 ORDER BY p.position LIMIT $3",
+            " WHERE p.subscription = $1 AND p.key = $2 AND p.wish <> 'dropped' ORDER BY p.position LIMIT $3",
             subscription,
             key,
             limit,

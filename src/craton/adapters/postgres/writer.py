@@ -277,6 +277,12 @@ class PostgresWriter:
                 subscription,
                 position,
             )
+        for subscription, position in unit.dropped:
+            await connection.execute(
+                f"UPDATE {schema}.parked SET wish = 'dropped' WHERE subscription = $1 AND position = $2",
+                subscription,
+                position,
+            )
 
     async def _make_tables(self, connection: Any, unit: Unit) -> None:
         statements = [

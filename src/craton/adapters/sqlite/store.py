@@ -108,7 +108,7 @@ class SqliteStore:
 
     async def wish(self, subscription: str, position: int, wish: Literal["retry", "drop"]) -> bool:
         return await self._autocommit(
-            "UPDATE parked SET wish = ? WHERE subscription = ? AND position = ?",
+            "UPDATE parked SET wish = ? WHERE subscription = ? AND position = ? AND wish <> 'dropped'",
             (wish, subscription, position),
         )
 
@@ -228,16 +228,22 @@ class SqliteStore:
     async def parked(self, subscription: str | None = None) -> Sequence[ParkedEvent]:
         rows = await self._scan(
             "SELECT subscription, position, key, error, attempts, since, wish FROM parked"
-            " WHERE ? IS NULL OR subscription = ? ORDER BY position",
+            " WHERE (? IS NULL OR subscription = ?) AND wish <> 'dropped' ORDER BY position",
             (subscription, subscription),
         )
         return [ParkedEvent(*(*row[:5], datetime.fromisoformat(row[5]), row[6])) for row in rows]
+
+    async def dropped(self, subscription: str) -> Sequence[int]:
+        rows = await self._scan(
+            "SELECT position FROM parked WHERE subscription = ? AND wish = 'dropped' ORDER BY position", (subscription,)
+        )
+        return [row[0] for row in rows]
 
     async def parked_events(self, subscription: str, key: str, limit: int) -> Sequence[StoredEvent]:
         rows = await self._scan(
             f"SELECT {', '.join(f'e.{name}' for name in _EVENT.split(', '))} FROM parked p"
             " JOIN events e ON e.position = p.position"
-            " WHERE p.subscription = ? AND p.key = ? ORDER BY p.position LIMIT ?",
+            " WHERE p.subscription = ? AND p.key = ? AND p.wish <> 'dropped' ORDER BY p.position LIMIT ?",
             (subscription, key, limit),
         )
         return [_event(row) for row in rows]

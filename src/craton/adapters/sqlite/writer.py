@@ -48,6 +48,8 @@ class Writer:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self._run = connection.execute
+        self._inline: int | None = None
+        """The revision of the set of live inline projections, once this transaction has looked, until it changes it."""
 
     def write(self, units: Sequence[Unit]) -> list[Outcome]:
         """Write a batch. Raises `StoreUnavailable` when nothing of it could be written."""
@@ -85,6 +87,7 @@ class Writer:
                 self._run("RELEASE unit")
 
     def begin(self) -> None:
+        self._inline = None
         try:
             self._run("BEGIN IMMEDIATE")
         except sqlite3.Error as problem:
@@ -178,8 +181,10 @@ class Writer:
             if self._version(stream) != version:
                 raise VersionConflict(stream)
         if unit.inline is not None:
-            row = self._run("SELECT revision FROM documents WHERE name = ?", (INLINE,)).fetchone()
-            if (row[0] if row else 0) != unit.inline:
+            if self._inline is None:
+                row = self._run("SELECT revision FROM documents WHERE name = ?", (INLINE,)).fetchone()
+                self._inline = row[0] if row else 0
+            if self._inline != unit.inline:
                 raise DocumentChanged("the set of live inline projections was changed")
         for name, revision in unit.relies_on:
             if not self._run("SELECT 1 FROM documents WHERE name = ? AND revision = ?", (name, revision)).fetchone():
@@ -279,6 +284,10 @@ class Writer:
             )
         for unparked in unit.unparked:
             self._run("DELETE FROM parked WHERE subscription = ? AND position = ?", unparked)
+        for dropped in unit.dropped:
+            self._run("UPDATE parked SET wish = 'dropped' WHERE subscription = ? AND position = ?", dropped)
+        if unit.exclusive:
+            self._inline = None
         for document in unit.documents:
             self._replace_document(document.name, document.revision, document.body)
         for table in unit.tables:

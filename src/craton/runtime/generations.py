@@ -122,9 +122,10 @@ class GenerationRecord:
     async def refresh(self) -> Generations:
         """Read again what is recorded: another process may have changed it."""
         document = await self._store.document(self.document)
-        if document is not None and document.revision != self.revision:
-            self.revision, self.state = document.revision, decode(Generations, document.body)
-            await self._inline.refresh()
+        if document is not None and document.revision > self.revision:
+            await self._inline.refresh()  # first: were it to fail after, nothing would tell that it is behind
+            if document.revision > self.revision:
+                self.revision, self.state = document.revision, decode(Generations, document.body)
         return self.state
 
     async def adopt(self) -> None:

@@ -78,6 +78,26 @@ def test_without_a_generation_before_there_is_no_rollback(data: Data) -> None:
     craton("projections", "rollback", "balances", *data.option).require_one_sentence(1, "no generation before")
 
 
+def test_a_rebuild_ends_with_what_it_waits_for_and_goes_on_when_that_is_dropped(data: Data) -> None:
+    connection = sqlite3.connect(data.folder / "ledger.db")
+    with connection:
+        connection.execute("UPDATE events SET data = '{}' WHERE position = (SELECT max(position) FROM events)")
+    (position,) = connection.execute("SELECT max(position) FROM events").fetchone()
+    connection.close()
+
+    held_up = craton("projections", "rebuild", "balances", *data.option)
+    assert held_up.code == 1
+    assert "Generation 2 of balances isn't live: 1 events are parked for it." in held_up.err
+    (listed,) = [r for r in craton("projections", "list", "--json", *data.option).records if r["building"]]
+    assert (listed["live"], listed["parked_building"]) == (1, 1)
+    craton("parked", "drop", "ledger", "balances@2", str(position), *data.option)
+
+    rebuilt = craton("projections", "rebuild", "balances", *data.option)
+
+    assert rebuilt.code == 0
+    assert "generation 2 is live" in rebuilt.out
+
+
 @pytest.mark.parametrize("verb", ["rebuild", "rollback"])
 @pytest.mark.parametrize("name", ["nothing", "shop.balances", "ledger"])
 def test_a_projection_that_is_not_there_is_wrong_use(filled: Data, verb: str, name: str) -> None:
@@ -189,6 +209,16 @@ def test_what_is_not_parked_cannot_be_tried_or_given_up(filled: Data, verb: str)
     refused = craton("parked", verb, "ledger", "balances@1", "1", *filled.option)
 
     refused.require_one_sentence(1, "Nothing is parked")
+
+
+@pytest.mark.parametrize("verb", ["retry", "drop"])
+def test_what_nobody_would_carry_out_is_refused(data: Data, verb: str) -> None:
+    position = park(data)
+    craton("projections", "rebuild", "balances", *data.option)
+
+    refused = craton("parked", verb, "ledger", "balances@1", str(position), *data.option)
+
+    refused.require_one_sentence(1, "No process handles balances@1", "craton projections rebuild balances")
 
 
 @pytest.mark.parametrize("verb", ["retry", "drop"])

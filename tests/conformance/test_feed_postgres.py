@@ -32,11 +32,11 @@ class Client:
         """Append in the open transaction; return the positions that were drawn."""
         events: list[NewEvent] = [event(stream, expected + n) for n in range(1, count + 1)]
         row = await self.connection.fetchrow(
-            f"SELECT conflicts, positions FROM {self._schema}.append({', '.join(f'${n}' for n in range(1, 20))})",
+            f"SELECT conflicts, positions FROM {self._schema}.append({', '.join(f'${n}' for n in range(1, 21))})",
             [stream],
             [expected],
             *([getattr(event, field) for event in events] for field in FIELDS),
-            *([] for _ in range(9)),
+            *([] for _ in range(10)),
         )
         if row["conflicts"]:
             raise LookupError(row["conflicts"])

@@ -10,7 +10,11 @@ import pytest
 
 from craton.adapters.postgres import PostgresDatabase, PostgresStore
 from craton.adapters.postgres.database import SESSION
+from craton.application import WiringError
 from craton.ports import (
+    INLINE,
+    Document,
+    DocumentChanged,
     SerializationConflict,
     Statement,
     Store,
@@ -36,6 +40,46 @@ from tests.crash.databases import run_sql
 @pytest.fixture
 def place(postgres_place: PostgresPlace) -> PostgresPlace:
     return postgres_place
+
+
+class TestASchema:
+    @pytest.mark.parametrize("name", ["a" * 64, "my-shop_bank", "ünter_bank", "1_bank", "shop bank", ""])
+    def test_has_a_name_that_postgres_keeps_as_it_is(self, name: str) -> None:
+        with pytest.raises(WiringError, match="can't be the name of a schema"):
+            PostgresStore(PostgresDatabase("postgresql://nowhere"), name)
+
+
+class TestTheSetOfLiveInlineProjections:
+    async def test_is_not_replaced_while_an_event_is_on_its_way(self, store: Store, second_store: Store) -> None:
+        async with store.transaction("read committed") as transaction:
+            await transaction.write(appending("a", inline=0))
+            replacing = asyncio.create_task(second_store.write([Unit(documents=[Document(INLINE, 1, "{}")])]))
+            for _ in range(50):
+                await second_store.head()
+            assert not replacing.done()
+
+        assert numbers(await replacing) == [True]
+        assert isinstance((await store.write([appending("a", 1, inline=0)]))[0], DocumentChanged)
+
+    async def test_is_not_passed_by_the_function_that_an_older_version_of_the_toolkit_calls(
+        self, postgres_place: PostgresPlace, store: Store, second_store: Store
+    ) -> None:
+        schema = postgres_place.schema()
+        types = {"t": "text[]", "n": "int[]", "z": "timestamptz[]"}
+        older = ", ".join(types[letter] for letter in "tntnttnttztnttttttn")
+        await asyncio.to_thread(
+            run_sql,
+            postgres_place.url,
+            f"CREATE FUNCTION {schema}.append({older}) RETURNS void LANGUAGE sql AS 'SELECT'",
+        )
+
+        await second_store.close()
+        await second_store.open()
+
+        (left,) = await asyncio.to_thread(
+            run_sql, postgres_place.url, f"SELECT to_regprocedure('{schema}.append({older})') IS NULL AS gone"
+        )
+        assert left["gone"]
 
 
 def _raising(code: str) -> Statement:

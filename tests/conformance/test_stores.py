@@ -139,6 +139,14 @@ class TestManyWriters(conformance.ManyWriters):
     pass
 
 
+class TestMakingTables(conformance.MakingTables):
+    pass
+
+
+class TestLiveInlineProjections(conformance.LiveInlineProjections):
+    pass
+
+
 def test_every_suite_is_run_here() -> None:
     run = {base for test in globals().values() if isinstance(test, type) for base in test.__bases__}
 

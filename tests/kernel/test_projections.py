@@ -7,13 +7,14 @@ from typing import ClassVar
 import pytest
 from msgspec.structs import replace
 
-from craton.application import Context, Key, MisuseError, Projection, Row, Rows, Unavailable
+from craton.application import Context, Index, Key, MisuseError, Projection, Row, Rows, Unavailable
 from craton.application.upcasting import EventTypes
-from craton.domain import Recorded
-from craton.ports import DocumentChanged, NewEvent, Store, StoredEvent, Unit
+from craton.application.view import RowType
+from craton.domain import Recorded, Value
+from craton.ports import DocumentChanged, NewEvent, RowPut, Statement, Store, StoredEvent, StoredRow, Unit
 from craton.runtime import App
 from craton.runtime.feed import Page
-from craton.runtime.generations import GenerationRecord, Generations
+from craton.runtime.generations import GenerationRecord, Generations, LiveInline
 from craton.runtime.projecting import Projector
 from craton.testing.conformance.making import NOON, appending, write
 from tests.conftest import Place
@@ -237,6 +238,33 @@ class TestAPage:
         assert rows == ['{"name":"all","count":2}']
         assert failed == [(2, True)]
 
+    async def test_what_needs_a_row_that_can_not_be_decoded_is_parked_and_others_flow(
+        self, store: Store, tables: None
+    ) -> None:
+        (table,) = (row_type.table(1) for row_type in Shared.rows.values())
+        await write(store, Unit(rows=[RowPut(table, StoredRow(("all",), (), '{"name":"all","count":"many"}'))]))
+
+        rows, failed = await self._project(store, self._opened(1, "a"), self._opened(2, "b"))
+
+        assert rows == ['{"name":"all","count":"many"}']
+        assert failed == [(1, True), (2, True)]
+
+    async def test_a_row_that_can_not_be_decoded_is_read_again_when_it_is_retried(
+        self, store: Store, tables: None
+    ) -> None:
+        (table,) = (row_type.table(1) for row_type in Shared.rows.values())
+        projector = Projector(Shared, store, 1)
+        await write(store, Unit(rows=[RowPut(table, StoredRow(("all",), (), "?"))]))
+        event = self._opened(1, "a")
+        await projector.handle(Page([event], 1, self.TYPES), [event])
+        await write(store, Unit(rows=[RowPut(table, StoredRow(("all",), (), '{"name":"all","count":7}'))]))
+
+        handled = await projector.handle(Page([event], 1, self.TYPES), [event])
+
+        assert not handled.failed
+        await write(store, Unit(rows=handled.rows))
+        assert list(await store.get_rows(table, [("all",)])) == ['{"name":"all","count":8}']
+
 
 class Balances2(Balances):
     """The next version of the balances."""
@@ -384,7 +412,7 @@ class TestANewVersion:
 
 class TestGenerations:
     async def test_a_change_that_was_thought_out_on_an_older_state_is_refused(self, store: Store) -> None:
-        record = GenerationRecord(Owners, store)
+        record = GenerationRecord(Owners, store, LiveInline(store))
         first, second = record.made(1), record.made(2)
         await record.replace(record.state, Generations(live=first, newest=1))
         seen = await record.refresh()
@@ -393,7 +421,7 @@ class TestGenerations:
         with pytest.raises(DocumentChanged):  # though the record itself knows the newest state
             await record.replace(seen, Generations(live=second, newest=2))
 
-        assert (await GenerationRecord(Owners, store).refresh()).building == second
+        assert (await GenerationRecord(Owners, store, LiveInline(store)).refresh()).building == second
 
 
 class TestAnInlineProjection:
@@ -447,3 +475,105 @@ class TestAnInlineProjection:
         far = Context(positions={"bank": 1})
 
         assert (await ask(app, Bank.owner, account, context=far)).result is not None
+
+
+class TagsRow(Row):
+    account: Key[AccountId]
+    tags: frozenset[str]
+
+
+class Tags(Projection):
+    tags: Rows[TagsRow]
+
+    def project(self, event: Recorded[AccountOpened]) -> None:
+        self.tags.put(TagsRow(account=AccountId(event.subject), tags=frozenset({"new", event.data.owner})))
+
+
+class TestVerifying:
+    """Rows are compared by what they mean."""
+
+    @pytest.fixture
+    async def app(self, start: StartApp, store: Store) -> App:
+        app = await start(bank(projections=[Balances, Owners, Tags]), subscriptions=True)
+        account = await app.api(Bank).open("Ann", "ann@example.org")
+        await _balance(app, account)
+
+        async def tagged() -> bool:
+            return not (await app.running["bank"].projections["tags"].progress()).lag
+
+        await eventually(tagged)
+        return app
+
+    @staticmethod
+    async def _store(store: Store, tags: str) -> None:
+        (row_type,) = Tags.rows.values()
+        ((row,),) = (tuple(await store.fetch(Statement(f"SELECT account FROM {row_type.table(1).name}", {}))),)
+        text = f'{{"account":"{row["account"]}","tags":{tags}}}'
+        await write(store, Unit(rows=[RowPut(row_type.table(1), StoredRow((row["account"],), (), text))]))
+
+    @pytest.mark.parametrize("tags", ['["new","Ann"]', '["Ann","new"]'])
+    async def test_a_set_may_be_written_in_the_order_of_another_process(
+        self, app: App, store: Store, tags: str
+    ) -> None:
+        await self._store(store, tags)
+
+        assert [problem async for problem in app.running["bank"].verify()] == []
+
+    @pytest.mark.parametrize("tags", ['["new"]', '["new","Ann","old"]', '"?"'])
+    async def test_another_set_or_none_at_all_is_found(self, app: App, store: Store, tags: str) -> None:
+        await self._store(store, tags)
+
+        (problem,) = [problem async for problem in app.running["bank"].verify()]
+        assert problem.startswith("tags ")
+        assert problem.endswith("the read model says something else than the events")
+
+
+class TestTheShapeOfRows:
+    """What a stored row is read as: another shape makes a new generation, however deep the change is."""
+
+    def test_changes_with_what_its_rows_hold(self) -> None:
+        class Inner(Value):
+            amount: int
+
+        class Before(Row):
+            id: Key[str]
+            inner: tuple[Inner, ...]
+
+        before = RowType(Before)
+
+        class Inner(Value):  # type: ignore[no-redef]
+            amount: int
+            currency: str
+
+        class After(Row):
+            id: Key[str]
+            inner: tuple[Inner, ...]
+
+        After.__name__ = "Before"
+        assert RowType(After).shape != before.shape
+
+    async def test_another_index_makes_a_new_generation(self, place: Place) -> None:
+        class TagsRow(Row):
+            account: Key[AccountId]
+            tags: frozenset[str]
+            owner: str = ""
+
+        class IndexedRow(Row):
+            account: Key[AccountId]
+            tags: frozenset[str]
+            owner: Index[str] = ""
+
+        IndexedRow.__name__ = "TagsRow"
+        for row, generation in ((TagsRow, 1), (IndexedRow, 2)):
+
+            class Tags(Projection):
+                tags: Rows[row]  # type: ignore[valid-type]
+
+                def project(self, event: Recorded[AccountOpened]) -> None:
+                    self.tags.put(row(account=AccountId(event.subject), tags=frozenset(), owner=event.data.owner))  # noqa: B023
+
+            Tags.__annotations__["tags"] = Rows[row]  # type: ignore[valid-type]
+            app = App("test", modules=[bank(projections=[Balances, Owners, Tags])])
+            async with app.run(place):
+                await app.api(Bank).open("Ann", f"{generation}@example.org")
+                await _swapped(app, "tags", generation)

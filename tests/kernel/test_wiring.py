@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from craton.application import Api, Index, Key, Module, Projection, Row, Rows, View, WiringError, command, query
+from craton.application.view import RowType
 from craton.domain import Aggregate, Event, Recorded
 from craton.ports import Store
 from craton.runtime import App
@@ -100,6 +101,45 @@ class TestAModule:
             small(projections=[NoRows])
         with pytest.raises(WiringError, match=r"NoEvents.project must take event: Recorded"):
             small(projections=[NoEvents])
+
+
+class TestARow:
+    """Its columns have names that every store keeps apart."""
+
+    def test_has_no_column_whose_name_is_cut_off(self) -> None:
+        name = "b" * 64
+        row = type("LongRow", (Row,), {"__annotations__": {"id": Key[str], name: Index[str]}})
+
+        with pytest.raises(WiringError, match=f"LongRow.{name} can't be a column: its name has 64 bytes"):
+            RowType(row)
+
+    def test_has_no_column_whose_name_is_cut_off_counted_in_bytes(self) -> None:
+        row = type("LongRow", (Row,), {"__annotations__": {"id": Key[str], "ö" * 32: Index[str]}})
+
+        with pytest.raises(WiringError, match="its name has 64 bytes"):
+            RowType(row)
+
+    def test_has_no_two_columns_that_differ_in_case_alone(self) -> None:
+        row = type("TwoRow", (Row,), {"__annotations__": {"id": Key[str], "Name": Index[str], "name": Index[str]}})
+
+        with pytest.raises(WiringError, match="TwoRow: Name and name can't both be columns"):
+            RowType(row)
+
+    @pytest.mark.parametrize("name", ["row", "ROW"])
+    def test_has_no_column_called_row(self, name: str) -> None:
+        row = type("OddRow", (Row,), {"__annotations__": {"id": Key[str], name: Index[str]}})
+
+        with pytest.raises(WiringError, match="that is where the row itself is kept"):
+            RowType(row)
+
+    @pytest.mark.parametrize("length", [10, 45, 46, 50, 51, 52, 53, 60, 100])
+    def test_has_tables_that_no_two_generations_share_however_long_its_name(self, length: int) -> None:
+        rows: list[RowType[Any]] = [
+            RowType(type("R" * length + last, (Row,), {"__annotations__": {"id": Key[str]}})) for last in ("x", "y")
+        ]
+        names = [row.table(generation).name for row in rows for generation in (1, 2, 10, 12, 99_999)]
+
+        assert len({name.encode()[:63] for name in names}) == len(names)
 
 
 class TestAnApi:

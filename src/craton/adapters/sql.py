@@ -4,9 +4,10 @@ import re
 from collections.abc import Sequence
 from typing import Any, Final
 
-from craton.ports import Query, Range, Statement, Table, TableColumn, Timer
+from craton.ports import Query, Range, Statement, Table, TableColumn, Timer, stored_name
 
 HALF = 1_000_000_000
+UNLESS_THERE = "IF NOT EXISTS "
 TIMER: Final = ", ".join(Timer.__struct_fields__)
 """The columns of a timer."""
 
@@ -87,6 +88,15 @@ def summed(row: Any) -> int:
     return int(row["high"]) * HALF + int(row["low"])
 
 
+def unique_statements(table: Table, name: str, unless_there: str = "") -> list[str]:
+    """What makes the unique columns of a table unique; `name` is the table's without its schema."""
+    return [
+        f"CREATE UNIQUE INDEX {unless_there}{_index(name, column)} ON {table.name} ({quoted(column.name)})"
+        for column in table.indexes
+        if column.unique
+    ]
+
+
 def index_statements(table: Table, name: str, nulls: str = "") -> list[str]:
     """An index for each column to search and sort by, ties broken by the key.
 
@@ -94,12 +104,14 @@ def index_statements(table: Table, name: str, nulls: str = "") -> list[str]:
     """
     keys = names(table.key)
     return [
-        f"CREATE UNIQUE INDEX IF NOT EXISTS {name}_{column.name} ON {table.name} ({quoted(column.name)})"
-        if column.unique
-        else f"CREATE INDEX IF NOT EXISTS {name}_{column.name} ON {table.name} ({quoted(column.name)}{nulls}, {keys})"
+        f"CREATE INDEX IF NOT EXISTS {_index(name, column)} ON {table.name} ({quoted(column.name)}{nulls}, {keys})"
         for column in table.indexes
-        if column.unique or column.indexed
+        if column.indexed
     ]
+
+
+def _index(table: str, column: TableColumn) -> str:
+    return stored_name(f"{table}_{column.name}")
 
 
 def names(columns: Sequence[TableColumn]) -> str:

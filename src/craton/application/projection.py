@@ -23,6 +23,8 @@ class Projection:
     name: ClassVar[str]
     rows: ClassVar[dict[str, RowType[Any]]]
     events: ClassVar[tuple[type[Event], ...]]
+    event_names: ClassVar[tuple[str, ...]]
+    """The names by which its events are found in the log, sorted."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -54,6 +56,7 @@ class Projection:
         if get_origin(hint) is not Recorded:
             raise WiringError(f"{cls.__name__}.project must take event: Recorded[…]")
         cls.events = event_types(get_args(hint)[0], f"{cls.__name__}.project")
+        cls.event_names = tuple(sorted({event.__name__ for event in cls.events}))
 
 
 def event_types(hint: Any, where: str) -> tuple[type[Event], ...]:

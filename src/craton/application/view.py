@@ -25,8 +25,9 @@ from craton.ports import (
     Table,
     TableColumn,
     Tables,
+    stored_name,
 )
-from craton.ports.records import ColumnType
+from craton.ports.records import MAX_NAME_BYTES, ColumnType
 
 T = TypeVar("T")
 R = TypeVar("R", bound="Row")
@@ -62,6 +63,10 @@ _COLUMN_TYPES: Final[tuple[tuple[type, ColumnType], ...]] = (
 )
 
 
+_GENERATION_BYTES: Final = 7
+"""So many bytes of a table's name are left to the number of its generation."""
+
+
 class RowType(Generic[R]):
     """What a row class says about its table."""
 
@@ -72,8 +77,6 @@ class RowType(Generic[R]):
         for name, hint in get_type_hints(row, include_extras=True).items():
             for mark in getattr(hint, "__metadata__", ()):
                 if isinstance(mark, _Mark):
-                    if name == "row":
-                        raise WiringError(f"{row.__name__}.row can't be a column: that is where the row itself is kept")
                     column_type = _column_type(row, name, get_args(hint)[0])
                     if mark.role == "search" and column_type != "text":
                         raise WiringError(f"{row.__name__}.{name} can't be searched: it is no text")
@@ -90,6 +93,7 @@ class RowType(Generic[R]):
             raise WiringError(f"{row.__name__} has no key: annotate a field as Key[…]")
         self.key = tuple(marks["key"])
         self.indexes = tuple(marks["index"] + marks["column"] + marks["unique"] + marks["search"])
+        _require_column_names(row, [column.name for column in self.key + self.indexes])
         self.columns = {column.name: column for column in self.key + self.indexes}
         self.decode: Callable[[str], R] = decoder(row).decode
         self.shape = shape(row)
@@ -102,7 +106,8 @@ class RowType(Generic[R]):
         """The table of one generation of the read model."""
         table = self._tables.get(generation)
         if table is None:
-            table = Table(f"view_{self.name}_{generation}", self.key, self.indexes)
+            base = stored_name(f"view_{self.name}", MAX_NAME_BYTES - _GENERATION_BYTES)
+            table = Table(f"{base}_{generation}", self.key, self.indexes)
             self._tables[generation] = table
         return table
 
@@ -123,6 +128,24 @@ class RowType(Generic[R]):
             names = ", ".join(column.name for column in self.key)
             raise MisuseError(f"the key of {self.row.__name__} is ({names}); {len(key)} values were given")
         return tuple([_plain(part) for part in key])
+
+
+def _require_column_names(row: type, names: Sequence[str]) -> None:
+    """Raise `WiringError` when a store can't keep these columns apart."""
+    known: dict[str, str] = {}
+    for name in names:
+        if name.casefold() == "row":
+            raise WiringError(f"{row.__name__}.{name} can't be a column: that is where the row itself is kept")
+        if len(name.encode()) > MAX_NAME_BYTES:
+            raise WiringError(
+                f"{row.__name__}.{name} can't be a column: its name has {len(name.encode())} bytes, and Postgres cuts "
+                f"off what goes beyond {MAX_NAME_BYTES}. Give the field a shorter name."
+            )
+        if known.setdefault(name.casefold(), name) != name:
+            raise WiringError(
+                f"{row.__name__}: {known[name.casefold()]} and {name} can't both be columns, because SQLite takes them "
+                f"for the same name. Give one of them another name."
+            )
 
 
 def _column_type(row: type, name: str, hint: Any) -> ColumnType:

@@ -76,6 +76,12 @@ def _wish(
         async with running(chosen, subscriptions=False) as loaded:
             if module not in loaded.running:
                 fail(f"There is no module {module!r}; there are: {', '.join(loaded.running)}.", 2)
+            runner = loaded.running[module].projections.get(subscription.rpartition("@")[0])
+            if runner is not None and not await runner.handles(subscription):
+                fail(
+                    f"No process handles {subscription}: another generation of {runner.kind.name} is live, or it is "
+                    f"inline. `craton projections rebuild {runner.kind.name}` tries all events again."
+                )
             if not await loaded.running[module].store.wish(subscription, position, wish):
                 fail(f"Nothing is parked at position {position} of {subscription}.")
             out.print(f"Noted; the owner of {subscription} carries it out as soon as it runs.")

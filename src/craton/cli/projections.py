@@ -39,6 +39,7 @@ def list_(app: AppName = None, data: Data = None, store: StoreUrl = None, as_jso
                 "position",
                 "lag",
                 "parked",
+                "parked_building",
             )
             print_records(progress, columns, as_json=as_json)
 
@@ -85,10 +86,19 @@ async def _rebuild(chosen: Settings, name: str, *, as_json: bool) -> None:
                 bar.update(task, total=state.head, completed=state.built, rate=f"{rate:,.0f} events/s")
                 if work.done():
                     await work
+                held_up = await runner.held_up()
+                if held_up:
+                    break
                 await asyncio.sleep(POLL_SECONDS)
-            bar.update(task, total=state.head, completed=state.head)
+            else:
+                bar.update(task, total=state.head, completed=state.head)
         work.cancel()
         await asyncio.gather(work, return_exceptions=True)
+        if state.building == generation:
+            fail(
+                f"Generation {generation} of {name} isn't live: {held_up} events are parked for it. Retry or drop each "
+                f"(craton parked list shows them); then a running server makes it live, or this command does."
+            )
         seconds = time.monotonic() - started
         if as_json:
             print_json(await runner.progress())

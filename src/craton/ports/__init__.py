@@ -9,10 +9,12 @@ from craton.ports.errors import (
     SerializationConflict,
     StatementFailed,
     StoreUnavailable,
+    TableTaken,
     UnitRefused,
     VersionConflict,
 )
 from craton.ports.records import (
+    INLINE,
     Append,
     Document,
     FeedPage,
@@ -35,6 +37,7 @@ from craton.ports.records import (
     TableColumn,
     Timer,
     Unit,
+    stored_name,
 )
 from craton.ports.store import (
     EventLog,
@@ -50,6 +53,7 @@ from craton.ports.store import (
 )
 
 __all__ = [
+    "INLINE",
     "Append",
     "Document",
     "DocumentChanged",
@@ -85,6 +89,7 @@ __all__ = [
     "StreamState",
     "Table",
     "TableColumn",
+    "TableTaken",
     "Tables",
     "Timer",
     "Transaction",
@@ -92,4 +97,5 @@ __all__ = [
     "UnitRefused",
     "UnitWriter",
     "VersionConflict",
+    "stored_name",
 ]

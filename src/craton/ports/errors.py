@@ -33,6 +33,10 @@ class DocumentChanged(UnitRefused):
     """A document isn't at the revision that the unit was decided on."""
 
 
+class TableTaken(UnitRefused):
+    """A table that the unit was to make is there already."""
+
+
 class PositionPassed(UnitRefused):
     """A checkpoint, or the log, is beyond the position that the unit relied on."""
 

@@ -1,13 +1,28 @@
 """The plain records that pass through the ports. Payloads are JSON text: adapters store, they don't interpret."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from msgspec import Struct, field
 from msgspec.structs import astuple
 
 ColumnType = Literal["text", "integer", "real", "boolean", "time"]
+
+INLINE: Final = "inline"
+"""The document that says which inline projections are live; units name the revision that their events were made for."""
+MAX_NAME_BYTES: Final = 63
+"""Postgres cuts longer names of tables, columns and indexes off, without an error."""
+_HASH_DIGITS: Final = 10
+
+
+def stored_name(name: str, most: int = MAX_NAME_BYTES) -> str:
+    """A name of at most `most` bytes that no other name becomes: the end of a longer one is replaced by its hash."""
+    if len(name.encode()) <= most:
+        return name
+    digest = hashlib.blake2b(name.encode(), digest_size=_HASH_DIGITS // 2).hexdigest()
+    return f"{name.encode()[: most - _HASH_DIGITS - 1].decode(errors='ignore')}_{digest}"
 
 
 class NewEvent(Struct, frozen=True):
@@ -219,11 +234,25 @@ class Unit(Struct, kw_only=True):
     """A subscription that must not have gone beyond a position."""
     parked: Sequence[ParkedEvent] = ()
     unparked: Sequence[tuple[str, int]] = ()
+    dropped: Sequence[tuple[str, int]] = ()
+    """Parked events that were given up. It is remembered, so that what is derived can be verified without them."""
     documents: Sequence[Document] = ()
+    tables: Sequence[Table] = ()
+    """Tables to be made, with what makes their columns unique. One that is there refuses the unit (`TableTaken`)."""
+    indexes: Sequence[Table] = ()
+    """Tables that get their other indexes too."""
+    inline: int | None = None
+    """The revision of the document `INLINE` that its events were made for (0: there is none); at another one it is
+    refused (`DocumentChanged`). None: its events are appended whichever inline projections are live."""
     relies_on: Sequence[tuple[str, int]] = ()
     """Documents that must be at these revisions, and stay so until the commit."""
     head_at_most: int | None = None
     """The log must not have grown beyond this position; checked after `documents` are replaced."""
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether no events may be on their way into the log, in any process, while it is written."""
+        return self.head_at_most is not None or any(document.name == INLINE for document in self.documents)
 
     @property
     def streams(self) -> set[str]:
@@ -243,7 +272,10 @@ class Unit(Struct, kw_only=True):
             or self.checkpoint
             or self.parked
             or self.unparked
+            or self.dropped
             or self.documents
+            or self.tables
+            or self.indexes
             or self.relies_on
             or self.checkpoint_at_most
             or self.head_at_most is not None

@@ -76,10 +76,11 @@ class Tables(Protocol):
     """The tables of read models."""
 
     async def create_table(self, table: Table) -> None:
-        """Make the table, without indexes, unless it is there."""
+        """Make the table, with what makes its columns unique, unless it is there. What is made for one generation of a
+        read model is made by a unit instead (`Unit.tables`), which adopts nothing."""
 
     async def create_indexes(self, table: Table) -> None:
-        """Make the indexes and constraints that are not there."""
+        """Make the other indexes unless they are there. Raises `StatementFailed` if a row doesn't fit in one."""
 
     async def drop_table(self, name: str) -> None: ...
 
@@ -120,6 +121,9 @@ class Parking(Protocol):
 
     async def parked(self, subscription: str | None = None) -> Sequence[ParkedEvent]:
         """What is parked, in order of position."""
+
+    async def dropped(self, subscription: str) -> Sequence[int]:
+        """The positions of events that were given up, in order."""
 
     async def parked_events(self, subscription: str, key: str, limit: int) -> Sequence[StoredEvent]:
         """The events parked under a key, in order."""

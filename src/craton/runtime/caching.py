@@ -43,7 +43,7 @@ class RowCache:
     ) -> None:
         self._module = module
         self._projection = kind()
-        self._names = {event.__name__ for event in kind.events}
+        self._names = set(kind.event_names)
         self._feed = feed
         self._signal = signal
         self._newest = newest

@@ -20,6 +20,14 @@ READ_TOGETHER: Final = 500
 _UNREAD: Final = object()
 """In the place of a row that was written without having been read."""
 
+
+class _Unreadable:
+    """In the place of a row that can't be decoded: what needs it fails, each time, and nothing else."""
+
+    def __init__(self, problem: Exception) -> None:
+        self.problem = problem
+
+
 RowKey = tuple[RowType[Any], tuple[Any, ...]]
 
 
@@ -28,7 +36,7 @@ class Projector:
 
     def __init__(self, kind: type[Projection], store: Store, generation: int) -> None:
         self._projection = kind()
-        self._names = {event.__name__ for event in kind.events}
+        self._names = set(kind.event_names)
         self._store = store
         self._generation = generation
         self._rows: dict[RowKey, Any] = {}
@@ -54,6 +62,8 @@ class Projector:
                     row_key = change.rows, change.key
                     before = self._rows.get(row_key, _UNREAD)
                     undo.append((row_key, before))
+                    if isinstance(before, _Unreadable) and not change.blind:
+                        raise before.problem
                     self._rows[row_key] = change.fold(None if before is _UNREAD else before)
             except Exception as problem:
                 self._undo(undo)
@@ -64,6 +74,8 @@ class Projector:
                     changed.pop(row_key, None)  # so that rows are written in the order in which they last changed
                     changed[row_key] = None
         rows = [self._operation(row_key) for row_key in sorted(changed, key=_by_table)]
+        if failed:  # a row that couldn't be decoded may have been mended when what has failed is retried
+            self._rows = {key: row for key, row in self._rows.items() if not isinstance(row, _Unreadable)}
         if len(self._rows) > REMEMBERED_ROWS:
             self._rows.clear()
         return Handled(rows, failed)
@@ -112,7 +124,7 @@ class Projector:
                 some = keys[start : start + READ_TOGETHER]
                 found = await self._store.get_rows(row_type.table(self._generation), some)
                 for key, text in zip(some, found, strict=True):
-                    self._rows[row_type, key] = None if text is None else row_type.decode(text)
+                    self._rows[row_type, key] = None if text is None else _decoded(row_type, text)
 
     def _operation(self, row_key: RowKey) -> RowOperation:
         row_type, key = row_key
@@ -120,6 +132,13 @@ class Projector:
             return operation(row_type, self._generation, key, self._rows[row_key])
         except Exception as problem:
             raise StatementFailed(describe(problem)) from problem
+
+
+def _decoded(row_type: RowType[Any], text: str) -> Any:
+    try:
+        return row_type.decode(text)
+    except Exception as problem:
+        return _Unreadable(problem)
 
 
 def _by_table(row_key: RowKey) -> str:

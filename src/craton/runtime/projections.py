@@ -3,6 +3,7 @@
 A rebuild makes the next generation beside the live one;
 when it has caught up it becomes live in one short commit, which checks that it is not behind the one it replaces. So no
 reader ever sees an empty or half-built view, nor one that steps back. The generation before stays, for a rollback.
+A generation for which events are parked is not complete: it waits until an operator has had each retried or dropped.
 """
 
 import asyncio
@@ -24,16 +25,19 @@ from craton.ports import (
     DocumentChanged,
     PositionPassed,
     RowOperation,
+    SerializationConflict,
+    StatementFailed,
     Store,
     StoredEvent,
     StoredResult,
     StoreUnavailable,
+    TableTaken,
     Unit,
 )
 from craton.ports.crash import reach
 from craton.runtime.committer import Commit, Committer, write_alone
 from craton.runtime.feed import Feed
-from craton.runtime.generations import GenerationRecord, Generations
+from craton.runtime.generations import Generation, GenerationRecord, Generations, LiveInline
 from craton.runtime.projecting import Projector
 from craton.runtime.signal import Signal
 from craton.runtime.subscription import ERROR_PAUSE_SECONDS, PAGE, Subscription
@@ -43,6 +47,7 @@ VIEW_WAIT_SECONDS: Final = 5.0
 BUILD_PAGE: Final = 5_000
 BUILD_POLL_SECONDS: Final = 0.05
 PAUSE_SECONDS: Final = 2.0
+RETRY_SECONDS: Final = 2
 ELSEWHERE_POLL_SECONDS: Final = 0.01
 """How often somebody who waits looks how far another process has got."""
 
@@ -65,6 +70,16 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     built: int
     """How far the generation that is being built has got."""
     parked: int
+    """Events that are parked for the live generation."""
+    parked_building: int = 0
+    """Events that are parked for the generation that is being built: it becomes live when there are none."""
+
+
+class NotInStep(Unavailable):
+    """This program can't use or keep a view: no generation that it understands is live."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason, maybe_executed=False, retry_after=RETRY_SECONDS)
 
 
 class ProjectionRunner:
@@ -82,6 +97,7 @@ class ProjectionRunner:
         signal: Signal,
         owner: str,
         clock: Callable[[], datetime],
+        inline: LiveInline,
     ) -> None:
         self.kind = kind
         self._module = module
@@ -93,8 +109,10 @@ class ProjectionRunner:
         self._signal = signal
         self._owner = owner
         self._clock = clock
-        self._names = {event.__name__ for event in kind.events}
-        self.record = GenerationRecord(kind, store)
+        self._names = set(kind.event_names)
+        self.record = GenerationRecord(kind, store, inline)
+        self._held_up: list[int] = []
+        """The positions of events that are parked for the generation being built, when it was last looked at."""
         self._subscriptions: dict[int, Subscription] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._runs = False
@@ -103,17 +121,13 @@ class ProjectionRunner:
 
     async def prepare(self) -> None:
         """Read the generations, or make the first; begin a new one if the program's version has none."""
-        state = await self.record.refresh()
-        if self.record.revision == 0:
+        await self.record.adopt()
+        while self.record.revision == 0:
             nothing_yet = await self._store.head() == 0
-            await self.record.create_tables(1, indexes=nothing_yet)
-            first = self.record.made(1)
-            with contextlib.suppress(DocumentChanged, PositionPassed):  # another process was faster
-                if nothing_yet:
-                    await self.record.replace(state, Generations(live=first, newest=1), head_at_most=0)
-                else:
-                    await self.record.replace(state, Generations(building=first, newest=1))
-            state = await self.record.refresh()
+            with contextlib.suppress(DocumentChanged, PositionPassed, SerializationConflict):  # another was faster
+                await self._begin(self.record.state, live=nothing_yet)
+            await self.record.refresh()
+        state = self.record.state
         known = [generation for generation in (state.live, state.building) if generation is not None]
         if not any(map(self.record.ours, known)) and all(
             generation.version <= self.kind.version for generation in known
@@ -127,27 +141,37 @@ class ProjectionRunner:
         if not self._runs:
             await self.record.refresh()
         wanted = context_var.get().positions.get(self._module, 0)
-        if wanted and not self.kind.inline:
+        if wanted and not self._in_step():
             await self._reach(wanted)
         live = self.record.readable()
         if live is None:
-            await self.record.refresh()
+            building = (await self.record.refresh()).building
             live = self.record.readable()
-        if live is None:
-            raise self._not_built()
+            if live is None:
+                raise self._not_live(0 if building is None else len(await self._parked(building)))
         return live.number
 
-    def _not_built(self) -> Unavailable:
-        return Unavailable(
-            f"The view {self.kind.name} is being built for this version of the program.",
-            maybe_executed=False,
-            retry_after=2,
-        )
+    def _in_step(self) -> bool:
+        """Whether the live generation is written in the commits of the events, so that it is never waited for."""
+        live = self.record.state.live
+        return live is not None and bool(live.inline)
+
+    def _not_live(self, parked: int) -> NotInStep:
+        reason = f"The view {self.kind.name} is being built for this version of the program"
+        if parked:
+            reason += f", and waits for an operator: {parked} events are parked (craton parked list)"
+        return NotInStep(f"{reason}.")
+
+    async def _parked(self, generation: Generation) -> list[int]:
+        """The positions of the events that are parked for a generation."""
+        return [entry.position for entry in await self._store.parked(self.record.subscription(generation.number))]
 
     async def _reach(self, position: int) -> None:
         """Wait until the live generation has got to a position."""
         deadline = asyncio.get_running_loop().time() + VIEW_WAIT_SECONDS
         while True:
+            if self._in_step():
+                return
             number = self.record.state.live.number if self.record.state.live else 0
             subscription = self._subscriptions.get(number)
             seen = subscription.moved.seen() if subscription else 0
@@ -168,18 +192,16 @@ class ProjectionRunner:
 
     # --- inline --------------------------------------------------------------------------------------------------
 
-    def project_inline(self, unit: Unit) -> None:
+    def project_inline(self, unit: Unit, live: Generation | None) -> None:
         """Add the rows of this projection to a unit of events; it holds only while this generation is live.
 
-        A unit without an event that it projects is left as it is. Raises `Unavailable` while the live generation isn't
-        this program's: its rows would be left behind.
+        A unit without an event that it projects is left as it is. Raises `NotInStep` while no generation of this
+        program is live: its rows would be left behind.
         """
         if not any(event.type in self._names for append in unit.appends for event in append.events):
             return
-        live = self.record.state.live
-        if live is None or not self.record.ours(live):
-            raise self._not_built()
-        unit.relies_on = [*unit.relies_on, (self.record.document, self.record.revision)]
+        if live is None:
+            raise self._not_live(len(self._held_up))
         generation, before = live.number, unit.project
         projector = self.kind()
 
@@ -236,10 +258,12 @@ class ProjectionRunner:
         projector = Projector(self.kind, self._store, number)
         # What builds an inline projection must end with the swap: from then on the commits themselves write its rows.
         until_swapped = [(self.record.document, self.record.revision)] if building and self.kind.inline else []
+        # What is to become live while this process commits nothing can't be written by those commits.
+        alone = building and self._swaps_at_head(self.record.state)
         return Subscription(
             self.record.subscription(number),
             self._store,
-            partial(write_alone, self._store) if until_swapped else self._commit,
+            partial(write_alone, self._store) if alone else self._commit,
             self._feed,
             projector,
             self._signal,
@@ -258,24 +282,59 @@ class ProjectionRunner:
         if tasks:
             await asyncio.wait(tasks)
 
+    def _swaps_at_head(self, state: Generations) -> bool:
+        """Whether a generation becomes live only when it has all events: where the one before or after is inline."""
+        return self.kind.inline or (state.live is not None and bool(state.live.inline))
+
     async def _try_swap(self, state: Generations) -> None:
-        """Swap the new generation in if it has caught up."""
+        """Swap the new generation in if it has caught up and nothing is parked for it."""
         assert state.building is not None  # noqa: S101
         subscription = self.record.subscription(state.building.number)
-        if self.kind.inline or state.live is None:
+        at_head = self._swaps_at_head(state)
+        if at_head or state.live is None:
             goal = await self._store.head()
         else:
             goal = await self._store.checkpoint(self.record.subscription(state.live.number))
         built = await self._store.checkpoint(subscription)
-        if built < goal - (BUILD_PAGE if self.kind.inline else 0):
+        if built < goal - (BUILD_PAGE if at_head else 0) or await self._is_held_up(state.building):
             return
-        await self.record.create_indexes(state.building.number)
-        if not self.kind.inline:
+        if not await self._has_indexes(state):
+            return
+        if not at_head:
             await self._swap(state)
             return
         async with self._committer.paused():
             if await self._catches_up(subscription):
                 await self._swap(state)
+
+    async def _is_held_up(self, building: Generation) -> bool:
+        """Whether events are parked for what is being built; an operator is told once of each change in that."""
+        parked = await self._parked(building)
+        if parked != self._held_up:
+            self._held_up = parked
+            if parked:
+                log.error(
+                    "a new generation isn't made live before its parked events are retried or dropped (craton parked)",
+                    projection=self.kind.name,
+                    subscription=self.record.subscription(building.number),
+                    positions=parked,
+                )
+        return bool(parked)
+
+    async def _has_indexes(self, state: Generations) -> bool:
+        """Make the indexes that a generation is built without. When a row doesn't fit in one, build it again with them:
+        then the event that the row comes from is parked."""
+        assert state.building is not None  # noqa: S101
+        if state.building.indexed:
+            return True
+        try:
+            await self.record.create_indexes(state.building)
+        except StatementFailed as problem:
+            log.error("an index can't be made, so it is built again", projection=self.kind.name, reason=str(problem))
+            with contextlib.suppress(DocumentChanged):  # another process was faster
+                await self._begin(state, indexed=True)
+            return False
+        return True
 
     async def _catches_up(self, subscription: str) -> bool:
         """While nothing is committed, the rest is soon built. False if it takes too long: later again."""
@@ -291,20 +350,22 @@ class ProjectionRunner:
     async def _swap(self, state: Generations) -> None:
         assert state.building is not None  # noqa: S101
         built = await self._store.checkpoint(self.record.subscription(state.building.number))
+        if await self._is_held_up(state.building):  # asked after the checkpoint: what was parked up to there is seen
+            return
         reach("projection.built")
         after = Generations(live=state.building, previous=state.live, newest=state.newest)
         try:
-            if self.kind.inline:
+            if self._swaps_at_head(state):
                 await self.record.replace(state, after, head_at_most=built)
             else:
                 live = self.record.subscription(state.live.number if state.live else 0)
                 await self.record.replace(state, after, checkpoint_at_most=(live, built))
-        except (PositionPassed, DocumentChanged):
+        except (PositionPassed, DocumentChanged, SerializationConflict):
             return  # not caught up after all, or another was faster: looked at again soon
         reach("projection.swapped")
         log.info("a new generation is live", projection=self.kind.name, generation=state.building.number)
         if state.previous is not None:
-            await self.record.drop_tables(state.previous.number)
+            await self.record.drop(state.previous)
 
     # --- for operators -------------------------------------------------------------------------------------------
 
@@ -315,16 +376,33 @@ class ProjectionRunner:
         """
         while True:
             state = await self.record.refresh()
-            if state.building is not None and state.building.version >= self.kind.version:
+            building = state.building
+            if building is not None and (self.record.ours(building) or building.version > self.kind.version):
                 break
-            number = state.newest + 1
-            await self.record.create_tables(number, indexes=False)
-            begun = msgspec.structs.replace(state, building=self.record.made(number), newest=number)
             with contextlib.suppress(DocumentChanged):  # another process was faster
-                return await self._answer(state, begun, request)
+                return await self._begin(state, request)
         progress = await self._progress(state)
         if request is not None:
             await write_alone(self._store, Unit(result=_answered(request, progress)))
+        return progress
+
+    async def _begin(
+        self, seen: Generations, request: StoredResult | None = None, *, live: bool = False, indexed: bool = False
+    ) -> Progress:
+        """Record a new generation and make its tables, in one commit; the one that was being built is given up.
+
+        `live`: it is so at once, since there are no events yet. Raises what `GenerationRecord.replace` raises.
+        """
+        number = seen.newest
+        while True:
+            number += 1
+            new = self.record.made(number, indexed=live or indexed)
+            state = msgspec.structs.replace(seen, **{"live" if live else "building": new}, newest=number)
+            with contextlib.suppress(TableTaken):  # by a projection of another name that has, or had, the same rows
+                progress = await self._answer(seen, state, request, head_at_most=0 if live else None)
+                break
+        if seen.building is not None:
+            await self.record.drop(seen.building)
         return progress
 
     async def roll_back(self, request: StoredResult | None = None) -> Progress:
@@ -348,7 +426,7 @@ class ProjectionRunner:
         before = Generations(live=state.previous, previous=state.live, newest=state.newest)
         answer = await self._answer(state, before, request)
         if state.building is not None:
-            await self.record.drop_tables(state.building.number)
+            await self.record.drop(state.building)
         return answer
 
     async def replay(self, request: StoredResult) -> Progress | None:
@@ -360,12 +438,37 @@ class ProjectionRunner:
             raise KeyReused()
         return decode(Progress, stored.outcome)
 
-    async def _answer(self, seen: Generations, state: Generations, request: StoredResult | None) -> Progress:
+    async def _answer(
+        self,
+        seen: Generations,
+        state: Generations,
+        request: StoredResult | None,
+        *,
+        head_at_most: int | None = None,
+    ) -> Progress:
         """Make this the state in the place of the one that was seen, and say how the projection is doing then."""
         progress = await self._progress(state)
-        await self.record.replace(seen, state, result=None if request is None else _answered(request, progress))
+        result = None if request is None else _answered(request, progress)
+        await self.record.replace(seen, state, head_at_most=head_at_most, result=result)
         self._signal.fire()
         return progress
+
+    async def held_up(self) -> int:
+        """How many parked events keep the generation being built from becoming live; 0 while there is work to do."""
+        building = (await self.record.refresh()).building
+        if building is None:
+            return 0
+        name = self.record.subscription(building.number)
+        if await self._store.checkpoint(name) < await self._store.head():
+            return 0
+        parked = await self._store.parked(name)
+        return 0 if any(entry.wish for entry in parked) else len(parked)
+
+    async def handles(self, subscription: str) -> bool:
+        """Whether what an operator asks for of this projection's subscription is carried out."""
+        state = await self.record.refresh()
+        read = [state.building] if self._in_step() else [state.live, state.building]
+        return subscription in [self.record.subscription(generation.number) for generation in read if generation]
 
     async def progress(self) -> Progress:
         """How the projection is doing now."""
@@ -376,7 +479,8 @@ class ProjectionRunner:
         live, building, previous = (
             generation.number if generation else 0 for generation in (state.live, state.building, state.previous)
         )
-        position = head if self.kind.inline and live else await self._store.checkpoint(self.record.subscription(live))
+        in_step = state.live is not None and state.live.inline
+        position = head if in_step else await self._store.checkpoint(self.record.subscription(live))
         return Progress(
             module=self._module,
             projection=self.kind.name,
@@ -389,7 +493,8 @@ class ProjectionRunner:
             head=head,
             lag=max(0, head - position),
             built=await self._store.checkpoint(self.record.subscription(building)) if building else 0,
-            parked=len(await self._store.parked(self.record.subscription(live))),
+            parked=len(await self._parked(state.live)) if state.live else 0,
+            parked_building=len(await self._parked(state.building)) if state.building else 0,
         )
 
     async def differences(self, events: Events) -> AsyncIterator[str]:
@@ -398,10 +503,10 @@ class ProjectionRunner:
         if state.live is None or not self.record.ours(state.live):
             return
         name = self.record.subscription(state.live.number)
-        reached = await self._store.head() if self.kind.inline else await self._store.checkpoint(name)
-        parked = {entry.position for entry in await self._store.parked(name)}
+        reached = await self._store.head() if state.live.inline else await self._store.checkpoint(name)
+        left_out = {entry.position for entry in await self._store.parked(name)} | set(await self._store.dropped(name))
         async for problem in differing_rows(
-            self.kind, self._events, self._store, state.live.number, events, reached, parked
+            self.kind, self._events, self._store, state.live.number, events, reached, left_out
         ):
             yield problem
 

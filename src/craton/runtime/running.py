@@ -1,6 +1,7 @@
 """A module at run time: its store, its use cases, its subscriptions."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
@@ -12,7 +13,7 @@ import structlog
 from craton.application.api import Api
 from craton.application.errors import WiringError
 from craton.application.module import Module, dependencies_of
-from craton.application.policy import Policy
+from craton.application.policy import Policy, full_name
 from craton.application.repository import Repository
 from craton.application.sagas import Sagas
 from craton.application.sagas.index import SagaIndex, SagaRow
@@ -21,11 +22,12 @@ from craton.application.settings import read_settings
 from craton.application.unit_of_work import Database
 from craton.application.view import RowType, View, ViewSource
 from craton.domain import DomainError, Event, Recorded
-from craton.ports import Statement, Store, StoredEvent, Unit
+from craton.ports import DocumentChanged, SerializationConflict, Statement, Store, StoredEvent, Unit
 from craton.runtime.aggregates import Aggregates
 from craton.runtime.caching import RowCache
 from craton.runtime.committer import Commit, Committer, write_alone
 from craton.runtime.feed import Feed
+from craton.runtime.generations import LiveInline, retire
 from craton.runtime.inline import InlineProjections
 from craton.runtime.projecting import describe
 from craton.runtime.projections import ProjectionRunner
@@ -70,13 +72,24 @@ class RunningModule:
         # Where one writer writes everything, pages share its commits; elsewhere they needn't wait for it.
         commit: Commit = self._committer.submit if store.writers == 1 else partial(write_alone, store)
         self._feed = Feed(store, module.events, self._signal)
+        self._live_inline = LiveInline(store)
         self.projections = {
             name: ProjectionRunner(
-                module.name, kind, module.events, store, self._committer, commit, self._feed, self._signal, owner, clock
+                module.name,
+                kind,
+                module.events,
+                store,
+                self._committer,
+                commit,
+                self._feed,
+                self._signal,
+                owner,
+                clock,
+                self._live_inline,
             )
             for name, kind in module.projections.items()
         }
-        inline = InlineProjections([runner for runner in self.projections.values() if runner.kind.inline])
+        inline = InlineProjections(self._live_inline, self.projections)
 
         def use_cases(service: Api) -> UseCases:
             return UseCases(module.name, service, store, self._aggregates, self._committer, clock, inline)
@@ -125,9 +138,19 @@ class RunningModule:
             await self.store.create_table(SEALS)
         if not self.module.sagas and await self.store.document(f"projection/{SagaIndex.name}") is not None:
             log.error("the module has no sagas any more; those that have not ended wait", module=self.module.name)
+        await self._retire_inline()
         for projection in self.projections.values():
             await projection.prepare()
         self.store.watch(self._signal.fire)
+
+    async def _retire_inline(self) -> None:
+        """Take inline projections out of those that are live which the module says it has given up."""
+        await self._live_inline.refresh()
+        for name in self._live_inline.generations.keys() - self.projections.keys():
+            while full_name(self.module.name, name) in self.module.retired and name in self._live_inline.generations:
+                with contextlib.suppress(DocumentChanged, SerializationConflict):  # another process was faster
+                    await retire(name, self.store, self._live_inline)
+                await self._live_inline.refresh()
 
     async def begin(self) -> Sequence[str]:
         """Do what the module wants done before it serves; return what is to be said to whoever has started it."""

@@ -255,14 +255,15 @@ class Subscription:
         # The wish stands at the last entry until all before it are handled, even if another owner goes on with it.
         moved = [msgspec.structs.replace(entry, wish="retry") for entry in kept[-1:] if not entry.wish]
         if dropped or moved:
-            await self._write(Unit(parked=moved, unparked=dropped))
-        events = await self._store.parked_events(self.name, key, PARKED_PAGE)
+            await self._write(Unit(parked=moved, dropped=dropped))
+        limit = PARKED_PAGE if self._has_effects is None else MAX_AT_ONCE
+        events = await self._store.parked_events(self.name, key, limit)
         handled = await self._retry_together(self._feed.page(events, self.position), entries)
         parked = await self._store.parked(self.name)
         over = [
             msgspec.structs.replace(entry, wish="") for entry in parked if entry.key == key and entry.wish == "retry"
         ]
-        if over and not (handled and len(events) == PARKED_PAGE):
+        if over and not (handled and len(events) == limit):
             await self._write(Unit(parked=over))
         self._blocked = {entry.key for entry in parked}
         return True

@@ -54,6 +54,7 @@ from craton.runtime.aggregates import Aggregates
 from craton.runtime.committer import Committer, PendingCommit
 from craton.runtime.inline import InlineProjections
 from craton.runtime.preconditions import violated
+from craton.runtime.projections import NotInStep
 from craton.runtime.refusals import Refusal, as_data, as_error
 from craton.runtime.turns import Turns
 
@@ -243,6 +244,10 @@ class UseCases:
                 continue
             except DocumentChanged:
                 await self._inline.refresh()
+                continue
+            except NotInStep:
+                if not await self._inline.refresh():
+                    raise
                 continue
             except (VersionConflict, SerializationConflict) as conflict:
                 if not isinstance(conflict, _LocalConflict):

@@ -64,7 +64,7 @@ class Metrics:
             for projection in running.projections.values():
                 progress = await projection.progress()
                 self._lag.labels(name, progress.projection).set(progress.lag)
-                self._parked.labels(name, progress.projection).set(progress.parked)
+                self._parked.labels(name, progress.projection).set(progress.parked + progress.parked_building)
             self._timers.labels(name).set(len(await running.store.parked_timers()))
             if running.sagas is not None:
                 with contextlib.suppress(Unavailable):  # the list of them is being built

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from operator import attrgetter
 from typing import Any
 
+from craton.adapters.postgres.refusals import Outdated
 from craton.ports import Outcome, RowOperation, Unit, VersionConflict
 
 
@@ -63,8 +64,16 @@ def refuse(waiting: list[tuple[int, Unit]], streams: set[str], outcomes: dict[in
     for place, unit in waiting:
         stale = unit.streams & streams
         if stale:
-            outcomes[place] = VersionConflict(min(stale))
+            outcomes.setdefault(place, VersionConflict(min(stale)))
             streams = streams | unit.streams
+
+
+def refuse_outdated(waiting: list[tuple[int, Unit]], outdated: Outdated, outcomes: dict[int, Outcome]) -> None:
+    """Refuse units that were made for another set of live inline projections, and what was to follow on them."""
+    for place, unit in waiting:
+        if unit.inline not in (None, outdated.revision):
+            outcomes[place] = outdated
+    refuse(waiting, set().union(*(unit.streams for place, unit in waiting if place in outcomes)), outcomes)
 
 
 def positions(units: Sequence[Unit], drawn: Sequence[int]) -> list[int]:

@@ -2,7 +2,7 @@
 
 import asyncpg
 
-from craton.ports import KeyTaken, NotUnique, StatementFailed, UnitRefused, VersionConflict
+from craton.ports import DocumentChanged, KeyTaken, NotUnique, StatementFailed, TableTaken, UnitRefused, VersionConflict
 
 
 class Conflicts(VersionConflict):
@@ -13,12 +13,24 @@ class Conflicts(VersionConflict):
         self.streams = streams
 
 
+class Outdated(DocumentChanged):
+    """Units that were made for another set of live inline projections than that of `revision`; nothing was written."""
+
+    def __init__(self, revision: int) -> None:
+        super().__init__("the set of live inline projections was changed")
+        self.revision = revision
+
+
 def refusal(problem: Exception) -> UnitRefused:
     """Turn an error into the refusal that it means."""
     if isinstance(problem, UnitRefused):
         return problem
+    if isinstance(problem, asyncpg.DuplicateTableError):
+        return TableTaken(str(problem))
     if not isinstance(problem, asyncpg.UniqueViolationError):
         return StatementFailed(f"{type(problem).__name__}: {problem}")
+    if problem.schema_name == "pg_catalog":
+        return TableTaken(str(problem))  # another transaction was making it
     if problem.table_name == "events":
         return VersionConflict("")
     if problem.table_name == "results":

@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from craton.adapters.sql import names, quoted
-from craton.ports import Table
+from craton.adapters.sql import names, quoted, unique_statements
+from craton.ports import INLINE, Table
 from craton.ports.records import ColumnType
 
 # The payloads are text, not jsonb: what was hashed must stay as it was, to the byte. Cast with ::json to query them.
@@ -67,9 +67,11 @@ CREATE INDEX IF NOT EXISTS timers_waiting ON {schema}.timers (due, id) WHERE NOT
 CREATE INDEX IF NOT EXISTS timers_parked ON {schema}.timers (due, id) WHERE parked;
 """
 
-# 1. The shared lock of the store: the feed proves by its holders that a missing position is dead.
+# 1. The shared lock of the store. The feed proves by its holders that a missing position is dead. The set of live
+#    inline projections is only changed under the same lock, taken alone: what is found here holds until the commit.
 # 2. A lock for each stream, in one order, so that batches of two processes neither deadlock nor slip past a check.
-# 3. Only then, in a statement (and so a snapshot) of its own, the check that each stream is where the batch expects it.
+# 3. Only then, in a statement (and so a snapshot) of its own, the check that each stream is where the batch expects it,
+#    and the set of live inline projections the one that it was made for: `known` are the revisions of their document.
 # 4. Positions are drawn by the insert, in the order of the batch.
 _APPEND: Final = """
 CREATE OR REPLACE FUNCTION {schema}.lock_streams(streams text[]) RETURNS void LANGUAGE plpgsql AS $$
@@ -79,21 +81,29 @@ BEGIN
         SELECT DISTINCT hashtextextended('{schema}/' || stream, 1) AS k FROM unnest(streams) stream ORDER BY 1
     ) AS locks;
 END $$;
+-- The one of an older version of the toolkit, which knew nothing of inline projections that it doesn't fold itself.
+DROP FUNCTION IF EXISTS {schema}.append(
+    text[], int[], text[], int[], text[], text[], int[], text[], text[], timestamptz[],
+    text[], int[], text[], text[], text[], text[], text[], text[], int[]
+);
 CREATE OR REPLACE FUNCTION {schema}.append(
     heads_stream text[], heads_version int[],
     e_stream text[], e_version int[], e_id text[], e_type text[], e_schema_version int[], e_data text[],
     e_metadata text[], e_time timestamptz[],
     s_stream text[], s_version int[], s_fingerprint text[], s_state text[],
     r_scope text[], r_key text[], r_fingerprint text[], r_outcome text[], r_last int[],
-    OUT conflicts text[], OUT positions bigint[]
+    known int[],
+    OUT conflicts text[], OUT positions bigint[], OUT inline int
 ) LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM {schema}.lock_streams(heads_stream);
-    SELECT array_agg(head.stream) INTO conflicts FROM unnest(heads_stream, heads_version) AS head(stream, version)
+    SELECT array_agg(head.stream), (SELECT d.revision FROM {schema}.documents d WHERE d.name = '{inline}')
+        INTO conflicts, inline FROM unnest(heads_stream, heads_version) AS head(stream, version)
         WHERE head.version <> coalesce((
             SELECT e.version FROM {schema}.events e WHERE e.stream = head.stream ORDER BY e.version DESC LIMIT 1
         ), 0);
-    IF conflicts IS NOT NULL THEN
+    inline := coalesce(inline, 0);
+    IF conflicts IS NOT NULL OR inline <> ANY (known) THEN
         RETURN;
     END IF;
     IF cardinality(e_stream) > 0 THEN
@@ -146,11 +156,19 @@ def schema_statements(schema: str, lock: int) -> tuple[str, ...]:
         _TABLES.format(schema=schema),
         *added,
         _INDEXES.format(schema=schema),
-        _APPEND.format(schema=schema, lock=lock),
+        _APPEND.format(schema=schema, lock=lock, inline=INLINE),
     )
 
 
-def table_statement(table: Table) -> str:
-    """Make the table of a read model, without its indexes."""
+def within(schema: str, table: Table) -> Table:
+    """The table with its schema before its name."""
+    return Table(f"{schema}.{table.name}", table.key, table.indexes)
+
+
+def table_statements(table: Table, name: str, unless_there: str = "") -> list[str]:
+    """Make the table of a read model, with what makes its columns unique; `name` is its own without the schema."""
     columns = ", ".join(f"{quoted(column.name)} {_TYPES[column.type]}" for column in table.columns)
-    return f"CREATE TABLE IF NOT EXISTS {table.name} ({columns}, row text NOT NULL, PRIMARY KEY ({names(table.key)}))"
+    return [
+        f"CREATE TABLE {unless_there}{table.name} ({columns}, row text NOT NULL, PRIMARY KEY ({names(table.key)}))",
+        *unique_statements(table, name, unless_there),
+    ]

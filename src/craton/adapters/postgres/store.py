@@ -1,6 +1,7 @@
 """The store of a module in one Postgres schema."""
 
 import hashlib
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -11,10 +12,13 @@ import asyncpg
 from craton.adapters import sql
 from craton.adapters.postgres.database import LOST, PostgresDatabase
 from craton.adapters.postgres.feed import EVENT, FeedReader
+from craton.adapters.postgres.refusals import Outdated, refusal
 from craton.adapters.postgres.rows import arrays
-from craton.adapters.postgres.schema import schema_statements, table_statement
-from craton.adapters.postgres.writer import COLLISIONS, PostgresWriter
+from craton.adapters.postgres.schema import schema_statements, table_statements, within
+from craton.adapters.postgres.writer import COLLISIONS, NULLS, PostgresWriter
+from craton.application.errors import WiringError
 from craton.ports import (
+    INLINE,
     Document,
     FeedPage,
     Isolation,
@@ -34,22 +38,29 @@ from craton.ports import (
     VersionConflict,
 )
 from craton.ports.crash import reach
+from craton.ports.records import MAX_NAME_BYTES
 
 DEFINITION_SECONDS: Final = 600.0
 LEASE_LOCK_SECONDS: Final = 1
+_SCHEMA: Final = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 
 
 class PostgresStore:
-    """A `Store` in the schema `schema`, made if it isn't there."""
+    """A `Store` in the schema `schema`, made if it isn't there. Raises `WiringError` for a name that can't be one."""
 
     writers = 2
     shared = True
 
     def __init__(self, database: PostgresDatabase, schema: str) -> None:
+        if not _SCHEMA.fullmatch(schema) or len(schema) > MAX_NAME_BYTES:
+            raise WiringError(
+                f"{schema!r} can't be the name of a schema: Postgres keeps {MAX_NAME_BYTES} bytes of a name, and it is "
+                f"to be of letters without accents, digits and underscores. Give the app another name"
+            )
         self._database = database
         self._schema = schema
         self._lock = int.from_bytes(hashlib.blake2b(schema.encode(), digest_size=8).digest(), signed=True)
-        self._writer = PostgresWriter(database, schema)
+        self._writer = PostgresWriter(database, schema, self._lock)
         self._feed = FeedReader(database, schema, self._lock)
         self._load = (
             "SELECT w.n, s.version AS at, s.state, e.stream, e.version, e.id, e.type, e.schema_version, e.data,"
@@ -97,7 +108,7 @@ class PostgresStore:
             await transaction.start()
             try:
                 yield PostgresTransaction(
-                    connection, self._writer, self._heads if isolation != "read committed" else None
+                    connection, self._writer, self._now if isolation != "read committed" else None
                 )
                 reach("commit.written")
             except BaseException as problem:
@@ -115,13 +126,15 @@ class PostgresStore:
             raise failure
         self._database.announce(self._schema)
 
-    async def _heads(self, streams: Sequence[str]) -> dict[str, int]:
+    async def _now(self, streams: Sequence[str]) -> tuple[dict[str, int], int]:
+        """The versions of streams, and the revision of the set of live inline projections."""
         rows = await self._rows(
             "SELECT w.stream, coalesce((SELECT max(version) FROM"
             f" {self._schema}.events e WHERE e.stream = w.stream), 0) AS version FROM unnest($1::text[]) AS w(stream)",
             list(streams),
         )
-        return {row["stream"]: row["version"] for row in rows}
+        inline = await self.document(INLINE)
+        return {row["stream"]: row["version"] for row in rows}, inline.revision if inline else 0
 
     async def acquire(self, lease: str, owner: str, seconds: float) -> int | None:
         async with self._database.connection() as connection:
@@ -166,7 +179,8 @@ class PostgresStore:
 
     async def wish(self, subscription: str, position: int, wish: Literal["retry", "drop"]) -> bool:
         found: bool | None = await self._value(
-            f"UPDATE {self._schema}.parked SET wish = $3 WHERE subscription = $1 AND position = $2 RETURNING true",
+            f"UPDATE {self._schema}.parked SET wish = $3"
+            " WHERE subscription = $1 AND position = $2 AND wish <> 'dropped' RETURNING true",
             subscription,
             position,
             wish,
@@ -175,10 +189,13 @@ class PostgresStore:
         return bool(found)
 
     async def create_table(self, table: Table) -> None:
-        await self._define(table_statement(self._qualified(table)))
+        await self._define(*table_statements(within(self._schema, table), table.name, sql.UNLESS_THERE))
 
     async def create_indexes(self, table: Table) -> None:
-        await self._define(*sql.index_statements(self._qualified(table), table.name, " NULLS FIRST"))
+        try:
+            await self._define(*sql.index_statements(within(self._schema, table), table.name, NULLS))
+        except asyncpg.PostgresError as problem:
+            raise refusal(problem) from problem
 
     async def drop_table(self, name: str) -> None:
         await self._define(f"DROP TABLE IF EXISTS {self._schema}.{name}")
@@ -239,13 +256,13 @@ class PostgresStore:
         return [row["row"] for row in rows]
 
     async def find_rows(self, table: Table, query: Query) -> tuple[Sequence[str], int]:
-        table = self._qualified(table)
+        table = within(self._schema, table)
         rows = await self._rows_of(sql.find(table, query, "strpos"))
         total = await self._rows_of(sql.count(table, query, "strpos"))
         return [row["row"] for row in rows], total[0]["total"]
 
     async def sum_rows(self, table: Table, column: str, by: Sequence[str], query: Query) -> dict[tuple[Any, ...], int]:
-        rows = await self._rows_of(sql.total(self._qualified(table), column, by, query, "strpos"))
+        rows = await self._rows_of(sql.total(within(self._schema, table), column, by, query, "strpos"))
         return {tuple(row[name] for name in by): sql.summed(row) for row in rows}
 
     async def find_result(self, scope: str, key: str) -> StoredResult | None:
@@ -286,16 +303,24 @@ class PostgresStore:
     async def parked(self, subscription: str | None = None) -> Sequence[ParkedEvent]:
         rows = await self._rows(
             f"SELECT subscription, position, key, error, attempts, since, wish FROM {self._schema}.parked"
-            " WHERE $1::text IS NULL OR subscription = $1 ORDER BY position",
+            " WHERE ($1::text IS NULL OR subscription = $1) AND wish <> 'dropped' ORDER BY position",
             subscription,
         )
         return [ParkedEvent(*row) for row in rows]
+
+    async def dropped(self, subscription: str) -> Sequence[int]:
+        rows = await self._rows(
+            f"SELECT position FROM {self._schema}.parked WHERE subscription = $1 AND wish = 'dropped'"
+            " ORDER BY position",
+            subscription,
+        )
+        return [row["position"] for row in rows]
 
     async def parked_events(self, subscription: str, key: str, limit: int) -> Sequence[StoredEvent]:
         rows = await self._rows(
             f"SELECT {', '.join(f'e.{name}' for name in EVENT.split(', '))} FROM {self._schema}.parked p"
             f" JOIN {self._schema}.events e ON e.position = p.position"
-            " WHERE p.subscription = $1 AND p.key = $2 ORDER BY p.position LIMIT $3",
+            " WHERE p.subscription = $1 AND p.key = $2 AND p.wish <> 'dropped' ORDER BY p.position LIMIT $3",
             subscription,
             key,
             limit,
@@ -322,26 +347,23 @@ class PostgresStore:
         async with self._database.connection() as connection:
             return await connection.fetchval(text, *values)
 
-    def _qualified(self, table: Table) -> Table:
-        return Table(f"{self._schema}.{table.name}", table.key, table.indexes)
-
 
 class PostgresTransaction:
     """An interactive transaction on one connection. Each call is a savepoint: one that is refused is undone alone.
 
-    `heads` is given where the transaction sees the database as it was when it began: guards must be held against what
-    is there now, which another connection reads once the streams are locked.
+    `now` is given where the transaction sees the database as it was when it began: what a unit was made for must be
+    held against what is there now, which another connection reads once the streams are locked.
     """
 
     def __init__(
         self,
         connection: Any,
         writer: PostgresWriter,
-        heads: Callable[[Sequence[str]], Awaitable[dict[str, int]]] | None,
+        now: Callable[[Sequence[str]], Awaitable[tuple[dict[str, int], int]]] | None,
     ) -> None:
         self._connection = connection
         self._writer = writer
-        self._heads = heads
+        self._now = now
 
     async def execute(self, statement: Statement) -> int:
         async with self._connection.transaction():
@@ -355,9 +377,11 @@ class PostgresTransaction:
         async with self._connection.transaction():
             (position,) = await self._writer.write_in(self._connection, [unit])
             expected = {append.stream: append.expected for append in unit.appends} | dict(unit.guards)
-            if self._heads is not None and expected:
-                now = await self._heads(sorted(expected))
+            if self._now is not None and expected:
+                versions, inline = await self._now(sorted(expected))
                 for stream, version in expected.items():
-                    if now[stream] != version:
+                    if versions[stream] != version:
                         raise VersionConflict(stream)
+                if unit.inline not in (None, inline):
+                    raise Outdated(inline)
             return position

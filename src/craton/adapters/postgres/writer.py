@@ -14,8 +14,9 @@ import asyncpg
 from craton.adapters import sql
 from craton.adapters.postgres import batch
 from craton.adapters.postgres.database import LOST, PostgresDatabase
-from craton.adapters.postgres.refusals import Conflicts, refusal
+from craton.adapters.postgres.refusals import Conflicts, Outdated, refusal
 from craton.adapters.postgres.rows import RowWriter
+from craton.adapters.postgres.schema import table_statements, within
 from craton.ports import (
     DocumentChanged,
     FenceLost,
@@ -33,17 +34,22 @@ from craton.ports.crash import reach
 
 ATTEMPTS: Final = 5
 COLLISIONS: Final = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError, asyncpg.LockNotAvailableError)
+NULLS: Final = " NULLS FIRST"
+EXCLUSION_SECONDS: Final = 1
+"""How long an exclusive unit waits for what is being appended; what is to be appended meanwhile waits behind it."""
 _EVENT_FIELDS: Final = ("stream", "version", "id", "type", "schema_version", "data", "metadata", "time")
 
 
 class PostgresWriter:
     """The writing half of a store, in one schema."""
 
-    def __init__(self, database: PostgresDatabase, schema: str) -> None:
+    def __init__(self, database: PostgresDatabase, schema: str, lock: int) -> None:
         self._database = database
         self._schema = schema
+        self._lock = lock
         self._rows = RowWriter(schema)
-        self._append = f"SELECT conflicts, positions FROM {schema}.append({', '.join(f'${n}' for n in range(1, 20))})"
+        parameters = ", ".join(f"${n}" for n in range(1, 21))
+        self._append = f"SELECT conflicts, positions, inline FROM {schema}.append({parameters})"
 
     async def write(self, units: Sequence[Unit]) -> Sequence[Outcome]:
         """Write a batch; units that conflict are left out, units that break something are found one by one."""
@@ -55,6 +61,9 @@ class PostgresWriter:
                 positions = await self._commit([unit for _, unit in waiting])
             except Conflicts as conflicts:
                 batch.refuse(waiting, conflicts.streams, outcomes)
+                waiting = [(place, unit) for place, unit in waiting if place not in outcomes]
+            except Outdated as outdated:
+                batch.refuse_outdated(waiting, outdated, outcomes)
                 waiting = [(place, unit) for place, unit in waiting if place not in outcomes]
             except StoreUnavailable:
                 raise
@@ -105,6 +114,9 @@ class PostgresWriter:
         raise AssertionError("unreachable")
 
     async def _write_all(self, connection: Any, runs: list[list[Unit]]) -> list[int]:
+        if any(unit.exclusive for run in runs for unit in run):
+            await connection.execute(f"SET LOCAL lock_timeout = '{EXCLUSION_SECONDS}s'")
+            await connection.execute("SELECT pg_advisory_xact_lock($1)", self._lock)
         if len(runs) > 1:  # the locks of a whole batch in their order, before its first run takes its own
             streams = {stream for run in runs for unit in run for stream in unit.streams}
             await connection.execute(f"SELECT {self._schema}.lock_streams($1)", sorted(streams))
@@ -161,6 +173,7 @@ class PostgresWriter:
         snapshots = list({snapshot.stream: snapshot for snapshot in newest_last}.values())
         if not heads and not snapshots and not any(unit.result for unit in units):
             return []
+        known = {unit.inline for unit in units if unit.inline is not None}
         results, last, count = [], [], 0
         for unit in units:
             count += sum(len(append.events) for append in unit.appends)
@@ -176,11 +189,14 @@ class PostgresWriter:
                 *batch.columns(snapshots, ("stream", "version", "fingerprint", "state")),
                 *batch.columns(results, ("scope", "key", "fingerprint", "outcome")),
                 last,
+                list(known),
             )
         except asyncpg.UniqueViolationError as problem:
             raise refusal(problem) from problem
         if row["conflicts"]:
             raise Conflicts(set(row["conflicts"]))
+        if known - {row["inline"]}:
+            raise Outdated(row["inline"])
         return row["positions"] or []
 
     async def _check(self, connection: Any, units: Sequence[Unit]) -> None:
@@ -229,6 +245,7 @@ class PostgresWriter:
             await self._note_progress(connection, unit)
             for document in unit.documents:
                 await self._replace_document(connection, document.name, document.revision, document.body)
+            await self._make_tables(connection, unit)
             if unit.head_at_most is not None:
                 head = await connection.fetchval(f"SELECT coalesce(max(position), 0) FROM {schema}.events")
                 if head > unit.head_at_most:
@@ -261,6 +278,24 @@ class PostgresWriter:
                 subscription,
                 position,
             )
+        for subscription, position in unit.dropped:
+            await connection.execute(
+                f"UPDATE {schema}.parked SET wish = 'dropped' WHERE subscription = $1 AND position = $2",
+                subscription,
+                position,
+            )
+
+    async def _make_tables(self, connection: Any, unit: Unit) -> None:
+        statements = [
+            *(s for table in unit.tables for s in table_statements(within(self._schema, table), table.name)),
+            *(
+                s
+                for table in unit.indexes
+                for s in sql.index_statements(within(self._schema, table), table.name, NULLS)
+            ),
+        ]
+        for statement in statements:
+            await connection.execute(statement)
 
     async def _replace_document(self, connection: Any, name: str, revision: int, body: str) -> None:
         if revision == 1:

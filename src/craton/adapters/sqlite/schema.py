@@ -3,7 +3,7 @@
 import sqlite3
 from typing import Final
 
-from craton.adapters.sql import names, quoted
+from craton.adapters.sql import names, quoted, unique_statements
 from craton.ports import Table
 from craton.ports.records import ColumnType
 
@@ -102,10 +102,11 @@ def prepare(connection: sqlite3.Connection) -> None:
     connection.execute("COMMIT")
 
 
-def table_statement(table: Table) -> str:
-    """Make the table of a read model, without its indexes."""
+def table_statements(table: Table, unless_there: str = "") -> list[str]:
+    """Make the table of a read model, with what makes its columns unique."""
     columns = ", ".join(f"{quoted(column.name)} {_TYPES[column.type]}" for column in table.columns)
-    return (
-        f"CREATE TABLE IF NOT EXISTS {table.name} ({columns}, row TEXT NOT NULL, PRIMARY KEY ({names(table.key)}))"
-        " WITHOUT ROWID"
-    )
+    return [
+        f"CREATE TABLE {unless_there}{table.name} ({columns}, row TEXT NOT NULL, PRIMARY KEY ({names(table.key)}))"
+        " WITHOUT ROWID",
+        *unique_statements(table, table.name, unless_there),
+    ]

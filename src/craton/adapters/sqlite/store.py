@@ -16,7 +16,7 @@ from typing import Any, Final, Literal, TypeVar
 
 from craton.adapters import sql
 from craton.adapters.sqlite.connection import column_value, connect, reader_of, time_text
-from craton.adapters.sqlite.schema import prepare, table_statement
+from craton.adapters.sqlite.schema import prepare, table_statements
 from craton.adapters.sqlite.writer import Writer, fetch
 from craton.ports import (
     Document,
@@ -108,12 +108,13 @@ class SqliteStore:
 
     async def wish(self, subscription: str, position: int, wish: Literal["retry", "drop"]) -> bool:
         return await self._autocommit(
-            "UPDATE parked SET wish = ? WHERE subscription = ? AND position = ?",
+            "UPDATE parked SET wish = ? WHERE subscription = ? AND position = ? AND wish <> 'dropped'",
             (wish, subscription, position),
         )
 
     async def create_table(self, table: Table) -> None:
-        await self._autocommit(table_statement(table))
+        for statement in table_statements(table, sql.UNLESS_THERE):
+            await self._autocommit(statement)
 
     async def create_indexes(self, table: Table) -> None:
         for statement in sql.index_statements(table, table.name):
@@ -231,16 +232,22 @@ class SqliteStore:
     async def parked(self, subscription: str | None = None) -> Sequence[ParkedEvent]:
         rows = await self._scan(
             "SELECT subscription, position, key, error, attempts, since, wish FROM parked"
-            " WHERE ? IS NULL OR subscription = ? ORDER BY position",
+            " WHERE (? IS NULL OR subscription = ?) AND wish <> 'dropped' ORDER BY position",
             (subscription, subscription),
         )
         return [ParkedEvent(*(*row[:5], datetime.fromisoformat(row[5]), row[6])) for row in rows]
+
+    async def dropped(self, subscription: str) -> Sequence[int]:
+        rows = await self._scan(
+            "SELECT position FROM parked WHERE subscription = ? AND wish = 'dropped' ORDER BY position", (subscription,)
+        )
+        return [row[0] for row in rows]
 
     async def parked_events(self, subscription: str, key: str, limit: int) -> Sequence[StoredEvent]:
         rows = await self._scan(
             f"SELECT {', '.join(f'e.{name}' for name in _EVENT.split(', '))} FROM parked p"
             " JOIN events e ON e.position = p.position"
-            " WHERE p.subscription = ? AND p.key = ? ORDER BY p.position LIMIT ?",
+            " WHERE p.subscription = ? AND p.key = ? AND p.wish <> 'dropped' ORDER BY p.position LIMIT ?",
             (subscription, key, limit),
         )
         return [_event(row) for row in rows]

@@ -12,9 +12,11 @@ from typing import Any, Final, TypeVar
 
 from msgspec.structs import astuple
 
-from craton.adapters.sql import TIMER, names, quoted
+from craton.adapters.sql import TIMER, index_statements, names, quoted
 from craton.adapters.sqlite.connection import column_value, column_values, time_text
+from craton.adapters.sqlite.schema import table_statements
 from craton.ports import (
+    INLINE,
     Append,
     DocumentChanged,
     FenceLost,
@@ -32,6 +34,7 @@ from craton.ports import (
     StoredRow,
     StoreUnavailable,
     Table,
+    TableTaken,
     Unit,
     UnitRefused,
     VersionConflict,
@@ -47,6 +50,8 @@ class Writer:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self._run = connection.execute
+        self._inline: int | None = None
+        """The revision of the set of live inline projections, once this transaction has looked, until it changes it."""
 
     def write(self, units: Sequence[Unit]) -> list[Outcome]:
         """Write a batch. Raises `StoreUnavailable` when nothing of it could be written."""
@@ -84,6 +89,7 @@ class Writer:
                 self._run("RELEASE unit")
 
     def begin(self) -> None:
+        self._inline = None
         try:
             self._run("BEGIN IMMEDIATE")
         except sqlite3.Error as problem:
@@ -176,7 +182,12 @@ class Writer:
         for stream, version in unit.guards:
             if self._version(stream) != version:
                 raise VersionConflict(stream)
-
+        if unit.inline is not None:
+            if self._inline is None:
+                row = self._run("SELECT revision FROM documents WHERE name = ?", (INLINE,)).fetchone()
+                self._inline = row[0] if row else 0
+            if self._inline != unit.inline:
+                raise DocumentChanged("the set of live inline projections was changed")
         for name, revision in unit.relies_on:
             if not self._run("SELECT 1 FROM documents WHERE name = ? AND revision = ?", (name, revision)).fetchone():
                 raise DocumentChanged(f"{name} was changed by another")
@@ -275,12 +286,30 @@ class Writer:
             )
         for unparked in unit.unparked:
             self._run("DELETE FROM parked WHERE subscription = ? AND position = ?", unparked)
+        for dropped in unit.dropped:
+            self._run("UPDATE parked SET wish = 'dropped' WHERE subscription = ? AND position = ?", dropped)
+        if unit.exclusive:
+            self._inline = None
         for document in unit.documents:
             self._replace_document(document.name, document.revision, document.body)
+        for table in unit.tables:
+            self._make(table)
+        for table in unit.indexes:
+            for statement in index_statements(table, table.name):
+                self._run(statement)
         if unit.head_at_most is not None:
             head = self._run("SELECT coalesce(max(position), 0) FROM events").fetchone()[0]
             if head > unit.head_at_most:
                 raise PositionPassed(f"the log is at {head}, beyond {unit.head_at_most}")
+
+    def _make(self, table: Table) -> None:
+        try:
+            for statement in table_statements(table):
+                self._run(statement)
+        except sqlite3.OperationalError as problem:
+            if "already exists" in str(problem):
+                raise TableTaken(f"there is a table {table.name} already") from problem
+            raise
 
     def _replace_document(self, name: str, revision: int, body: str) -> None:
         def changed() -> UnitRefused:

@@ -13,7 +13,15 @@ To have pytest explain failed assertions, call `pytest.register_assert_rewrite("
 from craton.testing.conformance.bookkeeping import Checkpoints, Documents, IdempotencyResults, ParkedEvents, Timers
 from craton.testing.conformance.feed import Feed, ManyWriters
 from craton.testing.conformance.leases import Fencing, LeaseHolding
-from craton.testing.conformance.tables import Finding, InlineProjecting, RowWriting, Summing, UniqueColumns
+from craton.testing.conformance.tables import (
+    Finding,
+    InlineProjecting,
+    LiveInlineProjections,
+    MakingTables,
+    RowWriting,
+    Summing,
+    UniqueColumns,
+)
 from craton.testing.conformance.transactions import InteractiveTransactions, Statements
 from craton.testing.conformance.writing import Appending, Batches, Guards, Snapshots
 
@@ -28,10 +36,12 @@ SUITES = (
     Timers,
     ParkedEvents,
     RowWriting,
+    MakingTables,
     UniqueColumns,
     Finding,
     Summing,
     InlineProjecting,
+    LiveInlineProjections,
     LeaseHolding,
     Fencing,
     Statements,
@@ -54,6 +64,8 @@ __all__ = [
     "InlineProjecting",
     "InteractiveTransactions",
     "LeaseHolding",
+    "LiveInlineProjections",
+    "MakingTables",
     "ManyWriters",
     "ParkedEvents",
     "RowWriting",

@@ -305,6 +305,20 @@ class ParkedEvents:
 
         assert list(await store.parked("reader")) == [self._parked(4)]
 
+    async def test_a_dropped_event_is_remembered_and_waits_for_nobody(self, store: Store) -> None:
+        await store.write([appending("a", 0, 4)])
+        await write(store, Unit(parked=[self._parked(4), self._parked(3), self._parked(2)]))
+
+        await write(store, Unit(dropped=[("reader", 4), ("reader", 3), ("other", 2)]))
+
+        assert list(await store.dropped("reader")) == [3, 4]
+        assert list(await store.dropped("other")) == []
+        assert list(await store.parked()) == [self._parked(2)]
+        assert [event.position for event in await store.parked_events("reader", "a", 10)] == [2]
+        assert not await store.wish("reader", 3, "retry")
+        await write(store, Unit(unparked=[("reader", 3)]))
+        assert list(await store.dropped("reader")) == [4]
+
     async def test_an_operators_wish_is_noted_and_shown(self, store: Store) -> None:
         await write(store, Unit(parked=[self._parked(3), self._parked(4)]))
 

@@ -4,25 +4,33 @@
 import asyncio
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from craton.ports import (
+    INLINE,
+    Document,
+    DocumentChanged,
+    Isolation,
     NotUnique,
+    Outcome,
     Query,
     Range,
     RowDelete,
     RowFold,
     RowOperation,
     RowPut,
+    Statement,
     Store,
     StoredEvent,
     StoredRow,
     Table,
     TableColumn,
+    TableTaken,
     Unit,
     UnitRefused,
+    stored_name,
 )
 from craton.testing.conformance.making import (
     NOON,
@@ -203,6 +211,141 @@ class RowWriting:
 
         for table in tables:
             assert list(await store.get_rows(table, [("ann",)])) == [None]
+
+
+class MakingTables:
+    """Tables that a unit makes, as it records what they are for."""
+
+    async def test_a_table_is_there_with_the_commit(self, store: Store) -> None:
+        await write(store, appending("a", tables=[PEOPLE, SEATS], indexes=[PEOPLE], documents=[Document("d", 1, "{}")]))
+
+        await write_rows(store, person("ann", email="a@example.org"), seat("A", 1))
+
+        assert list(await store.get_rows(PEOPLE, [("ann",)])) == ['"ann"']
+        taken = await attempt(store, Unit(rows=[person("bob", email="a@example.org")]))
+        assert isinstance(taken, NotUnique)
+        await store.create_indexes(PEOPLE)
+        await store.create_indexes(SEATS)
+
+    async def test_a_table_that_is_there_is_not_adopted(self, store: Store, second_store: Store) -> None:
+        await with_tables(store)
+        await write_rows(store, seat("A", 1))
+
+        refusal = await attempt(second_store, appending("a", tables=[SEATS], documents=[Document("d", 1, "{}")]))
+
+        assert isinstance(refusal, TableTaken)
+        assert list(await store.get_rows(SEATS, [("A", 1)])) == ['"A1"']
+        assert await store.document("d") is None
+        assert await versions(store, "a") == []
+
+    async def test_a_refused_unit_makes_no_table(self, store: Store) -> None:
+        await attempt(store, Unit(tables=[SEATS], documents=[Document("d", 2, "{}")]))
+
+        await write(store, Unit(tables=[SEATS]))
+
+    async def test_of_two_that_make_the_same_table_one_has_made_it(self, store: Store, second_store: Store) -> None:
+        outcomes = await asyncio.gather(
+            *(
+                attempt(one, Unit(tables=[PEOPLE], documents=[Document(name, 1, "{}")]))
+                for one, name in ((store, "one"), (second_store, "two"))
+            )
+        )
+
+        assert sorted(numbers(outcomes)) == [False, True]
+        assert any(isinstance(outcome, TableTaken) for outcome in outcomes)
+        documents = [await store.document(name) for name in ("one", "two")]
+        assert [document is not None for document in documents] == numbers(outcomes)
+
+    async def test_long_names_that_begin_alike_are_not_the_same(self, store: Store) -> None:
+        long = "view_" + "a" * 70
+        tables = [
+            Table(stored_name(f"{long}_{n}"), PEOPLE.key, (TableColumn("b" * 60, "text", unique=True, indexed=True),))
+            for n in range(3)
+        ]
+
+        await write(store, Unit(tables=tables, indexes=tables))
+        await write_rows(store, *(RowPut(table, StoredRow(("ann",), ("x",), table.name)) for table in tables))
+
+        for table in tables:
+            assert list(await store.get_rows(table, [("ann",)])) == [table.name]
+
+
+class LiveInlineProjections:
+    """What events are appended for: the set of live inline projections, by the revision of its document."""
+
+    async def _replace(self, store: Store, revision: int) -> Outcome:
+        return await attempt(store, Unit(documents=[Document(INLINE, revision, "{}")]))
+
+    async def test_events_that_were_made_for_it_are_appended(self, store: Store) -> None:
+        await write(store, appending("a", inline=0))
+        await self._replace(store, 1)
+
+        await write(store, appending("a", 1, inline=1))
+
+        assert await versions(store, "a") == [1, 2]
+
+    async def test_events_that_were_made_for_another_are_refused(self, store: Store, second_store: Store) -> None:
+        await self._replace(store, 1)
+        await self._replace(store, 2)
+
+        for revision in (0, 1, 3):
+            assert isinstance(await attempt(second_store, appending("a", inline=revision)), DocumentChanged)
+        assert await versions(store, "a") == []
+
+    async def test_events_that_say_nothing_of_it_are_appended(self, store: Store) -> None:
+        await self._replace(store, 1)
+
+        await write(store, appending("a"))
+
+    async def test_its_neighbours_are_unharmed_and_what_was_to_follow_is_refused(self, store: Store) -> None:
+        await self._replace(store, 1)
+
+        outcomes = await store.write(
+            [
+                appending("a", inline=1),
+                appending("b", inline=0),
+                appending("b", 1, inline=1),
+                appending("c", inline=1, rows=[]),
+                appending("d"),
+            ]
+        )
+
+        assert numbers(outcomes) == [True, False, False, True, True]
+        assert isinstance(outcomes[1], DocumentChanged)
+        assert [await versions(store, name) for name in "abcd"] == [[1], [], [1], [1]]
+
+    @pytest.mark.parametrize("isolation", get_args(Isolation))
+    async def test_transactions_are_refused_too(self, store: Store, second_store: Store, isolation: Isolation) -> None:
+        await self._replace(second_store, 1)
+
+        with pytest.raises(DocumentChanged):
+            async with store.transaction(isolation) as transaction:
+                await transaction.fetch(Statement("SELECT 1 AS one", {}))
+                await transaction.write(appending("a", inline=0))
+
+        assert await versions(store, "a") == []
+
+    async def test_nothing_slips_past_its_replacement(self, store: Store, second_store: Store) -> None:
+        """Either an event was there when the set was replaced, or it was refused."""
+        written: list[int] = []
+
+        async def keep_appending() -> None:
+            for version in range(200):
+                outcome = await attempt(store, appending("a", version, inline=0))
+                if not isinstance(outcome, int):
+                    assert isinstance(outcome, DocumentChanged)
+                    return
+                written.append(outcome)
+
+        appending_ = asyncio.create_task(keep_appending())
+        while len(written) < 5:
+            await asyncio.sleep(0)
+        while not isinstance(await self._replace(second_store, 1), int):
+            pass
+        seen = await second_store.head()
+        await appending_
+
+        assert await store.head() == seen == written[-1]
 
 
 class UniqueColumns:

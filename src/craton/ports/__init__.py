@@ -15,6 +15,7 @@ from craton.ports.errors import (
 from craton.ports.records import (
     Append,
     Document,
+    EventKind,
     FeedPage,
     Fence,
     NewEvent,
@@ -53,6 +54,7 @@ __all__ = [
     "Append",
     "Document",
     "DocumentChanged",
+    "EventKind",
     "EventLog",
     "FeedPage",
     "Fence",

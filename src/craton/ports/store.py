@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol
 from craton.ports.errors import StoreUnavailable, UnitRefused
 from craton.ports.records import (
     Document,
+    EventKind,
     FeedPage,
     ParkedEvent,
     Query,
@@ -40,6 +41,9 @@ class EventLog(Protocol):
 
     async def head(self) -> int:
         """The position of the newest committed event, 0 when there is none."""
+
+    async def kinds(self, after: int) -> Sequence[EventKind]:
+        """The kinds of events that there are after a position. It reads all of them, which may take a while."""
 
 
 class UnitWriter(Protocol):
@@ -106,6 +110,9 @@ class Records(Protocol):
         """Timers whose time has come, the oldest first."""
 
     async def next_timer(self) -> datetime | None: ...
+
+    async def timer_operations(self) -> Sequence[str]:
+        """The commands that timers are waiting to run, each once, but those of parked timers."""
 
     async def fetch(self, statement: Statement) -> Sequence[dict[str, Any]]:
         """Run a reading statement outside of any transaction. Raises `StatementFailed`."""

@@ -21,6 +21,7 @@ from craton.domain import uuid7
 from craton.ports import Store, StoreUnavailable
 from craton.runtime.aggregates import state_type
 from craton.runtime.calls import Call, copied, proxy
+from craton.runtime.names import keep_names
 from craton.runtime.projections import ProjectionRunner
 from craton.runtime.roster import enrol
 from craton.runtime.running import RunningModule
@@ -102,11 +103,16 @@ class App:
         try:
             for module in self.modules.values():
                 running = RunningModule(module, open_store(module.name), owner, self._clock, self.api, self.environment)
-                await running.open()
+                await running.store.open()
                 opened.append(running)
                 self._running[module.name] = running
+            stores = [(running.module, running.store) for running in opened]
+            await keep_names(self.name, stores, working=subscriptions)
             if subscriptions:
-                await enrol(self.name, [(running.module, running.store) for running in opened])
+                await enrol(self.name, stores)
+            for running in opened:
+                await running.prepare()
+            if subscriptions:
                 for running in opened:
                     running.start(lambda event: self._running[self._recorder_of[event]])
             yield self

@@ -13,6 +13,7 @@ import structlog
 
 from craton.application.context import context_var
 from craton.application.projection import Projection
+from craton.application.upcasting import stored_names
 from craton.ports import StoreUnavailable
 from craton.runtime.feed import Feed, Page
 from craton.runtime.signal import Signal
@@ -43,7 +44,7 @@ class RowCache:
     ) -> None:
         self._module = module
         self._projection = kind()
-        self._names = {event.__name__ for event in kind.events}
+        self._names = stored_names(kind.events)
         self._feed = feed
         self._signal = signal
         self._newest = newest

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from craton.application.projection import Projection
+from craton.application.upcasting import stored_names
 from craton.application.view import RowChange, RowType, operation
 from craton.ports import RowOperation, StatementFailed, Store, StoredEvent
 from craton.runtime.feed import Page
@@ -28,7 +29,7 @@ class Projector:
 
     def __init__(self, kind: type[Projection], store: Store, generation: int) -> None:
         self._projection = kind()
-        self._names = {event.__name__ for event in kind.events}
+        self._names = stored_names(kind.events)
         self._store = store
         self._generation = generation
         self._rows: dict[RowKey, Any] = {}

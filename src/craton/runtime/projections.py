@@ -19,7 +19,7 @@ from craton.application.codec import decode, encode_text
 from craton.application.context import context_var
 from craton.application.errors import KeyReused, MisuseError, Unavailable
 from craton.application.projection import Projection
-from craton.application.upcasting import EventTypes
+from craton.application.upcasting import EventTypes, stored_names
 from craton.ports import (
     DocumentChanged,
     PositionPassed,
@@ -93,7 +93,7 @@ class ProjectionRunner:
         self._signal = signal
         self._owner = owner
         self._clock = clock
-        self._names = {event.__name__ for event in kind.events}
+        self._names = stored_names(kind.events)
         self.record = GenerationRecord(kind, store)
         self._subscriptions: dict[int, Subscription] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from craton.application.module import Module
 from craton.application.projection import Projection
-from craton.application.upcasting import EventTypes
+from craton.application.upcasting import EventTypes, stored_names
 from craton.application.view import RowType
 from craton.domain import Aggregate
 from craton.ports import Snapshot, Statement, Store, StoredEvent
@@ -43,7 +43,7 @@ async def differing_rows(
 async def _fold(
     kind: type[Projection], types: EventTypes, events: Events, reached: int, parked: set[int]
 ) -> dict[RowType[Any], dict[tuple[Any, ...], Any]]:
-    projection, names = kind(), {event.__name__ for event in kind.events}
+    projection, names = kind(), stored_names(kind.events)
     rows: dict[RowType[Any], dict[tuple[Any, ...], Any]] = {row_type: {} for row_type in kind.rows.values()}
     async for event in events():
         if event.position > reached:
@@ -105,7 +105,8 @@ async def differing_snapshots(module: Module, store: Store, events: Events) -> A
             aggregate = replayed.get(event.stream)
             if aggregate is None:
                 continue
-            aggregate.apply(module.events.data(event))
+            if event.type not in module.events.retired:
+                aggregate.apply(module.events.data(event))
             aggregate.version = event.version
             snapshot = snapshots.get(event.stream)
             if snapshot is None or snapshot.version != event.version:

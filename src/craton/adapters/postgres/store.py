@@ -16,6 +16,7 @@ from craton.adapters.postgres.schema import schema_statements, table_statement
 from craton.adapters.postgres.writer import COLLISIONS, PostgresWriter
 from craton.ports import (
     Document,
+    EventKind,
     FeedPage,
     Isolation,
     Outcome,
@@ -226,6 +227,16 @@ class PostgresStore:
         head: int = await self._value(f"SELECT coalesce(max(position), 0) FROM {self._schema}.events")
         return head
 
+    async def kinds(self, after: int) -> Sequence[EventKind]:
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(
+                "SELECT DISTINCT split_part(stream, '-', 1), type, schema_version"
+                f" FROM {self._schema}.events WHERE position > $1",
+                after,
+                timeout=DEFINITION_SECONDS,
+            )
+        return [EventKind(*row) for row in rows]
+
     async def get_rows(self, table: Table, keys: Sequence[tuple[Any, ...]]) -> Sequence[str | None]:
         if not keys:
             return []
@@ -279,6 +290,10 @@ class PostgresStore:
     async def next_timer(self) -> datetime | None:
         due: datetime | None = await self._value(f"SELECT min(due) FROM {self._schema}.timers")
         return due
+
+    async def timer_operations(self) -> Sequence[str]:
+        rows = await self._rows(f"SELECT DISTINCT operation FROM {self._schema}.timers WHERE NOT parked")
+        return [row["operation"] for row in rows]
 
     async def parked(self, subscription: str | None = None) -> Sequence[ParkedEvent]:
         rows = await self._rows(

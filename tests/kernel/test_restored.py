@@ -135,7 +135,7 @@ class TestAReadersStore:
         for _ in range(2):
             told = await refusal(place, weather)
 
-        assert told.startswith("app travel has stores of different times:\nmodule club: its store is of 20")
+        assert told.startswith("app travel: module club: its store is of 20")
         assert told.endswith(
             "older than what desk has seen of it. It was restored alone: what was done in it since is lost, though "
             "others rely on it. Restore all stores of one moment; or have the policies that work on it go on from that "

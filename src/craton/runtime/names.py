@@ -71,7 +71,7 @@ async def keep_names(app: str, modules: Sequence[tuple[Module, Store]], *, worki
             f"module {module.name}: {said}" for (module, _), some in zip(modules, found, strict=True) for said in some
         ]
         if problems:
-            raise WiringError("\n".join([f"app {app} doesn't fit what is stored:", *problems]))
+            raise WiringError(f"app {app}: " + "\n".join(problems))
         try:
             for comparison in comparisons:
                 await comparison.note()

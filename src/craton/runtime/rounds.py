@@ -75,7 +75,7 @@ class Rounds:
         """Raises `WiringError` when a store is older than the others."""
         problems = await self.problems()
         if problems:
-            raise WiringError("\n".join([f"app {self._app} has stores of different times:", *problems]))
+            raise WiringError(f"app {self._app}: " + "\n".join(problems))
 
     async def problems(self) -> list[str]:
         """A sentence for each store that is older than the others."""

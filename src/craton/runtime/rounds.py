@@ -27,6 +27,7 @@ from craton.application.errors import MisuseError, WiringError
 from craton.ports import Document, DocumentChanged, Fence, Store, StoreUnavailable, Unit
 from craton.runtime.committer import write_alone
 from craton.runtime.lease import LEASE_SECONDS
+from craton.runtime.projecting import describe
 
 DOCUMENT: Final = "round"
 ROUND_SECONDS: Final = 2.0
@@ -113,8 +114,8 @@ class Rounds:
             async with asyncio.timeout(LAST_ROUND_SECONDS):
                 await self._write_if_due()
                 await self._write_if_due()
-        except (StoreUnavailable, TimeoutError) as problem:
-            log.warning("the last round of notes isn't written", reason=str(problem))
+        except Exception as problem:  # the stores are to be closed all the same
+            log.warning("the last round of notes isn't written", reason=describe(problem))
 
     async def _write_if_due(self) -> None:
         """Write a round if something has happened since the last one, and another that says that all have got it."""

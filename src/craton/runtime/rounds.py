@@ -31,7 +31,7 @@ from craton.runtime.projecting import describe
 
 DOCUMENT: Final = "round"
 ROUND_SECONDS: Final = 2.0
-LAST_ROUND_SECONDS: Final = 2.0
+LAST_ROUND_SECONDS: Final = 1.0
 
 log = structlog.get_logger("craton.rounds")
 

@@ -297,3 +297,15 @@ def test_a_tampered_balance_is_found(data: Data) -> None:
 
 def test_verifying_data_that_is_not_there_is_no_success(tmp_path: Path) -> None:
     assert craton("verify", "--data", str(tmp_path / "typo")).code != 0
+
+
+def test_data_with_names_that_the_program_does_not_know_is_refused_with_a_sentence(data: Data) -> None:
+    change(data, "DELETE FROM documents WHERE name = 'names'")
+    change(data, "UPDATE events SET type = 'MoneyLost' WHERE position = 2")
+
+    craton("verify", *data.option).require_one_sentence(1, "events called MoneyLost", "retired=['MoneyLost']")
+
+
+def test_a_store_that_was_not_restored_is_not_accepted_as_restored(data: Data) -> None:
+    craton("restored", "ledger", *data.option).require_one_sentence(1, "The store of ledger isn't older")
+    craton("restored", "nothing", *data.option).require_one_sentence(2, "no module 'nothing'")

@@ -236,8 +236,9 @@ class TestUpcasters:
 
     async def test_a_fact_of_a_later_release_is_not_misread(self, store: Store, start: StartApp) -> None:
         parcel = AccountId.new()
-        await self._store_old(store, parcel, 4, '{"grams":1,"scale":"s"}')
         app = await start(_post(FROM_POUNDS, FROM_KILOS))
+
+        await self._store_old(store, parcel, 4, '{"grams":1,"scale":"s"}')  # by another process, of that release
 
         with pytest.raises(LookupError, match="Weighed version 4"):
             await app.api(Post).weight(parcel)

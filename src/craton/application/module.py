@@ -30,7 +30,10 @@ class Module:
     Instead of the adapter there may be a function that makes it and is given things in the same way; what it makes is
     closed at the end if it has an async `close`. Policies are given the same, and so are the steps of sagas and the
     handlers of routes that were written by hand.
-    `retired` are the names of policies that it has no more: with them a start can tell a new one from a renamed one.
+    `retired` are names that its store may still hold and that it has no more: of policies, projections, their rows,
+    sagas and their steps (`Checkout.charge`), commands of timers, stream prefixes and events. A start refuses a name
+    that is gone unless it is retired, because it can't tell it from a renamed one; events that are retired are
+    passed over.
     `start` is called, with what it asks for, each time before the module serves: it must bear repetition. It returns
     sentences for whoever has started the application.
     `sealed` chains a hash over the log, so that `craton verify` finds a changed past. `verify` is the module's own
@@ -70,7 +73,7 @@ class Module:
         self.upcasters = tuple(upcasters)
         self.settings = settings
         self.provides = provides or {}
-        self.retired = {full_name(name, policy) for policy in retired}
+        self.retired = frozenset(retired)
         self.start = start
         self.tables = tuple(tables)
         """SQL that makes the module's own tables; each statement is run at start and must bear repetition."""
@@ -98,7 +101,7 @@ class Module:
         for prefix in prefixes:
             if prefixes.count(prefix) > 1:
                 raise WiringError(f"module {name}: two kinds of aggregates have streams called {prefix}-…")
-        self.events = EventTypes(self._event_kinds(), self.upcasters)
+        self.events = EventTypes(self._event_kinds(), self.upcasters, self.retired)
 
     @property
     def asks(self) -> Iterator[tuple[str, str, Any]]:

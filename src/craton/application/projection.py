@@ -4,6 +4,7 @@ from types import UnionType
 from typing import Any, ClassVar, Union, get_args, get_origin, get_type_hints
 
 from craton.application.errors import WiringError
+from craton.application.upcasting import stored_names
 from craton.application.view import RowChange, Rows, RowType
 from craton.domain import Event, Recorded
 
@@ -56,7 +57,7 @@ class Projection:
         if get_origin(hint) is not Recorded:
             raise WiringError(f"{cls.__name__}.project must take event: Recorded[…]")
         cls.events = event_types(get_args(hint)[0], f"{cls.__name__}.project")
-        cls.event_names = tuple(sorted({event.__name__ for event in cls.events}))
+        cls.event_names = tuple(sorted(stored_names(cls.events)))
 
 
 def event_types(hint: Any, where: str) -> tuple[type[Event], ...]:

@@ -22,6 +22,11 @@ class Upcaster(msgspec.Struct, frozen=True):
     upcast: Callable[[Data], Data]
 
 
+def stored_names(kinds: Iterable[type[Event]]) -> frozenset[str]:
+    """Return the names under which events of some kinds are stored: those of today and those of before."""
+    return frozenset(name for kind in kinds for name in _names_of(kind))
+
+
 class UndecodableEvent(LookupError):
     """A stored event can't be read by this program. Says which, and why."""
 
@@ -32,27 +37,39 @@ class UndecodableEvent(LookupError):
         )
 
 
-class EventTypes:
-    """The kinds of events a module knows. Raises `WiringError` for a name used twice or a gap among upcasters."""
+def _names_of(kind: type[Event]) -> tuple[str, ...]:
+    return kind.__name__, *vars(kind).get("aliases", ())  # not those of a base: that is another kind
 
-    def __init__(self, kinds: Iterable[type[Event]], upcasters: Iterable[Upcaster] = ()) -> None:
+
+class EventTypes:
+    """The kinds of events a module knows, by every name under which they are stored, and the names it has `retired`.
+
+    Raises `WiringError` for a name used twice or a gap among upcasters.
+    """
+
+    def __init__(
+        self, kinds: Iterable[type[Event]], upcasters: Iterable[Upcaster] = (), retired: Iterable[str] = ()
+    ) -> None:
         self._kinds: dict[str, type[Event]] = {}
         for kind in kinds:
-            if self._kinds.setdefault(kind.__name__, kind) is not kind:
-                raise WiringError(f"two kinds of events are called {kind.__name__}")
-        upcasters = tuple(upcasters)
-        self._upcasters = {(upcaster.event, upcaster.version): upcaster.upcast for upcaster in upcasters}
+            for name in _names_of(kind):
+                if self._kinds.setdefault(name, kind) is not kind:
+                    raise WiringError(f"two kinds of events are called {name}")
+        self.retired = frozenset(retired) - self._kinds.keys()
+        """Events of these names are passed over."""
+        self._upcasters: dict[tuple[type[Event], int], Callable[[Data], Data]] = {}
         for upcaster in upcasters:
-            if self._upcasters[upcaster.event, upcaster.version] is not upcaster.upcast:
+            upcast_kind = self._kinds.get(upcaster.event)
+            if upcast_kind is None or upcaster.version >= upcast_kind.schema_version:
+                raise WiringError(f"the upcaster of {upcaster.event} from version {upcaster.version} leads nowhere")
+            known = self._upcasters.setdefault((upcast_kind, upcaster.version), upcaster.upcast)
+            if known is not upcaster.upcast:
                 raise WiringError(f"two upcasters of {upcaster.event} begin at version {upcaster.version}")
-        for name, version in self._upcasters:
-            if name not in self._kinds or version >= self._kinds[name].schema_version:
-                raise WiringError(f"the upcaster of {name} from version {version} leads nowhere")
-        for name, kind in self._kinds.items():
+        for kind in self._kinds.values():
             for version in range(1, kind.schema_version):
-                if (name, version) not in self._upcasters:
+                if (kind, version) not in self._upcasters:
                     raise WiringError(
-                        f"{name} is at version {kind.schema_version}, but nothing upcasts version {version}"
+                        f"{kind.__name__} is at version {kind.schema_version}, but nothing upcasts version {version}"
                     )
         self._current = {(name, kind.schema_version): decoder(kind) for name, kind in self._kinds.items()}
         self._shared = {name for name, kind in self._kinds.items() if is_immutable(kind)}
@@ -64,6 +81,7 @@ class EventTypes:
 
     @property
     def kinds(self) -> Mapping[str, type[Event]]:
+        """The kinds by every name under which they are stored."""
         return self._kinds
 
     def data(self, stored: StoredEvent) -> Event:
@@ -81,7 +99,7 @@ class EventTypes:
             raise LookupError("it is of a version which this program doesn't know")
         plain: Data = msgspec.json.decode(stored.data)
         for version in range(stored.schema_version, kind.schema_version):
-            plain = self._upcasters[stored.type, version](plain)
+            plain = self._upcasters[kind, version](plain)
         return convert(plain, kind)
 
     def may_be_shared(self, name: str) -> bool:
@@ -89,11 +107,7 @@ class EventTypes:
         return name in self._shared
 
     def recorded(self, stored: StoredEvent) -> Recorded[Event]:
-        """Decode an event and its envelope. Events of one unit of work have the same metadata, decoded once."""
-        text, metadata = self._last_metadata
-        if stored.metadata != text:
-            metadata = self._decode_metadata(stored.metadata)
-            self._last_metadata = stored.metadata, metadata
+        """Decode an event and its envelope."""
         return Recorded(
             data=self.data(stored),
             position=stored.position,
@@ -101,8 +115,16 @@ class EventTypes:
             version=stored.version,
             id=stored.id,
             time=stored.time,
-            metadata=metadata,
+            metadata=self.metadata(stored),
         )
+
+    def metadata(self, stored: StoredEvent) -> Metadata:
+        """Decode an event's metadata. Events of one unit of work have the same, decoded once."""
+        text, metadata = self._last_metadata
+        if stored.metadata != text:
+            metadata = self._decode_metadata(stored.metadata)
+            self._last_metadata = stored.metadata, metadata
+        return metadata
 
     @staticmethod
     def encode(event: Event) -> str:

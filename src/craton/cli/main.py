@@ -7,7 +7,7 @@ import typer
 
 from craton import __version__
 from craton.application.errors import WiringError
-from craton.cli import checking, demo, events, parked, projections, timers, up, verifying
+from craton.cli import checking, demo, events, parked, projections, restored, timers, up, verifying
 from craton.cli.loading import WRONG_USE, err, fail, import_app, out, settings
 from craton.cli.options import AppName, AsJson, Data, StoreUrl
 from craton.cli.output import print_records
@@ -24,6 +24,7 @@ cli.command("demo")(demo.demo)
 cli.command("check")(checking.check)
 cli.command("events")(events.events)
 cli.command("verify")(verifying.verify)
+cli.command("restored")(restored.restored)
 cli.add_typer(projections.cli, name="projections")
 cli.add_typer(parked.cli, name="parked")
 cli.add_typer(timers.cli, name="timers")

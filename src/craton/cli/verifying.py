@@ -10,6 +10,9 @@ def verify(app: AppName = None, data: Data = None, store: StoreUrl = None) -> No
 
     async def compare() -> int:
         async with running(chosen, subscriptions=False) as loaded:
+            for problem in await loaded.rounds.problems():
+                out.print(problem, markup=False)
+                return FAILED
             for name, running_module in loaded.running.items():
                 async for problem in running_module.verify():
                     out.print(f"{name}: {problem}.", markup=False)

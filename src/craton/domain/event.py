@@ -12,10 +12,12 @@ class Event(Immutable):
     """A fact. Subclass it and annotate what it says: `class MoneyWithdrawn(Event): amount: Money`.
 
     `schema_version` is raised when the shape of the fact changes; an upcaster then turns the old shape into the
-    new one.
+    new one. A class that is renamed says under which names the fact was stored before:
+    `aliases = ("CashWithdrawn",)`.
     """
 
     schema_version: ClassVar[int] = 1
+    aliases: ClassVar[tuple[str, ...]] = ()
 
 
 class Metadata(Immutable, omit_defaults=True):

@@ -54,6 +54,14 @@ class StoredEvent(Struct, frozen=True):
     position: int
 
 
+class EventKind(Struct, frozen=True):
+    """A kind of events that the log holds: in streams called `prefix-…`, of a type and schema version."""
+
+    prefix: str
+    type: str
+    schema_version: int
+
+
 class Snapshot(Struct, frozen=True):
     """The state of an aggregate at a version; `fingerprint` names the shape of that state."""
 

@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol
 from craton.ports.errors import StoreUnavailable, UnitRefused
 from craton.ports.records import (
     Document,
+    EventKind,
     FeedPage,
     ParkedEvent,
     Query,
@@ -40,6 +41,9 @@ class EventLog(Protocol):
 
     async def head(self) -> int:
         """The position of the newest committed event, 0 when there is none."""
+
+    async def kinds(self, after: int) -> Sequence[EventKind]:
+        """The kinds of events that there are after a position. It reads all of them, which may take a while."""
 
 
 class UnitWriter(Protocol):
@@ -108,6 +112,9 @@ class Records(Protocol):
 
     async def next_timer(self) -> datetime | None:
         """When the next timer is due that isn't parked; None when there is none."""
+
+    async def timer_operations(self) -> Sequence[str]:
+        """The commands that timers are waiting to run, each once, but those of parked timers."""
 
     async def fetch(self, statement: Statement) -> Sequence[dict[str, Any]]:
         """Run a reading statement outside of any transaction. Raises `StatementFailed`."""

@@ -247,7 +247,8 @@ class Aggregates:
         return aggregate  # type: ignore[no-any-return]
 
     def _apply(self, aggregate: Aggregate, event: StoredEvent) -> None:
-        aggregate.apply(self._events.data(event))
+        if event.type not in self._events.retired:
+            aggregate.apply(self._events.data(event))
         aggregate.version = event.version
 
     def _remember_loaded(self, aggregate: Aggregate) -> None:
@@ -281,16 +282,17 @@ class Aggregates:
                     waiting[name].set_result(state)
 
     def _audited(self, stored: StoredEvent) -> AuditEvent:
-        recorded = self._events.recorded(stored)
-        metadata, caller = recorded.metadata, context().caller
+        retired = stored.type in self._events.retired
+        data = stored.data if retired else encode_text(self._events.data(stored))
+        metadata, caller = self._events.metadata(stored), context().caller
         if caller is not None and caller.id != metadata.actor:
             metadata = msgspec.structs.replace(metadata, key=None)  # with it one could ask for another's answer
         return AuditEvent(
             type=stored.type,
-            data=msgspec.json.decode(encode_text(recorded.data)),
-            version=recorded.version,
-            position=recorded.position,
-            id=recorded.id,
-            time=recorded.time,
+            data=msgspec.json.decode(data),
+            version=stored.version,
+            position=stored.position,
+            id=stored.id,
+            time=stored.time,
             metadata=metadata,
         )

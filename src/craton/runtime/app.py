@@ -1,5 +1,6 @@
 """The application: modules put together and run."""
 
+import asyncio
 import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
@@ -10,19 +11,21 @@ from typing import Any, TypeVar, get_args, get_origin
 from craton.application.api import Api, Operation, operation_of
 from craton.application.context import Context
 from craton.application.errors import WiringError
-from craton.application.module import Module, events_of
+from craton.application.module import Module, dependencies_of, events_of
 from craton.application.repository import Repository
 from craton.application.sagas import Sagas
 from craton.application.sagas.process import SagaProcess
 from craton.application.settings import variable
 from craton.application.unit_of_work import Database
 from craton.application.view import View
-from craton.domain import uuid7
+from craton.domain import Event, uuid7
 from craton.ports import Store, StoreUnavailable
 from craton.runtime.aggregates import state_type
 from craton.runtime.calls import Call, copied, proxy
+from craton.runtime.names import keep_names
 from craton.runtime.projections import ProjectionRunner
 from craton.runtime.roster import enrol
+from craton.runtime.rounds import Reader, Rounds
 from craton.runtime.running import RunningModule
 from craton.runtime.use_cases import Answer
 
@@ -99,24 +102,59 @@ class App:
         """
         owner = f"{socket.gethostname()}/{os.getpid()}/{uuid7()}"
         opened: list[RunningModule] = []
+        noting: asyncio.Task[None] | None = None
         try:
             for module in self.modules.values():
                 running = RunningModule(module, open_store(module.name), owner, self._clock, self.api, self.environment)
-                await running.open()
+                await running.store.open()
                 opened.append(running)
                 self._running[module.name] = running
+            stores = [(running.module, running.store) for running in opened]
+            self.rounds = Rounds(
+                self.name, {module.name: store for module, store in stores}, self._readers, self._clock
+            )
+            await keep_names(self.name, stores, working=subscriptions)
             if subscriptions:
-                await enrol(self.name, [(running.module, running.store) for running in opened])
+                await self.rounds.check()
+                await enrol(self.name, stores)
+            for running in opened:
+                await running.prepare()
+            if subscriptions:
                 for running in opened:
                     running.start(lambda event: self._running[self._recorder_of[event]])
+                noting = asyncio.create_task(self.rounds.run(), name="rounds")
             yield self
         finally:
+            if noting is not None:
+                noting.cancel()
+                await asyncio.wait([noting])
             # All of them come to rest before the first is closed: what one still does may need another.
             for running in opened:
                 await running.rest()
+            if noting is not None:
+                await self.rounds.end()
             for running in reversed(opened):
                 await running.close()
             self._running.clear()
+
+    @property
+    def _readers(self) -> list[Reader]:
+        """The subscriptions by which one module's events change what other modules have stored."""
+        readers: list[Reader] = []
+        for module in self.modules.values():
+            for name, kind in module.policies.items():
+                asks = dependencies_of(kind.__init__, f"module {module.name}: {kind.__name__}").values()
+                changed = {self._owner_of[ask] for ask in asks if ask in self._owner_of}
+                readers += self._readers_of(name, kind.events, {module.name, *changed})
+            for definition in module.sagas.values():
+                for step, events in definition.awaits.items():
+                    readers += self._readers_of(f"{module.name}.{definition.name}.{step}", events, {module.name})
+        return readers
+
+    def _readers_of(self, name: str, events: Sequence[type[Event]], modules: set[str]) -> Iterator[Reader]:
+        for source in dict.fromkeys(self._recorder_of[event] for event in events):
+            if modules - {source}:
+                yield Reader(name, source, frozenset(modules - {source}))
 
     @property
     def projections(self) -> dict[str, ProjectionRunner]:

@@ -16,7 +16,7 @@ import structlog
 from craton.application.context import Context, Effect, entered
 from craton.application.errors import AnswerNotKept, KeyReused, Unavailable
 from craton.application.policy import Policy
-from craton.application.upcasting import EventTypes
+from craton.application.upcasting import EventTypes, stored_names
 from craton.domain import DomainError, Event, Recorded
 from craton.ports import FenceLost, StoredEvent, StoreUnavailable
 from craton.ports.crash import reach
@@ -53,7 +53,7 @@ class Reactor:
         self._name = name
         self._types = types
         self._key = key
-        self._names = {kind.__name__ for kind in kinds}
+        self._names = stored_names(kinds)
         self._react = react
         self._retry = policy.retry
         self._patience = policy.patience

@@ -11,6 +11,7 @@ from typing import Final
 from craton.application.codec import decode, encode_text
 from craton.application.errors import WiringError
 from craton.application.module import Module
+from craton.application.policy import full_name
 from craton.ports import Document, DocumentChanged, Store, Unit
 
 DOCUMENT: Final = "policies"
@@ -22,7 +23,7 @@ async def enrol(app: str, modules: Sequence[tuple[Module, Store]]) -> None:
     known = {name: _names(document) for name, document in documents.items()}
     before = set[str]().union(*known.values())
     here = {policy for module, _ in modules for policy in module.policies}
-    retired = {policy for module, _ in modules for policy in module.retired}
+    retired = {full_name(module.name, policy) for module, _ in modules for policy in module.retired}
     new, gone = here - before, before - here - retired
     if new and gone:
         raise WiringError(

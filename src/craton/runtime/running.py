@@ -120,16 +120,8 @@ class RunningModule:
         rows: View[SagaRow] = self._one("sagas", View[SagaRow])
         return SagaHost(self.module.sagas, processes, rows, use_cases, self.provide, clock)
 
-    async def open(self) -> None:
-        """Open the store, make what is missing in it, and prepare the projections."""
-        await self.store.open()
-        try:
-            await self._prepare()
-        except BaseException:
-            await self.store.close()
-            raise
-
-    async def _prepare(self) -> None:
+    async def prepare(self) -> None:
+        """Make what is missing in the store, which is open, and prepare the projections."""
         for sql in self.module.tables:
             (outcome,) = await self.store.write([Unit(statements=[Statement(sql, {})])])
             if isinstance(outcome, Exception):
@@ -298,7 +290,8 @@ class RunningModule:
 
     async def _recorded(self) -> AsyncIterator[Recorded[Event]]:
         async for event in self.events():
-            yield self.module.events.recorded(event)
+            if event.type not in self.module.events.retired:
+                yield self.module.events.recorded(event)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if not self._resting:

@@ -112,7 +112,8 @@ async def differing_snapshots(module: Module, store: Store, events: Events) -> A
             aggregate = replayed.get(event.stream)
             if aggregate is None:
                 continue
-            aggregate.apply(module.events.data(event))
+            if event.type not in module.events.retired:
+                aggregate.apply(module.events.data(event))
             aggregate.version = event.version
             snapshot = snapshots.get(event.stream)
             if snapshot is None or snapshot.version != event.version:

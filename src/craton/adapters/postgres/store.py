@@ -20,6 +20,7 @@ from craton.application.errors import WiringError
 from craton.ports import (
     INLINE,
     Document,
+    EventKind,
     FeedPage,
     Isolation,
     Outcome,
@@ -243,6 +244,16 @@ class PostgresStore:
         head: int = await self._value(f"SELECT coalesce(max(position), 0) FROM {self._schema}.events")
         return head
 
+    async def kinds(self, after: int) -> Sequence[EventKind]:
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(
+                "SELECT DISTINCT split_part(stream, '-', 1), type, schema_version"
+                f" FROM {self._schema}.events WHERE position > $1",
+                after,
+                timeout=DEFINITION_SECONDS,
+            )
+        return [EventKind(*row) for row in rows]
+
     async def get_rows(self, table: Table, keys: Sequence[tuple[Any, ...]]) -> Sequence[str | None]:
         if not keys:
             return []
@@ -299,6 +310,10 @@ class PostgresStore:
     async def parked_timers(self) -> Sequence[Timer]:
         rows = await self._rows(f"SELECT {sql.TIMER} FROM {self._schema}.timers WHERE parked ORDER BY due, id")
         return [Timer(*row) for row in rows]
+
+    async def timer_operations(self) -> Sequence[str]:
+        rows = await self._rows(f"SELECT DISTINCT operation FROM {self._schema}.timers WHERE NOT parked")
+        return [row["operation"] for row in rows]
 
     async def parked(self, subscription: str | None = None) -> Sequence[ParkedEvent]:
         rows = await self._rows(

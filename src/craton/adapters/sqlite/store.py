@@ -20,6 +20,7 @@ from craton.adapters.sqlite.schema import prepare, table_statements
 from craton.adapters.sqlite.writer import Writer, fetch
 from craton.ports import (
     Document,
+    EventKind,
     FeedPage,
     Isolation,
     Outcome,
@@ -176,6 +177,14 @@ class SqliteStore:
     async def head(self) -> int:
         return self._read("SELECT coalesce(max(position), 0) FROM events")[0][0]  # type: ignore[no-any-return]
 
+    async def kinds(self, after: int) -> Sequence[EventKind]:
+        rows = await self._scan(
+            "SELECT DISTINCT substr(stream, 1, instr(stream || '-', '-') - 1), type, schema_version FROM events"
+            " WHERE position > ?",
+            (after,),
+        )
+        return [EventKind(*row) for row in rows]
+
     async def get_rows(self, table: Table, keys: Sequence[tuple[Any, ...]]) -> Sequence[str | None]:
         statement = f"SELECT row FROM {table.name} WHERE " + " AND ".join(
             f"{sql.quoted(c.name)} = ?" for c in table.key
@@ -228,6 +237,9 @@ class SqliteStore:
     async def parked_timers(self) -> Sequence[Timer]:
         rows = await self._scan(f"SELECT {sql.TIMER} FROM timers WHERE parked ORDER BY due, id", ())
         return [_timer(row) for row in rows]
+
+    async def timer_operations(self) -> Sequence[str]:
+        return [row[0] for row in await self._scan("SELECT DISTINCT operation FROM timers WHERE NOT parked", ())]
 
     async def parked(self, subscription: str | None = None) -> Sequence[ParkedEvent]:
         rows = await self._scan(

@@ -13,6 +13,7 @@ from craton.application.errors import AnswerNotKept, KeyReused
 from craton.application.sagas.definition import Cause, Definition, Method
 from craton.application.sagas.process import Action, Done, Outcome, Refused, Settled, Unknown, only_commands
 from craton.application.sagas.state import SagaState, StepState
+from craton.application.upcasting import stored_names
 from craton.domain import DomainError, Recorded
 from craton.runtime.attempt import ATTEMPT_SECONDS, attempt
 from craton.runtime.projecting import describe
@@ -100,7 +101,7 @@ class StepRunner:
 
     def _awaited(self, step: StepState) -> Recorded[Any]:
         name, recorded = decode(tuple[str, msgspec.Raw], step.event)
-        (kind,) = (kind for kind in self._definition.awaits[step.name] if kind.__name__ == name)
+        (kind,) = (kind for kind in self._definition.awaits[step.name] if name in stored_names([kind]))
         of_kind: Any = Recorded[kind]  # type: ignore[valid-type]
         event: Recorded[Any] = decode(of_kind, bytes(recorded))
         return event

@@ -272,6 +272,13 @@ class Timers:
 
         assert await store.next_timer() is None
 
+    async def test_the_commands_that_wait_are_told_once_each(self, store: Store) -> None:
+        cancel = Timer("c", NOON, "cancel", "{}", "{}")
+        await write(store, Unit(timers=[_timer("a"), _timer("b"), cancel, Timer("d", NOON, "done", "{}", "{}")]))
+        await write(store, Unit(timers_done=["d"]))
+
+        assert sorted(await store.timer_operations()) == ["cancel", "remind"]
+
 
 class ParkedEvents:
     """Events that wait for an operator."""

@@ -5,8 +5,10 @@ import asyncio
 import random
 from collections import defaultdict
 
-from craton.ports import Store, StoredEvent, Unit
-from craton.testing.conformance.making import append, appending, attempt, versions, whole_feed, write
+from msgspec.structs import replace
+
+from craton.ports import Append, EventKind, Store, StoredEvent, Unit
+from craton.testing.conformance.making import append, appending, attempt, event, versions, whole_feed, write
 
 
 class Feed:
@@ -41,6 +43,19 @@ class Feed:
         pages = [[event.version for event in page.events] for page in (first, second, third, fourth)]
         assert pages == [[1, 2, 3], [4, 5, 6], [7], []]
         assert fourth.position == third.position
+
+    async def test_the_kinds_of_events_behind_a_position_are_told_once_each(self, store: Store) -> None:
+        weighed = replace(event("box-2", 1), type="Weighed", schema_version=3)
+        await write(store, appending("box-1", 0, 2))
+        position = await write(store, Unit(appends=[Append("box-2", 0, [weighed]), append("plain")]))
+        await write(store, appending("box-1-a", 0, 2))
+
+        happened = EventKind("box", "Happened", 1)
+        kinds = {EventKind("box", "Weighed", 3), EventKind("plain", "Happened", 1), happened}
+        found = await store.kinds(0)
+        assert (len(found), set(found)) == (3, kinds)
+        assert await store.kinds(position) == [happened]
+        assert await store.kinds(position + 2) == []
 
     async def test_refused_units_leave_nothing_that_a_reader_stops_at(self, store: Store) -> None:
         for n in range(5):
@@ -122,8 +137,8 @@ class ManyWriters:
 def _gapless(events: list[StoredEvent]) -> bool:
     """Whether the versions of each stream are 1, 2, 3, … in the order of the feed."""
     seen: defaultdict[str, int] = defaultdict(int)
-    for event in events:
-        seen[event.stream] += 1
-        if event.version != seen[event.stream]:
+    for read in events:
+        seen[read.stream] += 1
+        if read.version != seen[read.stream]:
             return False
     return True

@@ -14,6 +14,7 @@ from craton.application import (
     Module,
     Repository,
     Saga,
+    Unavailable,
     command,
     once,
     query,
@@ -22,7 +23,7 @@ from craton.application import (
 from craton.application.errors import Overtaken
 from craton.application.sagas.state import Status
 from craton.domain import Aggregate, Conflict, Event, Id, Secret, TooManyAttempts, Value
-from craton.ports import Statement
+from craton.ports import Statement, StoreUnavailable
 from craton.runtime import App
 from tests.kernel.bank import Bank, Gate, ask
 from tests.kernel.conftest import Clock, OpenOffice, StartApp
@@ -375,6 +376,23 @@ class TestTheSameMessageInTwoProcesses:
         gate.open()
 
         assert await slow == first == 2
+
+
+async def test_a_key_that_the_store_calls_taken_may_have_been_carried_out_whatever_else_is_known(
+    shop: App, till: TillId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await ask(shop, Tills.charge, till, 5, context=KEY)
+
+    async def find_result(scope: str, key: str) -> None:
+        raise StoreUnavailable("The store can't be read.", maybe_executed=False)
+
+    monkeypatch.setattr(shop.running["tills"].store, "find_result", find_result)
+    hurried = Context(key=KEY.key, actor=KEY.actor, key_is_new=True)
+
+    with pytest.raises(Unavailable) as unavailable:
+        await ask(shop, Tills.charge, till, 5, context=hurried)
+
+    assert unavailable.value.maybe_executed
 
 
 class TestFindOrAdd:

@@ -1,5 +1,6 @@
 """Read models: rows, where they are kept, and how they are asked for."""
 
+import copy
 import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
@@ -13,6 +14,7 @@ import msgspec
 from craton.application.codec import decoder, encode_to_keep, shape
 from craton.application.errors import MisuseError, WiringError
 from craton.application.page import Page, Paging
+from craton.domain.immutability import is_immutable
 from craton.domain.immutable import Immutable
 from craton.ports import (
     Query,
@@ -97,6 +99,7 @@ class RowType(Generic[R]):
         self.columns = {column.name: column for column in self.key + self.indexes}
         self.decode: Callable[[str], R] = decoder(row).decode
         self.shape = shape(row)
+        self._never_changes = is_immutable(row)
         self._keyed = tuple(column.name for column in self.key)
         self._indexed = tuple(column.name for column in self.indexes)
         self._searched = tuple(place for place, column in enumerate(self.indexes) if column.search)
@@ -118,6 +121,10 @@ class RowType(Generic[R]):
             indexed[place] = indexed[place].casefold()
         kept = encode_to_keep(row, self.row, f"a {self.row.__name__}").decode()
         return StoredRow(self.key_of(row), tuple(indexed), kept)
+
+    def own(self, row: R) -> R:
+        """A row that is kept for others too, as one that its reader may change."""
+        return row if self._never_changes else copy.deepcopy(row)
 
     def key_of(self, row: R) -> tuple[Any, ...]:
         return tuple([_plain(getattr(row, name)) for name in self._keyed])
@@ -342,7 +349,7 @@ class RowChange:
         """Return the new row. Raises `LookupError` when there was none and one is needed."""
         if old is None and self._needed:
             raise LookupError(f"there is no {self.rows.row.__name__} with the key {self.key}")
-        return self._change(old)
+        return self._change(None if old is None else self.rows.own(old))
 
     def in_transaction(self, generation: int) -> RowOperation:
         """The operation that folds the row inside the writing transaction (inline projections)."""

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from craton.adapters.postgres import PostgresDatabase, PostgresStore
-from craton.adapters.postgres.database import SESSION
+from craton.adapters.postgres.server import SESSION
 from craton.ports import (
     SerializationConflict,
     Statement,

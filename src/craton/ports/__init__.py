@@ -9,6 +9,7 @@ from craton.ports.errors import (
     SerializationConflict,
     StatementFailed,
     StoreUnavailable,
+    StoreUnsuitable,
     UnitRefused,
     VersionConflict,
 )
@@ -79,6 +80,7 @@ __all__ = [
     "StatementFailed",
     "Store",
     "StoreUnavailable",
+    "StoreUnsuitable",
     "StoredEvent",
     "StoredResult",
     "StoredRow",

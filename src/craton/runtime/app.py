@@ -1,11 +1,12 @@
 """The application: modules put together and run."""
 
+import asyncio
 import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Any, Final, TypeVar, get_args, get_origin
 
 from craton.application.api import Api, Operation, operation_of
 from craton.application.context import Context
@@ -27,6 +28,8 @@ from craton.runtime.running import RunningModule
 from craton.runtime.use_cases import Answer
 
 A = TypeVar("A", bound=Api)
+
+PING_SECONDS: Final = 2.0
 
 
 def utc_now() -> datetime:
@@ -112,10 +115,8 @@ class App:
             yield self
         finally:
             # All of them come to rest before the first is closed: what one still does may need another.
-            for running in opened:
-                await running.rest()
-            for running in reversed(opened):
-                await running.close()
+            await asyncio.gather(*(running.rest() for running in opened))
+            await asyncio.gather(*(running.close() for running in opened))
             self._running.clear()
 
     @property
@@ -161,14 +162,9 @@ class App:
         return sorted(name for name in self.environment if name.startswith(prefixes) and name not in known)
 
     async def failing(self) -> dict[str, str]:
-        """Touch every store; return the modules whose store doesn't answer, and why."""
-        failing: dict[str, str] = {}
-        for name, running in self._running.items():
-            try:
-                await running.store.ping()
-            except StoreUnavailable as problem:
-                failing[name] = str(problem)
-        return failing
+        """Touch every store; return the modules whose store doesn't answer, or not soon, and why."""
+        problems = await asyncio.gather(*(_problem_of(running.store) for running in self._running.values()))
+        return {name: problem for name, problem in zip(self._running, problems, strict=True) if problem}
 
     def problems(self) -> Iterator[str]:
         """Yield a sentence for each thing that would fail later."""
@@ -190,6 +186,17 @@ class App:
         if isinstance(hint, type) and issubclass(hint, Api):
             return hint in self._owner_of
         return hint in (*module.provides, module.settings, Database) or get_origin(hint) is AsyncIterator
+
+
+async def _problem_of(store: Store) -> str | None:
+    try:
+        async with asyncio.timeout(PING_SECONDS):
+            await store.ping()
+    except StoreUnavailable as problem:
+        return str(problem)
+    except TimeoutError:
+        return f"The store hasn't answered within {PING_SECONDS:g} seconds."
+    return None
 
 
 def _shown(hint: Any) -> str:

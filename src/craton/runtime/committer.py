@@ -9,18 +9,24 @@ What it guarantees:
 - A unit that was decided on the state another unit was about to make (`after`) is refused when that one fails. Its
   expected version alone would not do: another process might have made a version of that number since.
 - The queue is bounded; beyond the bound a unit is refused before anything was done.
+- A batch is written for as long as somebody waits for one of its units: until the last of their callers' deadlines.
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
+from craton.application.context import context_var
 from craton.ports import StoreUnavailable, Unit, UnitWriter, VersionConflict
+from craton.runtime.attempt import cancelled
 
 MAX_BATCH: Final = 128
 MAX_QUEUE: Final = 10_000
+MIN_COMMIT_SECONDS: Final = 2.0
+DRAIN_SECONDS: Final = 1.0
 
 
 Commit = Callable[[Unit], Awaitable[int]]
@@ -45,17 +51,28 @@ class BaseFailed(VersionConflict):
 class _Entry:
     """A unit that waits to be written."""
 
-    __slots__ = ("after", "future", "unit")
+    __slots__ = ("after", "deadline", "future", "unit")
 
     def __init__(self, unit: Unit, future: asyncio.Future[int], after: Sequence[asyncio.Future[int]]) -> None:
         self.unit = unit
         self.future = future
         self.after = after
+        self.deadline = context_var.get().deadline
 
 
 def failed(commit: asyncio.Future[int]) -> bool:
     """Whether a commit is known to have failed."""
     return commit.done() and (commit.cancelled() or commit.exception() is not None)
+
+
+def _seconds_left(batch: Sequence[_Entry]) -> float | None:
+    """Until the last deadline of a batch, but enough to write it; None when one of its units has none."""
+    latest = 0.0
+    for entry in batch:
+        if entry.deadline is None:
+            return None
+        latest = max(latest, entry.deadline)
+    return max(MIN_COMMIT_SECONDS, latest - time.monotonic())
 
 
 class Committer:
@@ -104,10 +121,18 @@ class Committer:
             self._paused -= 1
             self._pump()
 
-    async def drain(self) -> None:
-        """Wait until all that was handed in is answered."""
-        while self._queue or self._flushes:
-            await asyncio.sleep(0) if not self._flushes else await asyncio.wait(self._flushes)
+    async def drain(self, seconds: float = DRAIN_SECONDS) -> None:
+        """Wait until all that was handed in is answered, for so many seconds at most; then give up what is left."""
+        try:
+            async with asyncio.timeout(seconds):
+                while self._queue or self._flushes:
+                    await asyncio.sleep(0) if not self._flushes else await asyncio.wait(self._flushes)
+        except TimeoutError:
+            for entry in self._queue:
+                if not entry.future.done():
+                    entry.future.set_exception(StoreUnavailable("stopped", maybe_executed=False))
+            self._queue.clear()
+            await cancelled(self._flushes, seconds)
 
     def _pump(self) -> None:
         self._scheduled = False
@@ -141,9 +166,12 @@ class Committer:
     async def _flush(self, batch: list["_Entry"], streams: set[str]) -> None:
         units = [entry.unit for entry in batch]
         try:
-            outcomes = await self._store.write(units)
+            async with asyncio.timeout(_seconds_left(batch)):
+                outcomes = await self._store.write(units)
         except BaseException as problem:
             failure = problem if isinstance(problem, Exception) else StoreUnavailable("stopped", maybe_executed=True)
+            if isinstance(problem, TimeoutError):
+                failure = StoreUnavailable("The store hasn't answered within the deadline.", maybe_executed=True)
             for entry in batch:
                 if not entry.future.done():
                     entry.future.set_exception(failure)

@@ -18,7 +18,7 @@ from craton.application.upcasting import EventTypes
 from craton.domain import DomainError, Event, Recorded
 from craton.ports import StoredEvent
 from craton.ports.crash import reach
-from craton.runtime.attempt import ATTEMPT_SECONDS, attempt
+from craton.runtime.attempt import ATTEMPT_SECONDS, attempt, heed_cancellation
 from craton.runtime.feed import Page
 from craton.runtime.projecting import describe
 from craton.runtime.subscription import Failed, Handled
@@ -92,6 +92,7 @@ class Reactor:
         """
         tried, failed, patience = 0, 0, time.monotonic() + self._patience.total_seconds()
         while True:
+            heed_cancellation()
             tried += 1
             try:
                 await self._once(page.recorded(event))

@@ -19,6 +19,7 @@ from craton.application.context import Context
 from craton.domain import DomainError
 from craton.ports import Store, StoreUnavailable, Timer, Unit, UnitRefused
 from craton.ports.crash import reach
+from craton.runtime.attempt import heed_cancellation
 from craton.runtime.lease import Lease
 from craton.runtime.signal import POLL_SECONDS, Signal
 from craton.runtime.use_cases import UseCases
@@ -53,6 +54,7 @@ class TimerRunner:
         """Run what is due whenever this process holds the lease, until cancelled."""
         try:
             while True:
+                heed_cancellation()
                 seen = self._signal.seen()
                 ran, due = 0, None
                 try:

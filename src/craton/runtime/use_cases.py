@@ -21,7 +21,6 @@ from craton.application.codec import convert, encode_text
 from craton.application.context import Context, context_var
 from craton.application.errors import (
     AlreadyExists,
-    DeadlineExceeded,
     KeyReused,
     MisuseError,
     Overtaken,
@@ -46,6 +45,7 @@ from craton.ports import (
 )
 from craton.ports.crash import reach
 from craton.runtime.aggregates import Aggregates
+from craton.runtime.attempt import in_time
 from craton.runtime.committer import Committer, failed
 from craton.runtime.inline import InlineProjections
 from craton.runtime.refusals import Refusal, as_data, as_error
@@ -415,15 +415,7 @@ class UseCases:
 
 
 def _within(seconds: float | None, work: Awaitable[Answer], *, executed: bool) -> Awaitable[Answer]:
-    return work if seconds is None else _in_time(seconds, work, executed=executed)
-
-
-async def _in_time(seconds: float, work: Awaitable[Answer], *, executed: bool) -> Answer:
-    try:
-        async with asyncio.timeout(seconds):
-            return await work
-    except TimeoutError:
-        raise DeadlineExceeded("The deadline passed before the answer was there.", maybe_executed=executed) from None
+    return work if seconds is None else in_time(seconds, work, executed=executed)
 
 
 def _outcome(result: Any) -> _Outcome:

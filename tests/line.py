@@ -32,6 +32,8 @@ class Line:
         return self
 
     def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(OSError):
+            self._listening.shutdown(socket.SHUT_RDWR)  # ends the thread that accepts
         self._listening.close()
         for flow in self._flows:
             flow.set()

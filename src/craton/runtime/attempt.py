@@ -22,8 +22,9 @@ async def attempt(work: Awaitable[None], seconds: float = ATTEMPT_SECONDS) -> No
         async with asyncio.timeout(seconds):
             await work
     except asyncio.CancelledError:
-        heed_cancellation()
         raise RuntimeError("it was cancelled from within") from None
+    finally:
+        heed_cancellation()
 
 
 async def in_time(seconds: float, work: Awaitable[T], *, executed: bool) -> T:

@@ -202,7 +202,7 @@ class RunningModule:
                 await adapter.close()
         except Exception as problem:
             name = type(adapter).__name__
-            log.error("an adapter can't be closed", module=self.module.name, adapter=name, exc_info=problem)
+            log.error("an adapter can't be closed", module=self.module.name, adapter=name, reason=describe(problem))
 
     async def events(self, after: int = 0) -> AsyncIterator[StoredEvent]:
         """All events in order, as stored."""

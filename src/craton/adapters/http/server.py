@@ -18,7 +18,7 @@ MAX_CONNECTIONS: Final = 2_000
 MAX_HEADER_BYTES: Final = 64 * 1024
 HEADER_TIMEOUT_SECONDS: Final = 10.0
 KEEP_ALIVE_SECONDS: Final = 30
-FINISH_SECONDS: Final = 5
+FINISH_SECONDS: Final = 4
 """So long requests may go on after the server was told to stop."""
 
 
@@ -115,7 +115,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 async def serve(application: Any, listening: socket.socket, told_to_stop: Callable[[], None] = lambda: None) -> None:
-    """Serve until SIGINT or SIGTERM; then stop accepting and finish what runs, for five seconds at most.
+    """Serve until SIGINT or SIGTERM; then stop accepting and finish what runs, for four seconds at most.
 
     `told_to_stop` is called when the signal comes.
     """

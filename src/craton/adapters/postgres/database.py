@@ -11,6 +11,7 @@ import contextlib
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from contextvars import Context
 from typing import Any, Final
 from uuid import uuid4
 
@@ -27,7 +28,7 @@ CONNECT_TIMEOUT_SECONDS: Final = 5.0
 STATEMENT_TIMEOUT_SECONDS: Final = 30.0
 END_SECONDS: Final = 2.0
 """So long a server may take to stop a statement that was given up; one that takes longer is silent."""
-CLOSE_SECONDS: Final = 1.0
+CLOSE_SECONDS: Final = 0.5
 FROZEN_SECONDS: Final = 5
 LISTEN_AGAIN_SECONDS: Final = 1.0
 CHANNEL: Final = "craton"
@@ -117,8 +118,9 @@ class PostgresDatabase:
                 self._url, min_size=0, max_size=CONNECTIONS, reset=_keep, connect=self._connect
             )
             try:
-                async with pool.acquire(timeout=CONNECT_TIMEOUT_SECONDS) as connection:
-                    await warn_of_risks(connection)
+                connection = await pool.acquire(timeout=CONNECT_TIMEOUT_SECONDS)
+                await warn_of_risks(connection)
+                await pool.release(connection)
             except BaseException:
                 pool.terminate()
                 raise
@@ -158,35 +160,24 @@ class PostgresDatabase:
                 self._pool = None
 
     @asynccontextmanager
-    async def connection(self, *, writing: bool = False, seconds: float | None = None) -> AsyncIterator[Any]:
-        """Lend a connection, for so many seconds at most.
-
-        Raises `StoreUnavailable` when it can't be had or is lost (`writing`: while in use).
-        """
-        lent = False
+    async def connection(self, *, writing: bool = False) -> AsyncIterator[Any]:
+        """Lend a connection. Raises `StoreUnavailable` when it can't be had or is lost (`writing`: while in use)."""
+        lent = None
         try:
-            async with asyncio.timeout(seconds), self._borrowed() as connection:
-                lent = True
-                yield connection
-        except (asyncpg.PostgresError, asyncpg.InternalClientError, asyncpg.InterfaceError, OSError) as problem:
-            if lent and not isinstance(problem, (*LOST, asyncpg.InterfaceError)):
+            lent = await self._pool.acquire(timeout=CONNECT_TIMEOUT_SECONDS)
+            self._lent[lent] = _Loan(self._generation, patient=context_var.get().deadline is None)
+            yield lent
+        except BaseException as problem:
+            if lent is not None and is_given_up(problem):
+                self.give_up(lent)
+            at_fault = (*LOST, asyncpg.InterfaceError, *(() if lent else (asyncpg.PostgresError,)))
+            if not isinstance(problem, at_fault):
                 raise  # what is wrong is the statement
             refused = isinstance(problem, asyncpg.InsufficientResourcesError | asyncpg.ReadOnlySQLTransactionError)
-            raise unavailable(problem, maybe_executed=writing and lent and not refused) from problem
-
-    @asynccontextmanager
-    async def _borrowed(self) -> AsyncIterator[Any]:
-        connection = await self._pool.acquire(timeout=CONNECT_TIMEOUT_SECONDS)
-        self._lent[connection] = _Loan(self._generation, patient=context_var.get().deadline is None)
-        try:
-            yield connection
-        except BaseException as problem:
-            if is_given_up(problem):
-                self.give_up(connection)
-            raise
+            raise unavailable(problem, maybe_executed=writing and lent is not None and not refused) from problem
         finally:
-            if self._lent.pop(connection, None) is not None:
-                await self._pool.release(connection)
+            if self._lent.pop(lent, None) is not None:
+                await self._pool.release(lent)
 
     def give_up(self, connection: Any) -> None:
         """End a borrowed connection, whose statement the server may still run; nobody waits for that."""
@@ -283,7 +274,7 @@ class PostgresDatabase:
             wake()
 
     def _start(self, work: Any) -> None:
-        task = asyncio.get_running_loop().create_task(work)
+        task = asyncio.get_running_loop().create_task(work, context=Context())  # it is no part of a call
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

@@ -1,5 +1,6 @@
 """The store of a module in one Postgres schema."""
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -137,7 +138,14 @@ class PostgresStore:
         return {row["stream"]: row["version"] for row in rows}
 
     async def acquire(self, lease: str, owner: str, seconds: float) -> int | None:
-        async with self._database.connection(seconds=LEASE_SECONDS) as connection:
+        try:
+            async with asyncio.timeout(LEASE_SECONDS):
+                return await self._acquire(lease, owner, seconds)
+        except TimeoutError as problem:
+            raise unavailable(problem, maybe_executed=True) from problem
+
+    async def _acquire(self, lease: str, owner: str, seconds: float) -> int | None:
+        async with self._database.connection() as connection:
             held = await connection.fetchrow(
                 f"WITH renewed AS (UPDATE {self._schema}.leases SET"
                 " expires = clock_timestamp() + make_interval(secs => $3) WHERE name = $1 AND owner = $2"

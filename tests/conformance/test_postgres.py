@@ -1,24 +1,29 @@
 """What only Postgres can get wrong: failures between units, isolation levels, wake-ups."""
 
 import asyncio
+import contextlib
 import socket
 import struct
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import pytest
 
-from craton.adapters.postgres import PostgresDatabase, PostgresStore
-from craton.adapters.postgres.database import SESSION
+from craton.adapters.postgres import PostgresDatabase, PostgresStore, database, server
+from craton.adapters.postgres.server import SESSION
 from craton.application import WiringError
 from craton.ports import (
     INLINE,
     Document,
     DocumentChanged,
+    Query,
     SerializationConflict,
     Statement,
     Store,
     StoreUnavailable,
+    StoreUnsuitable,
     Unit,
     UnitRefused,
     VersionConflict,
@@ -34,7 +39,8 @@ from craton.testing.conformance.making import (
     write_rows,
 )
 from tests.conftest import PostgresPlace
-from tests.crash.databases import run_sql
+from tests.crash.databases import fresh_database, run_sql
+from tests.line import Line
 
 
 @pytest.fixture
@@ -82,6 +88,45 @@ class TestTheSetOfLiveInlineProjections:
         assert left["gone"]
 
 
+END_ALL = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+)
+
+
+@pytest.fixture
+def own_database(request: pytest.FixtureRequest, postgres_url: str) -> Iterator[str]:
+    """The URL of a database that nobody else uses, made with the options of `request.param`."""
+    with fresh_database(postgres_url, getattr(request, "param", "")) as url:
+        yield url
+
+
+@asynccontextmanager
+async def _opened(url: str) -> AsyncIterator[PostgresStore]:
+    store = PostgresStore(PostgresDatabase(url), "bank")
+    await store.open()
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+OPERATIONS: Final[dict[str, Callable[[Store], Awaitable[Any]]]] = {
+    "ping": lambda store: store.ping(),
+    "load": lambda store: store.load([("a", "shape")]),
+    "read stream": lambda store: store.read_stream("a", limit=1),
+    "read feed": lambda store: store.read_feed(0, 10),
+    "get rows": lambda store: store.get_rows(PEOPLE, [("ann",)]),
+    "find rows": lambda store: store.find_rows(PEOPLE, Query()),
+    "fetch": lambda store: store.fetch(Statement("SELECT 1", {})),
+    "write": lambda store: store.write([appending("a")]),
+    "write in a transaction": lambda store: store.write([appending("a", checkpoint=("reader", 1))]),
+    "acquire": lambda store: store.acquire("lease", "ann", 3.0),
+    "release": lambda store: store.release("lease", "ann"),
+    "create table": lambda store: store.create_table(PEOPLE),
+}
+
+
 def _raising(code: str) -> Statement:
     return Statement(f"DO $$ BEGIN RAISE EXCEPTION 'as the test asked' USING ERRCODE = '{code}'; END $$", {})
 
@@ -112,6 +157,182 @@ class TestAnUnreadyDatabase:
             await store.close()
             await postgres_place.drop()
             await asyncio.to_thread(run_sql, url, f"DROP ROLE {role}")
+
+
+class TestAnUnsuitableServer:
+    """What a store needs of its server is found out when it is opened, not by the first customer with an umlaut."""
+
+    @pytest.mark.parametrize(
+        "own_database",
+        ["ENCODING 'LATIN1' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'"],
+        indirect=True,
+        ids=["latin1"],
+    )
+    async def test_a_database_that_is_not_in_utf8_is_refused(self, own_database: str) -> None:
+        with pytest.raises(StoreUnsuitable, match=r"LATIN1.*UTF8.*TEMPLATE template0"):
+            await PostgresStore(PostgresDatabase(own_database), "bank").open()
+
+    async def test_a_server_that_is_too_old_is_refused(
+        self, postgres_place: PostgresPlace, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(server, "OLDEST_VERSION", 99)
+
+        with pytest.raises(StoreUnsuitable, match=r"too old.*99 or newer"):
+            await postgres_place().open()
+
+    @pytest.mark.parametrize(
+        ("setting", "value"), [("default_transaction_isolation", "serializable"), ("synchronous_commit", "off")]
+    )
+    async def test_a_way_on_which_settings_get_lost_is_refused(
+        self, own_database: str, monkeypatch: pytest.MonkeyPatch, setting: str, value: str
+    ) -> None:
+        monkeypatch.delitem(server.SESSION, setting)
+        await _set_default(own_database, setting, value)
+
+        with pytest.raises(StoreUnsuitable, match=f"{value}.*pooler"):
+            await PostgresStore(PostgresDatabase(own_database), "bank").open()
+
+    async def test_one_that_becomes_unsuitable_is_not_used_any_more(
+        self, own_database: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async with _opened(own_database) as store:
+            monkeypatch.setattr(server, "OLDEST_VERSION", 99)
+            await asyncio.to_thread(run_sql, own_database, END_ALL)
+            reasons: list[str] = []
+
+            while not reasons or "too old" not in reasons[-1]:
+                try:
+                    await store.ping()
+                except StoreUnavailable as problem:
+                    reasons.append(str(problem))
+
+
+class TestDefaultsOfAServer:
+    """What a database or a role has as its default changes nothing."""
+
+    @pytest.mark.parametrize("isolation", ["repeatable read", "serializable"])
+    async def test_a_guard_holds_whatever_the_default_isolation_is(self, own_database: str, isolation: str) -> None:
+        await _set_default(own_database, "default_transaction_isolation", isolation)
+        async with _opened(own_database) as store:
+            await write(store, appending("seen"))
+            async with store.transaction("read committed") as transaction:
+                await transaction.write(appending("seen", 1))
+                guarded = asyncio.create_task(store.write([appending("a", guards=[("seen", 1)])]))
+                await _until_one_waits_for_a_lock(store)
+
+            (outcome,) = await guarded
+            assert isinstance(outcome, VersionConflict)
+            assert await versions(store, "a") == []
+
+    async def test_time_limits_and_notations_are_the_stores_own(self, own_database: str) -> None:
+        await _set_default(own_database, "statement_timeout", "50ms")
+        await _set_default(own_database, "TimeZone", "Asia/Tokyo")
+        await _set_default(own_database, "DateStyle", "German")
+        async with _opened(own_database) as store:
+            (row,) = await store.fetch(
+                Statement("SELECT pg_sleep(0.2), CAST(CAST('2026-01-31 12:00Z' AS timestamptz) AS text) AS noon", {})
+            )
+
+            assert row["noon"] == "2026-01-31 12:00:00+00"
+
+
+class TestASilentServer:
+    """Nothing is closed, and nothing comes through: whoever stops waiting is free at once."""
+
+    @pytest.fixture
+    def line(self, postgres_url: str) -> Iterator[Line]:
+        with Line(postgres_url) as line:
+            yield line
+
+    @pytest.fixture
+    async def distant(self, line: Line, postgres_place: PostgresPlace) -> AsyncIterator[PostgresStore]:
+        """An open store by way of the line, with some connections."""
+        store = PostgresStore(PostgresDatabase(line.url), postgres_place.schema())
+        await store.open()
+        await with_tables(store, PEOPLE)
+        await asyncio.gather(*(store.head() for _ in range(4)))
+        yield store
+        await store.close()
+
+    @pytest.mark.parametrize("operation", [*OPERATIONS], ids=lambda operation: operation.replace(" ", "_"))
+    async def test_a_cancellation_is_one(self, distant: PostgresStore, line: Line, operation: str) -> None:
+        line.silence()
+        task = asyncio.ensure_future(OPERATIONS[operation](distant))
+        await asyncio.sleep(0.1)
+
+        task.cancel()
+        await asyncio.wait([task])
+
+        assert task.cancelled()
+
+    async def test_a_cancellation_within_a_transaction_is_one(self, distant: PostgresStore, line: Line) -> None:
+        inside = asyncio.Event()
+
+        async def work() -> None:
+            async with distant.transaction("read committed") as transaction:
+                await transaction.write(appending("a"))
+                line.silence()
+                inside.set()
+                await transaction.fetch(Statement("SELECT 1", {}))
+
+        task = asyncio.create_task(work())
+        await inside.wait()
+        await asyncio.sleep(0.1)
+        task.cancel()
+        await asyncio.wait([task])
+
+        assert task.cancelled()
+
+    async def test_a_cancellation_while_it_connects_is_one(self, line: Line) -> None:
+        line.silence()
+        task = asyncio.create_task(PostgresStore(PostgresDatabase(line.url), "bank").open())
+        await asyncio.sleep(0.1)
+
+        task.cancel()
+        await asyncio.wait([task])
+
+        assert task.cancelled()
+
+    async def test_a_statement_that_takes_too_long_is_unavailable_and_may_have_run(
+        self, line: Line, postgres_place: PostgresPlace, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(database, "STATEMENT_TIMEOUT_SECONDS", 1.0)
+        store = PostgresStore(PostgresDatabase(line.url), postgres_place.schema())
+        await store.open()
+        try:
+            line.silence()
+
+            with pytest.raises(StoreUnavailable) as refused:
+                await store.write([appending("a")])
+            assert refused.value.maybe_executed
+        finally:
+            await store.close()
+
+    async def test_connections_that_the_network_forgot_are_replaced(
+        self, distant: PostgresStore, line: Line, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(database, "END_SECONDS", 0.2)
+        line.forget()
+
+        for _ in range(2):  # the second one only if all were replaced: there are more connections than that
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1):
+                    await distant.head()
+            await asyncio.sleep(1)
+
+        assert await distant.head() == 0
+
+    async def test_the_kernel_watches_over_connections(self, store: Store, postgres_place: PostgresPlace) -> None:
+        own = PostgresDatabase(postgres_place.url)
+        await own.open()
+        try:
+            async with own.connection() as connection:
+                wire = connection._transport.get_extra_info("socket")
+                assert wire.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+                if hasattr(socket, "TCP_USER_TIMEOUT"):
+                    assert 0 < wire.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) <= 10_000
+        finally:
+            await own.close()
 
 
 class TestOneDatabase:
@@ -245,6 +466,20 @@ class TestFrozenProcesses:
             async with asyncio.timeout(15):
                 while await store.acquire("lease", "heir", 1.0) is None:
                     await asyncio.sleep(0.1)
+
+
+async def _set_default(url: str, setting: str, value: str) -> None:
+    await asyncio.to_thread(run_sql, url, f"ALTER DATABASE {_database(url)} SET {setting} = '{value}'")
+
+
+async def _until_one_waits_for_a_lock(store: Store) -> None:
+    waits = Statement(
+        "SELECT count(*) AS n FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND database ="
+        " (SELECT oid FROM pg_database WHERE datname = current_database())",
+        {},
+    )
+    while (await store.fetch(waits))[0]["n"] == 0:
+        await asyncio.sleep(0.01)
 
 
 def _server(url: str) -> tuple[str, int]:

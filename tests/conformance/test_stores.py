@@ -1,12 +1,15 @@
 """The conformance suites over both stores (the `store` fixtures are in `tests/conftest.py`)."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import pytest
 from msgspec.structs import replace
 
+from craton.adapters.sqlite import SqliteStore
 from craton.adapters.sqlite.connection import time_text
-from craton.ports import Statement, Store, Timer, Unit
+from craton.ports import Statement, Store, StoreUnsuitable, Timer, Unit
 from craton.testing import conformance
 from craton.testing.conformance.making import NOON, write
 from tests.conftest import Place, SqlitePlace
@@ -57,6 +60,24 @@ async def test_a_file_is_nobody_elses_to_read(sqlite_place: SqlitePlace) -> None
         assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
     finally:
         await store.close()
+
+
+class TestAnUnsuitablePlace:
+    async def test_a_library_that_is_too_old_is_refused(
+        self, sqlite_place: SqlitePlace, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("craton.adapters.sqlite.connection.OLDEST_VERSION", (99, 0, 0))
+
+        with pytest.raises(StoreUnsuitable, match=r"too old.*99\.0\.0 or newer"):
+            await sqlite_place().open()
+
+    async def test_a_file_without_a_write_ahead_log_is_refused(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+
+        with pytest.raises(StoreUnsuitable, match=r"write-ahead log.*memory.*local disk"):
+            await SqliteStore(Path(":memory:")).open()
 
 
 class TestAppending(conformance.Appending):

@@ -11,10 +11,10 @@ import asyncpg
 
 
 @contextmanager
-def fresh_database(server: str) -> Iterator[str]:
+def fresh_database(server: str, options: str = "") -> Iterator[str]:
     """Make an empty database beside the one that the URL names; drop it at the end, whoever is connected."""
     name = f"craton_{uuid4().hex[:16]}"
-    run_sql(server, f"CREATE DATABASE {name}")
+    run_sql(server, f"CREATE DATABASE {name} {options}")
     try:
         yield urlunsplit(urlsplit(server)._replace(path=f"/{name}"))
     finally:

@@ -165,6 +165,16 @@ def test_when_postgres_crashes_and_starts_again_under_load_nothing_is_lost_and_n
     assert "background task has died" not in market.log
 
 
+def test_a_server_that_may_lose_commits_is_used_with_a_warning(start: Start, server: Server) -> None:
+    run_sql(server.url, "ALTER SYSTEM SET fsync = off")
+    run_sql(server.url, "SELECT pg_reload_conf()")
+
+    market = start(store=server.url)
+
+    assert "fsync = off" in market.log
+    assert "full_page_writes" not in market.log
+
+
 def test_while_postgres_is_down_the_market_lives_and_is_not_ready(start: Start, server: Server) -> None:
     market = start(store=server.url)
     bank = Bank.open(market)

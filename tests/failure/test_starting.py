@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from craton.testing.crash import Process
+from tests.crash.databases import fresh_database
 from tests.failure.conftest import LEDGER, ROOT, Start
 
 PASSWORD = "s3cr3t-p4ssw0rd"  # noqa: S105
@@ -79,6 +80,21 @@ def test_a_database_of_another_program(tmp_path: Path) -> None:
         other.execute("CREATE TABLE events (name TEXT)")
     other.close()
     assert "ledger.db" in refusal(data=tmp_path)
+
+
+def test_a_file_that_is_not_in_utf_8(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "ledger.db") as other:
+        other.execute("PRAGMA encoding = 'UTF-16le'")
+        other.execute("CREATE TABLE things (name TEXT)")
+    other.close()
+    said = refusal(data=tmp_path)
+    assert "ledger.db" in said and "UTF-16le" in said
+
+
+def test_a_database_that_is_not_in_utf_8(postgres_url: str, tmp_path: Path) -> None:
+    with fresh_database(postgres_url, "ENCODING 'LATIN1' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'") as url:
+        said = refusal(data=tmp_path, store=url)
+    assert "LATIN1" in said and "TEMPLATE template0" in said
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,14 @@ def test_told_to_stop_while_a_client_sends_half_a_request_it_ends_soon(start: St
         assert market.stop() == 0
 
 
+def test_held_up_by_code_that_does_not_end_it_is_ended_by_force_and_shows_where_it_stood(start: Start) -> None:
+    market = start(app="tests.failure.held_up_app:app")
+    assert market.get("/health/live").status == 200
+
+    assert market.stop() == 1
+    assert "most recent call first" in market.log
+
+
 def test_interrupted_by_the_keyboard_it_ends_with_exit_code_0(start: Start) -> None:
     market = start()
     market.signal(signal.SIGINT)

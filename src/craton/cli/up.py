@@ -1,6 +1,7 @@
 """craton up: serve the application."""
 
-from typing import Annotated
+import faulthandler
+from typing import Annotated, Final
 
 import typer
 
@@ -11,6 +12,9 @@ from craton.ports.crash import arm_from_environment
 from craton.runtime.app import App
 from craton.runtime.garbage import collect_rarely
 from craton.runtime.settings import Settings, masked
+
+STOP_SECONDS: Final = 10.0
+"""A process that was told to stop ends within this time: by itself, or by force, showing what has held it up."""
 
 
 def up(
@@ -44,7 +48,7 @@ async def _serve(chosen: Settings, *, empty: bool) -> None:
             _banner(chosen, app, listening.getsockname()[1])
             for sentence in said:
                 out.print(f"  {sentence}", markup=False)
-            await serve(asgi(app), listening)
+            await serve(asgi(app), listening, lambda: faulthandler.dump_traceback_later(STOP_SECONDS, exit=True))
 
 
 def _banner(chosen: Settings, app: App, port: int) -> None:

@@ -9,6 +9,13 @@ class StoreUnavailable(Exception):
         self.maybe_executed = maybe_executed
 
 
+class StoreUnsuitable(StoreUnavailable):
+    """What is there can't keep a store, and trying again doesn't help: the sentence says what has to be changed."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason, maybe_executed=False)
+
+
 class UnitRefused(Exception):
     """One unit of a batch was not written, and nothing of it was. Its neighbours are not affected."""
 

@@ -6,7 +6,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Any, Final, TypeVar, get_args, get_origin
 
 from craton.application.api import Api, Operation, operation_of
 from craton.application.context import Context
@@ -30,6 +30,8 @@ from craton.runtime.running import RunningModule
 from craton.runtime.use_cases import Answer
 
 A = TypeVar("A", bound=Api)
+
+PING_SECONDS: Final = 2.0
 
 
 def utc_now() -> datetime:
@@ -129,12 +131,10 @@ class App:
                 noting.cancel()
                 await asyncio.wait([noting])
             # All of them come to rest before the first is closed: what one still does may need another.
-            for running in opened:
-                await running.rest()
+            await asyncio.gather(*(running.rest() for running in opened))
             if noting is not None:
                 await self.rounds.end()
-            for running in reversed(opened):
-                await running.close()
+            await asyncio.gather(*(running.close() for running in opened))
             self._running.clear()
 
     @property
@@ -199,14 +199,9 @@ class App:
         return sorted(name for name in self.environment if name.startswith(prefixes) and name not in known)
 
     async def failing(self) -> dict[str, str]:
-        """Touch every store; return the modules whose store doesn't answer, and why."""
-        failing: dict[str, str] = {}
-        for name, running in self._running.items():
-            try:
-                await running.store.ping()
-            except StoreUnavailable as problem:
-                failing[name] = str(problem)
-        return failing
+        """Touch every store; return the modules whose store doesn't answer, or not soon, and why."""
+        problems = await asyncio.gather(*(_problem_of(running.store) for running in self._running.values()))
+        return {name: problem for name, problem in zip(self._running, problems, strict=True) if problem}
 
     def problems(self) -> Iterator[str]:
         """Yield a sentence for each thing that would fail later."""
@@ -228,6 +223,17 @@ class App:
         if isinstance(hint, type) and issubclass(hint, Api):
             return hint in self._owner_of
         return hint in (*module.provides, module.settings, Database) or get_origin(hint) is AsyncIterator
+
+
+async def _problem_of(store: Store) -> str | None:
+    try:
+        async with asyncio.timeout(PING_SECONDS):
+            await store.ping()
+    except StoreUnavailable as problem:
+        return str(problem)
+    except TimeoutError:
+        return f"The store hasn't answered within {PING_SECONDS:g} seconds."
+    return None
 
 
 def _shown(hint: Any) -> str:

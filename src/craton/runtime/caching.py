@@ -14,6 +14,7 @@ import structlog
 from craton.application.context import context_var
 from craton.application.projection import Projection
 from craton.ports import StoreUnavailable
+from craton.runtime.attempt import heed_cancellation
 from craton.runtime.feed import Feed, Page
 from craton.runtime.signal import Signal
 from craton.runtime.subscription import ERROR_PAUSE_SECONDS, PAGE
@@ -78,6 +79,7 @@ class RowCache:
     async def run(self) -> None:
         """Follow the feed, for ever."""
         while True:
+            heed_cancellation()
             try:
                 await self._follow()
             except StoreUnavailable as problem:

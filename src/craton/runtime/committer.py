@@ -9,18 +9,24 @@ What it guarantees:
 - A unit that was decided on the state another unit was about to make (`after`) is refused when that one fails. Its
   expected version alone would not do: another process might have made a version of that number since.
 - The queue is bounded; beyond the bound a unit is refused before anything was done.
+- A batch is written for as long as somebody waits for one of its units: until the last of their callers' deadlines.
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
+from craton.application.context import context_var
 from craton.ports import StoreUnavailable, Unit, UnitWriter, VersionConflict
+from craton.runtime.attempt import cancelled
 
 MAX_BATCH: Final = 128
 MAX_QUEUE: Final = 10_000
+MIN_COMMIT_SECONDS: Final = 2.0
+DRAIN_SECONDS: Final = 1.0
 
 
 Commit = Callable[[Unit], Awaitable[int]]
@@ -48,7 +54,7 @@ class PendingCommit:
     A caller that gives up waiting stops nothing: others may have built on the unit, and learn what became of it here.
     """
 
-    __slots__ = ("_ended", "_future", "after", "done", "failed", "unit")
+    __slots__ = ("_ended", "_future", "after", "deadline", "done", "failed", "unit")
 
     def __init__(self, unit: Unit, after: Sequence["PendingCommit"] = ()) -> None:
         self.unit = unit
@@ -57,6 +63,7 @@ class PendingCommit:
         self.failed = False
         self._future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._ended: asyncio.Future[None] | None = None
+        self.deadline = context_var.get().deadline
 
     def __await__(self) -> Generator[Any, None, int]:
         return self._future.__await__()
@@ -80,6 +87,16 @@ class PendingCommit:
             if self._ended is None:
                 self._ended = asyncio.get_running_loop().create_future()
             await asyncio.shield(self._ended)
+
+
+def _seconds_left(batch: Sequence[PendingCommit]) -> float | None:
+    """Until the last deadline of a batch, but enough to write it; None when one of its units has none."""
+    latest = 0.0
+    for entry in batch:
+        if entry.deadline is None:
+            return None
+        latest = max(latest, entry.deadline)
+    return max(MIN_COMMIT_SECONDS, latest - time.monotonic())
 
 
 class Committer:
@@ -127,10 +144,17 @@ class Committer:
             self._paused -= 1
             self._pump()
 
-    async def drain(self) -> None:
-        """Wait until all that was handed in is answered."""
-        while self._queue or self._flushes:
-            await asyncio.sleep(0) if not self._flushes else await asyncio.wait(self._flushes)
+    async def drain(self, seconds: float = DRAIN_SECONDS) -> None:
+        """Wait until all that was handed in is answered, for so many seconds at most; then give up what is left."""
+        try:
+            async with asyncio.timeout(seconds):
+                while self._queue or self._flushes:
+                    await asyncio.sleep(0) if not self._flushes else await asyncio.wait(self._flushes)
+        except TimeoutError:
+            for entry in self._queue:
+                entry.settle(StoreUnavailable("stopped", maybe_executed=False))
+            self._queue.clear()
+            await cancelled(self._flushes, seconds)
 
     def _pump(self) -> None:
         self._scheduled = False
@@ -163,9 +187,12 @@ class Committer:
     async def _flush(self, batch: list[PendingCommit], streams: set[str]) -> None:
         units = [entry.unit for entry in batch]
         try:
-            outcomes = await self._store.write(units)
+            async with asyncio.timeout(_seconds_left(batch)):
+                outcomes = await self._store.write(units)
         except BaseException as problem:
             failure = problem if isinstance(problem, Exception) else StoreUnavailable("stopped", maybe_executed=True)
+            if isinstance(problem, TimeoutError):
+                failure = StoreUnavailable("The store hasn't answered within the deadline.", maybe_executed=True)
             for entry in batch:
                 entry.settle(failure)
             if not isinstance(problem, Exception):

@@ -9,6 +9,7 @@ from craton.ports import Leases, StoreUnavailable
 
 LEASE_SECONDS: Final = 3.0
 MAX_LEASE_SECONDS: Final = 60.0
+RELEASE_SECONDS: Final = 1.0
 ASK_SECONDS: Final = 0.4
 """How often it is asked for while another holds it: a little more often than the polls that ask."""
 
@@ -77,9 +78,10 @@ class Lease:
         self._held_until = 0.0
 
     async def release(self) -> None:
-        """Let it go, so that another needn't wait until it runs out."""
+        """Let it go, so that another needn't wait until it runs out; it does if this takes too long."""
         if self._number is not None:
             try:
-                await self._store.release(self._name, self._owner)
-            except StoreUnavailable as problem:
-                log.warning("a lease was not released", lease=self._name, reason=str(problem))
+                async with asyncio.timeout(RELEASE_SECONDS):
+                    await self._store.release(self._name, self._owner)
+            except (StoreUnavailable, TimeoutError) as problem:
+                log.warning("a lease was not released", lease=self._name, reason=str(problem) or "no answer in time")

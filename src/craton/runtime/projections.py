@@ -35,6 +35,7 @@ from craton.ports import (
     Unit,
 )
 from craton.ports.crash import reach
+from craton.runtime.attempt import heed_cancellation
 from craton.runtime.committer import Commit, Committer, write_alone
 from craton.runtime.feed import Feed
 from craton.runtime.generations import Generation, GenerationRecord, Generations, LiveInline
@@ -222,6 +223,7 @@ class ProjectionRunner:
         self._runs = True
         try:
             while True:
+                heed_cancellation()
                 seen = self._signal.seen()
                 try:
                     state = await self.record.refresh()

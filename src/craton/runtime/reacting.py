@@ -20,7 +20,7 @@ from craton.application.upcasting import EventTypes, stored_names
 from craton.domain import DomainError, Event, Recorded
 from craton.ports import FenceLost, StoredEvent, StoreUnavailable
 from craton.ports.crash import reach
-from craton.runtime.attempt import ATTEMPT_SECONDS, attempt
+from craton.runtime.attempt import ATTEMPT_SECONDS, attempt, heed_cancellation
 from craton.runtime.feed import Page
 from craton.runtime.projecting import describe
 from craton.runtime.subscription import MAX_AT_ONCE, Failed, Handled
@@ -106,6 +106,7 @@ class Reactor:
         """
         tried, failed, patience = 0, 0, time.monotonic() + self._patience.total_seconds()
         while True:
+            heed_cancellation()
             tried += 1
             await self._require_ownership()
             try:

@@ -24,6 +24,7 @@ from craton.application.view import RowType, View, ViewSource
 from craton.domain import DomainError, Event, Recorded
 from craton.ports import DocumentChanged, SerializationConflict, Statement, Store, StoredEvent, Unit
 from craton.runtime.aggregates import Aggregates
+from craton.runtime.attempt import cancelled
 from craton.runtime.caching import RowCache
 from craton.runtime.committer import Commit, Committer, write_alone
 from craton.runtime.feed import Feed
@@ -43,6 +44,8 @@ from craton.runtime.use_cases import UseCases
 from craton.runtime.verifying import differing_snapshots
 
 LOG_PAGE = 2_000
+REST_SECONDS = 2.0
+ADAPTER_SECONDS = 1.0
 
 log = structlog.get_logger("craton.module")
 
@@ -205,17 +208,23 @@ class RunningModule:
     async def rest(self) -> None:
         """End what goes on in the background."""
         self._resting = True
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        left = await cancelled(self._tasks, REST_SECONDS)
+        if left:
+            log.error("background tasks don't end", module=self.module.name, tasks=[task.get_name() for task in left])
 
     async def close(self) -> None:
-        """Finish what was handed in, and close the adapters that can be, and the store."""
-        await self._committer.drain()
-        for adapter in self._provided.values():
-            if iscoroutinefunction(getattr(adapter, "close", None)):
-                await adapter.close()
+        """Finish what was handed in, and close the adapters that can be, and the store; all of it soon."""
+        adapters = [one for one in self._provided.values() if iscoroutinefunction(getattr(one, "close", None))]
+        await asyncio.gather(self._committer.drain(), *map(self._close_adapter, adapters))
         await self.store.close()
+
+    async def _close_adapter(self, adapter: Any) -> None:
+        try:
+            async with asyncio.timeout(ADAPTER_SECONDS):
+                await adapter.close()
+        except Exception as problem:
+            name = type(adapter).__name__
+            log.error("an adapter can't be closed", module=self.module.name, adapter=name, reason=describe(problem))
 
     async def events(self, after: int = 0) -> AsyncIterator[StoredEvent]:
         """All events in order, as stored."""

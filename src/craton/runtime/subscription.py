@@ -33,6 +33,7 @@ from craton.ports import (
     Unit,
 )
 from craton.ports.crash import reach
+from craton.runtime.attempt import heed_cancellation
 from craton.runtime.committer import Commit
 from craton.runtime.feed import Feed, Page
 from craton.runtime.lease import LEASE_SECONDS, Lease
@@ -123,6 +124,7 @@ class Subscription:
         renewing = asyncio.create_task(self._renew_meanwhile(), name=f"lease of {self.name}")
         try:
             while True:
+                heed_cancellation()
                 seen = self._signal.seen()
                 try:
                     busy = await self.step()
@@ -145,6 +147,7 @@ class Subscription:
     async def _renew_meanwhile(self) -> None:
         """Keep the lease while a page takes longer than it lasts."""
         while True:
+            heed_cancellation()
             await asyncio.sleep(LEASE_SECONDS / 3)
             if self._fence is not None:
                 try:
@@ -314,7 +317,7 @@ class Subscription:
         unit.relies_on = self._relies_on
         try:
             await self._commit(unit)
-        except BaseException:
+        except Exception:  # a cancelled subscription writes no more, and must not ask the store for anything
             await self._handler.begin()
             raise
 

@@ -29,7 +29,7 @@ from craton.application.retry import Retry, minutes, seconds
 from craton.domain import DomainError
 from craton.ports import Fence, FenceLost, KeyTaken, Store, StoreUnavailable, Timer, Unit
 from craton.ports.crash import reach
-from craton.runtime.attempt import ATTEMPT_SECONDS, attempt
+from craton.runtime.attempt import ATTEMPT_SECONDS, attempt, heed_cancellation
 from craton.runtime.committer import Commit
 from craton.runtime.lease import Lease
 from craton.runtime.projecting import describe
@@ -77,6 +77,7 @@ class TimerRunner:
         try:
             async with asyncio.TaskGroup() as group:
                 while True:
+                    heed_cancellation()
                     seen, pause = self._signal.seen(), POLL_SECONDS
                     try:
                         fence = await self._own()

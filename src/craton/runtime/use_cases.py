@@ -25,7 +25,6 @@ from craton.application.context import Context, context_var
 from craton.application.errors import (
     AlreadyExists,
     AnswerNotKept,
-    DeadlineExceeded,
     KeyReused,
     MisuseError,
     Overtaken,
@@ -51,6 +50,7 @@ from craton.ports import (
 )
 from craton.ports.crash import reach
 from craton.runtime.aggregates import Aggregates
+from craton.runtime.attempt import in_time
 from craton.runtime.committer import Committer, PendingCommit
 from craton.runtime.inline import InlineProjections
 from craton.runtime.preconditions import violated
@@ -469,15 +469,7 @@ class UseCases:
 
 
 def _within(seconds: float | None, work: Awaitable[Answer], *, executed: bool) -> Awaitable[Answer]:
-    return work if seconds is None else _in_time(seconds, work, executed=executed)
-
-
-async def _in_time(seconds: float, work: Awaitable[Answer], *, executed: bool) -> Answer:
-    try:
-        async with asyncio.timeout(seconds):
-            return await work
-    except TimeoutError:
-        raise DeadlineExceeded("The deadline passed before the answer was there.", maybe_executed=executed) from None
+    return work if seconds is None else in_time(seconds, work, executed=executed)
 
 
 def _is_kept(refusal: DomainError, context: Context) -> bool:

@@ -1,5 +1,6 @@
 """Finds out who calls, by the token in Authorization."""
 
+import time
 from collections.abc import Awaitable, Callable
 
 from starlette.types import Scope
@@ -7,6 +8,7 @@ from starlette.types import Scope
 from craton.adapters.http.body import header
 from craton.application.access import Access
 from craton.application.context import Caller, Context
+from craton.application.routes import DEFAULT_TIMEOUT_SECONDS
 from craton.domain import Unauthenticated
 from craton.runtime.app import App
 
@@ -31,7 +33,9 @@ def finding_callers(app: App) -> FindCaller | None:
         scheme, _, token = said.partition(" ")
         if scheme.lower() != "bearer" or not 0 < len(token) <= MAX_TOKEN_LENGTH or not token.isascii():
             raise Unauthenticated()
-        answer = await app.call(authenticate, {"token": token}, Context())
+        answer = await app.call(
+            authenticate, {"token": token}, Context(deadline=time.monotonic() + DEFAULT_TIMEOUT_SECONDS)
+        )
         caller: Caller = answer.result
         return caller
 

@@ -1,5 +1,6 @@
 """One line of a route table, as a plain ASGI endpoint."""
 
+import asyncio
 import re
 import time
 from typing import Any, Final
@@ -82,6 +83,8 @@ class Endpoint:
             return problems.response(problem, [], retry_after=unavailable.retry_after)
         except ClientGone:
             raise
+        except asyncio.CancelledError:
+            return problems.response(problems.stopping(maybe_executed=self._operation.kind == "command"), [])
         except Exception:
             log.exception("a request failed", operation=str(self._operation))
             return problems.response(problems.make(500, "internal", "Something went wrong on our side."), [])

@@ -10,6 +10,7 @@ from craton.ports import StoreUnavailable
 from craton.runtime.app import App
 from craton.runtime.running import RunningModule
 
+LOOK_SECONDS = 5.0
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -59,18 +60,22 @@ class Metrics:
 
     async def _look_at(self, name: str, running: RunningModule) -> None:
         try:
-            head = await running.store.head()
-            self._head.labels(name).set(head)
-            for projection in running.projections.values():
-                progress = await projection.progress()
-                self._lag.labels(name, progress.projection).set(progress.lag)
-                self._parked.labels(name, progress.projection).set(progress.parked + progress.parked_building)
-            self._timers.labels(name).set(len(await running.store.parked_timers()))
-            if running.sagas is not None:
-                with contextlib.suppress(Unavailable):  # the list of them is being built
-                    for (saga, status), count in (await running.sagas.open()).items():
-                        self._sagas.labels(name, saga, status).set(count)
-        except StoreUnavailable:
+            async with asyncio.timeout(LOOK_SECONDS):
+                await self._look_into(name, running)
+        except (StoreUnavailable, TimeoutError):
             self._up.labels(name).set(0)
         else:
             self._up.labels(name).set(1)
+
+    async def _look_into(self, name: str, running: RunningModule) -> None:
+        head = await running.store.head()
+        self._head.labels(name).set(head)
+        for projection in running.projections.values():
+            progress = await projection.progress()
+            self._lag.labels(name, progress.projection).set(progress.lag)
+            self._parked.labels(name, progress.projection).set(progress.parked + progress.parked_building)
+        self._timers.labels(name).set(len(await running.store.parked_timers()))
+        if running.sagas is not None:
+            with contextlib.suppress(Unavailable):  # the list of them is being built
+                for (saga, status), count in (await running.sagas.open()).items():
+                    self._sagas.labels(name, saga, status).set(count)

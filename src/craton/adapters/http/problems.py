@@ -61,6 +61,11 @@ def of_unavailable(error: Unavailable) -> Problem:
     return make(504 if late else 503, error.code, detail, maybe_executed=error.maybe_executed)
 
 
+def stopping(*, maybe_executed: bool | None) -> Problem:
+    """For a request that is cancelled, because the server ends before the answer is there."""
+    return make(503, "unavailable", "The server is stopping; try again.", maybe_executed=maybe_executed)
+
+
 def retry_after(error: DomainError) -> int:
     """In how many seconds it is worth a repetition."""
     return error.retry_after if isinstance(error, TooManyAttempts) else 1

@@ -4,8 +4,9 @@ import asyncio
 import contextlib
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http import HTTPStatus
+from types import FrameType
 from typing import Any, Final
 
 import uvicorn
@@ -17,7 +18,8 @@ MAX_CONNECTIONS: Final = 2_000
 MAX_HEADER_BYTES: Final = 64 * 1024
 HEADER_TIMEOUT_SECONDS: Final = 10.0
 KEEP_ALIVE_SECONDS: Final = 30
-SHUTDOWN_SECONDS: Final = 10
+FINISH_SECONDS: Final = 4
+"""So long requests may go on after the server was told to stop."""
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -86,6 +88,10 @@ class BoundedProtocol(HttpToolsProtocol):
 
 
 class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, told_to_stop: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._told_to_stop = told_to_stop
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """End with exit code 0 rather than by the signal: being told to stop is no failure."""
@@ -93,6 +99,11 @@ class _Server(uvicorn.Server):
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self.handle_exit, number, None)
         yield
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if not self.should_exit:
+            self._told_to_stop()
+        super().handle_exit(sig, frame)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -103,8 +114,11 @@ def listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-async def serve(application: Any, listening: socket.socket) -> None:
-    """Serve until SIGINT or SIGTERM; then stop accepting and finish what runs, for ten seconds at most."""
+async def serve(application: Any, listening: socket.socket, told_to_stop: Callable[[], None] = lambda: None) -> None:
+    """Serve until SIGINT or SIGTERM; then stop accepting and finish what runs, for four seconds at most.
+
+    `told_to_stop` is called when the signal comes.
+    """
     config = uvicorn.Config(
         application,
         http=BoundedProtocol,
@@ -115,6 +129,6 @@ async def serve(application: Any, listening: socket.socket) -> None:
         server_header=False,
         limit_concurrency=MAX_CONNECTIONS,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        timeout_graceful_shutdown=FINISH_SECONDS,
     )
-    await _Server(config).serve(sockets=[listening])
+    await _Server(config, told_to_stop).serve(sockets=[listening])

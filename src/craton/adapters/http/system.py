@@ -1,5 +1,6 @@
 """The routes that every application has: health, metrics, and what an operator needs."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -23,6 +24,7 @@ from craton.application.routes import DEFAULT_TIMEOUT_SECONDS
 from craton.domain import DomainError
 from craton.ports import StoredResult, StoreUnavailable, UnitRefused
 from craton.runtime.app import App
+from craton.runtime.attempt import in_time
 from craton.runtime.projections import Progress, ProjectionRunner
 
 CONTENT_TYPE_OF_PROBLEMS = problems.CONTENT_TYPE.decode()
@@ -71,10 +73,12 @@ def system_routes(app: App, metrics: Metrics, find_caller: FindCaller | None) ->
         Route("/health/live", live, methods=["GET"]),
         Route("/health/ready", ready, methods=["GET"]),
         Route("/metrics", guarded(show_metrics, public, find_caller), methods=["GET"]),
-        Route("/v1/admin/projections", guarded(projections, ADMIN, find_caller), methods=["GET"]),
-        Route("/v1/admin/projections/{name}", guarded(progress, ADMIN, find_caller), methods=["GET"]),
-        Route("/v1/admin/projections/{name}/rebuild", guarded(rebuild, ADMIN, find_caller), methods=["POST"]),
-        Route("/v1/admin/projections/{name}/rollback", guarded(roll_back, ADMIN, find_caller), methods=["POST"]),
+        Route("/v1/admin/projections", guarded(bounded(projections), ADMIN, find_caller), methods=["GET"]),
+        Route("/v1/admin/projections/{name}", guarded(bounded(progress), ADMIN, find_caller), methods=["GET"]),
+        Route("/v1/admin/projections/{name}/rebuild", guarded(bounded(rebuild), ADMIN, find_caller), methods=["POST"]),
+        Route(
+            "/v1/admin/projections/{name}/rollback", guarded(bounded(roll_back), ADMIN, find_caller), methods=["POST"]
+        ),
     ]
 
 
@@ -98,6 +102,15 @@ async def _once(app: App, request: Request, verb: Verb, status: int, headers: di
     return _json(await verb(runner, asked), status, headers)
 
 
+def bounded(handler: Handler) -> Handler:
+    """A handler that asks stores itself, and is answered by its deadline all the same."""
+
+    async def in_time_or_not(request: Request) -> Response:
+        return await in_time(DEFAULT_TIMEOUT_SECONDS, handler(request), executed=request.method != "GET")
+
+    return in_time_or_not
+
+
 def guarded(handler: Handler, access: Access, find_caller: FindCaller | None) -> Handler:
     """A handler behind its guard, whose failures are answered as problems."""
 
@@ -117,6 +130,8 @@ def guarded(handler: Handler, access: Access, find_caller: FindCaller | None) ->
             return problem(problems.of_unavailable(unavailable), unavailable.retry_after)
         except ClientGone:
             return Response(status_code=499)  # nobody hears it
+        except asyncio.CancelledError:
+            return problem(problems.stopping(maybe_executed=request.method not in ("GET", "HEAD")))
         except UnitRefused:
             return problem(problems.make(503, "unavailable", "Another was faster; try again."))
         except StoreUnavailable:

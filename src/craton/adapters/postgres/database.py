@@ -1,26 +1,34 @@
-"""The process's connections to one Postgres database, shared by all its modules."""
+"""The process's connections to one Postgres database, shared by all its modules.
+
+Nobody waits for a database that has fallen silent longer than for an answer that still matters. A statement that is
+given up, because its caller was cancelled or its time is over, takes its connection with it: the server is told to stop
+it, in the background, and a cancellation stays a cancellation. A server that doesn't even answer to that is silent, so
+that all connections there are now are made anew.
+"""
 
 import asyncio
 import contextlib
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from contextvars import Context
 from typing import Any, Final
 from uuid import uuid4
 
 import asyncpg
+import msgspec
+import structlog
 
+from craton.adapters.postgres.server import SESSION, keep_alive, require_suitable, warn_of_risks
+from craton.application.context import context_var
 from craton.ports import StoreUnavailable
 
 CONNECTIONS: Final = 10
 CONNECT_TIMEOUT_SECONDS: Final = 5.0
 STATEMENT_TIMEOUT_SECONDS: Final = 30.0
-SESSION: Final = {
-    "application_name": "craton",
-    "jit": "off",
-    "synchronous_commit": "on",
-    "idle_in_transaction_session_timeout": "5000",
-}
+END_SECONDS: Final = 2.0
+"""So long a server may take to stop a statement that was given up; one that takes longer is silent."""
+CLOSE_SECONDS: Final = 0.5
 FROZEN_SECONDS: Final = 5
 LISTEN_AGAIN_SECONDS: Final = 1.0
 CHANNEL: Final = "craton"
@@ -35,6 +43,47 @@ LOST: Final = (
 )
 """What says that the database or the way to it, not the statement, is to blame."""
 
+log = structlog.get_logger("craton.postgres")
+
+
+def is_given_up(problem: BaseException) -> bool:
+    """Whether it ended the wait for a statement, which the server may still run."""
+    return isinstance(problem, TimeoutError) or not isinstance(problem, Exception)
+
+
+def is_lost(connection: Any) -> bool:
+    """Whether a borrowed connection has ended, so that its errors are no statement's."""
+    try:
+        return bool(connection.is_closed())
+    except asyncpg.InterfaceError:  # it has ended, and was taken back
+        return True
+
+
+def unavailable(problem: BaseException, *, maybe_executed: bool) -> StoreUnavailable:
+    """What a store says of a problem of the database's."""
+    return StoreUnavailable(f"Postgres can't be used: {_sentence(problem)}.", maybe_executed=maybe_executed)
+
+
+@asynccontextmanager
+async def transaction(connection: Any, **options: Any) -> AsyncIterator[None]:
+    """A transaction or savepoint. One that is given up isn't rolled back here: it ends with its connection."""
+    begun = connection.transaction(**options)
+    await begun.start()
+    try:
+        yield
+    except BaseException as problem:
+        if not is_given_up(problem) and not is_lost(connection):
+            await begun.rollback()
+        raise
+    await begun.commit()
+
+
+class _Loan(msgspec.Struct, frozen=True):
+    """A connection's use. `patient`: its user has no deadline. Those of one generation are made anew together."""
+
+    generation: int
+    patient: bool
+
 
 class PostgresDatabase:
     """A pool, a listener for what other processes write, and one coalesced notification after commits."""
@@ -47,34 +96,56 @@ class PostgresDatabase:
         self._notifying = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._pool: Any = None
+        self._listening: Any = None
+        self._generation = 0
+        self._lent: dict[Any, _Loan] = {}
         self.transactions = asyncio.Semaphore(CONNECTIONS // 2)
         """Bounds interactive transactions: each may need a second connection to read while it holds its own."""
         self._opening = asyncio.Lock()
         self._users = 0
 
     async def open(self) -> None:
-        """Connect. Raises `StoreUnavailable` with a sentence that holds no password."""
+        """Connect. Raises `StoreUnsuitable` or `StoreUnavailable` with a sentence that holds no password."""
         async with self._opening:
             if self._pool is None:
-                self._pool = await self._connect()
+                self._pool = await self._make_pool()
                 self._start(self._listen())
             self._users += 1
 
-    async def _connect(self) -> Any:
+    async def _make_pool(self) -> Any:
         try:
-            return await asyncpg.create_pool(
-                self._url,
-                min_size=1,
-                max_size=CONNECTIONS,
-                timeout=CONNECT_TIMEOUT_SECONDS,
-                command_timeout=STATEMENT_TIMEOUT_SECONDS,
-                reset=_keep,
-                server_settings=SESSION,
+            pool = await asyncpg.create_pool(
+                self._url, min_size=0, max_size=CONNECTIONS, reset=_keep, connect=self._connect
             )
-        except (*LOST, asyncpg.InterfaceError, asyncpg.PostgresError, TimeoutError, ValueError) as problem:
+            try:
+                connection = await pool.acquire(timeout=CONNECT_TIMEOUT_SECONDS)
+                await warn_of_risks(connection)
+                await pool.release(connection)
+            except BaseException:
+                pool.terminate()
+                raise
+        except (*LOST, asyncpg.InterfaceError, asyncpg.PostgresError, ValueError) as problem:
             # The driver's own texts name host, user or database, never the password; a bad URL might hold one.
             what = "the URL can't be read" if isinstance(problem, ValueError) else _sentence(problem)
             raise StoreUnavailable(f"Postgres can't be reached: {what}.", maybe_executed=False) from None
+        return pool
+
+    async def _connect(self, url: str, **options: Any) -> Any:
+        """Return a connection to a server that was found suitable."""
+        connection = await asyncpg.connect(
+            url,
+            timeout=CONNECT_TIMEOUT_SECONDS,
+            command_timeout=STATEMENT_TIMEOUT_SECONDS,
+            server_settings=SESSION,
+            **options,
+        )
+        try:
+            keep_alive(connection)
+            await require_suitable(connection)
+        except BaseException:
+            connection.terminate()
+            raise
+        return connection
 
     async def close(self) -> None:
         async with self._opening:
@@ -84,24 +155,57 @@ class PostgresDatabase:
                     task.cancel()
                 await asyncio.gather(*self._tasks, return_exceptions=True)
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._pool.close(), 5)
+                    async with asyncio.timeout(CLOSE_SECONDS):
+                        await self._pool.close()
                 self._pool = None
 
     @asynccontextmanager
     async def connection(self, *, writing: bool = False) -> AsyncIterator[Any]:
         """Lend a connection. Raises `StoreUnavailable` when it can't be had or is lost (`writing`: while in use)."""
-        lent = False
+        lent = None
         try:
-            async with self._pool.acquire(timeout=CONNECT_TIMEOUT_SECONDS) as connection:
-                lent = True
-                yield connection
-        except (asyncpg.PostgresError, asyncpg.InternalClientError, asyncpg.InterfaceError, OSError) as problem:
-            if lent and not isinstance(problem, (*LOST, asyncpg.InterfaceError)):
+            lent = await self._pool.acquire(timeout=CONNECT_TIMEOUT_SECONDS)
+            self._lent[lent] = _Loan(self._generation, patient=context_var.get().deadline is None)
+            yield lent
+        except BaseException as problem:
+            if lent is not None and is_given_up(problem):
+                self.give_up(lent)
+            at_fault = (*LOST, asyncpg.InterfaceError, *(() if lent else (asyncpg.PostgresError,)))
+            if not isinstance(problem, at_fault):
                 raise  # what is wrong is the statement
             refused = isinstance(problem, asyncpg.InsufficientResourcesError | asyncpg.ReadOnlySQLTransactionError)
-            raise StoreUnavailable(
-                f"Postgres can't be used: {_sentence(problem)}.", maybe_executed=writing and lent and not refused
-            ) from problem
+            raise unavailable(problem, maybe_executed=writing and lent is not None and not refused) from problem
+        finally:
+            if self._lent.pop(lent, None) is not None:
+                await self._pool.release(lent)
+
+    def give_up(self, connection: Any) -> None:
+        """End a borrowed connection, whose statement the server may still run; nobody waits for that."""
+        loan = self._lent.pop(connection, None)
+        if loan is not None:
+            self._start(self._end(connection, loan.generation))
+
+    async def _end(self, connection: Any, generation: int) -> None:
+        try:
+            async with asyncio.timeout(END_SECONDS):
+                await connection.close()  # tells the server to stop the statement first
+        except TimeoutError:
+            if generation == self._generation:
+                await self._begin_anew()
+        except (*LOST, asyncpg.InterfaceError, asyncpg.PostgresError):
+            """It has ended in another way."""
+
+    async def _begin_anew(self) -> None:
+        """Use none of the connections that there are: what made one of them silent hardly spared the others.
+
+        Those whose users have a deadline wait for it all the same: they are told so then, and not before.
+        """
+        log.warning("Postgres is silent; all connections to it are made anew")
+        self._generation += 1
+        await self._pool.expire_connections()
+        hopeless = [connection for connection, loan in self._lent.items() if loan.patient]
+        for connection in (*hopeless, *([self._listening] if self._listening else [])):
+            connection.terminate()
 
     async def end_frozen(self, connection: Any) -> None:
         """End sessions of this program that have stopped in the middle of a statement: prepared, and never sent.
@@ -145,16 +249,18 @@ class PostgresDatabase:
     async def _listen(self) -> None:
         """Keep a listening connection; after it was lost, wake everybody, since hints were lost with it."""
         while True:
-            with contextlib.suppress(*LOST, asyncpg.InterfaceError, asyncpg.PostgresError, TimeoutError):
-                connection = await asyncpg.connect(self._url, timeout=CONNECT_TIMEOUT_SECONDS)
+            with contextlib.suppress(*LOST, asyncpg.InterfaceError, asyncpg.PostgresError, StoreUnavailable):
+                connection = await self._connect(self._url)
                 try:
                     lost = asyncio.Event()
                     connection.add_termination_listener(lambda _: lost.set())  # noqa: B023
                     await connection.add_listener(CHANNEL, self._heard)
+                    self._listening = connection
                     for schema in self._wakes:
                         self._wake(schema)
                     await lost.wait()
                 finally:
+                    self._listening = None
                     connection.terminate()
             await asyncio.sleep(LISTEN_AGAIN_SECONDS)
 
@@ -168,7 +274,7 @@ class PostgresDatabase:
             wake()
 
     def _start(self, work: Any) -> None:
-        task = asyncio.get_running_loop().create_task(work)
+        task = asyncio.get_running_loop().create_task(work, context=Context())  # it is no part of a call
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -178,4 +284,6 @@ async def _keep(_connection: Any) -> None:
 
 
 def _sentence(problem: BaseException) -> str:
+    if isinstance(problem, TimeoutError):
+        return "it doesn't answer in time"
     return (str(problem) or type(problem).__name__).splitlines()[0].rstrip(".")

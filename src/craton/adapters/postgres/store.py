@@ -1,5 +1,6 @@
 """The store of a module in one Postgres schema."""
 
+import asyncio
 import hashlib
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -10,7 +11,14 @@ from typing import Any, Final, Literal
 import asyncpg
 
 from craton.adapters import sql
-from craton.adapters.postgres.database import LOST, PostgresDatabase
+from craton.adapters.postgres.database import (
+    LOST,
+    PostgresDatabase,
+    is_given_up,
+    is_lost,
+    transaction,
+    unavailable,
+)
 from craton.adapters.postgres.feed import EVENT, FeedReader
 from craton.adapters.postgres.refusals import Outdated, refusal
 from craton.adapters.postgres.rows import arrays
@@ -32,6 +40,7 @@ from craton.ports import (
     StatementFailed,
     StoredEvent,
     StoredResult,
+    StoreUnavailable,
     StreamState,
     Table,
     Timer,
@@ -44,6 +53,8 @@ from craton.ports.records import MAX_NAME_BYTES
 DEFINITION_SECONDS: Final = 600.0
 LEASE_LOCK_SECONDS: Final = 1
 _SCHEMA: Final = re.compile("[A-Za-z_][A-Za-z0-9_]*")
+LEASE_SECONDS: Final = 3.0
+"""An answer about a lease that takes longer is worth nothing: it has run out meanwhile."""
 
 
 class PostgresStore:
@@ -105,8 +116,8 @@ class PostgresStore:
     async def transaction(self, isolation: Isolation) -> AsyncIterator["PostgresTransaction"]:
         failure: BaseException | None = None
         async with self._database.transactions, self._database.connection(writing=True) as connection:
-            transaction = connection.transaction(isolation=isolation.replace(" ", "_"))
-            await transaction.start()
+            begun = connection.transaction(isolation=isolation.replace(" ", "_"))
+            await begun.start()
             try:
                 yield PostgresTransaction(
                     connection, self._writer, self._now if isolation != "read committed" else None
@@ -114,10 +125,13 @@ class PostgresStore:
                 reach("commit.written")
             except BaseException as problem:
                 failure = problem
-                await transaction.rollback()
+                if is_given_up(problem) or isinstance(problem, StoreUnavailable):
+                    self._database.give_up(connection)
+                elif not is_lost(connection):
+                    await begun.rollback()
             else:
                 try:
-                    await transaction.commit()
+                    await begun.commit()
                 except COLLISIONS as problem:
                     raise SerializationConflict(str(problem)) from problem
                 reach("commit.durable")
@@ -138,6 +152,13 @@ class PostgresStore:
         return {row["stream"]: row["version"] for row in rows}, inline.revision if inline else 0
 
     async def acquire(self, lease: str, owner: str, seconds: float) -> int | None:
+        try:
+            async with asyncio.timeout(LEASE_SECONDS):
+                return await self._acquire(lease, owner, seconds)
+        except TimeoutError as problem:
+            raise unavailable(problem, maybe_executed=True) from problem
+
+    async def _acquire(self, lease: str, owner: str, seconds: float) -> int | None:
         async with self._database.connection() as connection:
             held = await connection.fetchrow(
                 f"WITH renewed AS (UPDATE {self._schema}.leases SET"
@@ -155,7 +176,7 @@ class PostgresStore:
             if held:
                 await self._database.end_frozen(connection)
             try:
-                async with connection.transaction():
+                async with transaction(connection):
                     # Its last owner may be frozen in a transaction that still has the lease locked: tried again soon.
                     await connection.execute(f"SET LOCAL lock_timeout = '{LEASE_LOCK_SECONDS}s'")
                     fence: int | None = await connection.fetchval(
@@ -203,7 +224,7 @@ class PostgresStore:
 
     async def _define(self, *statements: str) -> None:
         """Run statements that define; one process at a time, for CREATE … IF NOT EXISTS of two at once collides."""
-        async with self._database.connection() as connection, connection.transaction():
+        async with self._database.connection() as connection, transaction(connection):
             await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('craton/schemas', 0))")
             for statement in statements:
                 await connection.execute(statement, timeout=DEFINITION_SECONDS)  # an index of many rows takes its time
@@ -343,10 +364,10 @@ class PostgresStore:
         return [StoredEvent(*row) for row in rows]
 
     async def fetch(self, statement: Statement) -> Sequence[dict[str, Any]]:
-        async with self._database.connection() as connection, connection.transaction(readonly=True):
+        async with self._database.connection() as connection, transaction(connection, readonly=True):
             try:
                 return await self._writer.fetch(connection, statement)
-            except LOST as problem:
+            except asyncpg.ReadOnlySQLTransactionError as problem:
                 raise StatementFailed(str(problem)) from problem
 
     async def _rows_of(self, statement: Statement) -> list[Any]:
@@ -381,15 +402,15 @@ class PostgresTransaction:
         self._now = now
 
     async def execute(self, statement: Statement) -> int:
-        async with self._connection.transaction():
+        async with self._savepoint():
             return await self._writer.execute(self._connection, statement)
 
     async def fetch(self, statement: Statement) -> Sequence[dict[str, Any]]:
-        async with self._connection.transaction():
+        async with self._savepoint():
             return await self._writer.fetch(self._connection, statement)
 
     async def write(self, unit: Unit) -> int:
-        async with self._connection.transaction():
+        async with self._savepoint():
             (position,) = await self._writer.write_in(self._connection, [unit])
             expected = {append.stream: append.expected for append in unit.appends} | dict(unit.guards)
             if self._now is not None and expected:
@@ -400,3 +421,14 @@ class PostgresTransaction:
                 if unit.inline not in (None, inline):
                     raise Outdated(inline)
             return position
+
+    @asynccontextmanager
+    async def _savepoint(self) -> AsyncIterator[None]:
+        """Raises `StoreUnavailable` for what is the database's fault, not the statement's."""
+        try:
+            async with transaction(self._connection):
+                yield
+        except (*LOST, asyncpg.InterfaceError) as problem:
+            if isinstance(problem, asyncpg.InterfaceError) and not is_lost(self._connection):
+                raise
+            raise unavailable(problem, maybe_executed=False) from problem

@@ -13,7 +13,7 @@ import asyncpg
 
 from craton.adapters import sql
 from craton.adapters.postgres import batch
-from craton.adapters.postgres.database import LOST, PostgresDatabase
+from craton.adapters.postgres.database import LOST, PostgresDatabase, is_lost, transaction
 from craton.adapters.postgres.refusals import Conflicts, Outdated, refusal
 from craton.adapters.postgres.rows import RowWriter
 from craton.adapters.postgres.schema import table_statements, within
@@ -102,7 +102,7 @@ class PostgresWriter:
                     if all(unit.plain for unit in units):
                         positions = batch.positions(units, await self._append_all(connection, units))
                     else:
-                        async with connection.transaction():
+                        async with transaction(connection):
                             positions = await self._write_all(connection, list(batch.runs(units)))
                             reach("commit.written")
             except COLLISIONS as problem:
@@ -150,6 +150,8 @@ class PostgresWriter:
         except (*COLLISIONS, *LOST):
             raise
         except (asyncpg.PostgresError, asyncpg.InterfaceError, KeyError) as problem:
+            if is_lost(connection):
+                raise
             raise refusal(problem) from problem
         count = status.rpartition(" ")[2]
         return int(count) if count.isdigit() else 0
@@ -164,6 +166,8 @@ class PostgresWriter:
         except (*COLLISIONS, *LOST):
             raise
         except (asyncpg.PostgresError, asyncpg.InterfaceError, KeyError) as problem:
+            if is_lost(connection):
+                raise
             raise refusal(problem) from problem
 
     async def _append_all(self, connection: Any, units: Sequence[Unit]) -> list[int]:

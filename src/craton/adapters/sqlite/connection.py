@@ -6,22 +6,42 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from craton.ports import StoreUnsuitable
 from craton.ports.records import ColumnType
 
 BUSY_TIMEOUT_MS: Final = 5_000
+OLDEST_VERSION: Final = (3, 35, 0)
+"""The first with RETURNING."""
 
 
 def connect(path: Path, *, synchronous: str, read_only: bool) -> sqlite3.Connection:
-    """Open a connection in autocommit mode, write-ahead logging on. Raises `sqlite3.Error`."""
+    """Open a connection in autocommit mode, write-ahead logging on. Raises `sqlite3.Error` or `StoreUnsuitable`."""
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
-    connection.execute("PRAGMA journal_mode = WAL")
+    try:
+        _require_suitable(connection, path)
+    except BaseException:
+        connection.close()
+        raise
     connection.execute(f"PRAGMA synchronous = {synchronous}")
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA cache_size = -32768")
     if read_only:
         connection.execute("PRAGMA query_only = ON")
     return connection
+
+
+def _require_suitable(connection: sqlite3.Connection, path: Path) -> None:
+    """Turn write-ahead logging on. Raises `StoreUnsuitable` unless a store can rely on the library and the file."""
+    if sqlite3.sqlite_version_info < OLDEST_VERSION:
+        oldest = ".".join(map(str, OLDEST_VERSION))
+        raise StoreUnsuitable(f"SQLite {sqlite3.sqlite_version} is too old for a store: install {oldest} or newer.")
+    (encoding,) = connection.execute("PRAGMA encoding").fetchone()
+    if encoding != "UTF-8":
+        raise StoreUnsuitable(f"{path} holds text as {encoding}, but a store needs UTF-8: let craton make the file.")
+    (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    if mode != "wal":
+        raise StoreUnsuitable(f"{path} can't have a write-ahead log (its journal is {mode}): put it on a local disk.")
 
 
 def time_text(time: datetime) -> str:

@@ -74,7 +74,9 @@ class SqliteStore:
     async def close(self) -> None:
         async with self._lock:
             self._write_thread.shutdown()
-            self._scan_threads.shutdown()
+            for connection in self._opened:
+                connection.interrupt()
+            self._scan_threads.shutdown(cancel_futures=True)
         for connection in (self._reading, *self._opened, self._writing):
             connection.close()
 
@@ -132,12 +134,13 @@ class SqliteStore:
             return await self._run(work)
 
     async def _run(self, work: Callable[[], T]) -> T:
-        """Run work in the writer thread. A statement is never cancelled half-way: cancellation waits for its end."""
+        """Run work in the writer thread. Cancelled, it interrupts the statement, and waits until it has stopped."""
         running = asyncio.get_running_loop().run_in_executor(self._write_thread, work)
         try:
             return await asyncio.shield(running)
         except asyncio.CancelledError:
-            await asyncio.wait([running])
+            self._writing.interrupt()
+            await asyncio.gather(running, return_exceptions=True)
             raise
         except sqlite3.Error as problem:
             raise StoreUnavailable(f"The database can't write: {problem}.", maybe_executed=False) from problem
@@ -277,14 +280,31 @@ class SqliteStore:
         return await self._in_scanner(lambda connection: connection.execute(statement, values).fetchall())
 
     async def _in_scanner(self, read: Callable[[sqlite3.Connection], T]) -> T:
+        """Run work in a reader thread. Cancelled, it interrupts the statement, so that the thread is free again."""
+        reading: sqlite3.Connection | None = None
+        changing = threading.Lock()
+
         def scan() -> T:
+            nonlocal reading
             connection: sqlite3.Connection | None = getattr(self._scan_connections, "reader", None)
             if connection is None:
                 connection = self._scan_connections.reader = self._connect_reader()
                 self._opened.append(connection)
-            return self._guarded(lambda: read(connection))
+            with changing:
+                reading = connection
+            try:
+                return self._guarded(lambda: read(connection))
+            finally:
+                with changing:
+                    reading = None
 
-        return await asyncio.get_running_loop().run_in_executor(self._scan_threads, scan)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._scan_threads, scan)
+        except asyncio.CancelledError:
+            with changing:
+                if reading is not None:
+                    reading.interrupt()
+            raise
 
     def _guarded(self, read: Callable[[], T]) -> T:
         try:

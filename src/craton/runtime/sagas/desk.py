@@ -31,7 +31,7 @@ async def call_sagas(
     hosts = [module.sagas for module in running.values() if module.sagas is not None]
     if operation is _LIST:
         return Answer(await _list(hosts, arguments, context))
-    having = [host for host in hosts if await _has(host, arguments["saga"])] if len(hosts) > 1 else hosts
+    having = [host for host in hosts if await _has(host, arguments["saga"], context)] if len(hosts) > 1 else hosts
     if not having:
         raise SagaNotFound(id=arguments["saga"])
     if len(having) > 1:
@@ -39,9 +39,9 @@ async def call_sagas(
     return await having[0].use_cases.run(operation, arguments, context)
 
 
-async def _has(host: SagaHost, saga: SagaId) -> bool:
+async def _has(host: SagaHost, saga: SagaId, context: Context) -> bool:
     try:
-        await host.use_cases.run(_FIND, {"saga": saga}, Context())
+        await host.use_cases.run(_FIND, {"saga": saga}, Context(deadline=context.deadline))
     except SagaNotFound:
         return False
     return True

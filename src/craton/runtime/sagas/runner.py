@@ -39,6 +39,7 @@ from craton.application.view import View
 from craton.domain import DomainError
 from craton.ports import StoredEvent, UnitRefused
 from craton.ports.crash import reach
+from craton.runtime.attempt import heed_cancellation
 from craton.runtime.feed import Page
 from craton.runtime.projecting import describe
 from craton.runtime.sagas.control import Progress, SagaControl
@@ -102,6 +103,7 @@ class SagaRunner:
         warned = False
         try:
             while True:
+                heed_cancellation()
                 try:
                     if not warned:
                         await self._warn_of_stranded()

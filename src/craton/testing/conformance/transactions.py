@@ -2,6 +2,8 @@
 # ruff: noqa: S101
 
 import asyncio
+from collections.abc import Coroutine
+from typing import Any
 
 import pytest
 
@@ -10,6 +12,8 @@ from craton.testing.conformance.making import appending, attempt, numbers, versi
 
 MAKE = "CREATE TABLE IF NOT EXISTS notes (id TEXT PRIMARY KEY, body TEXT NOT NULL CHECK (body <> 'bad'), rank INTEGER)"
 INSERT = "INSERT INTO notes (id, body, rank) VALUES (:id, :body, :rank)"
+ENDLESS = Statement("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT 1 FROM n) SELECT count(*) FROM n", {})
+"""A statement that ends only when it is stopped."""
 
 
 def _insert(id: str, body: str = "text", rank: int | None = 1) -> Statement:
@@ -24,8 +28,23 @@ async def _with_notes(store: Store) -> None:
     await write(store, Unit(statements=[Statement(MAKE, {})]))
 
 
+async def _cancelled_soon(work: Coroutine[Any, Any, Any]) -> None:
+    """Begin it, cancel it while it runs; it must end as what was cancelled."""
+    task = asyncio.create_task(work)
+    await asyncio.sleep(0.1)
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
+
+
 class Statements:
     """SQL that stands and falls with its unit."""
+
+    async def test_a_cancelled_reading_statement_is_stopped_and_holds_up_no_other(self, store: Store) -> None:
+        for _ in range(4):
+            await _cancelled_soon(store.fetch(ENDLESS))
+
+        assert list(await store.fetch(Statement("SELECT 1 AS one", {}))) == [{"one": 1}]
 
     async def test_statements_are_run_in_order_with_named_parameters(self, store: Store) -> None:
         await _with_notes(store)
@@ -194,6 +213,20 @@ class InteractiveTransactions:
         assert task.cancelled()
         assert await _ids(store) == []
         assert await write(store, appending("a")) > 0
+
+    async def test_a_statement_of_a_cancelled_transaction_is_stopped(self, store: Store) -> None:
+        await _with_notes(store)
+
+        async def work() -> None:
+            async with store.transaction("read committed") as transaction:
+                await transaction.execute(_insert("one"))
+                await transaction.fetch(ENDLESS)
+
+        await _cancelled_soon(work())
+
+        async with store.transaction("read committed") as transaction:
+            await transaction.execute(_insert("one"))
+        assert await _ids(store) == ["one"]
 
     async def test_a_cancelled_beginning_leaves_nothing_behind(self, store: Store) -> None:
         await _with_notes(store)

@@ -47,6 +47,8 @@ class PostgresDatabase:
         self._notifying = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._pool: Any = None
+        self.connects = 0
+        """How often the process has connected: each time it may have been to another server."""
         self.transactions = asyncio.Semaphore(CONNECTIONS // 2)
         """Bounds interactive transactions: each may need a second connection to read while it holds its own."""
         self._opening = asyncio.Lock()
@@ -68,6 +70,7 @@ class PostgresDatabase:
                 max_size=CONNECTIONS,
                 timeout=CONNECT_TIMEOUT_SECONDS,
                 command_timeout=STATEMENT_TIMEOUT_SECONDS,
+                init=self._connected,
                 reset=_keep,
                 server_settings=SESSION,
             )
@@ -75,6 +78,9 @@ class PostgresDatabase:
             # The driver's own texts name host, user or database, never the password; a bad URL might hold one.
             what = "the URL can't be read" if isinstance(problem, ValueError) else _sentence(problem)
             raise StoreUnavailable(f"Postgres can't be reached: {what}.", maybe_executed=False) from None
+
+    async def _connected(self, _connection: Any) -> None:
+        self.connects += 1
 
     async def close(self) -> None:
         async with self._opening:

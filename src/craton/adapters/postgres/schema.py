@@ -50,6 +50,7 @@ _ADDED_COLUMNS: Final = (
     ("timers", "attempts", "int NOT NULL DEFAULT 0"),
     ("timers", "error", "text NOT NULL DEFAULT ''"),
     ("timers", "parked", "boolean NOT NULL DEFAULT false"),
+    ("events", "last", "boolean NOT NULL DEFAULT true"),
 )
 _ADD_COLUMN: Final = """
 DO $$ BEGIN
@@ -64,7 +65,10 @@ END $$;
 # 1. The shared lock of the store: the feed proves by its holders that a missing position is dead.
 # 2. A lock for each stream, in one order, so that batches of two processes neither deadlock nor slip past a check.
 # 3. Only then, in a statement (and so a snapshot) of its own, the check that each stream is where the batch expects it.
-# 4. Positions are drawn by the insert, in the order of the batch.
+# 4. Positions are drawn under a lock, so that those of a batch follow on each other and no unit is torn in the feed.
+#    Held until the commit that lock would make all commits wait for each other. It is taken in a subtransaction that
+#    ends by an error, which gives the lock back and keeps the numbers: so nothing can happen that leaves it held.
+# The function of an older version, which had no `e_last`, is dropped: its processes call this one as long as they run.
 _APPEND: Final = """
 CREATE OR REPLACE FUNCTION {schema}.lock_streams(streams text[]) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
@@ -73,12 +77,17 @@ BEGIN
         SELECT DISTINCT hashtextextended('{schema}/' || stream, 1) AS k FROM unnest(streams) stream ORDER BY 1
     ) AS locks;
 END $$;
+DROP FUNCTION IF EXISTS {schema}.append(
+    text[], int[], text[], int[], text[], text[], int[], text[], text[], timestamptz[], text[], int[], text[], text[],
+    text[], text[], text[], text[], int[]
+);
 CREATE OR REPLACE FUNCTION {schema}.append(
     heads_stream text[], heads_version int[],
     e_stream text[], e_version int[], e_id text[], e_type text[], e_schema_version int[], e_data text[],
     e_metadata text[], e_time timestamptz[],
     s_stream text[], s_version int[], s_fingerprint text[], s_state text[],
     r_scope text[], r_key text[], r_fingerprint text[], r_outcome text[], r_last int[],
+    e_last boolean[] DEFAULT NULL,
     OUT conflicts text[], OUT positions bigint[]
 ) LANGUAGE plpgsql AS $$
 BEGIN
@@ -91,14 +100,20 @@ BEGIN
         RETURN;
     END IF;
     IF cardinality(e_stream) > 0 THEN
-        WITH appended AS (
-            INSERT INTO {schema}.events (stream, version, id, type, schema_version, data, metadata, time)
-            SELECT e.stream, e.version, e.id, e.type, e.schema_version, e.data, e.metadata, e.time FROM unnest(
-                e_stream, e_version, e_id, e_type, e_schema_version, e_data, e_metadata, e_time
-            ) WITH ORDINALITY AS e(stream, version, id, type, schema_version, data, metadata, time, place)
-            ORDER BY e.place
-            RETURNING position
-        ) SELECT array_agg(position ORDER BY position) INTO positions FROM appended;
+        BEGIN
+            PERFORM pg_advisory_xact_lock(hashtextextended('{schema}', 3));
+            positions := ARRAY(
+                SELECT nextval('{schema}.events_position_seq') FROM generate_series(1, cardinality(e_stream))
+            );
+            RAISE SQLSTATE 'DRAWN';
+        EXCEPTION WHEN SQLSTATE 'DRAWN' THEN
+        END;
+        INSERT INTO {schema}.events (position, stream, version, id, type, schema_version, data, metadata, time, last)
+        OVERRIDING SYSTEM VALUE
+        SELECT position, stream, version, id, type, schema_version, data, metadata, time, coalesce(last, true)
+        FROM unnest(
+            positions, e_stream, e_version, e_id, e_type, e_schema_version, e_data, e_metadata, e_time, e_last
+        ) AS e(position, stream, version, id, type, schema_version, data, metadata, time, last);
     END IF;
     IF cardinality(s_stream) > 0 THEN
         INSERT INTO {schema}.snapshots AS s (stream, version, fingerprint, state)

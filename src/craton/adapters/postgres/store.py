@@ -53,7 +53,7 @@ class PostgresStore:
         self._feed = FeedReader(database, schema, self._lock)
         self._load = (
             "SELECT w.n, s.version AS at, s.state, e.stream, e.version, e.id, e.type, e.schema_version, e.data,"
-            " e.metadata, e.time, e.position"
+            " e.metadata, e.time, e.position, e.last"
             " FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS w(stream, fingerprint, n)"
             f" LEFT JOIN {schema}.snapshots s ON s.stream = w.stream AND s.fingerprint = w.fingerprint"
             f" LEFT JOIN LATERAL (SELECT * FROM {schema}.events e WHERE e.stream = w.stream"
@@ -240,9 +240,10 @@ class PostgresStore:
 
     async def find_rows(self, table: Table, query: Query) -> tuple[Sequence[str], int]:
         table = self._qualified(table)
-        rows = await self._rows_of(sql.find(table, query, "strpos"))
-        total = await self._rows_of(sql.count(table, query, "strpos"))
-        return [row["row"] for row in rows], total[0]["total"]
+        page, count = sql.find(table, query, "strpos"), sql.count(table, query, "strpos")
+        both = Statement(f"SELECT ARRAY({page.sql}) AS rows, ({count.sql}) AS total", page.parameters)
+        (found,) = await self._rows_of(both)  # in one statement, so that they are of one moment
+        return found["rows"], found["total"]
 
     async def sum_rows(self, table: Table, column: str, by: Sequence[str], query: Query) -> dict[tuple[Any, ...], int]:
         rows = await self._rows_of(sql.total(self._qualified(table), column, by, query, "strpos"))

@@ -42,7 +42,7 @@ class PostgresWriter:
         self._database = database
         self._schema = schema
         self._rows = RowWriter(schema)
-        self._append = f"SELECT conflicts, positions FROM {schema}.append({', '.join(f'${n}' for n in range(1, 20))})"
+        self._append = f"SELECT conflicts, positions FROM {schema}.append({', '.join(f'${n}' for n in range(1, 21))})"
 
     async def write(self, units: Sequence[Unit]) -> Sequence[Outcome]:
         """Write a batch; units that conflict are left out, units that break something are found one by one."""
@@ -161,8 +161,11 @@ class PostgresWriter:
         if not heads and not snapshots and not any(unit.result for unit in units):
             return []
         results, last, count = [], [], 0
+        ends = [False] * len(events)
         for unit in units:
             count += sum(len(append.events) for append in unit.appends)
+            if count:
+                ends[count - 1] = True
             if unit.result:
                 results.append(unit.result)
                 last.append(count if unit.appends else 0)
@@ -175,6 +178,7 @@ class PostgresWriter:
                 *batch.columns(snapshots, ("stream", "version", "fingerprint", "state")),
                 *batch.columns(results, ("scope", "key", "fingerprint", "outcome")),
                 last,
+                ends,
             )
         except asyncpg.UniqueViolationError as problem:
             raise refusal(problem) from problem

@@ -67,6 +67,7 @@ _ADDED_COLUMNS: Final = (
     ("timers", "attempts", "INTEGER NOT NULL DEFAULT 0"),
     ("timers", "error", "TEXT NOT NULL DEFAULT ''"),
     ("timers", "parked", "INTEGER NOT NULL DEFAULT 0"),
+    ("events", "last", "INTEGER NOT NULL DEFAULT 1"),
 )
 
 _TYPES: Final[dict[ColumnType, str]] = {

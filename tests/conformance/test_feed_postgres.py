@@ -28,16 +28,17 @@ class Client:
         self.connection = connection
         self._schema = schema
 
-    async def append(self, stream: str, expected: int, count: int = 1) -> list[int]:
-        """Append in the open transaction; return the positions that were drawn."""
+    async def append(self, stream: str, expected: int, count: int = 1, *, marked: bool = True) -> list[int]:
+        """Append a unit in the open transaction, its end marked; return the positions that were drawn."""
         events: list[NewEvent] = [event(stream, expected + n) for n in range(1, count + 1)]
         row = await self.connection.fetchrow(
-            f"SELECT conflicts, positions FROM {self._schema}.append({', '.join(f'${n}' for n in range(1, 21))})",
+            f"SELECT conflicts, positions FROM"
+            f" {self._schema}.append({', '.join(f'${n}' for n in range(1, 20 + marked))})",
             [stream],
             [expected],
             *([getattr(event, field) for event in events] for field in FIELDS),
             *([] for _ in range(9)),
-            [event is events[-1] for event in events],
+            *[[event is events[-1] for event in events]] * marked,
         )
         if row["conflicts"]:
             raise LookupError(row["conflicts"])
@@ -167,6 +168,52 @@ class TestAGap:
             page = await store.read_feed(0, 10)
 
         assert page.position == later
+
+
+class TestDrawing:
+    async def test_one_draws_at_a_time_so_that_the_positions_of_a_unit_follow_on_each_other(
+        self, place: PostgresPlace, client: Client, new_client: NewClient
+    ) -> None:
+        await client.connection.execute(
+            f"BEGIN; ALTER SEQUENCE {place.schema()}.events_position_seq INCREMENT 1"  # nobody can draw now
+        )
+        writers = [await new_client() for _ in range(6)]
+        drawing = [asyncio.create_task(writer.append(f"s{n}", 0, 2_000)) for n, writer in enumerate(writers)]
+        pids = [writer.connection.get_server_pid() for writer in writers]
+        waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND pid = ANY($1)"
+        while await client.connection.fetchval(waiting, pids) < len(writers):
+            pass
+        at_the_sequence = await client.connection.fetchval(
+            "SELECT count(*) FROM pg_locks WHERE NOT granted"
+            f" AND relation = '{place.schema()}.events_position_seq'::regclass"
+        )
+        await client.connection.execute("ROLLBACK")
+
+        assert at_the_sequence == 1
+        for positions in await asyncio.gather(*drawing):
+            assert positions == list(range(positions[0], positions[0] + 2_000))
+
+    async def test_an_append_that_was_cancelled_while_it_drew_leaves_nobody_waiting(
+        self, place: PostgresPlace, store: Store, client: Client, new_client: NewClient
+    ) -> None:
+        await client.connection.execute(f"BEGIN; ALTER SEQUENCE {place.schema()}.events_position_seq INCREMENT 1")
+        writer = await new_client()
+        await writer.connection.execute("BEGIN; SET LOCAL statement_timeout = 50")
+        with pytest.raises(asyncpg.QueryCanceledError):
+            await writer.append("cancelled", 0)
+
+        await client.connection.execute("ROLLBACK")
+
+        await write(store, appending("a"))
+
+    async def test_a_process_of_an_older_version_goes_on_and_its_units_are_not_torn(
+        self, place: PostgresPlace, store: Store, client: Client
+    ) -> None:
+        await client.append("old", 0, 3, marked=False)
+
+        page = await store.read_feed(0, 10)
+
+        assert [(event.version, event.last) for event in page.events] == [(1, True), (2, True), (3, True)]
 
 
 class TestAnOldLog:

@@ -1,6 +1,8 @@
 """The conformance suites over both stores (the `store` fixtures are in `tests/conftest.py`)."""
 
+from craton.ports import Statement, Unit
 from craton.testing import conformance
+from craton.testing.conformance.making import appending, whole_feed, write
 from tests.conftest import Place, SqlitePlace
 
 
@@ -13,6 +15,22 @@ async def test_a_store_exists_once_it_was_opened(place: Place) -> None:
 
     assert await after.exists()
     assert not await place("other").exists()
+
+
+async def test_a_store_of_a_version_that_did_not_mark_units_is_read_and_written(place: Place) -> None:
+    before, after = place("old"), place("old")
+    await before.open()
+    await write(before, appending("a", 0, 2))
+    await write(before, Unit(statements=[Statement("ALTER TABLE events DROP COLUMN last", {})]))
+    await before.close()
+
+    await after.open()
+    try:
+        await write(after, appending("b", 0, 2))
+
+        assert [event.last for event in await whole_feed(after)] == [True, True, False, True]
+    finally:
+        await after.close()
 
 
 async def test_a_file_is_nobody_elses_to_read(sqlite_place: SqlitePlace) -> None:

@@ -11,6 +11,7 @@ import asyncpg
 from craton.adapters import sql
 from craton.adapters.postgres.database import LOST, PostgresDatabase
 from craton.adapters.postgres.feed import EVENT, FeedReader
+from craton.adapters.postgres.refusals import refusal
 from craton.adapters.postgres.rows import arrays
 from craton.adapters.postgres.schema import schema_statements, table_statement
 from craton.adapters.postgres.writer import COLLISIONS, PostgresWriter
@@ -351,7 +352,12 @@ class PostgresTransaction:
 
     async def write(self, unit: Unit) -> int:
         async with self._connection.transaction():
-            (position,) = await self._writer.write_in(self._connection, [unit])
+            try:
+                (position,) = await self._writer.write_in(self._connection, [unit])
+            except (*COLLISIONS, *LOST):
+                raise
+            except Exception as problem:
+                raise refusal(problem) from problem
             expected = {append.stream: append.expected for append in unit.appends} | dict(unit.guards)
             if self._heads is not None and expected:
                 now = await self._heads(sorted(expected))

@@ -297,7 +297,7 @@ class SqliteTransaction:
         return rows
 
     async def write(self, unit: Unit) -> int:
-        position: int = await self._within(lambda: self._writer.write_unit(unit))
+        position: int = await self._within(lambda: self._writer.write_within(unit))
         return position
 
     async def _within(self, work: Callable[[], Any]) -> Any:

@@ -83,7 +83,7 @@ class TestReading:
         assert reader.position == await store.checkpoint(NAME) == await store.head()
 
     async def test_a_reader_goes_on_where_it_has_stopped(self, store: Store, reader: Reader) -> None:
-        await write(store, appending("a", 0, 5))
+        await store.write([appending("a", version) for version in range(5)])
         small = Reader(store, "ann", page=2)
         await small.step()
 

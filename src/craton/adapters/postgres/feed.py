@@ -20,6 +20,7 @@ so a gap never lies within one.
 """
 
 import asyncio
+from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -96,8 +97,9 @@ class FeedReader:
 
 def _proven(events: Sequence[StoredEvent], settled: int) -> Sequence[StoredEvent]:
     """The units before the first gap, where there is none up to the position that is settled."""
-    for place, event in enumerate(events):
-        if event.position > settled + 1:
-            return units.whole(events[:place])
-        settled = max(settled, event.position)
-    return events
+    beyond = bisect_right(events, settled, key=lambda event: event.position)
+    # From there on, as long as there is no gap, positions and places grow alike.
+    gap = bisect_right(
+        range(len(events)), settled + 1 - beyond, lo=beyond, key=lambda place: events[place].position - place
+    )
+    return units.whole(events[:gap])

@@ -101,7 +101,7 @@ BEGIN
     END IF;
     IF cardinality(e_stream) > 0 THEN
         BEGIN
-            PERFORM pg_advisory_xact_lock(hashtextextended('{schema}', 3));
+            PERFORM pg_advisory_xact_lock(hashtextextended('{schema}', 4));
             positions := ARRAY(
                 SELECT nextval('{schema}.events_position_seq') FROM generate_series(1, cardinality(e_stream))
             );

@@ -27,6 +27,7 @@ from craton.ports import (
     Query,
     Snapshot,
     Statement,
+    StatementFailed,
     StoredEvent,
     StoredResult,
     StoreUnavailable,
@@ -34,6 +35,7 @@ from craton.ports import (
     Table,
     Timer,
     Unit,
+    UnitRefused,
 )
 
 T = TypeVar("T")
@@ -297,7 +299,12 @@ class SqliteTransaction:
         return rows
 
     async def write(self, unit: Unit) -> int:
-        position: int = await self._within(lambda: self._writer.write_within(unit))
+        try:
+            position: int = await self._within(lambda: self._writer.write_unit(unit))
+        except (UnitRefused, StoreUnavailable):
+            raise
+        except Exception as problem:
+            raise StatementFailed(f"{type(problem).__name__}: {problem}") from problem
         return position
 
     async def _within(self, work: Callable[[], Any]) -> Any:

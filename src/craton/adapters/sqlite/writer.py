@@ -69,10 +69,15 @@ class Writer:
     def _write_alone(self, unit: Unit) -> Outcome:
         self._run("SAVEPOINT unit")
         try:
-            return self.write_within(unit)
+            return self.write_unit(unit)
         except UnitRefused as refusal:
             self._run("ROLLBACK TO unit")
             return refusal
+        except sqlite3.Error:
+            raise
+        except Exception as problem:
+            self._run("ROLLBACK TO unit")
+            return StatementFailed(f"{type(problem).__name__}: {problem}")
         finally:
             if self._connection.in_transaction:
                 self._run("RELEASE unit")
@@ -109,19 +114,8 @@ class Writer:
             if self._connection.in_transaction:
                 self._run("RELEASE work")
 
-    def write_within(self, unit: Unit) -> int:
-        """Write one unit inside the open transaction; return the position of its last event, 0 if it has none.
-
-        Raises `UnitRefused`, and then what it wrote is to be rolled back.
-        """
-        try:
-            return self._write_unit(unit)
-        except (UnitRefused, sqlite3.Error):
-            raise
-        except Exception as problem:
-            raise StatementFailed(f"{type(problem).__name__}: {problem}") from problem
-
-    def _write_unit(self, unit: Unit) -> int:
+    def write_unit(self, unit: Unit) -> int:
+        """Write one unit inside the open transaction; return the position of its last event, 0 if it has none."""
         self._check(unit)
         end = next((event for append in reversed(unit.appends) for event in reversed(append.events)), None)
         events = [event for append in unit.appends for event in self._append(append, end)]

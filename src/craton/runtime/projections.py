@@ -398,10 +398,15 @@ class ProjectionRunner:
         if state.live is None or not self.record.ours(state.live):
             return
         name = self.record.subscription(state.live.number)
-        reached = await self._store.head() if self.kind.inline else await self._store.checkpoint(name)
         parked = {entry.position for entry in await self._store.parked(name)}
         async for problem in differing_rows(
-            self.kind, self._events, self._store, state.live.number, events, reached, parked
+            self.kind,
+            self._events,
+            self._store,
+            state.live.number,
+            events,
+            None if self.kind.inline else name,
+            parked,
         ):
             yield problem
 

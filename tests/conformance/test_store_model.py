@@ -21,7 +21,7 @@ OFF_BY = st.sampled_from([0, 0, 0, -1, 1])
 
 
 class StoreAgainstModel(RuleBasedStateMachine):
-    """The model: the ids of each stream, of the whole log, and who was first to use a key."""
+    """The model: the ids of each stream, of the whole log, where its units end, and who was first to use a key."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -29,6 +29,7 @@ class StoreAgainstModel(RuleBasedStateMachine):
         self._folder = tempfile.TemporaryDirectory()
         self.streams: defaultdict[str, list[str]] = defaultdict(list)
         self.log: list[str] = []
+        self.ends: list[int] = []
         self.results: dict[str, str] = {}
 
     @initialize()
@@ -82,7 +83,10 @@ class StoreAgainstModel(RuleBasedStateMachine):
     def read_a_page(self, after: int, limit: int) -> None:
         page = self._run(self.store.read_feed(after, limit))
 
-        assert [event.id for event in page.events] == self.log[after : after + limit]
+        ends = [end for end in self.ends if end > after]
+        to = max([end for end in ends if end <= after + limit] or ends[:1], default=after)
+        assert [event.id for event in page.events] == self.log[after:to]
+        assert [event.position for event in page.events if event.last] == [end for end in ends if end <= to]
         assert page.position == (page.events[-1].position if page.events else after)
 
     @rule(stream=STREAMS, after=st.integers(0, 6), limit=st.integers(1, 4), descending=st.booleans())
@@ -142,6 +146,8 @@ class StoreAgainstModel(RuleBasedStateMachine):
                 self.streams[append.stream] += [event.id for event in append.events]
                 self.log += [event.id for event in append.events]
             assert outcome == (len(self.log) if len(self.log) > count else 0)
+            if outcome:
+                self.ends.append(len(self.log))
             if unit.result is not None:
                 self.results[unit.result.key] = unit.result.outcome
 

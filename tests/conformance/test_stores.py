@@ -11,7 +11,7 @@ from craton.adapters.sqlite import SqliteStore
 from craton.adapters.sqlite.connection import time_text
 from craton.ports import Statement, Store, StoreUnsuitable, Timer, Unit
 from craton.testing import conformance
-from craton.testing.conformance.making import NOON, write
+from craton.testing.conformance.making import NOON, appending, whole_feed, write
 from tests.conftest import Place, SqlitePlace
 
 
@@ -48,6 +48,22 @@ async def test_the_timers_of_an_older_version_go_on(place: Place, open_stores: C
 
 async def _run(store: Store, *statements: str) -> None:
     await write(store, Unit(statements=[Statement(sql, {}) for sql in statements]))
+
+
+async def test_a_store_of_a_version_that_did_not_mark_units_is_read_and_written(place: Place) -> None:
+    before, after = place("old"), place("old")
+    await before.open()
+    await write(before, appending("a", 0, 2))
+    await write(before, Unit(statements=[Statement("ALTER TABLE events DROP COLUMN last", {})]))
+    await before.close()
+
+    await after.open()
+    try:
+        await write(after, appending("b", 0, 2))
+
+        assert [event.last for event in await whole_feed(after)] == [True, True, False, True]
+    finally:
+        await after.close()
 
 
 async def test_a_file_is_nobody_elses_to_read(sqlite_place: SqlitePlace) -> None:

@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 
+from craton.application.context import entered
 from craton.ports import Statement, Store, Unit
 from craton.runtime import App
 from tests.conftest import Place
-from tests.kernel.bank import Bank, bank
+from tests.kernel.bank import Bank, bank, reached
 from tests.kernel.conftest import Clock, StartApp, eventually
 
 
@@ -67,6 +68,27 @@ class TestVerification:
         monkeypatch.setattr(store, "find_rows", then_more_is_sealed)
 
         assert await _problems(sealed) == []
+
+    async def test_finds_nothing_while_views_go_on(self, sealed: App, monkeypatch: pytest.MonkeyPatch) -> None:
+        bank_, store = sealed.api(Bank), sealed.running["bank"].store
+        account = await bank_.open("Zoe", "zoe@example.org")
+        await _until_sealed(sealed)
+        fetch = store.fetch
+
+        async def after_more_was_written(statement: Statement) -> Any:
+            if len(asked) < 6:  # with every statement, first of all those that compare
+                asked.append(statement)
+                await bank_.deposit(account, 5)
+                await bank_.open("Yan", f"yan{len(asked)}@example.org")
+                with entered(reached(await store.head())):
+                    assert await bank_.balance(account) == 5 * len(asked)
+            return await fetch(statement)
+
+        asked: list[Statement] = []
+        monkeypatch.setattr(store, "fetch", after_more_was_written)
+
+        assert await _problems(sealed) == []
+        assert asked
 
     async def test_finds_nothing_where_positions_were_drawn_in_vain(self, sealed: App) -> None:
         store = sealed.running["bank"].store

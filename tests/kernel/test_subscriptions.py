@@ -83,7 +83,7 @@ class TestReading:
         assert reader.position == await store.checkpoint(NAME) == await store.head()
 
     async def test_a_reader_goes_on_where_it_has_stopped(self, store: Store, reader: Reader) -> None:
-        await write(store, appending("a", 0, 5))
+        await store.write([appending("a", version) for version in range(5)])
         small = Reader(store, "ann", page=2)
         await small.step()
 
@@ -451,3 +451,71 @@ def _entry(event: StoredEvent) -> ParkedEvent:
     return ParkedEvent(
         NAME, event.position, event.stream, "ValueError: poison" if first else "", int(first), Clock().time
     )
+
+
+class TestUnits:
+    """What was committed together takes effect together."""
+
+    async def test_a_page_never_ends_inside_a_unit(self, store: Store, reader: Reader) -> None:
+        await store.write([Unit(appends=[append("a", 0, 2), append("b")]), Unit(appends=[append("c"), append("d")])])
+        small = Reader(store, "ann", page=4)
+        seen = []
+
+        while await small.step():
+            seen.append(await _handled(store))
+
+        assert seen == [[("a", 1), ("a", 2), ("b", 1)], [("a", 1), ("a", 2), ("b", 1), ("c", 1), ("d", 1)]]
+
+    async def test_nobody_sees_half_of_a_unit_while_the_reader_looks_for_what_the_store_refuses(
+        self, store: Store, reader: Reader, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await store.write([appending("x"), Unit(appends=[append("a"), append("b"), append("c")]), appending("y")])
+        seen: set[frozenset[tuple[str, int]]] = set()
+        handle = reader.handler.handle
+
+        async def handle_and_look(page: Page, events: Sequence[StoredEvent]) -> Handled:
+            seen.add(frozenset(await _handled(store)))
+            return _too_large(await handle(page, events), "b")
+
+        monkeypatch.setattr(reader.handler, "handle", handle_and_look)
+
+        while await reader.step():
+            seen.add(frozenset(await _handled(store)))
+
+        everything = [("x", 1), ("a", 1), ("c", 1), ("y", 1)]
+        assert seen == {frozenset(everything[:end]) for end in (0, 1, 3, 4)}
+        assert [entry.key for entry in await store.parked(NAME)] == ["b"]
+        assert reader.position == await store.checkpoint(NAME) == await store.head()
+
+    async def test_an_owner_who_has_lost_its_lease_writes_nothing_of_a_unit(
+        self, store: Store, second_store: Store, reader: Reader, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await write(store, Unit(appends=[append("a"), append("b")]))
+        handle, begin = reader.handler.handle, reader.handler.begin
+
+        async def handle_wrongly(page: Page, events: Sequence[StoredEvent]) -> Handled:
+            return _too_large(await handle(page, events), "b")
+
+        async def begin_again() -> None:
+            await begin()
+            if reader.handler.begun == 2:  # the unit was refused as a whole
+                await second_store.release(NAME, "ann")
+                await second_store.acquire(NAME, "bob", 60)
+
+        monkeypatch.setattr(reader.handler, "handle", handle_wrongly)
+        monkeypatch.setattr(reader.handler, "begin", begin_again)
+
+        assert not await reader.step()
+
+        assert (await _handled(store), await store.checkpoint(NAME), await store.parked(NAME)) == ([], 0, [])
+
+
+def _too_large(handled: Handled, stream: str) -> Handled:
+    """What was handled, with rows of a stream that no store takes."""
+    rows = [
+        RowPut(SEATS, StoredRow(row.row.key, (2**63,), row.row.row))
+        if isinstance(row, RowPut) and row.row.key[0] == stream
+        else row
+        for row in handled.rows
+    ]
+    return Handled(rows, handled.failed)

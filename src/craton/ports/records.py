@@ -35,13 +35,13 @@ class NewEvent(Struct, frozen=True):
     metadata: str
     time: datetime
 
-    def at(self, position: int) -> "StoredEvent":
+    def at(self, position: int, *, last: bool) -> "StoredEvent":
         """The event as it stands in the log."""
-        return StoredEvent(*(*astuple(self), position))
+        return StoredEvent(*(*astuple(self), position, last))
 
 
 class StoredEvent(Struct, frozen=True):
-    """An event of the log; the same fields, and its place in the order of all."""
+    """An event of the log; the same fields, its place in the order of all, and whether it is the last of its unit."""
 
     stream: str
     version: int
@@ -52,6 +52,7 @@ class StoredEvent(Struct, frozen=True):
     metadata: str
     time: datetime
     position: int
+    last: bool = True
 
 
 class EventKind(Struct, frozen=True):
@@ -79,7 +80,10 @@ class StreamState(Struct, frozen=True):
 
 
 class FeedPage(Struct, frozen=True):
-    """Events in order, and the position up to which nothing is missing (it may lie behind the last event)."""
+    """Events in order, and the position up to which nothing is missing (it may lie behind the last event).
+
+    A page ends where a unit ends, so that whoever writes a page's effects in one commit never shows half a unit.
+    """
 
     events: Sequence[StoredEvent]
     position: int

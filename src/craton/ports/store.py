@@ -29,7 +29,10 @@ class EventLog(Protocol):
     """The events of a module, by stream and in their total order."""
 
     async def load(self, streams: Sequence[tuple[str, str]]) -> Sequence[StreamState]:
-        """Read streams, each named with the snapshot fingerprint that its reader understands, in one round trip."""
+        """Read streams, each named with the snapshot fingerprint that its reader understands.
+
+        They are read in one round trip, as they stood at one moment.
+        """
 
     async def read_stream(
         self, stream: str, *, after: int = 0, limit: int, descending: bool = False
@@ -37,7 +40,11 @@ class EventLog(Protocol):
         """Read events of one stream: versions above `after`, or when descending below it (0: from the end)."""
 
     async def read_feed(self, after: int, limit: int) -> FeedPage:
-        """Read committed events after a position; none is ever skipped (gaps are proven dead, not timed out)."""
+        """Read committed events after a position; none is ever skipped (gaps are proven dead, not timed out).
+
+        The events of a unit follow on each other, and a page holds a unit whole or not at all: it has at most `limit`
+        events, or, if the first unit alone has more, that unit.
+        """
 
     async def head(self) -> int:
         """The position of the newest committed event, 0 when there is none."""
@@ -73,7 +80,10 @@ class Transaction(Protocol):
         """Run a statement; return its rows."""
 
     async def write(self, unit: Unit) -> int:
-        """Write a unit inside this transaction. Raises `UnitRefused`."""
+        """Write a unit inside this transaction. Raises `UnitRefused`.
+
+        Readers of the feed see each unit of a transaction whole; a page may end between two of them.
+        """
 
 
 class Tables(Protocol):
@@ -89,10 +99,10 @@ class Tables(Protocol):
     async def drop_table(self, name: str) -> None: ...
 
     async def get_rows(self, table: Table, keys: Sequence[tuple[Any, ...]]) -> Sequence[str | None]:
-        """Read rows by key, each in the place of its key."""
+        """Read rows by key, each in the place of its key, as they stood at one moment."""
 
     async def find_rows(self, table: Table, query: Query) -> tuple[Sequence[str], int]:
-        """Read a page of rows, and how many there are in all."""
+        """Read a page of rows, and how many there are in all, as they stood at one moment."""
 
     async def sum_rows(self, table: Table, column: str, by: Sequence[str], query: Query) -> dict[tuple[Any, ...], int]:
         """Add a column up, grouped by others."""

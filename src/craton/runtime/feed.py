@@ -63,7 +63,8 @@ class Feed:
         if task is None or not (_holds_events(task, after) or (not task.done() and began == self._signal.seen())):
             task = self._begin(after, limit)
         page = await asyncio.shield(task)
-        if 1 < limit == len(page.events) and (page.position, limit) not in self._pages:
+        full = len(page.events) > limit // 2 > 0  # a unit that didn't fit was left off
+        if full and (page.position, limit) not in self._pages:
             self._begin(page.position, limit)  # there is more, most likely: read it while this page is handled
         return page
 

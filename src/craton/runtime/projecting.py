@@ -131,6 +131,7 @@ class Projector:
         try:
             return operation(row_type, self._generation, key, self._rows[row_key])
         except Exception as problem:
+            self._rows.clear()  # what it remembers was not written
             raise StatementFailed(describe(problem)) from problem
 
 

@@ -505,10 +505,15 @@ class ProjectionRunner:
         if state.live is None or not self.record.ours(state.live):
             return
         name = self.record.subscription(state.live.number)
-        reached = await self._store.head() if state.live.inline else await self._store.checkpoint(name)
         left_out = {entry.position for entry in await self._store.parked(name)} | set(await self._store.dropped(name))
         async for problem in differing_rows(
-            self.kind, self._events, self._store, state.live.number, events, reached, left_out
+            self.kind,
+            self._events,
+            self._store,
+            state.live.number,
+            events,
+            None if state.live.inline else name,
+            left_out,
         ):
             yield problem
 

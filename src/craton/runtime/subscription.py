@@ -30,6 +30,7 @@ from craton.ports import (
     Store,
     StoredEvent,
     StoreUnavailable,
+    Transaction,
     Unit,
 )
 from craton.ports.crash import reach
@@ -209,13 +210,12 @@ class Subscription:
             ]
             reach("subscription.handled")
             await self._write(Unit(rows=handled.rows, checkpoint=(self.name, page.position), parked=parked))
-        except (NotUnique, StatementFailed) as refusal:
-            # Which event it is shows one by one; that one is parked without its rows.
-            if len(page.events) > 1:
+        except (NotUnique, StatementFailed):
+            # Which unit it is shows one by one, and which event of it then.
+            if sum(event.last for event in page.events) > 1:
                 self._one_by_one_until = page.position
                 return True
-            parked = [self._parked(page.events[0], str(refusal))]
-            await self._write(Unit(checkpoint=(self.name, page.position), parked=parked))
+            parked = await self._write_event_by_event(page)
         reach("subscription.written")
         self._blocked |= {entry.key for entry in parked}
         for entry in parked:
@@ -239,6 +239,40 @@ class Subscription:
             return page
         now, self._rest = page.cut(effects[at_once])
         return now
+
+    async def _write_event_by_event(self, page: Page) -> list[ParkedEvent]:
+        """Write what the store takes of one unit, and park the rest, in one commit: no reader sees half of it."""
+        parked: list[ParkedEvent] = []
+        written: list[StoredEvent] = []
+        blocked = set(self._blocked)
+        try:
+            async with self._store.transaction("read committed") as transaction:
+                for event in page.events:
+                    key = self._handler.key(event)
+                    error = "" if key in blocked else await self._write_event(transaction, page, event, written)
+                    if error is None:
+                        written.append(event)
+                    else:
+                        blocked.add(key)
+                        parked.append(self._parked(event, error))
+                await transaction.write(self._owned(Unit(checkpoint=(self.name, page.position), parked=parked)))
+        except BaseException:
+            await self._handler.begin()
+            raise
+        return parked
+
+    async def _write_event(
+        self, transaction: Transaction, page: Page, event: StoredEvent, written: Sequence[StoredEvent]
+    ) -> str | None:
+        """Write the rows of one event behind those of the events `written`; return why it can't be done."""
+        try:
+            handled = await self._handler.handle(page, [event])
+            await transaction.write(Unit(rows=handled.rows))
+        except (NotUnique, StatementFailed) as refusal:
+            await self._handler.begin()
+            await self._handler.handle(page, written)  # their rows can't be read yet: they must be remembered
+            return str(refusal)
+        return handled.failed[0].error if handled.failed else None
 
     async def _fulfil_wishes(self) -> bool:
         """Carry out what an operator wishes for a key, as far as one page of what is parked under it. False: nothing.
@@ -313,13 +347,19 @@ class Subscription:
         )
 
     async def _write(self, unit: Unit) -> None:
-        unit.fence = self._fence
-        unit.relies_on = self._relies_on
         try:
             await self._commit(unit)
         except Exception:  # a cancelled subscription writes no more, and must not ask the store for anything
+            await self._commit(self._owned(unit))
+        except BaseException:
             await self._handler.begin()
             raise
+
+    def _owned(self, unit: Unit) -> Unit:
+        """The unit, to be written only as long as this process is the owner."""
+        unit.fence = self._fence
+        unit.relies_on = self._relies_on
+        return unit
 
     def _observe(self, position: int) -> None:
         if position != self.position:

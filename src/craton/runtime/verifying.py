@@ -1,6 +1,6 @@
 """Computes everything that is derived from the log again, and says what differs."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -16,8 +16,12 @@ from craton.runtime.aggregates import state_type
 
 ROWS_TOGETHER: Final = 10_000
 STREAMS_TOGETHER: Final = 256
+SUSPECTS_TOGETHER: Final = 100
 
-Events = Callable[[], AsyncIterator[StoredEvent]]
+Events = Callable[[int], AsyncIterator[StoredEvent]]
+"""The events after a position, as stored."""
+
+RowKey = tuple[Any, ...]
 
 
 async def differing_rows(
@@ -26,41 +30,111 @@ async def differing_rows(
     store: Store,
     generation: int,
     events: Events,
-    reached: int,
+    subscription: str | None,
     left_out: set[int],
 ) -> AsyncIterator[str]:
-    """Fold the events up to the position reached, but those to be left out, and compare every row, column by column."""
-    expected = await _fold(kind, types, events, reached, left_out)
+    """Fold the events, but those to be left out, and compare every row, column by column.
+
+    The rows may change meanwhile, so a row that differs is only suspected. It is read again together with how far its
+    projection had got at that moment (`subscription`; None: as far as the log), and compared with the events up to
+    there.
+    """
+    fold = _Fold(kind, types, events, left_out)
+    await fold.go_on(await store.checkpoint(subscription) if subscription else await store.head())
     for row_type in kind.rows.values():
-        rows = expected[row_type]
-        async for found in _rows(store, row_type, generation):
-            key = tuple(found[column.name] for column in row_type.key)
-            row = rows.pop(key, None)
-            if row is None or not _same(row_type, row, found):
-                yield f"{row_type.name} {', '.join(map(str, key))}: the read model says something else than the events"
-        for key in rows:
-            yield f"{row_type.name} {', '.join(map(str, key))}: it is missing from the read model"
+        suspected = [key async for key in _suspected(store, row_type, generation, fold.rows[row_type])]
+        for start in range(0, len(suspected), SUSPECTS_TOGETHER):
+            keys = suspected[start : start + SUSPECTS_TOGETHER]
+            found = await _read_again(store, row_type, generation, keys, subscription, fold)
+            for key in keys:
+                row = fold.rows[row_type].get(key)
+                name = f"{row_type.name} {', '.join(map(str, key))}"
+                if key in found and (row is None or not _same(row_type, row, found[key])):
+                    yield f"{name}: the read model says something else than the events"
+                elif row is not None and key not in found:
+                    yield f"{name}: it is missing from the read model"
 
 
-async def _fold(
-    kind: type[Projection], types: EventTypes, events: Events, reached: int, left_out: set[int]
-) -> dict[RowType[Any], dict[tuple[Any, ...], Any]]:
-    projection, names = kind(), set(kind.event_names)
-    rows: dict[RowType[Any], dict[tuple[Any, ...], Any]] = {row_type: {} for row_type in kind.rows.values()}
-    async for event in events():
-        if event.position > reached:
-            break
-        if event.type not in names or event.position in left_out:
-            continue
-        projection.said.clear()
-        projection.project(types.recorded(event))
-        for change in projection.said:
-            row = change.fold(rows[change.rows].get(change.key))
+class _Fold:
+    """What the rows of a projection are to be, as far as the events were read."""
+
+    def __init__(self, kind: type[Projection], types: EventTypes, events: Events, left_out: set[int]) -> None:
+        self.position = 0
+        self.rows: dict[RowType[Any], dict[RowKey, Any]] = {row_type: {} for row_type in kind.rows.values()}
+        self._projection = kind()
+        self._names = set(kind.event_names)
+        self._types = types
+        self._events = events
+        self._left_out = left_out
+
+    async def go_on(self, position: int) -> int:
+        """Fold the events up to a position; return how many there were."""
+        count = 0
+        async for event in self._events(self.position):
+            if event.position > position:
+                break
+            count += 1
+            if event.type in self._names and event.position not in self._left_out:
+                self._fold(event)
+        self.position = max(self.position, position)
+        return count
+
+    def _fold(self, event: StoredEvent) -> None:
+        self._projection.said.clear()
+        self._projection.project(self._types.recorded(event))
+        for change in self._projection.said:
+            rows = self.rows[change.rows]
+            row = change.fold(rows.get(change.key))
             if row is None:
-                rows[change.rows].pop(change.key, None)
+                rows.pop(change.key, None)
             else:
-                rows[change.rows][change.key] = row
-    return rows
+                rows[change.key] = row
+
+
+async def _suspected(
+    store: Store, row_type: RowType[Any], generation: int, expected: dict[RowKey, Any]
+) -> AsyncIterator[RowKey]:
+    """The keys of rows that aren't as expected, or not there."""
+    seen = set()
+    async for found in _rows(store, row_type, generation):
+        key = _key(row_type, found)
+        seen.add(key)
+        if key not in expected or not _same(row_type, expected[key], found):
+            yield key
+    for key in expected.keys() - seen:
+        yield key
+
+
+async def _read_again(
+    store: Store,
+    row_type: RowType[Any],
+    generation: int,
+    keys: Sequence[RowKey],
+    subscription: str | None,
+    fold: _Fold,
+) -> dict[RowKey, dict[str, Any]]:
+    """Read rows as they stand at one moment, with the fold at that same moment."""
+    parameters = {
+        f"{column.name}_{n}": part for n, key in enumerate(keys) for column, part in zip(row_type.key, key, strict=True)
+    }
+    wanted = " OR ".join(
+        "(" + " AND ".join(f'"{column.name}" = :{column.name}_{n}' for column in row_type.key) + ")"
+        for n in range(len(keys))
+    )
+    reached = "SELECT max(position) FROM events"
+    if subscription:
+        reached = "SELECT max(position) FROM checkpoints WHERE subscription = :subscription_"
+        parameters["subscription_"] = subscription
+    statement = (
+        f"SELECT at.*, found.* FROM (SELECT coalesce(({reached}), 0) AS reached_, (SELECT count(*) FROM events"
+        f" WHERE position > :folded_ AND position <= ({reached})) AS count_) AS at"
+        f" LEFT JOIN (SELECT * FROM {row_type.table(generation).name} WHERE {wanted}) AS found ON true"
+    )
+    while True:
+        found = await store.fetch(Statement(statement, parameters | {"folded_": fold.position}))
+        # A commit with a lower position may not have been there yet: what was folded then is more than what was read.
+        if await fold.go_on(found[0]["reached_"]) == found[0]["count_"]:
+            return {_key(row_type, row): row for row in found if row["row"] is not None}
 
 
 async def _rows(store: Store, row_type: RowType[Any], generation: int) -> AsyncIterator[dict[str, Any]]:
@@ -79,6 +153,14 @@ async def _rows(store: Store, row_type: RowType[Any], generation: int) -> AsyncI
         if len(page) < ROWS_TOGETHER:
             return
         offset += len(page)
+
+
+def _key(row_type: RowType[Any], found: dict[str, Any]) -> RowKey:
+    return tuple(
+        datetime.fromisoformat(value) if column.type == "time" and isinstance(value, str) else value
+        for column in row_type.key
+        for value in [found[column.name]]
+    )
 
 
 def _same(row_type: RowType[Any], row: Any, found: dict[str, Any]) -> bool:
@@ -103,7 +185,7 @@ async def differing_snapshots(module: Module, store: Store, events: Events) -> A
     kinds = {kind.stream_prefix: kind for kind in module.aggregates}
     replayed: dict[str, Aggregate] = {}
     snapshots: dict[str, Snapshot] = {}
-    async for some in _together(events()):
+    async for some in _together(events(0)):
         new = {event.stream: kinds[event.stream.partition("-")[0]] for event in some if _is_new(event, replayed, kinds)}
         states = await store.load([(stream, state_type(kind).fingerprint) for stream, kind in new.items()])
         snapshots |= {s.snapshot.stream: s.snapshot for s in states if s.snapshot is not None}

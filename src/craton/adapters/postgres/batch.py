@@ -89,7 +89,8 @@ def positions(units: Sequence[Unit], drawn: Sequence[int]) -> list[int]:
 def operations(units: Sequence[Unit], drawn: Iterator[int]) -> Iterator[RowOperation]:
     """What the units change in read models, once their events have the positions that were drawn."""
     for unit in units:
-        stored = [event.at(next(drawn)) for append in unit.appends for event in append.events]
+        events = [event for append in unit.appends for event in append.events]
+        stored = [event.at(next(drawn), last=place == len(events)) for place, event in enumerate(events, 1)]
         yield from unit.rows
         if unit.project:
             yield from unit.project(stored)

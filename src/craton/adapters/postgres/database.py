@@ -99,6 +99,8 @@ class PostgresDatabase:
         self._listening: Any = None
         self._generation = 0
         self._lent: dict[Any, _Loan] = {}
+        self.connects = 0
+        """How often the process has connected: each time it may have been to another server."""
         self.transactions = asyncio.Semaphore(CONNECTIONS // 2)
         """Bounds interactive transactions: each may need a second connection to read while it holds its own."""
         self._opening = asyncio.Lock()
@@ -142,6 +144,7 @@ class PostgresDatabase:
         try:
             keep_alive(connection)
             await require_suitable(connection)
+            self.connects += 1
         except BaseException:
             connection.terminate()
             raise

@@ -50,6 +50,7 @@ _ADDED_COLUMNS: Final = (
     ("timers", "failures", "int NOT NULL DEFAULT 0"),
     ("timers", "error", "text NOT NULL DEFAULT ''"),
     ("timers", "parked", "boolean NOT NULL DEFAULT false"),
+    ("events", "last", "boolean NOT NULL DEFAULT true"),
 )
 _ADD_COLUMN: Final = """
 DO $$ BEGIN
@@ -72,7 +73,11 @@ CREATE INDEX IF NOT EXISTS timers_parked ON {schema}.timers (due, id) WHERE park
 # 2. A lock for each stream, in one order, so that batches of two processes neither deadlock nor slip past a check.
 # 3. Only then, in a statement (and so a snapshot) of its own, the check that each stream is where the batch expects it,
 #    and the set of live inline projections the one that it was made for: `known` are the revisions of their document.
-# 4. Positions are drawn by the insert, in the order of the batch.
+# 4. Positions are drawn under a lock, so that those of a batch follow on each other and no unit is torn in the feed.
+#    Held until the commit that lock would make all commits wait for each other. It is taken in a subtransaction that
+#    ends by an error, which gives the lock back and keeps the numbers: so nothing can happen that leaves it held.
+# The function of an older version is dropped: its processes neither say where a unit ends nor which inline projections
+# they know, and must not append any more.
 _APPEND: Final = """
 CREATE OR REPLACE FUNCTION {schema}.lock_streams(streams text[]) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
@@ -81,7 +86,6 @@ BEGIN
         SELECT DISTINCT hashtextextended('{schema}/' || stream, 1) AS k FROM unnest(streams) stream ORDER BY 1
     ) AS locks;
 END $$;
--- The one of an older version of the toolkit, which knew nothing of inline projections that it doesn't fold itself.
 DROP FUNCTION IF EXISTS {schema}.append(
     text[], int[], text[], int[], text[], text[], int[], text[], text[], timestamptz[],
     text[], int[], text[], text[], text[], text[], text[], text[], int[]
@@ -92,7 +96,7 @@ CREATE OR REPLACE FUNCTION {schema}.append(
     e_metadata text[], e_time timestamptz[],
     s_stream text[], s_version int[], s_fingerprint text[], s_state text[],
     r_scope text[], r_key text[], r_fingerprint text[], r_outcome text[], r_last int[],
-    known int[],
+    e_last boolean[], known int[],
     OUT conflicts text[], OUT positions bigint[], OUT inline int
 ) LANGUAGE plpgsql AS $$
 BEGIN
@@ -107,14 +111,20 @@ BEGIN
         RETURN;
     END IF;
     IF cardinality(e_stream) > 0 THEN
-        WITH appended AS (
-            INSERT INTO {schema}.events (stream, version, id, type, schema_version, data, metadata, time)
-            SELECT e.stream, e.version, e.id, e.type, e.schema_version, e.data, e.metadata, e.time FROM unnest(
-                e_stream, e_version, e_id, e_type, e_schema_version, e_data, e_metadata, e_time
-            ) WITH ORDINALITY AS e(stream, version, id, type, schema_version, data, metadata, time, place)
-            ORDER BY e.place
-            RETURNING position
-        ) SELECT array_agg(position ORDER BY position) INTO positions FROM appended;
+        BEGIN
+            PERFORM pg_advisory_xact_lock(hashtextextended('{schema}', 4));
+            positions := ARRAY(
+                SELECT nextval('{schema}.events_position_seq') FROM generate_series(1, cardinality(e_stream))
+            );
+            RAISE SQLSTATE 'DRAWN';
+        EXCEPTION WHEN SQLSTATE 'DRAWN' THEN
+        END;
+        INSERT INTO {schema}.events (position, stream, version, id, type, schema_version, data, metadata, time, last)
+        OVERRIDING SYSTEM VALUE
+        SELECT position, stream, version, id, type, schema_version, data, metadata, time, last
+        FROM unnest(
+            positions, e_stream, e_version, e_id, e_type, e_schema_version, e_data, e_metadata, e_time, e_last
+        ) AS e(position, stream, version, id, type, schema_version, data, metadata, time, last);
     END IF;
     IF cardinality(s_stream) > 0 THEN
         INSERT INTO {schema}.snapshots AS s (stream, version, fingerprint, state)

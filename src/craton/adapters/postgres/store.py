@@ -76,7 +76,7 @@ class PostgresStore:
         self._feed = FeedReader(database, schema, self._lock)
         self._load = (
             "SELECT w.n, s.version AS at, s.state, e.stream, e.version, e.id, e.type, e.schema_version, e.data,"
-            " e.metadata, e.time, e.position"
+            " e.metadata, e.time, e.position, e.last"
             " FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS w(stream, fingerprint, n)"
             f" LEFT JOIN {schema}.snapshots s ON s.stream = w.stream AND s.fingerprint = w.fingerprint"
             f" LEFT JOIN LATERAL (SELECT * FROM {schema}.events e WHERE e.stream = w.stream"
@@ -289,9 +289,10 @@ class PostgresStore:
 
     async def find_rows(self, table: Table, query: Query) -> tuple[Sequence[str], int]:
         table = within(self._schema, table)
-        rows = await self._rows_of(sql.find(table, query, "strpos"))
-        total = await self._rows_of(sql.count(table, query, "strpos"))
-        return [row["row"] for row in rows], total[0]["total"]
+        page, count = sql.find(table, query, "strpos"), sql.count(table, query, "strpos")
+        both = Statement(f"SELECT ARRAY({page.sql}) AS rows, ({count.sql}) AS total", page.parameters)
+        (found,) = await self._rows_of(both)  # in one statement, so that they are of one moment
+        return found["rows"], found["total"]
 
     async def sum_rows(self, table: Table, column: str, by: Sequence[str], query: Query) -> dict[tuple[Any, ...], int]:
         rows = await self._rows_of(sql.total(within(self._schema, table), column, by, query, "strpos"))
@@ -411,7 +412,12 @@ class PostgresTransaction:
 
     async def write(self, unit: Unit) -> int:
         async with self._savepoint():
-            (position,) = await self._writer.write_in(self._connection, [unit])
+            try:
+                (position,) = await self._writer.write_in(self._connection, [unit])
+            except (*COLLISIONS, *LOST):
+                raise
+            except Exception as problem:
+                raise refusal(problem) from problem
             expected = {append.stream: append.expected for append in unit.appends} | dict(unit.guards)
             if self._now is not None and expected:
                 versions, inline = await self._now(sorted(expected))

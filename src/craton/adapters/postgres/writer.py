@@ -48,7 +48,7 @@ class PostgresWriter:
         self._schema = schema
         self._lock = lock
         self._rows = RowWriter(schema)
-        parameters = ", ".join(f"${n}" for n in range(1, 21))
+        parameters = ", ".join(f"${n}" for n in range(1, 22))
         self._append = f"SELECT conflicts, positions, inline FROM {schema}.append({parameters})"
 
     async def write(self, units: Sequence[Unit]) -> Sequence[Outcome]:
@@ -179,8 +179,11 @@ class PostgresWriter:
             return []
         known = {unit.inline for unit in units if unit.inline is not None}
         results, last, count = [], [], 0
+        ends = [False] * len(events)
         for unit in units:
             count += sum(len(append.events) for append in unit.appends)
+            if count:
+                ends[count - 1] = True
             if unit.result:
                 results.append(unit.result)
                 last.append(count if unit.appends else 0)
@@ -193,6 +196,7 @@ class PostgresWriter:
                 *batch.columns(snapshots, ("stream", "version", "fingerprint", "state")),
                 *batch.columns(results, ("scope", "key", "fingerprint", "outcome")),
                 last,
+                ends,
                 list(known),
             )
         except asyncpg.UniqueViolationError as problem:

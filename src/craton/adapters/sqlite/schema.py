@@ -67,6 +67,7 @@ _ADDED_COLUMNS: Final = (
     ("timers", "failures", "INTEGER NOT NULL DEFAULT 0"),
     ("timers", "error", "TEXT NOT NULL DEFAULT ''"),
     ("timers", "parked", "INTEGER NOT NULL DEFAULT 0"),
+    ("events", "last", "INTEGER NOT NULL DEFAULT 1"),
 )
 
 # Indexes over added columns. Parked timers have one of their own, so that many of them don't slow the others.

@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
-from craton.adapters import sql
+from craton.adapters import sql, units
 from craton.adapters.sqlite.connection import column_value, connect, reader_of, time_text
 from craton.adapters.sqlite.schema import prepare, table_statements
 from craton.adapters.sqlite.writer import Writer, fetch
@@ -28,6 +28,7 @@ from craton.ports import (
     Query,
     Snapshot,
     Statement,
+    StatementFailed,
     StoredEvent,
     StoredResult,
     StoreUnavailable,
@@ -35,10 +36,12 @@ from craton.ports import (
     Table,
     Timer,
     Unit,
+    UnitRefused,
 )
 
 T = TypeVar("T")
-_EVENT: Final = "stream, version, id, type, schema_version, data, metadata, time, position"
+_EVENT: Final = "stream, version, id, type, schema_version, data, metadata, time, position, last"
+_FIRST_UNIT: Final = units.first_statement(_EVENT, "events", "?1")
 
 
 class SqliteStore:
@@ -148,7 +151,9 @@ class SqliteStore:
     # --- reading -------------------------------------------------------------------------------------------------
 
     async def load(self, streams: Sequence[tuple[str, str]]) -> Sequence[StreamState]:
-        return [self._load(stream, fingerprint) for stream, fingerprint in streams]
+        if len(streams) == 1:
+            return [self._load(*streams[0])]
+        return self._guarded(lambda: _at_once(self._reading, lambda: [self._load(*stream) for stream in streams]))
 
     def _load(self, stream: str, fingerprint: str) -> StreamState:
         found = self._read(
@@ -174,7 +179,9 @@ class SqliteStore:
         rows = await self._scan(
             f"SELECT {_EVENT} FROM events WHERE position > ? ORDER BY position LIMIT ?", (after, limit)
         )
-        events = [_event(row) for row in rows]
+        events = units.whole([_event(row) for row in rows])
+        if rows and not events:
+            events = [_event(row) for row in await self._scan(_FIRST_UNIT, (after,))]
         return FeedPage(events, events[-1].position if events else after)
 
     async def head(self) -> int:
@@ -199,12 +206,14 @@ class SqliteStore:
 
         if len(keys) == 1:
             return self._guarded(lambda: read(self._reading.execute))
-        return await self._in_scanner(lambda connection: read(connection.execute))
+        return await self._in_snapshot(lambda connection: read(connection.execute))
 
     async def find_rows(self, table: Table, query: Query) -> tuple[Sequence[str], int]:
-        rows = await self.fetch(sql.find(table, query, "instr"))
-        total = await self.fetch(sql.count(table, query, "instr"))
-        return [row["row"] for row in rows], total[0]["total"]
+        def read(connection: sqlite3.Connection) -> tuple[list[str], int]:
+            rows = fetch(connection, sql.find(table, query, "instr"))
+            return [row["row"] for row in rows], fetch(connection, sql.count(table, query, "instr"))[0]["total"]
+
+        return await self._in_snapshot(read)
 
     async def sum_rows(self, table: Table, column: str, by: Sequence[str], query: Query) -> dict[tuple[Any, ...], int]:
         rows = await self.fetch(sql.total(table, column, by, query, "instr"))
@@ -279,6 +288,10 @@ class SqliteStore:
     async def _scan(self, statement: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         return await self._in_scanner(lambda connection: connection.execute(statement, values).fetchall())
 
+    async def _in_snapshot(self, read: Callable[[sqlite3.Connection], T]) -> T:
+        """Run several statements that see one state."""
+        return await self._in_scanner(lambda connection: _at_once(connection, lambda: read(connection)))
+
     async def _in_scanner(self, read: Callable[[sqlite3.Connection], T]) -> T:
         """Run work in a reader thread. Cancelled, it interrupts the statement, so that the thread is free again."""
         reading: sqlite3.Connection | None = None
@@ -329,7 +342,12 @@ class SqliteTransaction:
         return rows
 
     async def write(self, unit: Unit) -> int:
-        position: int = await self._within(lambda: self._writer.write_unit(unit))
+        try:
+            position: int = await self._within(lambda: self._writer.write_unit(unit))
+        except (UnitRefused, StoreUnavailable):
+            raise
+        except Exception as problem:
+            raise StatementFailed(f"{type(problem).__name__}: {problem}") from problem
         return position
 
     async def _within(self, work: Callable[[], Any]) -> Any:
@@ -340,5 +358,15 @@ def _timer(row: tuple[Any, ...]) -> Timer:
     return Timer(*(row[0], datetime.fromisoformat(row[1]), *row[2:8], bool(row[8])))
 
 
+def _at_once(connection: sqlite3.Connection, read: Callable[[], T]) -> T:
+    """Read in one transaction, so that all statements see the same moment."""
+    connection.execute("BEGIN")
+    try:
+        return read()
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
 def _event(row: tuple[Any, ...]) -> StoredEvent:
-    return StoredEvent(*(*row[:7], datetime.fromisoformat(row[7]), row[8]))
+    return StoredEvent(*(*row[:7], datetime.fromisoformat(row[7]), row[8], bool(row[9])))

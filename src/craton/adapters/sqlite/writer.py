@@ -21,6 +21,7 @@ from craton.ports import (
     DocumentChanged,
     FenceLost,
     KeyTaken,
+    NewEvent,
     NotUnique,
     Outcome,
     PositionPassed,
@@ -124,7 +125,8 @@ class Writer:
     def write_unit(self, unit: Unit) -> int:
         """Write one unit inside the open transaction; return the position of its last event, 0 if it has none."""
         self._check(unit)
-        events = [event for append in unit.appends for event in self._append(append)]
+        end = next((event for append in reversed(unit.appends) for event in reversed(append.events)), None)
+        events = [event for append in unit.appends for event in self._append(append, end)]
         reach("commit.events_written")
         position = events[-1].position if events else 0
         for snapshot in unit.snapshots:
@@ -196,14 +198,15 @@ class Writer:
         version: int | None = self._run("SELECT max(version) FROM events WHERE stream = ?", (stream,)).fetchone()[0]
         return version or 0
 
-    def _append(self, append: Append) -> list[StoredEvent]:
+    def _append(self, append: Append, end: NewEvent | None) -> list[StoredEvent]:
+        """Append events to one stream; `end` is the last event of their unit."""
         if self._version(append.stream) != append.expected:
             raise VersionConflict(append.stream)
         stored = []
         for event in append.events:
             position = self._run(
-                "INSERT INTO events (stream, version, id, type, schema_version, data, metadata, time)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO events (stream, version, id, type, schema_version, data, metadata, time, last)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     event.stream,
                     event.version,
@@ -213,10 +216,11 @@ class Writer:
                     event.data,
                     event.metadata,
                     time_text(event.time),
+                    event is end,
                 ),
             ).lastrowid
             assert position is not None  # noqa: S101
-            stored.append(event.at(position))
+            stored.append(event.at(position, last=event is end))
         return stored
 
     def _change_rows(self, operations: Sequence[RowOperation]) -> None:

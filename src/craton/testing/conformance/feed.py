@@ -4,6 +4,7 @@
 import asyncio
 import random
 from collections import defaultdict
+from itertools import groupby
 
 from msgspec.structs import replace
 
@@ -33,7 +34,7 @@ class Feed:
         assert await whole_feed(store) == list(await store.read_stream("a", limit=9))
 
     async def test_it_is_read_in_pages_that_follow_on_each_other(self, store: Store) -> None:
-        await write(store, appending("a", 0, 7))
+        await store.write([appending("a", version) for version in range(7)])
 
         first = await store.read_feed(0, 3)
         second = await store.read_feed(first.position, 3)
@@ -56,6 +57,41 @@ class Feed:
         assert (len(found), set(found)) == (3, kinds)
         assert await store.kinds(position) == [happened]
         assert await store.kinds(position + 2) == []
+
+    async def test_a_page_holds_a_unit_whole_or_not_at_all(self, store: Store) -> None:
+        await store.write([appending("a", 0, 2), Unit(appends=[append("b", 0, 2), append("c")]), appending("d", 0, 2)])
+
+        pages = await _pages(store, 4)
+
+        assert [[event.stream for event in page] for page in pages] == [["a", "a"], ["b", "b", "c"], ["d", "d"]]
+
+    async def test_a_unit_that_is_longer_than_a_page_is_a_page(self, store: Store) -> None:
+        await store.write([appending("a"), Unit(appends=[append("b", 0, 5), append("c", 0, 2)]), appending("d")])
+
+        pages = await _pages(store, 3)
+
+        assert [len(page) for page in pages] == [1, 7, 1]
+
+    async def test_the_last_event_of_each_unit_says_so(self, store: Store) -> None:
+        await store.write([Unit(appends=[append("a", 0, 2), append("b", 0, 2)]), appending("c"), appending("a", 2, 2)])
+        async with store.transaction("read committed") as transaction:
+            await transaction.write(appending("d", 0, 2))
+            await transaction.write(appending("e"))
+
+        events = await whole_feed(store)
+
+        assert [event.last for event in events] == [False, False, False, True, True, False, True, False, True, True]
+        (state,) = await store.load([("a", "f")])
+        assert list(state.events) == [event for event in events if event.stream == "a"]
+
+    async def test_a_reader_that_stands_inside_a_unit_is_given_its_rest(self, store: Store) -> None:
+        await write(store, appending("a", 0, 5))
+        await write(store, appending("b"))
+        second = (await whole_feed(store))[1].position
+
+        page = await store.read_feed(second, 2)
+
+        assert [event.version for event in page.events] == [3, 4, 5]
 
     async def test_refused_units_leave_nothing_that_a_reader_stops_at(self, store: Store) -> None:
         for n in range(5):
@@ -118,7 +154,37 @@ class ManyWriters:
         assert _gapless(events)
         assert len(events) == sum([len(await versions(store, stream)) for stream in self.STREAMS])
 
-    async def test_a_reader_who_follows_sees_all_in_order_and_nothing_twice(
+    async def _write_units(self, store: Store, writer: int) -> None:
+        """Write units of several events that all hold one data, in batches with units of one event."""
+        for n in range(self.ROUNDS):
+            long = Unit(appends=[append(f"{writer}-{name}", 4 * n, 4, data=f'"{writer} {n}"') for name in "ab"])
+            short = Unit(appends=[append(f"{writer}-c", n, data=f'"{writer} {n} c"')])
+            await store.write([long, short])
+
+    async def test_a_reader_who_follows_never_sees_a_unit_torn_or_mixed_with_another(
+        self, store: Store, second_store: Store
+    ) -> None:
+        writing = asyncio.gather(*(self._write_units((store, second_store)[n % 2], n) for n in range(self.WRITERS)))
+        pages: list[list[str]] = []
+        position = 0
+
+        while True:
+            ended = writing.done()
+            page = await second_store.read_feed(position, 5)
+            if page.position > position:
+                pages.append([event.data for event in page.events])
+            elif ended:
+                break
+            position = page.position
+
+        await writing
+        units = [[data for data, _ in groupby(page)] for page in pages]
+        assert [len(page) for page in pages] == [
+            sum(1 if data.endswith('c"') else 8 for data in unit) for unit in units
+        ]
+        assert sum(map(len, units)) == len({data for unit in units for data in unit}) == 2 * self.WRITERS * self.ROUNDS
+
+    async def test_a_reader_who_follows_sees_sees_all_in_order_and_nothing_twice(
         self, store: Store, second_store: Store
     ) -> None:
         writing = asyncio.gather(*(self._write_rounds((store, second_store)[n % 2], n) for n in range(self.WRITERS)))
@@ -132,6 +198,15 @@ class ManyWriters:
         await writing
         assert read == await whole_feed(store)
         assert _gapless(read)
+
+
+async def _pages(store: Store, limit: int) -> list[list[StoredEvent]]:
+    """The whole feed in pages."""
+    pages, after = [], 0
+    while (page := await store.read_feed(after, limit)).position > after:
+        pages.append(list(page.events))
+        after = page.position
+    return pages
 
 
 def _gapless(events: list[StoredEvent]) -> bool:

@@ -1,6 +1,8 @@
 """Short ways to make what the suites write, and to read back what came of it."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -98,6 +100,24 @@ async def write(store: Store, unit: Unit) -> int:
     if isinstance(outcome, Exception):
         raise outcome
     return outcome
+
+
+async def write_each(store: Store, units: Iterable[Unit]) -> None:
+    """Write units one after the other, each in a commit of its own."""
+    for unit in units:
+        await write(store, unit)
+
+
+@asynccontextmanager
+async def meanwhile(work: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.Task[None]]:
+    """Do something while the block runs; a block that fails stops it."""
+    task = asyncio.create_task(work)
+    try:
+        yield task
+        await task
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
 
 
 async def write_rows(store: Store, *operations: RowOperation) -> None:

@@ -39,6 +39,7 @@ from craton.testing.conformance.making import (
     append,
     appending,
     attempt,
+    meanwhile,
     numbers,
     person,
     person_row,
@@ -46,6 +47,7 @@ from craton.testing.conformance.making import (
     versions,
     with_tables,
     write,
+    write_each,
     write_rows,
 )
 
@@ -211,6 +213,16 @@ class RowWriting:
 
         for table in tables:
             assert list(await store.get_rows(table, [("ann",)])) == [None]
+
+    async def test_rows_that_are_read_together_are_of_one_moment(self, store: Store, second_store: Store) -> None:
+        await with_tables(store)
+        keys = [(f"p{n:03}",) for n in range(200)]
+        old, new = (Unit(rows=[person(key, row=row) for (key,) in keys]) for row in ("old", "new"))
+        await write(store, old)
+
+        async with meanwhile(write_each(second_store, [new, old] * 40)) as writing:
+            while not writing.done():
+                assert len(set(await store.get_rows(PEOPLE, keys))) == 1
 
 
 class MakingTables:
@@ -511,6 +523,24 @@ class Finding:
 
         assert [list(rows) for rows, _ in pages] == [['"p4"', '"p5"', '"p6"'], ['"p7"'], []]
         assert [total for _, total in pages] == [4, 4, 4]
+
+    async def test_a_page_and_the_total_are_of_one_moment(self, store: Store, second_store: Store) -> None:
+        await with_tables(store)
+        none = Unit(rows=[RowDelete(PEOPLE, (f"p{n}",)) for n in range(3)])
+        some = Unit(rows=[person(f"p{n}") for n in range(3)])
+
+        async with meanwhile(write_each(second_store, [some, none] * 75)) as writing:
+            while not writing.done():
+                rows, total = await store.find_rows(PEOPLE, Query(limit=5))
+                assert len(rows) == total
+
+    async def test_a_page_beyond_the_last_has_the_total(self, store: Store) -> None:
+        await with_tables(store)
+        await write_rows(store, person("ann", age=1), person("bob", age=1), person("cid", age=2))
+
+        rows, total = await store.find_rows(PEOPLE, Query(where={"age": 1}, limit=5, offset=5))
+
+        assert (list(rows), total) == ([], 2)
 
 
 class Summing:

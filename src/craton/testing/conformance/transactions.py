@@ -7,8 +7,18 @@ from typing import Any
 
 import pytest
 
-from craton.ports import NotUnique, Statement, StatementFailed, Store, Unit, VersionConflict
-from craton.testing.conformance.making import appending, attempt, numbers, versions, write
+from craton.ports import NotUnique, Statement, StatementFailed, Store, Unit, UnitRefused, VersionConflict
+from craton.testing.conformance.making import (
+    PEOPLE,
+    appending,
+    attempt,
+    numbers,
+    person,
+    versions,
+    whole_feed,
+    with_tables,
+    write,
+)
 
 MAKE = "CREATE TABLE IF NOT EXISTS notes (id TEXT PRIMARY KEY, body TEXT NOT NULL CHECK (body <> 'bad'), rank INTEGER)"
 INSERT = "INSERT INTO notes (id, body, rank) VALUES (:id, :body, :rank)"
@@ -283,6 +293,17 @@ class InteractiveTransactions:
                 await transaction.fetch(Statement("SELECT * FROM nowhere", {}))
 
         assert await _ids(store) == []
+
+    async def test_a_unit_with_a_value_that_does_not_fit_is_refused_alone(self, store: Store) -> None:
+        await with_tables(store)
+
+        async with store.transaction("read committed") as transaction:
+            with pytest.raises(UnitRefused):
+                await transaction.write(appending("a", rows=[person("ann", age=2**63)]))
+            await transaction.write(appending("b", rows=[person("bob")]))
+
+        assert [event.stream for event in await whole_feed(store)] == ["b"]
+        assert list(await store.get_rows(PEOPLE, [("ann",), ("bob",)])) == [None, '"bob"']
 
     async def test_a_refusal_that_is_caught_does_not_undo_the_rest_in_silence(self, store: Store) -> None:
         await _with_notes(store)

@@ -1,6 +1,7 @@
 """Events, snapshots and guards: what a unit writes, and why it is refused."""
 # ruff: noqa: S101
 
+import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -26,12 +27,14 @@ from craton.testing.conformance.making import (
     appending,
     attempt,
     event,
+    meanwhile,
     numbers,
     person,
     versions,
     whole_feed,
     with_tables,
     write,
+    write_each,
 )
 
 
@@ -401,6 +404,16 @@ class Snapshots:
         states = await store.load([(f"s{n}", "f") for n in (3, 9, 1, 5)])
 
         assert [len(state.events) for state in states] == [3, 0, 1, 5]
+
+    async def test_streams_that_are_loaded_together_are_of_one_moment(self, store: Store, second_store: Store) -> None:
+        streams = [f"s{n}" for n in range(50)]
+        units = [Unit(appends=[append(stream, version) for stream in streams]) for version in range(30)]
+
+        async with meanwhile(write_each(second_store, units)) as writing:
+            while not writing.done():
+                states = await store.load([(stream, "f") for stream in streams])
+                assert len({len(state.events) for state in states}) == 1
+                await asyncio.sleep(0)
 
     async def test_to_load_nothing_gives_nothing(self, store: Store) -> None:
         assert list(await store.load([])) == []

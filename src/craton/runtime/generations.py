@@ -4,6 +4,9 @@ A generation is a set of tables and a subscription of its own. Which one is live
 live before stands in one document, replaced only by who has seen its revision.
 """
 
+from math import inf
+from time import monotonic
+
 import msgspec
 
 from craton.application.codec import decode, encode_text, fingerprint
@@ -37,6 +40,8 @@ class GenerationRecord:
         self.state = Generations(newest=0)
         self.document = f"projection/{kind.name}"
         self.revision = 0
+        self.refreshed = -inf
+        """When the newest look at the record began that has ended."""
         self.shape = fingerprint([row_type.shape for row_type in kind.rows.values()])
         self._kind = kind
         self._store = store
@@ -60,9 +65,11 @@ class GenerationRecord:
 
     async def refresh(self) -> Generations:
         """Read again what is recorded: another process may have changed it."""
+        began = monotonic()
         document = await self._store.document(self.document)
-        if document is not None and document.revision != self.revision:
+        if document is not None and document.revision > self.revision:  # else another look, begun later, was faster
             self.revision, self.state = document.revision, decode(Generations, document.body)
+        self.refreshed = max(self.refreshed, began)
         return self.state
 
     async def replace(

@@ -20,7 +20,9 @@ class Projection:
     inline: ClassVar[bool] = False
     """True: written in the commit of the events themselves, so that a caller reads his writes and constraints hold."""
     cached: ClassVar[bool] = False
-    """True, for inline ones: rows that were looked up by key are kept in memory until an event changes them."""
+    """True, for inline ones: rows that were looked up by key are kept in memory until an event changes them.
+
+    A process sees its own commits at once, and those of others at most a second later."""
     name: ClassVar[str]
     rows: ClassVar[dict[str, RowType[Any]]]
     events: ClassVar[tuple[type[Event], ...]]

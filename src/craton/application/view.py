@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
 from enum import Enum
 from functools import partial
-from types import UnionType
+from types import NoneType, UnionType
 from typing import Annotated, Any, Final, Generic, Protocol, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -68,6 +68,10 @@ _COLUMN_TYPES: Final[tuple[tuple[type, ColumnType], ...]] = (
 _GENERATION_BYTES: Final = 7
 """So many bytes of a table's name are left to the number of its generation."""
 
+_KEY_TYPES: Final[dict[ColumnType, tuple[type, ...]]] = {name: (kind,) for kind, name in _COLUMN_TYPES} | {
+    "real": (float, int)
+}
+
 
 class RowType(Generic[R]):
     """What a row class says about its table."""
@@ -99,7 +103,7 @@ class RowType(Generic[R]):
         self.columns = {column.name: column for column in self.key + self.indexes}
         self.decode: Callable[[str], R] = decoder(row).decode
         self.shape = shape(row)
-        self._never_changes = is_immutable(row)
+        self.never_changes = is_immutable(row)
         self._keyed = tuple(column.name for column in self.key)
         self._indexed = tuple(column.name for column in self.indexes)
         self._searched = tuple(place for place, column in enumerate(self.indexes) if column.search)
@@ -124,10 +128,19 @@ class RowType(Generic[R]):
 
     def own(self, row: R) -> R:
         """A row that is kept for others too, as one that its reader may change."""
-        return row if self._never_changes else copy.deepcopy(row)
+        return row if self.never_changes else copy.deepcopy(row)
 
     def key_of(self, row: R) -> tuple[Any, ...]:
         return tuple([_plain(getattr(row, name)) for name in self._keyed])
+
+    def require_types(self, keys: Iterable[tuple[Any, ...]]) -> None:
+        """Raise `MisuseError` for keys of other types than their columns: stores disagree in what equals what."""
+        for key in keys:
+            for column, part in zip(self.key, key, strict=True):
+                naive = isinstance(part, datetime) and part.tzinfo is None
+                if naive or not isinstance(part, (*_KEY_TYPES[column.type], NoneType)):
+                    kind = "time with a zone" if column.type == "time" else column.type
+                    raise MisuseError(f"{self.row.__name__} is found by {column.name}, a {kind}, not by {part!r}")
 
     def plain_key(self, key: tuple[Any, ...]) -> tuple[Any, ...]:
         """Check a key's length; return it as columns hold it. Raises `MisuseError`."""
@@ -186,8 +199,11 @@ class Cache(Protocol):
         table: str,
         keys: Sequence[tuple[Any, ...]],
         load: Callable[[Sequence[tuple[Any, ...]]], Awaitable[Sequence[Any]]],
-    ) -> list[Any]:
-        """The rows with these keys in a table, None where there is none; `load` reads those that aren't kept."""
+    ) -> Sequence[Any]:
+        """The rows with these keys in a table, None where there is none; `load` reads them from the store."""
+
+    def pass_by(self) -> None:
+        """Note that rows were read from the store that can't be compared with those kept here."""
 
 
 class ViewSource(Generic[R]):
@@ -201,22 +217,40 @@ class ViewSource(Generic[R]):
         cache: Cache | None = None,
     ) -> None:
         self.rows = rows
-        self.tables = tables
+        self._tables = tables
         self._live = live
         self._cache = cache
 
     async def get(self, keys: Sequence[tuple[Any, ...]]) -> Sequence[R | None]:
         """The rows with these keys, each in the place of its key."""
-        table = await self.table()
+        table = await self._table()
         if self._cache is None:
             return await self._load(table, keys)
-        return await self._cache.read(table.name, keys, partial(self._load, table))
+        rows = await self._cache.read(table.name, keys, partial(self._load, table))
+        return rows if self.rows.never_changes else [None if row is None else self.rows.own(row) for row in rows]
 
     async def _load(self, table: Table, keys: Sequence[tuple[Any, ...]]) -> list[R | None]:
-        stored = await self.tables.get_rows(table, keys)
+        self.rows.require_types(keys)
+        stored = await self._tables.get_rows(table, keys)
         return [None if row is None else self.rows.decode(row) for row in stored]
 
-    async def table(self) -> Table:
+    async def find(self, query: Query) -> tuple[list[R], int]:
+        """The rows of a page, and how many there are in all."""
+        stored, total = await self._tables.find_rows(await self._table(), query)
+        self._pass_by()
+        return [self.rows.decode(row) for row in stored], total
+
+    async def sum(self, column: str, by: Sequence[str], query: Query) -> dict[tuple[Any, ...], int]:
+        """A column added up, grouped by others."""
+        sums = await self._tables.sum_rows(await self._table(), column, by, query)
+        self._pass_by()
+        return sums
+
+    def _pass_by(self) -> None:
+        if self._cache is not None:
+            self._cache.pass_by()
+
+    async def _table(self) -> Table:
         return self.rows.table(await self._live())
 
 
@@ -261,17 +295,15 @@ class View(Generic[R]):
             limit=paging.page_size,
             offset=paging.offset,
         )
-        rows, total = await self._source.tables.find_rows(await self._source.table(), query)
-        return Page.of((self._rows.decode(row) for row in rows), total, paging)
+        rows, total = await self._source.find(query)
+        return Page.of(rows, total, paging)
 
     async def sum(self, column: str, *, by: tuple[str, ...] = (), **where: Any) -> dict[tuple[Any, ...], int]:
         """Add a whole-number column up over the rows that meet the conditions, grouped by other columns."""
         if self._column(column).type != "integer":
             raise MisuseError(f"{self._rows.row.__name__}.{column} is no whole number")
         grouping = [self._column(name).name for name in by]
-        return await self._source.tables.sum_rows(
-            await self._source.table(), column, grouping, Query(self._conditions(where))
-        )
+        return await self._source.sum(column, grouping, Query(self._conditions(where)))
 
     def _conditions(self, where: dict[str, Any]) -> dict[str, Any]:
         return {

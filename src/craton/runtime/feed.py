@@ -51,6 +51,8 @@ class Feed:
         self._log = log
         self._types = types
         self._signal = signal
+        self.reached = 0
+        """The largest position that any reader of this process has got to."""
         self._pages: OrderedDict[tuple[int, int], tuple[int, asyncio.Task[Page]]] = OrderedDict()
 
     async def read(self, after: int, limit: int) -> Page:
@@ -63,10 +65,15 @@ class Feed:
         if task is None or not (_holds_events(task, after) or (not task.done() and began == self._signal.seen())):
             task = self._begin(after, limit)
         page = await asyncio.shield(task)
+        self.reached = max(self.reached, page.position)
         full = len(page.events) > limit // 2 > 0  # a unit that didn't fit was left off
         if full and (page.position, limit) not in self._pages:
             self._begin(page.position, limit)  # there is more, most likely: read it while this page is handled
         return page
+
+    async def head(self) -> int:
+        """The position of the newest event that is committed now."""
+        return await self._log.head()
 
     def _begin(self, after: int, limit: int) -> asyncio.Task[Page]:
         task = asyncio.create_task(self._read(after, limit))

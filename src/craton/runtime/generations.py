@@ -10,6 +10,8 @@ projections that must have its row: a process that runs an older program, or one
 """
 
 import contextlib
+from math import inf
+from time import monotonic
 
 import msgspec
 
@@ -92,6 +94,8 @@ class GenerationRecord:
         self.state = Generations(newest=0)
         self.document = _document(kind.name)
         self.revision = 0
+        self.refreshed = -inf
+        """When the newest look at the record began that has ended."""
         self.shape = fingerprint([row_type.shape for row_type in kind.rows.values()])
         self._kind = kind
         self._store = store
@@ -121,11 +125,13 @@ class GenerationRecord:
 
     async def refresh(self) -> Generations:
         """Read again what is recorded: another process may have changed it."""
+        began = monotonic()
         document = await self._store.document(self.document)
         if document is not None and document.revision > self.revision:
             await self._inline.refresh()  # first: were it to fail after, nothing would tell that it is behind
             if document.revision > self.revision:
                 self.revision, self.state = document.revision, decode(Generations, document.body)
+        self.refreshed = max(self.refreshed, began)
         return self.state
 
     async def adopt(self) -> None:

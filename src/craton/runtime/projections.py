@@ -11,6 +11,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
 from functools import partial
+from time import monotonic
 from typing import Final
 
 import msgspec
@@ -45,6 +46,8 @@ from craton.runtime.subscription import ERROR_PAUSE_SECONDS, PAGE, Subscription
 from craton.runtime.verifying import Events, differing_rows
 
 VIEW_WAIT_SECONDS: Final = 5.0
+MAX_RECORD_AGE_SECONDS: Final = 1.0
+"""Another process may have made another generation live; a runner that works looks every half a second."""
 BUILD_PAGE: Final = 5_000
 BUILD_POLL_SECONDS: Final = 0.05
 PAUSE_SECONDS: Final = 2.0
@@ -117,6 +120,8 @@ class ProjectionRunner:
         self._subscriptions: dict[int, Subscription] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._runs = False
+        self._recorded = 0
+        """The newest position that was committed before the record was last looked at, as far as callers told."""
 
     # --- at start ------------------------------------------------------------------------------------------------
 
@@ -139,9 +144,11 @@ class ProjectionRunner:
 
     async def live(self) -> int:
         """The generation to read, once it has reached what the running query asks for. Raises `Unavailable`."""
-        if not self._runs:
-            await self.record.refresh()
         wanted = context_var.get().positions.get(self._module, 0)
+        old = monotonic() - self.record.refreshed >= MAX_RECORD_AGE_SECONDS
+        if old or wanted > self._recorded or not self._runs:
+            await self.record.refresh()
+            self._recorded = max(self._recorded, wanted)
         if wanted and not self._in_step():
             await self._reach(wanted)
         live = self.record.readable()

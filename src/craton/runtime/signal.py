@@ -7,11 +7,17 @@ POLL_SECONDS: Final = 0.5
 
 
 class Signal:
-    """Something may have happened. A wait begun after `seen()` was read misses nothing that fired since."""
+    """Something may have happened. A wait begun after `seen()` was read misses nothing that fired since.
 
-    def __init__(self) -> None:
+    It also fires whenever `source` does.
+    """
+
+    def __init__(self, source: "Signal | None" = None) -> None:
         self._count = 0
         self._waiters: set[asyncio.Future[None]] = set()
+        self._fired_too: list[Signal] = []
+        if source is not None:
+            source._fired_too.append(self)
 
     def seen(self) -> int:
         return self._count
@@ -22,6 +28,8 @@ class Signal:
             if not waiter.done():
                 waiter.set_result(None)
         self._waiters.clear()
+        for signal in self._fired_too:
+            signal.fire()
 
     async def wait(self, seen: int, seconds: float = POLL_SECONDS) -> None:
         """Return when it has fired since `seen`, or after so many seconds."""

@@ -256,7 +256,7 @@ class Subscription:
                         blocked.add(key)
                         parked.append(self._parked(event, error))
                 await transaction.write(self._owned(Unit(checkpoint=(self.name, page.position), parked=parked)))
-        except BaseException:
+        except Exception:
             await self._handler.begin()
             raise
         return parked
@@ -348,10 +348,8 @@ class Subscription:
 
     async def _write(self, unit: Unit) -> None:
         try:
-            await self._commit(unit)
-        except Exception:  # a cancelled subscription writes no more, and must not ask the store for anything
             await self._commit(self._owned(unit))
-        except BaseException:
+        except Exception:  # a cancelled subscription writes no more, and must not ask the store for anything
             await self._handler.begin()
             raise
 

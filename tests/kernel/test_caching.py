@@ -406,6 +406,27 @@ class TestAProcessThatDoesNotFollow:
             await here.kept(person)
 
 
+async def test_nothing_is_kept_of_a_store_that_was_put_back_to_an_older_state(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    person = PersonId.new()
+    monkeypatch.setattr("craton.runtime.caching.ERROR_PAUSE_SECONDS", 0)
+    async with town(place, monkeypatch) as here:
+        await here.people.call(person, "Ada")
+        await here.kept(person)
+        reads = here.reads
+
+        async def put_back() -> int:
+            return 0
+
+        monkeypatch.setattr(here.app.running["people"].store, "head", put_back)
+
+        await here.people.name(PersonId.new())  # wakes the cache
+        while here.reads == reads + 1:
+            assert await here.people.name(person) == "Ada"
+            await asyncio.sleep(0.005)
+
+
 class TestReadsOfOneProcessNeverGoBack:
     async def test_after_one_that_was_told_a_position(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
         person = PersonId.new()

@@ -411,6 +411,14 @@ A_READ_BEGINS_BEFORE_A_STEP_AND_IS_MADE_AFTER_IT: Final = [
     (World.let_go, 0),
     (World.read_several, BOTH),
 ]
+A_STEP_HAS_MORE_THAN_ONE_PAGE: Final = [
+    (World.read_several, BOTH),
+    (World.they_write, ADA),
+    (World.they_write, BOB),
+    (World.wait, 3),
+    (World.wake, 0),
+    (World.read_several, BOB),
+]
 A_ROW_IS_READ_DURING_A_STEP: Final = [
     (World.read_several, BOTH),
     (World.they_write, ADA),
@@ -454,6 +462,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 @example(history=FOLLOWING_BEGINS_AGAIN_BEHIND_A_CHANGE)
 @example(history=A_SLOW_READ_ENDS_WITH_A_NEWER_ROW_THAN_THE_KEPT_ONE)
 @example(history=A_READ_BEGINS_BEFORE_A_STEP_AND_IS_MADE_AFTER_IT)
+@example(history=A_STEP_HAS_MORE_THAN_ONE_PAGE)
 @example(history=A_ROW_IS_READ_DURING_A_STEP)
 def test_on_sqlite(history: History, clock: Clock, tmp_path: Path) -> None:
     with TemporaryDirectory(dir=tmp_path) as folder:

@@ -37,6 +37,7 @@ from craton.ports.records import (
     Unit,
 )
 from craton.ports.store import (
+    LONGEST_LEASE_SECONDS,
     EventLog,
     Isolation,
     Leases,
@@ -50,6 +51,7 @@ from craton.ports.store import (
 )
 
 __all__ = [
+    "LONGEST_LEASE_SECONDS",
     "Append",
     "Document",
     "DocumentChanged",

@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import asyncpg
 
+from craton.adapters.postgres.refusals import LOST, faults_as_refusals
 from craton.ports import StoreUnavailable
 
 CONNECTIONS: Final = 10
@@ -24,16 +25,6 @@ SESSION: Final = {
 FROZEN_SECONDS: Final = 5
 LISTEN_AGAIN_SECONDS: Final = 1.0
 CHANNEL: Final = "craton"
-LOST: Final = (
-    OSError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.InsufficientResourcesError,
-    asyncpg.ReadOnlySQLTransactionError,
-    asyncpg.IdleInTransactionSessionTimeoutError,
-    asyncpg.InternalClientError,
-)
-"""What says that the database or the way to it, not the statement, is to blame."""
 
 
 class PostgresDatabase:
@@ -89,15 +80,17 @@ class PostgresDatabase:
 
     @asynccontextmanager
     async def connection(self, *, writing: bool = False) -> AsyncIterator[Any]:
-        """Lend a connection. Raises `StoreUnavailable` when it can't be had or is lost (`writing`: while in use)."""
+        """Lend a connection. Raises `StoreUnavailable` when it can't be had or is lost (`writing`: while in use).
+
+        What else the database refuses is the fault of what it was asked for: raises `UnitRefused`.
+        """
         lent = False
         try:
             async with self._pool.acquire(timeout=CONNECT_TIMEOUT_SECONDS) as connection:
                 lent = True
-                yield connection
+                with faults_as_refusals(connection):
+                    yield connection
         except (asyncpg.PostgresError, asyncpg.InternalClientError, asyncpg.InterfaceError, OSError) as problem:
-            if lent and not isinstance(problem, (*LOST, asyncpg.InterfaceError)):
-                raise  # what is wrong is the statement
             refused = isinstance(problem, asyncpg.InsufficientResourcesError | asyncpg.ReadOnlySQLTransactionError)
             raise StoreUnavailable(
                 f"Postgres can't be used: {_sentence(problem)}.", maybe_executed=writing and lent and not refused

@@ -1,8 +1,25 @@
-"""What Postgres's errors mean to whoever handed a unit in."""
+"""What Postgres's errors mean to whoever handed a unit in, or asked for something."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
 
 import asyncpg
 
-from craton.ports import KeyTaken, NotUnique, StatementFailed, UnitRefused, VersionConflict
+from craton.ports import KeyTaken, NotUnique, SerializationConflict, StatementFailed, UnitRefused, VersionConflict
+
+LOST: Final = (
+    OSError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.InternalClientError,
+)
+"""What says that the database or the way to it, not the statement, is to blame."""
+_COLLISIONS: Final = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError, asyncpg.LockNotAvailableError)
+"""What says that another transaction was in the way: the same may succeed when it is run again."""
 
 
 class Conflicts(VersionConflict):
@@ -13,13 +30,30 @@ class Conflicts(VersionConflict):
         self.streams = streams
 
 
+@contextmanager
+def faults_as_refusals(connection: Any) -> Iterator[None]:
+    """Let what the connection is asked for in the block be refused, where the database isn't to blame."""
+    try:
+        yield
+    except LOST:
+        raise
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as problem:
+        if connection.is_closed():
+            raise
+        raise refusal(problem) from problem
+
+
 def refusal(problem: Exception) -> UnitRefused:
     """Turn an error into the refusal that it means."""
     if isinstance(problem, UnitRefused):
         return problem
+    if isinstance(problem, _COLLISIONS):
+        return SerializationConflict(str(problem))
     if not isinstance(problem, asyncpg.UniqueViolationError):
         return StatementFailed(f"{type(problem).__name__}: {problem}")
     if problem.table_name == "events":
+        if problem.constraint_name == "events_id":
+            return StatementFailed("two events of the log can't have one id")
         return VersionConflict("")
     if problem.table_name == "results":
         return KeyTaken("the key was used by another unit")

@@ -4,39 +4,49 @@ import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, Final, Literal
 
 import asyncpg
 
 from craton.adapters import sql
-from craton.adapters.postgres.database import LOST, PostgresDatabase
+from craton.adapters.postgres.database import PostgresDatabase
 from craton.adapters.postgres.feed import EVENT, FeedReader
+from craton.adapters.postgres.refusals import faults_as_refusals
 from craton.adapters.postgres.rows import arrays
 from craton.adapters.postgres.schema import schema_statements, table_statement
-from craton.adapters.postgres.writer import COLLISIONS, PostgresWriter
+from craton.adapters.postgres.writer import PostgresWriter
 from craton.ports import (
+    LONGEST_LEASE_SECONDS,
     Document,
     FeedPage,
     Isolation,
     Outcome,
     ParkedEvent,
     Query,
-    SerializationConflict,
     Snapshot,
     Statement,
     StatementFailed,
     StoredEvent,
     StoredResult,
+    StoreUnavailable,
     StreamState,
     Table,
     Timer,
     Unit,
+    UnitRefused,
     VersionConflict,
 )
 from craton.ports.crash import reach
+from craton.ports.wellformed import require_count, require_well_formed, storable
 
 DEFINITION_SECONDS: Final = 600.0
 LEASE_LOCK_SECONDS: Final = 1
+_EXPIRED: Final = (
+    f"(l.expires NOT BETWEEN clock_timestamp() AND clock_timestamp() + interval '{LONGEST_LEASE_SECONDS} seconds')"
+)
+"""An expiry further away than any lease lasts is left from before the server's clock was set back."""
 
 
 class PostgresStore:
@@ -52,7 +62,9 @@ class PostgresStore:
         self._writer = PostgresWriter(database, schema)
         self._feed = FeedReader(database, schema, self._lock)
         self._load = (
-            "SELECT w.n, s.version AS at, s.state, e.stream, e.version, e.id, e.type, e.schema_version, e.data,"
+            "SELECT w.n, s.version AS at, s.state, CASE WHEN e.position IS NULL THEN"
+            f" (SELECT time FROM {schema}.events h WHERE h.stream = s.stream AND h.version = s.version) END AS since,"
+            " e.stream, e.version, e.id, e.type, e.schema_version, e.data,"
             " e.metadata, e.time, e.position"
             " FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS w(stream, fingerprint, n)"
             f" LEFT JOIN {schema}.snapshots s ON s.stream = w.stream AND s.fingerprint = w.fingerprint"
@@ -70,7 +82,15 @@ class PostgresStore:
 
     async def open(self) -> None:
         await self._database.open()
-        await self._define(*schema_statements(self._schema, self._lock))
+        try:
+            await self._define(*schema_statements(self._schema, self._lock))
+        except BaseException as problem:
+            await self._database.close()
+            if not isinstance(problem, UnitRefused):
+                raise
+            raise StoreUnavailable(
+                f"The schema {self._schema} can't be opened: {problem}.", maybe_executed=False
+            ) from problem
 
     async def close(self) -> None:
         await self._database.close()
@@ -104,13 +124,8 @@ class PostgresStore:
                 failure = problem
                 await transaction.rollback()
             else:
-                try:
-                    await transaction.commit()
-                except COLLISIONS as problem:
-                    raise SerializationConflict(str(problem)) from problem
+                await transaction.commit()
                 reach("commit.durable")
-        if isinstance(failure, COLLISIONS):
-            raise SerializationConflict(str(failure)) from failure
         if failure is not None:
             raise failure
         self._database.announce(self._schema)
@@ -124,11 +139,12 @@ class PostgresStore:
         return {row["stream"]: row["version"] for row in rows}
 
     async def acquire(self, lease: str, owner: str, seconds: float) -> int | None:
+        seconds = min(seconds, LONGEST_LEASE_SECONDS)
         async with self._database.connection() as connection:
             held = await connection.fetchrow(
                 f"WITH renewed AS (UPDATE {self._schema}.leases SET"
                 " expires = clock_timestamp() + make_interval(secs => $3) WHERE name = $1 AND owner = $2"
-                " RETURNING fence) SELECT l.expires < clock_timestamp() AS expired, renewed.fence"
+                f" RETURNING fence) SELECT {_EXPIRED} AS expired, renewed.fence"
                 f" FROM {self._schema}.leases l LEFT JOIN renewed ON true WHERE l.name = $1",
                 lease,
                 owner,
@@ -148,7 +164,7 @@ class PostgresStore:
                         f"INSERT INTO {self._schema}.leases AS l VALUES"
                         " ($1, $2, 1, clock_timestamp() + make_interval(secs => $3)) ON CONFLICT (name) DO UPDATE SET"
                         " fence = l.fence + (l.owner <> $2)::int, owner = $2, expires = excluded.expires"
-                        " WHERE l.owner = $2 OR l.expires < clock_timestamp() RETURNING fence",
+                        f" WHERE l.owner = $2 OR {_EXPIRED} RETURNING fence",
                         lease,
                         owner,
                         seconds,
@@ -195,22 +211,26 @@ class PostgresStore:
     async def load(self, streams: Sequence[tuple[str, str]]) -> Sequence[StreamState]:
         if not streams:
             return []
-        rows = await self._rows(self._load, *map(list, zip(*streams, strict=True)))
+        rows = await self._rows(
+            self._load,
+            [stream if storable(stream) else None for stream, _ in streams],
+            [fingerprint for _, fingerprint in streams],
+        )
         states: list[StreamState] = []
-        for row in rows:
-            if row["n"] > len(states):
-                stream, fingerprint = streams[len(states)]
-                snapshot = None if row["at"] is None else Snapshot(stream, row["at"], fingerprint, row["state"])
-                events: list[StoredEvent] = []
-                states.append(StreamState(snapshot, events))
-            if row["position"] is not None:
-                events.append(StoredEvent(*tuple(row)[3:]))
+        for (stream, fingerprint), (_, group) in zip(streams, groupby(rows, itemgetter("n")), strict=True):
+            found = list(group)
+            _, at, state, since = tuple(found[0])[:4]
+            snapshot = None if at is None else Snapshot(stream, at, fingerprint, state)
+            events = [StoredEvent(*tuple(row)[4:]) for row in found if row["position"] is not None]
+            states.append(StreamState(snapshot, events, events[-1].time if events else since))
         return states
 
     async def read_stream(
         self, stream: str, *, after: int = 0, limit: int, descending: bool = False
     ) -> Sequence[StoredEvent]:
+        require_count(limit)
         where, order = ("version > $2", "") if not descending else ("($2 = 0 OR version < $2)", " DESC")
+        where = where.replace("$2", "$2::bigint")
         rows = await self._rows(
             f"SELECT {EVENT} FROM {self._schema}.events WHERE stream = $1 AND {where} ORDER BY version{order} LIMIT $3",
             stream,
@@ -220,6 +240,7 @@ class PostgresStore:
         return [StoredEvent(*row) for row in rows]
 
     async def read_feed(self, after: int, limit: int) -> FeedPage:
+        require_count(limit)
         return await self._feed.read(after, limit)
 
     async def head(self) -> int:
@@ -229,6 +250,8 @@ class PostgresStore:
     async def get_rows(self, table: Table, keys: Sequence[tuple[Any, ...]]) -> Sequence[str | None]:
         if not keys:
             return []
+        for key in keys:
+            sql.require_fit(table.name, table.key, key)
         join = " AND ".join(f't."{column.name}" = w."{column.name}"' for column in table.key)
         rows = await self._rows(
             f"SELECT t.row FROM unnest({arrays(table, len(table.key))})"
@@ -268,6 +291,7 @@ class PostgresStore:
         return Document(*rows[0]) if rows else None
 
     async def due_timers(self, now: datetime, limit: int) -> Sequence[Timer]:
+        require_count(limit)
         rows = await self._rows(
             f"SELECT id, due, operation, arguments, metadata FROM {self._schema}.timers WHERE due <= $1"
             " ORDER BY due, id LIMIT $2",
@@ -289,6 +313,7 @@ class PostgresStore:
         return [ParkedEvent(*row) for row in rows]
 
     async def parked_events(self, subscription: str, key: str, limit: int) -> Sequence[StoredEvent]:
+        require_count(limit)
         rows = await self._rows(
             f"SELECT {', '.join(f'e.{name}' for name in EVENT.split(', '))} FROM {self._schema}.parked p"
             f" JOIN {self._schema}.events e ON e.position = p.position"
@@ -303,7 +328,7 @@ class PostgresStore:
         async with self._database.connection() as connection, connection.transaction(readonly=True):
             try:
                 return await self._writer.fetch(connection, statement)
-            except LOST as problem:
+            except asyncpg.ReadOnlySQLTransactionError as problem:
                 raise StatementFailed(str(problem)) from problem
 
     async def _rows_of(self, statement: Statement) -> list[Any]:
@@ -339,22 +364,35 @@ class PostgresTransaction:
         self._connection = connection
         self._writer = writer
         self._heads = heads
+        self._streams: set[str] = set()
+        self._rows: set[str] = set()
 
     async def execute(self, statement: Statement) -> int:
-        async with self._connection.transaction():
+        async with self._savepoint():
             return await self._writer.execute(self._connection, statement)
 
     async def fetch(self, statement: Statement) -> Sequence[dict[str, Any]]:
-        async with self._connection.transaction():
+        async with self._savepoint():
             return await self._writer.fetch(self._connection, statement)
 
     async def write(self, unit: Unit) -> int:
-        async with self._connection.transaction():
-            (position,) = await self._writer.write_in(self._connection, [unit])
+        require_well_formed(unit)
+        streams, rows = self._streams | unit.streams, self._rows.copy()
+        async with self._savepoint():
+            if self._streams:  # with those of earlier units there may be too many for a lock each
+                await self._writer.lock_streams(self._connection, streams)
+            (position,) = await self._writer.write_in(self._connection, [unit], rows)
             expected = {append.stream: append.expected for append in unit.appends} | dict(unit.guards)
             if self._heads is not None and expected:
                 now = await self._heads(sorted(expected))
                 for stream, version in expected.items():
                     if now[stream] != version:
                         raise VersionConflict(stream)
-            return position
+        self._streams, self._rows = streams, rows  # what was undone has given its locks back
+        return position
+
+    @asynccontextmanager
+    async def _savepoint(self) -> AsyncIterator[None]:
+        with faults_as_refusals(self._connection):
+            async with self._connection.transaction():
+                yield

@@ -1,12 +1,13 @@
 """How the file is opened, and how times are written in it."""
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 from craton.ports.records import ColumnType
+from craton.ports.wellformed import require_storable
 
 BUSY_TIMEOUT_MS: Final = 5_000
 
@@ -30,7 +31,10 @@ def time_text(time: datetime) -> str:
 
 
 def column_value(value: Any) -> Any:
-    """A value as a column holds it."""
+    """A value as a column holds it. Raises `StatementFailed` for a text that other databases couldn't hold."""
+    if isinstance(value, str):
+        require_storable(value)
+        return value
     return time_text(value) if isinstance(value, datetime) else value
 
 
@@ -47,5 +51,9 @@ def reader_of(column_type: ColumnType) -> Callable[[Any], Any]:
     return read
 
 
-def column_values(parameters: dict[str, Any]) -> dict[str, Any]:
+def bound(values: Iterable[Any]) -> tuple[Any, ...]:
+    return tuple([column_value(value) for value in values])
+
+
+def bound_by_name(parameters: dict[str, Any]) -> dict[str, Any]:
     return {name: column_value(value) for name, value in parameters.items()}

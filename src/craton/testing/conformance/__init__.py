@@ -13,6 +13,7 @@ To have pytest explain failed assertions, call `pytest.register_assert_rewrite("
 from craton.testing.conformance.bookkeeping import Checkpoints, Documents, IdempotencyResults, ParkedEvents, Timers
 from craton.testing.conformance.feed import Feed, ManyWriters
 from craton.testing.conformance.leases import Fencing, LeaseHolding
+from craton.testing.conformance.refusing import EventIds, MalformedUnits, UnfitReads, UnfitValues
 from craton.testing.conformance.tables import Finding, InlineProjecting, RowWriting, Summing, UniqueColumns
 from craton.testing.conformance.transactions import InteractiveTransactions, Statements
 from craton.testing.conformance.writing import Appending, Batches, Guards, Snapshots
@@ -38,6 +39,10 @@ SUITES = (
     InteractiveTransactions,
     Feed,
     ManyWriters,
+    MalformedUnits,
+    EventIds,
+    UnfitValues,
+    UnfitReads,
 )
 
 __all__ = [
@@ -46,6 +51,7 @@ __all__ = [
     "Batches",
     "Checkpoints",
     "Documents",
+    "EventIds",
     "Feed",
     "Fencing",
     "Finding",
@@ -54,6 +60,7 @@ __all__ = [
     "InlineProjecting",
     "InteractiveTransactions",
     "LeaseHolding",
+    "MalformedUnits",
     "ManyWriters",
     "ParkedEvents",
     "RowWriting",
@@ -61,5 +68,7 @@ __all__ = [
     "Statements",
     "Summing",
     "Timers",
+    "UnfitReads",
+    "UnfitValues",
     "UniqueColumns",
 ]

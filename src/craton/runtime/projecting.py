@@ -119,6 +119,7 @@ class Projector:
         try:
             return operation(row_type, self._generation, key, self._rows[row_key])
         except Exception as problem:
+            self._rows.clear()  # what was folded for this page isn't written
             raise StatementFailed(describe(problem)) from problem
 
 
@@ -128,5 +129,6 @@ def _by_table(row_key: RowKey) -> str:
 
 
 def describe(problem: Exception) -> str:
-    """An error in one line, for the operator."""
-    return f"{type(problem).__name__}: {problem}".splitlines()[0]
+    """An error in one line that can be stored, for the operator."""
+    line = f"{type(problem).__name__}: {problem}".splitlines()[0]
+    return line.encode(errors="backslashreplace").decode().replace("\0", "\\0")

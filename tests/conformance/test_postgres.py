@@ -4,14 +4,17 @@ import asyncio
 import contextlib
 import socket
 import struct
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from itertools import chain
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import pytest
 
 from craton.adapters.postgres import PostgresDatabase, PostgresStore, database, server
+from craton.adapters.postgres.schema import MAX_LOCKS
 from craton.adapters.postgres.server import SESSION
 from craton.application import WiringError
 from craton.ports import (
@@ -19,21 +22,28 @@ from craton.ports import (
     Document,
     DocumentChanged,
     Query,
+    RowFold,
     SerializationConflict,
     Statement,
+    StatementFailed,
     Store,
+    StoredRow,
     StoreUnavailable,
     StoreUnsuitable,
+    Transaction,
     Unit,
     UnitRefused,
     VersionConflict,
 )
 from craton.testing.conformance.making import (
     PEOPLE,
+    SEATS,
+    append,
     appending,
     numbers,
     person,
     versions,
+    whole_feed,
     with_tables,
     write,
     write_rows,
@@ -381,6 +391,162 @@ class TestFailuresOfABatch:
             assert problem.maybe_executed or await versions(store, "a") == []
         else:
             assert isinstance(outcomes[0], int) == (await versions(store, "a") == [1])
+
+
+LOCKS_HELD = Statement(
+    "SELECT count(*) AS n FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid() AND granted", {}
+)
+FEW = MAX_LOCKS + 4
+"""And the locks that stand for all."""
+BIG = 2 * MAX_LOCKS
+
+
+async def _locks_held(transaction: Transaction) -> int:
+    (row,) = await transaction.fetch(LOCKS_HELD)
+    held: int = row["n"]
+    return held
+
+
+def _folds(count: int, start: int = 0) -> list[RowFold]:
+    """Folds that count how often each of so many rows was folded."""
+
+    def folding(number: int) -> RowFold:
+        def fold(old: str | None) -> StoredRow:
+            return StoredRow(("hall", number), (0,), str(int(old or 0) + 1))
+
+        return RowFold(SEATS, ("hall", number), fold)
+
+    return [folding(number) for number in range(start, start + count)]
+
+
+class TestLocks:
+    """The lock table is the server's: no transaction takes more of it than it may."""
+
+    async def test_twenty_thousand_new_streams_in_one_unit_take_few_locks_and_neighbours_go_on(
+        self, place: PostgresPlace, store: Store, open_stores: Any
+    ) -> None:
+        neighbour = await open_stores(place("neighbour"))
+
+        async with store.transaction("read committed") as transaction:
+            await transaction.write(Unit(appends=[append(f"s{n}") for n in range(20_000)]))
+
+            assert await _locks_held(transaction) <= FEW
+            assert await write(neighbour, appending("a")) > 0
+            assert (await neighbour.read_feed(0, 10)).position > 0
+
+        assert await store.head() == 20_000
+
+    async def test_many_units_of_one_transaction_take_few_locks_together(self, store: Store) -> None:
+        async with store.transaction("read committed") as transaction:
+            for n in range(5):
+                await transaction.write(
+                    Unit(appends=[append(f"s{n}-{m}") for m in range(MAX_LOCKS // 2)], guards=[("seen", 0)])
+                )
+
+            assert await _locks_held(transaction) <= FEW
+
+    async def test_many_folded_rows_take_few_locks(self, store: Store) -> None:
+        await with_tables(store, SEATS)
+
+        async with store.transaction("read committed") as transaction:
+            await transaction.write(Unit(rows=_folds(10 * BIG)))
+            assert await _locks_held(transaction) <= FEW
+        async with store.transaction("read committed") as transaction:
+            for start in range(0, BIG, 50):
+                await transaction.write(Unit(rows=_folds(50, start)))
+            assert await _locks_held(transaction) <= FEW
+
+        assert (await store.get_rows(SEATS, [("hall", 0), ("hall", BIG), ("hall", 10 * BIG)])) == ["2", "1", None]
+
+    async def test_a_unit_that_is_undone_gives_its_locks_back_and_the_next_takes_its_own(self, store: Store) -> None:
+        await with_tables(store, SEATS)
+
+        async with store.transaction("read committed") as transaction:
+            with pytest.raises(VersionConflict):
+                await transaction.write(Unit(appends=[append(f"s{n}", 7) for n in range(BIG)]))
+            with pytest.raises(StatementFailed):
+                await transaction.write(Unit(rows=_folds(BIG), statements=[Statement("NO SQL", {})]))
+            assert await _locks_held(transaction) == 0
+            await transaction.write(appending("a", rows=_folds(1)))
+            assert await _locks_held(transaction) == 4
+
+    @pytest.mark.parametrize("units", [1, 4], ids=["one unit", "four units"])
+    async def test_a_batch_of_more_streams_than_locks_neither_deadlocks_nor_slips_past_a_check(
+        self, store: Store, second_store: Store, monkeypatch: pytest.MonkeyPatch, units: int
+    ) -> None:
+        monkeypatch.setattr("craton.adapters.postgres.writer.ATTEMPTS", 1)  # a deadlock is not forgiven
+        await with_tables(store, SEATS)
+        streams = [f"s{n}" for n in range(BIG)]
+
+        def big(version: int, order: int) -> list[Unit]:
+            """All streams, in one direction or the other, in a batch of so many runs."""
+            names = streams[::order]
+            size = BIG // units
+            return [
+                Unit(
+                    appends=[append(name, version) for name in names[start : start + size]],
+                    rows=_folds(1),
+                    statements=[Statement("SELECT 1", {})],
+                )
+                for start in range(0, BIG, size)
+            ]
+
+        written: Counter[str] = Counter()
+        for version in range(4):
+            batches = [
+                (store, big(version, 1)),
+                (second_store, big(version, -1)),
+                (store, [appending(f"s{n}", version, rows=_folds(1)) for n in range(3)]),
+                (second_store, [Unit(appends=[append("s3", version), append("s1", version)], rows=_folds(1))]),
+            ]
+            found = await asyncio.gather(*(client.write(batch) for client, batch in batches))
+            for unit, outcome in zip((u for _, batch in batches for u in batch), chain(*found), strict=True):
+                assert isinstance(outcome, int | VersionConflict)
+                if isinstance(outcome, int):
+                    written.update([*unit.streams, "rows"])
+            for late in [name for name in streams if written[name] == version]:
+                await write(store, appending(late, version))
+                written[late] += 1
+            assert {written[name] for name in streams} == {version + 1}
+
+        assert [await versions(store, name) for name in streams[:9]] == [[1, 2, 3, 4]] * 9
+        assert len(await whole_feed(store, page=1_000)) == 4 * BIG
+        assert await store.get_rows(SEATS, [("hall", 0)]) == [str(written["rows"])]
+
+    async def test_of_two_transactions_that_come_to_need_all_locks_at_once_one_is_told_to_run_again(
+        self, store: Store, second_store: Store
+    ) -> None:
+        both_have_written = asyncio.Barrier(2)
+
+        async def grow(client: Store, name: str) -> None:
+            async with client.transaction("read committed") as transaction:
+                await transaction.write(appending(name))
+                await both_have_written.wait()
+                await transaction.write(Unit(appends=[append(f"{name}{n}") for n in range(BIG)]))
+
+        outcomes = await asyncio.gather(grow(store, "a"), grow(second_store, "b"), return_exceptions=True)
+
+        (refusal,) = [outcome for outcome in outcomes if outcome is not None]
+        assert isinstance(refusal, SerializationConflict)
+        assert len(await whole_feed(store, page=1_000)) == BIG + 1
+
+    async def test_many_folded_rows_at_once_lose_no_fold(
+        self, store: Store, second_store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("craton.adapters.postgres.writer.ATTEMPTS", 1)
+        await with_tables(store, SEATS)
+
+        for _ in range(5):
+            outcomes = await asyncio.gather(
+                write(store, Unit(rows=_folds(BIG))),
+                write(second_store, Unit(rows=_folds(BIG)[::-1])),
+                write(store, Unit(rows=_folds(5))),
+                write(second_store, Unit(rows=_folds(5, 2)[::-1])),
+            )
+            assert list(outcomes) == [0, 0, 0, 0]
+
+        rows = await store.get_rows(SEATS, [("hall", n) for n in range(8)])
+        assert rows == ["15", "15", "20", "20", "20", "15", "15", "10"]
 
 
 class TestIsolation:

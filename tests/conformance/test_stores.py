@@ -1,6 +1,7 @@
 """The conformance suites over both stores (the `store` fixtures are in `tests/conftest.py`)."""
 
-from collections.abc import Callable
+import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,12 @@ from msgspec.structs import replace
 
 from craton.adapters.sqlite import SqliteStore
 from craton.adapters.sqlite.connection import time_text
-from craton.ports import Statement, Store, StoreUnsuitable, Timer, Unit
+from craton.ports import LONGEST_LEASE_SECONDS, Statement, Store, StoreUnavailable, StoreUnsuitable, Timer, Unit
 from craton.testing import conformance
 from craton.testing.conformance.making import NOON, appending, whole_feed, write
 from tests.conftest import Place, SqlitePlace
+
+OpenStore = Callable[[Store], Awaitable[Store]]
 
 
 async def test_a_store_exists_once_it_was_opened(place: Place) -> None:
@@ -96,6 +99,48 @@ class TestAnUnsuitablePlace:
             await SqliteStore(Path(":memory:")).open()
 
 
+async def test_an_expiry_further_away_than_any_lease_lasts_is_none(place: Place, store: Store) -> None:
+    await store.acquire("lease", "ann", LONGEST_LEASE_SECONDS)
+    later = "3600" if place.name == "sqlite" else "interval '1 hour'"
+
+    await write(store, Unit(statements=[Statement(f"UPDATE leases SET expires = expires + {later}", {})]))
+
+    assert await store.acquire("lease", "bob", LONGEST_LEASE_SECONDS) is not None
+    assert await store.acquire("lease", "ann", LONGEST_LEASE_SECONDS) is None
+
+
+async def test_a_lease_in_a_file_does_not_look_at_the_wall_clock(
+    sqlite_place: SqlitePlace, open_stores: OpenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = await open_stores(sqlite_place())
+    now = time.time()
+
+    monkeypatch.setattr(time, "time", lambda: now + 30)
+    await store.acquire("lease", "ann", 0.0)
+    monkeypatch.setattr(time, "time", lambda: now)
+
+    assert await store.acquire("lease", "bob", LONGEST_LEASE_SECONDS) is not None
+    monkeypatch.setattr(time, "time", lambda: now + 3_600)
+    assert await store.acquire("lease", "ann", LONGEST_LEASE_SECONDS) is None
+
+
+async def test_a_store_of_before_ids_were_unique_is_opened_unless_they_are_not(place: Place) -> None:
+    store = place()
+    await store.open()
+    await write(store, appending("a", 0, 2))
+    await write(store, Unit(statements=[Statement("DROP INDEX events_id", {})]))
+    await store.close()
+
+    older = place()
+    await older.open()
+    await write(older, Unit(statements=[Statement("DROP INDEX events_id", {})]))
+    await write(older, Unit(statements=[Statement("UPDATE events SET id = 'twice'", {})]))
+    await older.close()
+
+    with pytest.raises(StoreUnavailable, match="one id"):
+        await place().open()
+
+
 class TestAppending(conformance.Appending):
     pass
 
@@ -165,6 +210,22 @@ class TestStatements(conformance.Statements):
 
 
 class TestInteractiveTransactions(conformance.InteractiveTransactions):
+    pass
+
+
+class TestMalformedUnits(conformance.MalformedUnits):
+    pass
+
+
+class TestEventIds(conformance.EventIds):
+    pass
+
+
+class TestUnfitValues(conformance.UnfitValues):
+    pass
+
+
+class TestUnfitReads(conformance.UnfitReads):
     pass
 
 

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Iterator
-from typing import ClassVar
+from decimal import Decimal
+from typing import Any, ClassVar
 
 import pytest
 from msgspec.structs import replace
@@ -11,7 +12,17 @@ from craton.application import Context, Index, Key, MisuseError, Projection, Row
 from craton.application.upcasting import EventTypes
 from craton.application.view import RowType
 from craton.domain import Recorded, Value
-from craton.ports import DocumentChanged, NewEvent, RowPut, Statement, Store, StoredEvent, StoredRow, Unit
+from craton.ports import (
+    DocumentChanged,
+    NewEvent,
+    RowPut,
+    Statement,
+    StatementFailed,
+    Store,
+    StoredEvent,
+    StoredRow,
+    Unit,
+)
 from craton.runtime import App
 from craton.runtime.feed import Page
 from craton.runtime.generations import GenerationRecord, Generations, LiveInline
@@ -147,6 +158,67 @@ class TestPoison:
         assert await _balance(app, account) == 2
 
 
+class Spoiled(Balances):
+    """Makes a row that no store has a place for of a deposit called spoiled."""
+
+    balances: Rows[BalanceRow]
+    unfit: ClassVar[dict[str, Any]] = {}
+
+    def project(self, event: Recorded[AccountOpened | MoneyDeposited | MoneyWithdrawn]) -> None:
+        super().project(event)
+        if isinstance(event.data, MoneyDeposited) and event.data.reference == "spoiled":
+            self.balances.change(AccountId(event.subject), change=lambda row: replace(row, **self.unfit))
+        if isinstance(event.data, MoneyDeposited) and event.data.reference == "unspeakable":
+            raise ValueError("\0 and \ud800")
+
+
+Spoiled.name = Balances.name
+
+
+class TestRowsThatNoStoreHasAPlaceFor:
+    @pytest.mark.parametrize(
+        "unfit",
+        [
+            {"balance": Decimal("0.5")},
+            {"balance": 2**70},
+            {"balance": "ten"},
+            {"balance": object()},
+            {"owner": "a\0b"},
+            {"owner": "a\ud800b"},
+        ],
+        ids=["decimal", "huge", "text", "object", "NUL", "half a pair"],
+    )
+    async def test_are_their_events_fault_which_is_parked_and_all_others_flow(
+        self, start: StartApp, monkeypatch: pytest.MonkeyPatch, unfit: dict[str, Any]
+    ) -> None:
+        monkeypatch.setattr(Spoiled, "unfit", unfit)
+        writer = await start(bank(projections=(Spoiled, Owners)))
+        api = writer.api(Bank)
+        sick, well = await api.open("Ann", "a@example.org"), await api.open("Bob", "b@example.org")
+        for amount in (1, 2):
+            await api.deposit(well, amount)
+        await api.deposit(sick, 7, "spoiled")
+        await api.deposit(well, 5)
+
+        app = await start(bank(projections=(Spoiled, Owners)), subscriptions=True)
+
+        assert (await _balance(app, sick), await _balance(app, well)) == (0, 8)
+        (parked,) = await app.running["bank"].store.parked()
+        assert parked.attempts == 1
+
+    async def test_nor_does_an_error_that_can_not_be_stored_keep_its_event_from_being_parked(
+        self, start: StartApp
+    ) -> None:
+        app = await start(bank(projections=(Spoiled, Owners)), subscriptions=True)
+        account = await app.api(Bank).open("Ann", "a@example.org")
+
+        await app.api(Bank).deposit(account, 1, "unspeakable")
+
+        assert await _balance(app, account) == 0
+        (parked,) = await app.running["bank"].store.parked()
+        assert parked.error.startswith("ValueError")
+
+
 async def _parked_nothing(store: Store) -> None:
     async def empty() -> bool:
         return not await store.parked()
@@ -164,12 +236,15 @@ class Shared(Projection):
 
     shared: Rows[SharedRow]
     poison: ClassVar[str] = "poison"
+    unfit: ClassVar[str] = "unfit"
 
     def project(self, event: Recorded[AccountOpened | MoneyDeposited]) -> None:
         match event.data:
             case AccountOpened(owner=self.poison):
                 self.shared.put(SharedRow(name="all", count=-1))
                 self.shared.change("nobody", change=lambda row: row)
+            case AccountOpened(owner=self.unfit):
+                self.shared.put(SharedRow(name=self.unfit, count="a\ud800b"))  # type: ignore[arg-type]
             case AccountOpened():
                 self.shared.put_new(SharedRow(name="all", count=0))
                 self.shared.change("all", change=lambda row: replace(row, count=row.count + 1))
@@ -229,6 +304,21 @@ class TestAPage:
 
         assert rows == ['{"name":"all","count":101}']
         assert failed == [(3, True), (4, False)]
+
+    async def test_a_page_that_no_rows_can_be_made_of_leaves_nothing_remembered(
+        self, store: Store, tables: None
+    ) -> None:
+        projector = Projector(Shared, store, 1)
+        first, second, unfit = self._opened(1, "a"), self._opened(2, "b"), self._opened(3, "c", "unfit")
+        handled = await projector.handle(Page([first], 1, self.TYPES), [first])
+        await write(store, Unit(rows=handled.rows))
+
+        with pytest.raises(StatementFailed):
+            await projector.handle(Page([second, unfit], 3, self.TYPES), [second, unfit])
+        (again,) = (await projector.handle(Page([second], 2, self.TYPES), [second])).rows
+
+        assert isinstance(again, RowPut)
+        assert again.row.row == '{"name":"all","count":2}'
 
     async def test_an_event_that_can_not_be_decoded_is_parked(self, store: Store, tables: None) -> None:
         broken = self._event(2, "x", 2, "MoneyDeposited", '{"amount":"much"}')

@@ -2,23 +2,33 @@
 
 import re
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, Final
 
-from craton.ports import Query, Range, Statement, Table, TableColumn, Timer, stored_name
+from craton.ports import Query, Range, Statement, StatementFailed, Table, TableColumn, Timer, stored_name
+from craton.ports.records import ColumnType
+from craton.ports.wellformed import require_count, require_storable
 
 HALF = 1_000_000_000
 UNLESS_THERE = "IF NOT EXISTS "
 TIMER: Final = ", ".join(Timer.__struct_fields__)
 """The columns of a timer."""
 
+_TYPES: Final[dict[ColumnType, type | tuple[type, ...]]] = {
+    "text": str,
+    "integer": int,
+    "real": (float, int),
+    "boolean": bool,
+    "time": datetime,
+}
+
 # A quoted text or name, a comment, a cast, or a parameter: only the last is replaced.
-_PARAMETER = re.compile(
-    r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|--[^\n]*|/\*.*?\*/|::\w+|:([a-z_][a-z0-9_]*)""", re.IGNORECASE | re.DOTALL
-)
+_PARAMETER = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|--[^\n]*|/\*.*?\*/|::\w+|:([^\W\d]\w*)""", re.DOTALL)
 
 
 def numbered(statement: Statement) -> tuple[str, list[Any]]:
-    """Return the statement with `$1`, `$2`, … and the values in that order. Raises `KeyError` for a missing one."""
+    """Return the statement with `$1`, `$2`, … and the values in that order. Raises `StatementFailed`."""
+    require_storable(statement.sql)
     values: list[Any] = []
     numbers: dict[str, int] = {}
 
@@ -27,6 +37,8 @@ def numbered(statement: Statement) -> tuple[str, list[Any]]:
         if name is None:
             return match[0]
         if name not in numbers:
+            if name not in statement.parameters:
+                raise StatementFailed(f"the statement has no value for its parameter :{name}")
             values.append(statement.parameters[name])
             numbers[name] = len(values)
         return f"${numbers[name]}"
@@ -34,8 +46,10 @@ def numbered(statement: Statement) -> tuple[str, list[Any]]:
     return _PARAMETER.sub(number, statement.sql), values
 
 
-def conditions(query: Query, position: str) -> tuple[str, dict[str, Any]]:
+def conditions(table: Table, query: Query, position: str) -> tuple[str, dict[str, Any]]:
     """Return a WHERE clause and its parameters; `position` is the database's function to find a text in a text."""
+    for name in query.order:
+        _column(table, name)
     parameters: dict[str, Any] = {}
     clauses: list[str] = []
 
@@ -46,6 +60,8 @@ def conditions(query: Query, position: str) -> tuple[str, dict[str, Any]]:
 
     for name, wanted in query.where.items():
         column = quoted(name)
+        bounds = (wanted.start, wanted.end) if isinstance(wanted, Range) else (wanted,)
+        require_fit(table.name, [_column(table, name)] * len(bounds), bounds)
         if isinstance(wanted, Range):
             if wanted.start is not None:
                 clauses.append(f"{column} >= {value(wanted.start)}")
@@ -53,13 +69,16 @@ def conditions(query: Query, position: str) -> tuple[str, dict[str, Any]]:
                 clauses.append(f"{column} < {value(wanted.end)}")
         else:
             clauses.append(f"{column} = {value(wanted)}")
-    clauses += [f"{position}({quoted(name)}, {value(text)}) > 0" for name, text in query.contains.items()]
+    for name, text in query.contains.items():
+        require_fit(table.name, [_column(table, name)], [text])
+        clauses.append(f"{position}({quoted(name)}, {value(text)}) > 0")
     return (f" WHERE {' AND '.join(clauses)}" if clauses else ""), parameters
 
 
 def find(table: Table, query: Query, position: str) -> Statement:
     """Rows of a page, in order; the key breaks ties."""
-    where, parameters = conditions(query, position)
+    require_count(query.limit, query.offset)
+    where, parameters = conditions(table, query, position)
     direction = " DESC NULLS LAST" if query.descending else " NULLS FIRST"
     order = ", ".join(
         f"{quoted(name)}{direction}" for name in dict.fromkeys((*query.order, *(column.name for column in table.key)))
@@ -69,18 +88,37 @@ def find(table: Table, query: Query, position: str) -> Statement:
 
 
 def count(table: Table, query: Query, position: str) -> Statement:
-    where, parameters = conditions(query, position)
+    where, parameters = conditions(table, query, position)
     return Statement(f"SELECT count(*) AS total FROM {table.name}{where}", parameters)
 
 
 def total(table: Table, column: str, by: Sequence[str], query: Query, position: str) -> Statement:
-    where, parameters = conditions(query, position)
+    where, parameters = conditions(table, query, position)
+    for name in (column, *by):
+        _column(table, name)
     grouped = ", ".join(map(quoted, by))
     columns = f"{grouped}, " if by else ""
     group = f" GROUP BY {grouped}" if by else ""
     # In two halves: a sum of 64-bit numbers may not fit into one.
     high, low = (f"coalesce(sum({quoted(column)} {operator} {HALF}), 0)" for operator in "/%")
     return Statement(f"SELECT {columns}{high} AS high, {low} AS low FROM {table.name}{where}{group}", parameters)
+
+
+def require_fit(table: str, columns: Sequence[TableColumn], values: Sequence[Any]) -> None:
+    """Raise `StatementFailed` unless each value is of its column's type: a driver might cut it to size, or not mind."""
+    if len(columns) != len(values):
+        raise StatementFailed(f"{len(values)} values were given for {len(columns)} columns of {table}")
+    for column, value in zip(columns, values, strict=True):
+        if value is not None and not isinstance(value, _TYPES[column.type]):
+            raise StatementFailed(f"{table}.{column.name} holds values of type {column.type}, and {value!r} is none")
+
+
+def _column(table: Table, name: str) -> TableColumn:
+    """The column of that name, which SQLite would take for a text if there is none."""
+    for column in table.columns:
+        if column.name == name:
+            return column
+    raise StatementFailed(f"the table {table.name} has no column {name!r}")
 
 
 def summed(row: Any) -> int:

@@ -42,6 +42,7 @@ from craton.ports.records import (
     stored_name,
 )
 from craton.ports.store import (
+    LONGEST_LEASE_SECONDS,
     EventLog,
     Isolation,
     Leases,
@@ -56,6 +57,7 @@ from craton.ports.store import (
 
 __all__ = [
     "INLINE",
+    "LONGEST_LEASE_SECONDS",
     "Append",
     "Document",
     "DocumentChanged",

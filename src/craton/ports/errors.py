@@ -62,4 +62,7 @@ class NotUnique(UnitRefused):
 
 
 class StatementFailed(UnitRefused):
-    """Something of the unit can't be carried out: its SQL, a value that doesn't fit, its inline projection."""
+    """It can't be carried out: SQL that is wrong, a value that doesn't fit, a unit whose parts contradict each other.
+
+    Reads raise it too. The store is well; the same will fail again.
+    """

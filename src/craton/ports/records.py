@@ -77,6 +77,8 @@ class StreamState(Struct, frozen=True):
 
     snapshot: Snapshot | None
     events: Sequence[StoredEvent]
+    time: datetime | None
+    """The time of the newest event, None when there is none."""
 
 
 class FeedPage(Struct, frozen=True):

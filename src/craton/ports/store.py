@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 from craton.ports.errors import StoreUnavailable, UnitRefused
 from craton.ports.records import (
@@ -24,6 +24,9 @@ from craton.ports.records import (
 Outcome = int | UnitRefused | StoreUnavailable
 Isolation = Literal["read committed", "repeatable read", "serializable"]
 
+LONGEST_LEASE_SECONDS: Final = 60.0
+"""No lease is asked for longer. So an expiry further away comes from a clock that was set back, and is none."""
+
 
 class EventLog(Protocol):
     """The events of a module, by stream and in their total order."""
@@ -31,7 +34,8 @@ class EventLog(Protocol):
     async def load(self, streams: Sequence[tuple[str, str]]) -> Sequence[StreamState]:
         """Read streams, each named with the snapshot fingerprint that its reader understands.
 
-        They are read in one round trip, as they stood at one moment.
+        They are read in one round trip, as they stood at one moment. A name that can't be stored is that of a stream
+        without events.
         """
 
     async def read_stream(
@@ -153,13 +157,20 @@ class Leases(Protocol):
     """Who may do what only one may do at a time."""
 
     async def acquire(self, lease: str, owner: str, seconds: float) -> int | None:
-        """Take or renew a lease; return its fencing number, or None while another holds it."""
+        """Take or renew a lease; return its fencing number, or None while another holds it.
+
+        `seconds` is at most `LONGEST_LEASE_SECONDS`.
+        """
 
     async def release(self, lease: str, owner: str) -> None: ...
 
 
 class Store(EventLog, UnitWriter, Tables, Records, Parking, Leases, Protocol):
-    """One module's store."""
+    """One module's store.
+
+    Every method raises `StatementFailed` for what can't be carried out, and `StoreUnavailable` when the store is to
+    blame; no error of the database's driver comes out.
+    """
 
     shared: bool
     """Whether other processes may write to it unseen, so that they must be polled for."""

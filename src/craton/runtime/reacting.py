@@ -20,6 +20,7 @@ from craton.application.upcasting import EventTypes, stored_names
 from craton.domain import DomainError, Event, Recorded
 from craton.ports import FenceLost, StoredEvent, StoreUnavailable
 from craton.ports.crash import reach
+from craton.ports.wellformed import require_storable
 from craton.runtime.attempt import ATTEMPT_SECONDS, attempt, heed_cancellation
 from craton.runtime.feed import Page
 from craton.runtime.projecting import describe
@@ -69,10 +70,12 @@ class Reactor:
         if event.type not in self._names:
             return event.stream
         try:
-            return self._key(self._types.recorded(event))
-        except Exception as problem:  # it can't be decoded; `react` will be told the same
+            key = self._key(self._types.recorded(event))
+            require_storable(key)
+        except Exception as problem:  # it can't be decoded, and `react` will be told the same; or the key is no name
             log.warning("an event has no key", policy=self._name, position=event.position, reason=describe(problem))
             return event.stream
+        return key
 
     async def begin(self) -> None:
         """Nothing is remembered from page to page."""

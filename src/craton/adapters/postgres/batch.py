@@ -4,8 +4,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from operator import attrgetter
 from typing import Any
 
-from craton.adapters.postgres.refusals import Outdated
+from craton.adapters.postgres.refusals import Outdated, refusal
 from craton.ports import Outcome, RowOperation, Unit, VersionConflict
+from craton.ports.wellformed import require_well_formed
 
 
 def runs(units: Iterable[Unit]) -> Iterator[list[Unit]]:
@@ -25,11 +26,11 @@ def runs(units: Iterable[Unit]) -> Iterator[list[Unit]]:
 
 
 def requirements(unit: Unit) -> Iterable[tuple[str, int, int]]:
-    """For each stream of a unit: the version it must be at, and how many events follow."""
-    for append in unit.appends:
-        yield append.stream, append.expected, len(append.events)
+    """For each stream of a unit: the version it must be at, and how many events follow. Guards come first."""
     for stream, version in unit.guards:
         yield stream, version, 0
+    for append in unit.appends:
+        yield append.stream, append.expected, len(append.events)
 
 
 def heads(units: Iterable[Unit]) -> dict[str, int]:
@@ -42,11 +43,17 @@ def heads(units: Iterable[Unit]) -> dict[str, int]:
 
 
 def without_stale(waiting: list[tuple[int, Unit]], outcomes: dict[int, Outcome]) -> list[tuple[int, Unit]]:
-    """Refuse units that don't follow on what those before them in the batch will have written."""
+    """Refuse units that aren't well-formed or don't follow on what those before them in the batch will have written."""
     versions: dict[str, int] = {}
     refused: set[str] = set()
     fitting = []
     for place, unit in waiting:
+        try:
+            require_well_formed(unit)
+        except Exception as problem:
+            outcomes[place] = refusal(problem)
+            refused |= unit.streams
+            continue
         stale = [stream for stream, version, _ in requirements(unit) if versions.get(stream, version) != version]
         stale += refused & unit.streams
         if stale:

@@ -19,6 +19,7 @@ import asyncpg
 import msgspec
 import structlog
 
+from craton.adapters.postgres.refusals import LOST, faults_as_refusals, is_lost
 from craton.adapters.postgres.server import SESSION, keep_alive, require_suitable, warn_of_risks
 from craton.application.context import context_var
 from craton.ports import StoreUnavailable
@@ -32,16 +33,6 @@ CLOSE_SECONDS: Final = 0.5
 FROZEN_SECONDS: Final = 5
 LISTEN_AGAIN_SECONDS: Final = 1.0
 CHANNEL: Final = "craton"
-LOST: Final = (
-    OSError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.InsufficientResourcesError,
-    asyncpg.ReadOnlySQLTransactionError,
-    asyncpg.IdleInTransactionSessionTimeoutError,
-    asyncpg.InternalClientError,
-)
-"""What says that the database or the way to it, not the statement, is to blame."""
 
 log = structlog.get_logger("craton.postgres")
 
@@ -49,14 +40,6 @@ log = structlog.get_logger("craton.postgres")
 def is_given_up(problem: BaseException) -> bool:
     """Whether it ended the wait for a statement, which the server may still run."""
     return isinstance(problem, TimeoutError) or not isinstance(problem, Exception)
-
-
-def is_lost(connection: Any) -> bool:
-    """Whether a borrowed connection has ended, so that its errors are no statement's."""
-    try:
-        return bool(connection.is_closed())
-    except asyncpg.InterfaceError:  # it has ended, and was taken back
-        return True
 
 
 def unavailable(problem: BaseException, *, maybe_executed: bool) -> StoreUnavailable:
@@ -164,12 +147,16 @@ class PostgresDatabase:
 
     @asynccontextmanager
     async def connection(self, *, writing: bool = False) -> AsyncIterator[Any]:
-        """Lend a connection. Raises `StoreUnavailable` when it can't be had or is lost (`writing`: while in use)."""
+        """Lend a connection. Raises `StoreUnavailable` when it can't be had or is lost (`writing`: while in use).
+
+        What else the database refuses is the fault of what it was asked for: raises `UnitRefused`.
+        """
         lent = None
         try:
             lent = await self._pool.acquire(timeout=CONNECT_TIMEOUT_SECONDS)
             self._lent[lent] = _Loan(self._generation, patient=context_var.get().deadline is None)
-            yield lent
+            with faults_as_refusals(lent):
+                yield lent
         except BaseException as problem:
             if lent is not None and is_given_up(problem):
                 self.give_up(lent)

@@ -1,8 +1,34 @@
-"""What Postgres's errors mean to whoever handed a unit in."""
+"""What Postgres's errors mean to whoever handed a unit in, or asked for something."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
 
 import asyncpg
 
-from craton.ports import DocumentChanged, KeyTaken, NotUnique, StatementFailed, TableTaken, UnitRefused, VersionConflict
+from craton.ports import (
+    DocumentChanged,
+    KeyTaken,
+    NotUnique,
+    SerializationConflict,
+    StatementFailed,
+    TableTaken,
+    UnitRefused,
+    VersionConflict,
+)
+
+LOST: Final = (
+    OSError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.InternalClientError,
+)
+"""What says that the database or the way to it, not the statement, is to blame."""
+_COLLISIONS: Final = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError, asyncpg.LockNotAvailableError)
+"""What says that another transaction was in the way: the same may succeed when it is run again."""
 
 
 class Conflicts(VersionConflict):
@@ -21,10 +47,33 @@ class Outdated(DocumentChanged):
         self.revision = revision
 
 
+def is_lost(connection: Any) -> bool:
+    """Whether a borrowed connection has ended, so that its errors are no statement's."""
+    try:
+        return bool(connection.is_closed())
+    except asyncpg.InterfaceError:  # it has ended, and was taken back
+        return True
+
+
+@contextmanager
+def faults_as_refusals(connection: Any) -> Iterator[None]:
+    """Let what the connection is asked for in the block be refused, where the database isn't to blame."""
+    try:
+        yield
+    except LOST:
+        raise
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as problem:
+        if is_lost(connection):
+            raise
+        raise refusal(problem) from problem
+
+
 def refusal(problem: Exception) -> UnitRefused:
     """Turn an error into the refusal that it means."""
     if isinstance(problem, UnitRefused):
         return problem
+    if isinstance(problem, _COLLISIONS):
+        return SerializationConflict(str(problem))
     if isinstance(problem, asyncpg.DuplicateTableError):
         return TableTaken(str(problem))
     if not isinstance(problem, asyncpg.UniqueViolationError):
@@ -32,6 +81,8 @@ def refusal(problem: Exception) -> UnitRefused:
     if problem.schema_name == "pg_catalog":
         return TableTaken(str(problem))  # another transaction was making it
     if problem.table_name == "events":
+        if problem.constraint_name == "events_id":
+            return StatementFailed("two events of the log can't have one id")
         return VersionConflict("")
     if problem.table_name == "results":
         return KeyTaken("the key was used by another unit")

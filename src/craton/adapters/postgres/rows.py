@@ -3,11 +3,8 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import asyncpg
-
 from craton.adapters import sql
-from craton.adapters.postgres.refusals import refusal
-from craton.adapters.postgres.schema import ARRAY_TYPES
+from craton.adapters.postgres.schema import ARRAY_TYPES, MAX_LOCKS
 from craton.ports import RowDelete, RowFold, RowOperation, RowPut, StoredRow, Table
 
 
@@ -17,10 +14,13 @@ class RowWriter:
     def __init__(self, schema: str) -> None:
         self._schema = schema
 
-    async def change(self, connection: Any, operations: Sequence[RowOperation]) -> None:
-        """Fold the operations in memory, row by row in their order, then write what came out in bulk."""
+    async def change(self, connection: Any, operations: Sequence[RowOperation], locked: set[str]) -> None:
+        """Fold the operations in memory, row by row in their order, then write what came out in bulk.
+
+        `locked` holds the names of the rows that the transaction has locked; those of this change are added to it.
+        """
         rows: dict[tuple[Table, tuple[Any, ...]], StoredRow | None] = {}
-        texts = await self._lock(connection, operations)
+        texts = await self._lock(connection, operations, locked)
         for operation in operations:
             new: StoredRow | None
             match operation:
@@ -33,6 +33,10 @@ class RowWriter:
                     new = fold(before.row if before else None if (table, key) in rows else texts.get((table, key)))
             rows.pop((table, key), None)  # so that rows are written in the order in which they were last changed
             rows[table, key] = new
+            if new is None:
+                sql.require_fit(table.name, table.key, key)
+            else:
+                sql.require_fit(table.name, table.columns, (*new.key, *new.indexed))
         puts: dict[Table, list[StoredRow]] = {}
         gone: dict[Table, list[tuple[Any, ...]]] = {}
         for (table, key), new in rows.items():
@@ -46,19 +50,20 @@ class RowWriter:
             await self._put(connection, table, new_rows)
 
     async def _lock(
-        self, connection: Any, operations: Iterable[RowOperation]
+        self, connection: Any, operations: Iterable[RowOperation], locked: set[str]
     ) -> dict[tuple[Table, tuple[Any, ...]], str]:
         wanted: dict[Table, dict[tuple[Any, ...], None]] = {}
         for operation in operations:
             if isinstance(operation, RowFold):
+                sql.require_fit(operation.table.name, operation.table.key, operation.key)
                 wanted.setdefault(operation.table, {})[operation.key] = None
-        names_of_rows = [f"{self._schema}/{table.name}/{key!r}" for table, keys in wanted.items() for key in keys]
-        if names_of_rows:
-            # A row that isn't there yet can't be locked; its name can.
+        # A row that isn't there yet can't be locked; its name can. Those of a batch of several runs are locked run by
+        # run, so two such batches may wait for each other: Postgres ends one, which is written again.
+        unlocked = {f"{table.name}/{key!r}" for table, keys in wanted.items() for key in keys} - locked
+        if unlocked and len(locked) <= MAX_LOCKS:  # beyond that all are locked already
+            locked |= unlocked
             await connection.execute(
-                "SELECT pg_advisory_xact_lock(k) FROM (SELECT DISTINCT hashtextextended(name, 2) AS k"
-                " FROM unnest($1::text[]) name ORDER BY 1) AS locks",
-                names_of_rows,
+                f"SELECT {self._schema}.lock_rows($1, $2)", list(unlocked), len(locked) > MAX_LOCKS
             )
         texts: dict[tuple[Table, tuple[Any, ...]], str] = {}
         for table, keys in wanted.items():
@@ -78,15 +83,12 @@ class RowWriter:
             return
         names = [sql.quoted(name) for name in (*(column.name for column in table.columns), "row")]
         updates = ", ".join(f"{name} = excluded.{name}" for name in names[len(table.key) :])
-        try:
-            await connection.execute(
-                f"INSERT INTO {self._schema}.{table.name} ({', '.join(names)})"
-                f" SELECT * FROM unnest({arrays(table, len(table.columns))}, ${len(names)}::text[])"
-                f" ON CONFLICT ({sql.names(table.key)}) DO UPDATE SET {updates}",
-                *map(list, zip(*((*row.key, *row.indexed, row.row) for row in rows), strict=True)),
-            )
-        except asyncpg.IntegrityConstraintViolationError as problem:
-            raise refusal(problem) from problem
+        await connection.execute(
+            f"INSERT INTO {self._schema}.{table.name} ({', '.join(names)})"
+            f" SELECT * FROM unnest({arrays(table, len(table.columns))}, ${len(names)}::text[])"
+            f" ON CONFLICT ({sql.names(table.key)}) DO UPDATE SET {updates}",
+            *map(list, zip(*((*row.key, *row.indexed, row.row) for row in rows), strict=True)),
+        )
 
     async def _delete(self, connection: Any, table: Table, keys: list[tuple[Any, ...]]) -> None:
         if keys:

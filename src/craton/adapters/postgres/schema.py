@@ -21,6 +21,7 @@ CREATE TABLE IF NOT EXISTS {schema}.events (
     time timestamptz NOT NULL,
     UNIQUE (stream, version)
 );
+CREATE UNIQUE INDEX IF NOT EXISTS events_id ON {schema}.events (id COLLATE "C");
 CREATE TABLE IF NOT EXISTS {schema}.snapshots (
     stream text COLLATE "C" PRIMARY KEY, version int NOT NULL, fingerprint text NOT NULL, state text NOT NULL
 );
@@ -68,9 +69,17 @@ CREATE INDEX IF NOT EXISTS timers_waiting ON {schema}.timers (due, id) WHERE NOT
 CREATE INDEX IF NOT EXISTS timers_parked ON {schema}.timers (due, id) WHERE parked;
 """
 
+# Every lock takes a place in the lock table of the whole server, its other databases included. So a transaction that
+# would need more of them takes one that stands for all.
+MAX_LOCKS: Final = 300
+
 # 1. The shared lock of the store. The feed proves by its holders that a missing position is dead. The set of live
 #    inline projections is only changed under the same lock, taken alone: what is found here holds until the commit.
 # 2. A lock for each stream, in one order, so that batches of two processes neither deadlock nor slip past a check.
+#    For too many streams: the lock of the store, exclusively, and no other. It waits for all transactions that append,
+#    and those that come later wait for it. No batch asks for it while it holds the lock shared, for all its streams are
+#    counted before the first lock is taken; nor while it holds rows, which are locked later. (Only an interactive
+#    transaction of several units may. Of two such that wait for each other Postgres ends one, which can be run again.)
 # 3. Only then, in a statement (and so a snapshot) of its own, the check that each stream is where the batch expects it,
 #    and the set of live inline projections the one that it was made for: `known` are the revisions of their document.
 # 4. Positions are drawn under a lock, so that those of a batch follow on each other and no unit is torn in the feed.
@@ -81,9 +90,28 @@ CREATE INDEX IF NOT EXISTS timers_parked ON {schema}.timers (due, id) WHERE park
 _APPEND: Final = """
 CREATE OR REPLACE FUNCTION {schema}.lock_streams(streams text[]) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
+    IF current_setting('craton.alone_in', true) = '{schema}' THEN
+        RETURN;
+    END IF;
+    IF cardinality(streams) > {max_locks} THEN
+        PERFORM pg_advisory_xact_lock({lock}), set_config('craton.alone_in', '{schema}', true);
+        RETURN;
+    END IF;
     PERFORM pg_advisory_xact_lock_shared({lock});
     PERFORM pg_advisory_xact_lock(k) FROM (
         SELECT DISTINCT hashtextextended('{schema}/' || stream, 1) AS k FROM unnest(streams) stream ORDER BY 1
+    ) AS locks;
+END $$;
+-- Names of rows: as with streams, there is a lock for each, or one for `every`.
+CREATE OR REPLACE FUNCTION {schema}.lock_rows(names text[], every boolean) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    IF every THEN
+        PERFORM pg_advisory_xact_lock(hashtextextended('{schema}/', 3));
+        RETURN;
+    END IF;
+    PERFORM pg_advisory_xact_lock_shared(hashtextextended('{schema}/', 3));
+    PERFORM pg_advisory_xact_lock(k) FROM (
+        SELECT DISTINCT hashtextextended('{schema}/' || name, 2) AS k FROM unnest(names) name ORDER BY 1
     ) AS locks;
 END $$;
 DROP FUNCTION IF EXISTS {schema}.append(
@@ -166,7 +194,7 @@ def schema_statements(schema: str, lock: int) -> tuple[str, ...]:
         _TABLES.format(schema=schema),
         *added,
         _INDEXES.format(schema=schema),
-        _APPEND.format(schema=schema, lock=lock, inline=INLINE),
+        _APPEND.format(schema=schema, lock=lock, inline=INLINE, max_locks=MAX_LOCKS),
     )
 
 

@@ -6,27 +6,23 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, Final, Literal
 
 import asyncpg
 
 from craton.adapters import sql
-from craton.adapters.postgres.database import (
-    LOST,
-    PostgresDatabase,
-    is_given_up,
-    is_lost,
-    transaction,
-    unavailable,
-)
+from craton.adapters.postgres.database import PostgresDatabase, is_given_up, transaction, unavailable
 from craton.adapters.postgres.feed import EVENT, FeedReader
-from craton.adapters.postgres.refusals import Outdated, refusal
+from craton.adapters.postgres.refusals import LOST, Outdated, faults_as_refusals, is_lost
 from craton.adapters.postgres.rows import arrays
 from craton.adapters.postgres.schema import schema_statements, table_statements, within
-from craton.adapters.postgres.writer import COLLISIONS, NULLS, PostgresWriter
+from craton.adapters.postgres.writer import NULLS, PostgresWriter
 from craton.application.errors import WiringError
 from craton.ports import (
     INLINE,
+    LONGEST_LEASE_SECONDS,
     Document,
     EventKind,
     FeedPage,
@@ -34,7 +30,6 @@ from craton.ports import (
     Outcome,
     ParkedEvent,
     Query,
-    SerializationConflict,
     Snapshot,
     Statement,
     StatementFailed,
@@ -45,16 +40,22 @@ from craton.ports import (
     Table,
     Timer,
     Unit,
+    UnitRefused,
     VersionConflict,
 )
 from craton.ports.crash import reach
 from craton.ports.records import MAX_NAME_BYTES
+from craton.ports.wellformed import require_count, require_well_formed, storable
 
 DEFINITION_SECONDS: Final = 600.0
 LEASE_LOCK_SECONDS: Final = 1
 _SCHEMA: Final = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 LEASE_SECONDS: Final = 3.0
 """An answer about a lease that takes longer is worth nothing: it has run out meanwhile."""
+_EXPIRED: Final = (
+    f"(l.expires NOT BETWEEN clock_timestamp() AND clock_timestamp() + interval '{LONGEST_LEASE_SECONDS} seconds')"
+)
+"""An expiry further away than any lease lasts is left from before the server's clock was set back."""
 
 
 class PostgresStore:
@@ -75,7 +76,9 @@ class PostgresStore:
         self._writer = PostgresWriter(database, schema, self._lock)
         self._feed = FeedReader(database, schema, self._lock)
         self._load = (
-            "SELECT w.n, s.version AS at, s.state, e.stream, e.version, e.id, e.type, e.schema_version, e.data,"
+            "SELECT w.n, s.version AS at, s.state, CASE WHEN e.position IS NULL THEN"
+            f" (SELECT time FROM {schema}.events h WHERE h.stream = s.stream AND h.version = s.version) END AS since,"
+            " e.stream, e.version, e.id, e.type, e.schema_version, e.data,"
             " e.metadata, e.time, e.position, e.last"
             " FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS w(stream, fingerprint, n)"
             f" LEFT JOIN {schema}.snapshots s ON s.stream = w.stream AND s.fingerprint = w.fingerprint"
@@ -93,7 +96,15 @@ class PostgresStore:
 
     async def open(self) -> None:
         await self._database.open()
-        await self._define(*schema_statements(self._schema, self._lock))
+        try:
+            await self._define(*schema_statements(self._schema, self._lock))
+        except BaseException as problem:
+            await self._database.close()
+            if not isinstance(problem, UnitRefused):
+                raise
+            raise StoreUnavailable(
+                f"The schema {self._schema} can't be opened: {problem}.", maybe_executed=False
+            ) from problem
 
     async def close(self) -> None:
         await self._database.close()
@@ -130,13 +141,8 @@ class PostgresStore:
                 elif not is_lost(connection):
                     await begun.rollback()
             else:
-                try:
-                    await begun.commit()
-                except COLLISIONS as problem:
-                    raise SerializationConflict(str(problem)) from problem
+                await begun.commit()
                 reach("commit.durable")
-        if isinstance(failure, COLLISIONS):
-            raise SerializationConflict(str(failure)) from failure
         if failure is not None:
             raise failure
         self._database.announce(self._schema)
@@ -159,11 +165,12 @@ class PostgresStore:
             raise unavailable(problem, maybe_executed=True) from problem
 
     async def _acquire(self, lease: str, owner: str, seconds: float) -> int | None:
+        seconds = min(seconds, LONGEST_LEASE_SECONDS)
         async with self._database.connection() as connection:
             held = await connection.fetchrow(
                 f"WITH renewed AS (UPDATE {self._schema}.leases SET"
                 " expires = clock_timestamp() + make_interval(secs => $3) WHERE name = $1 AND owner = $2"
-                " RETURNING fence) SELECT l.expires < clock_timestamp() AS expired, renewed.fence"
+                f" RETURNING fence) SELECT {_EXPIRED} AS expired, renewed.fence"
                 f" FROM {self._schema}.leases l LEFT JOIN renewed ON true WHERE l.name = $1",
                 lease,
                 owner,
@@ -183,7 +190,7 @@ class PostgresStore:
                         f"INSERT INTO {self._schema}.leases AS l VALUES"
                         " ($1, $2, 1, clock_timestamp() + make_interval(secs => $3)) ON CONFLICT (name) DO UPDATE SET"
                         " fence = l.fence + (l.owner <> $2)::int, owner = $2, expires = excluded.expires"
-                        " WHERE l.owner = $2 OR l.expires < clock_timestamp() RETURNING fence",
+                        f" WHERE l.owner = $2 OR {_EXPIRED} RETURNING fence",
                         lease,
                         owner,
                         seconds,
@@ -214,10 +221,7 @@ class PostgresStore:
         await self._define(*table_statements(within(self._schema, table), table.name, sql.UNLESS_THERE))
 
     async def create_indexes(self, table: Table) -> None:
-        try:
-            await self._define(*sql.index_statements(within(self._schema, table), table.name, NULLS))
-        except asyncpg.PostgresError as problem:
-            raise refusal(problem) from problem
+        await self._define(*sql.index_statements(within(self._schema, table), table.name, NULLS))
 
     async def drop_table(self, name: str) -> None:
         await self._define(f"DROP TABLE IF EXISTS {self._schema}.{name}")
@@ -234,22 +238,26 @@ class PostgresStore:
     async def load(self, streams: Sequence[tuple[str, str]]) -> Sequence[StreamState]:
         if not streams:
             return []
-        rows = await self._rows(self._load, *map(list, zip(*streams, strict=True)))
+        rows = await self._rows(
+            self._load,
+            [stream if storable(stream) else None for stream, _ in streams],
+            [fingerprint for _, fingerprint in streams],
+        )
         states: list[StreamState] = []
-        for row in rows:
-            if row["n"] > len(states):
-                stream, fingerprint = streams[len(states)]
-                snapshot = None if row["at"] is None else Snapshot(stream, row["at"], fingerprint, row["state"])
-                events: list[StoredEvent] = []
-                states.append(StreamState(snapshot, events))
-            if row["position"] is not None:
-                events.append(StoredEvent(*tuple(row)[3:]))
+        for (stream, fingerprint), (_, group) in zip(streams, groupby(rows, itemgetter("n")), strict=True):
+            found = list(group)
+            _, at, state, since = tuple(found[0])[:4]
+            snapshot = None if at is None else Snapshot(stream, at, fingerprint, state)
+            events = [StoredEvent(*tuple(row)[4:]) for row in found if row["position"] is not None]
+            states.append(StreamState(snapshot, events, events[-1].time if events else since))
         return states
 
     async def read_stream(
         self, stream: str, *, after: int = 0, limit: int, descending: bool = False
     ) -> Sequence[StoredEvent]:
+        require_count(limit)
         where, order = ("version > $2", "") if not descending else ("($2 = 0 OR version < $2)", " DESC")
+        where = where.replace("$2", "$2::bigint")
         rows = await self._rows(
             f"SELECT {EVENT} FROM {self._schema}.events WHERE stream = $1 AND {where} ORDER BY version{order} LIMIT $3",
             stream,
@@ -259,6 +267,7 @@ class PostgresStore:
         return [StoredEvent(*row) for row in rows]
 
     async def read_feed(self, after: int, limit: int) -> FeedPage:
+        require_count(limit)
         return await self._feed.read(after, limit)
 
     async def head(self) -> int:
@@ -278,6 +287,8 @@ class PostgresStore:
     async def get_rows(self, table: Table, keys: Sequence[tuple[Any, ...]]) -> Sequence[str | None]:
         if not keys:
             return []
+        for key in keys:
+            sql.require_fit(table.name, table.key, key)
         join = " AND ".join(f't."{column.name}" = w."{column.name}"' for column in table.key)
         rows = await self._rows(
             f"SELECT t.row FROM unnest({arrays(table, len(table.key))})"
@@ -318,6 +329,7 @@ class PostgresStore:
         return Document(*rows[0]) if rows else None
 
     async def due_timers(self, now: datetime, limit: int) -> Sequence[Timer]:
+        require_count(limit)
         rows = await self._rows(
             f"SELECT {sql.TIMER} FROM {self._schema}.timers WHERE NOT parked AND due <= $1 ORDER BY due, id LIMIT $2",
             now,
@@ -354,6 +366,7 @@ class PostgresStore:
         return [row["position"] for row in rows]
 
     async def parked_events(self, subscription: str, key: str, limit: int) -> Sequence[StoredEvent]:
+        require_count(limit)
         rows = await self._rows(
             f"SELECT {', '.join(f'e.{name}' for name in EVENT.split(', '))} FROM {self._schema}.parked p"
             f" JOIN {self._schema}.events e ON e.position = p.position"
@@ -401,6 +414,8 @@ class PostgresTransaction:
         self._connection = connection
         self._writer = writer
         self._now = now
+        self._streams: set[str] = set()
+        self._rows: set[str] = set()
 
     async def execute(self, statement: Statement) -> int:
         async with self._savepoint():
@@ -411,13 +426,12 @@ class PostgresTransaction:
             return await self._writer.fetch(self._connection, statement)
 
     async def write(self, unit: Unit) -> int:
+        require_well_formed(unit)
+        streams, rows = self._streams | unit.streams, self._rows.copy()
         async with self._savepoint():
-            try:
-                (position,) = await self._writer.write_in(self._connection, [unit])
-            except (*COLLISIONS, *LOST):
-                raise
-            except Exception as problem:
-                raise refusal(problem) from problem
+            if self._streams:  # with those of earlier units there may be too many for a lock each
+                await self._writer.lock_streams(self._connection, streams)
+            (position,) = await self._writer.write_in(self._connection, [unit], rows)
             expected = {append.stream: append.expected for append in unit.appends} | dict(unit.guards)
             if self._now is not None and expected:
                 versions, inline = await self._now(sorted(expected))
@@ -426,15 +440,15 @@ class PostgresTransaction:
                         raise VersionConflict(stream)
                 if unit.inline not in (None, inline):
                     raise Outdated(inline)
-            return position
+        self._streams, self._rows = streams, rows  # what was undone has given its locks back
+        return position
 
     @asynccontextmanager
     async def _savepoint(self) -> AsyncIterator[None]:
-        """Raises `StoreUnavailable` for what is the database's fault, not the statement's."""
+        """Raises `StoreUnavailable` for what is the database's fault, `UnitRefused` for what is the statement's."""
         try:
-            async with transaction(self._connection):
-                yield
+            with faults_as_refusals(self._connection):
+                async with transaction(self._connection):
+                    yield
         except (*LOST, asyncpg.InterfaceError) as problem:
-            if isinstance(problem, asyncpg.InterfaceError) and not is_lost(self._connection):
-                raise
             raise unavailable(problem, maybe_executed=False) from problem

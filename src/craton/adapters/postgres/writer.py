@@ -9,11 +9,9 @@ from collections.abc import Sequence
 from operator import attrgetter
 from typing import Any, Final
 
-import asyncpg
-
 from craton.adapters import sql
 from craton.adapters.postgres import batch
-from craton.adapters.postgres.database import LOST, PostgresDatabase, is_lost, transaction
+from craton.adapters.postgres.database import PostgresDatabase, transaction
 from craton.adapters.postgres.refusals import Conflicts, Outdated, refusal
 from craton.adapters.postgres.rows import RowWriter
 from craton.adapters.postgres.schema import table_statements, within
@@ -33,7 +31,6 @@ from craton.ports import (
 from craton.ports.crash import reach
 
 ATTEMPTS: Final = 5
-COLLISIONS: Final = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError, asyncpg.LockNotAvailableError)
 NULLS: Final = " NULLS FIRST"
 EXCLUSION_SECONDS: Final = 1
 """How long an exclusive unit waits for what is being appended; what is to be appended meanwhile waits behind it."""
@@ -99,40 +96,46 @@ class PostgresWriter:
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 async with self._database.connection(writing=True) as connection:
-                    if all(unit.plain for unit in units):
-                        positions = batch.positions(units, await self._append_all(connection, units))
-                    else:
-                        async with transaction(connection):
-                            positions = await self._write_all(connection, list(batch.runs(units)))
-                            reach("commit.written")
-            except COLLISIONS as problem:
+                    positions = await self._write_all(connection, units)
+            except SerializationConflict:
                 if attempt == ATTEMPTS:
-                    raise SerializationConflict(str(problem)) from problem
+                    raise
             else:
                 reach("commit.durable")
                 return positions
         raise AssertionError("unreachable")
 
-    async def _write_all(self, connection: Any, runs: list[list[Unit]]) -> list[int]:
-        if any(unit.exclusive for run in runs for unit in run):
-            await connection.execute(f"SET LOCAL lock_timeout = '{EXCLUSION_SECONDS}s'")
-            await connection.execute("SELECT pg_advisory_xact_lock($1)", self._lock)
-        if len(runs) > 1:  # the locks of a whole batch in their order, before its first run takes its own
-            streams = {stream for run in runs for unit in run for stream in unit.streams}
-            await connection.execute(f"SELECT {self._schema}.lock_streams($1)", sorted(streams))
-        return [position for run in runs for position in await self.write_in(connection, run)]
+    async def _write_all(self, connection: Any, units: Sequence[Unit]) -> list[int]:
+        if all(unit.plain for unit in units):
+            return batch.positions(units, await self._append_all(connection, units))
+        async with transaction(connection):
+            if any(unit.exclusive for unit in units):
+                await connection.execute(f"SET LOCAL lock_timeout = '{EXCLUSION_SECONDS}s'")
+                await connection.execute("SELECT pg_advisory_xact_lock($1)", self._lock)
+            runs = list(batch.runs(units))
+            if len(runs) > 1:  # the locks of a whole batch in their order, before its first run takes its own
+                await self.lock_streams(connection, set[str]().union(*(unit.streams for unit in units)))
+            rows: set[str] = set()
+            positions = [position for run in runs for position in await self.write_in(connection, run, rows)]
+            reach("commit.written")
+            return positions
 
-    async def write_in(self, connection: Any, units: Sequence[Unit]) -> list[int]:
+    async def lock_streams(self, connection: Any, streams: set[str]) -> None:
+        """Take the locks of all streams that a transaction will touch; needless for those of one run."""
+        await connection.execute(f"SELECT {self._schema}.lock_streams($1)", list(streams))
+
+    async def write_in(self, connection: Any, units: Sequence[Unit], rows: set[str]) -> list[int]:
         """Write a run of units inside an open transaction; for each the position of its last event.
 
+        `rows` names the rows that the transaction has locked before, and then those of this run too.
         Raises `UnitRefused`, and then the transaction is to be rolled back.
         """
-        await self._check(connection, units)
         drawn = await self._append_all(connection, units)
+        await self._check(connection, units)  # after the streams, for locks on rows come after theirs
         reach("commit.events_written")
         operations = list(batch.operations(units, iter(drawn)))
         if operations:
-            await self._rows.change(connection, operations)
+            await self._rows.change(connection, operations, rows)
         for unit in units:
             for statement in unit.statements:
                 await self.execute(connection, statement)
@@ -140,35 +143,20 @@ class PostgresWriter:
         return batch.positions(units, drawn)
 
     async def execute(self, connection: Any, statement: Statement) -> int:
-        """Run a statement of the module's own. Raises `NotUnique` or `StatementFailed`."""
-        try:
-            text, values = sql.numbered(statement)
-            await connection.execute(f"SET LOCAL search_path = {self._schema}, public")
-            prepared = await connection.prepare(text)  # one statement, where a simple query might smuggle in another
-            await prepared.fetch(*values)
-            status: str = prepared.get_statusmsg()
-        except (*COLLISIONS, *LOST):
-            raise
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, KeyError) as problem:
-            if is_lost(connection):
-                raise
-            raise refusal(problem) from problem
-        count = status.rpartition(" ")[2]
+        """Run a statement of the module's own; return how many rows it has changed."""
+        text, values = sql.numbered(statement)
+        await connection.execute(f"SET LOCAL search_path = {self._schema}, public")
+        prepared = await connection.prepare(text)  # one statement, where a simple query might smuggle in another
+        await prepared.fetch(*values)
+        count = prepared.get_statusmsg().rpartition(" ")[2]
         return int(count) if count.isdigit() else 0
 
     async def fetch(self, connection: Any, statement: Statement) -> list[dict[str, Any]]:
-        """Run a statement; return its rows. Raises `NotUnique` or `StatementFailed`."""
-        try:
-            text, values = sql.numbered(statement)
-            await connection.execute(f"SET LOCAL search_path = {self._schema}, public")
-            # Connections remember statements by their text, whichever schema it was about.
-            return [dict(row) for row in await connection.fetch(f"/* {self._schema} */ {text}", *values)]
-        except (*COLLISIONS, *LOST):
-            raise
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, KeyError) as problem:
-            if is_lost(connection):
-                raise
-            raise refusal(problem) from problem
+        """Run a statement; return its rows."""
+        text, values = sql.numbered(statement)
+        await connection.execute(f"SET LOCAL search_path = {self._schema}, public")
+        # Connections remember statements by their text, whichever schema it was about.
+        return [dict(row) for row in await connection.fetch(f"/* {self._schema} */ {text}", *values)]
 
     async def _append_all(self, connection: Any, units: Sequence[Unit]) -> list[int]:
         heads = batch.heads(units)
@@ -187,20 +175,17 @@ class PostgresWriter:
             if unit.result:
                 results.append(unit.result)
                 last.append(count if unit.appends else 0)
-        try:
-            row = await connection.fetchrow(
-                self._append,
-                list(heads),
-                list(heads.values()),
-                *batch.columns(events, _EVENT_FIELDS),
-                *batch.columns(snapshots, ("stream", "version", "fingerprint", "state")),
-                *batch.columns(results, ("scope", "key", "fingerprint", "outcome")),
-                last,
-                ends,
-                list(known),
-            )
-        except asyncpg.UniqueViolationError as problem:
-            raise refusal(problem) from problem
+        row = await connection.fetchrow(
+            self._append,
+            list(heads),
+            list(heads.values()),
+            *batch.columns(events, _EVENT_FIELDS),
+            *batch.columns(snapshots, ("stream", "version", "fingerprint", "state")),
+            *batch.columns(results, ("scope", "key", "fingerprint", "outcome")),
+            last,
+            ends,
+            list(known),
+        )
         if row["conflicts"]:
             raise Conflicts(set(row["conflicts"]))
         if known - {row["inline"]}:
@@ -218,11 +203,13 @@ class PostgresWriter:
                 raise FenceLost(f"the lease {unit.fence.lease} has passed to another owner")
             if unit.checkpoint_at_most:
                 subscription, limit = unit.checkpoint_at_most
+                # A checkpoint that isn't there can't be held fast, so it is made.
                 position = await connection.fetchval(
-                    f"SELECT position FROM {self._schema}.checkpoints WHERE subscription = $1 FOR UPDATE",
+                    f"INSERT INTO {self._schema}.checkpoints AS c VALUES ($1, 0)"
+                    " ON CONFLICT (subscription) DO UPDATE SET position = c.position RETURNING position",
                     subscription,
                 )
-                if (position or 0) > limit:
+                if position > limit:
                     raise PositionPassed(f"{subscription} is at {position}, beyond {limit}")
         relied_on = sorted({document for unit in units for document in unit.relies_on})
         if relied_on:

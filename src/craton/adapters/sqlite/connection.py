@@ -1,13 +1,14 @@
 """How the file is opened, and how times are written in it."""
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 from craton.ports import StoreUnsuitable
 from craton.ports.records import ColumnType
+from craton.ports.wellformed import require_storable
 
 BUSY_TIMEOUT_MS: Final = 5_000
 OLDEST_VERSION: Final = (3, 35, 0)
@@ -50,7 +51,10 @@ def time_text(time: datetime) -> str:
 
 
 def column_value(value: Any) -> Any:
-    """A value as a column holds it."""
+    """A value as a column holds it. Raises `StatementFailed` for a text that other databases couldn't hold."""
+    if isinstance(value, str):
+        require_storable(value)
+        return value
     return time_text(value) if isinstance(value, datetime) else value
 
 
@@ -67,5 +71,9 @@ def reader_of(column_type: ColumnType) -> Callable[[Any], Any]:
     return read
 
 
-def column_values(parameters: dict[str, Any]) -> dict[str, Any]:
+def bound(values: Iterable[Any]) -> tuple[Any, ...]:
+    return tuple([column_value(value) for value in values])
+
+
+def bound_by_name(parameters: dict[str, Any]) -> dict[str, Any]:
     return {name: column_value(value) for name, value in parameters.items()}

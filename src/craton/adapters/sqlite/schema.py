@@ -20,6 +20,7 @@ _TABLES: Final = (
         time TEXT NOT NULL,
         UNIQUE (stream, version)
     )""",
+    "CREATE UNIQUE INDEX IF NOT EXISTS events_id ON events (id)",
     """CREATE TABLE IF NOT EXISTS snapshots (
         stream TEXT PRIMARY KEY,
         version INTEGER NOT NULL,

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
 from craton.adapters import sql, units
-from craton.adapters.sqlite.connection import column_value, connect, reader_of, time_text
+from craton.adapters.sqlite.connection import bound, connect, reader_of, time_text
+from craton.adapters.sqlite.refusals import DRIVER_ERRORS, refusal
 from craton.adapters.sqlite.schema import prepare, table_statements
 from craton.adapters.sqlite.writer import Writer, fetch
 from craton.ports import (
@@ -38,6 +39,7 @@ from craton.ports import (
     Unit,
     UnitRefused,
 )
+from craton.ports.wellformed import require_count, storable
 
 T = TypeVar("T")
 _EVENT: Final = "stream, version, id, type, schema_version, data, metadata, time, position, last"
@@ -63,10 +65,15 @@ class SqliteStore:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._path.touch(mode=0o600)  # the files beside it get the same mode
             writing = connect(self._path, synchronous=self._synchronous, read_only=False)
-            prepare(writing)
-            self._reading = self._connect_reader()
+            try:
+                prepare(writing)
+                self._reading = self._connect_reader()
+            except BaseException:
+                writing.close()
+                raise
         except (OSError, sqlite3.Error) as problem:
-            raise StoreUnavailable(f"{self._path} can't be opened: {problem}.", maybe_executed=False) from problem
+            why = problem if isinstance(problem, OSError) else refusal(problem) or problem
+            raise StoreUnavailable(f"{self._path} can't be opened: {why}.", maybe_executed=False) from problem
         self._writing = writing
         self._writer = Writer(writing)
         self._write_thread = ThreadPoolExecutor(1, f"write-{self._path.stem}")
@@ -130,7 +137,7 @@ class SqliteStore:
         await self._autocommit(f"DROP TABLE IF EXISTS {name}")
 
     async def _autocommit(self, statement: str, values: tuple[Any, ...] = ()) -> bool:
-        return await self._in_writer(lambda: self._writing.execute(statement, values).rowcount > 0)
+        return await self._in_writer(lambda: self._writing.execute(statement, bound(values)).rowcount > 0)
 
     async def _in_writer(self, work: Callable[[], T]) -> T:
         async with self._lock:
@@ -145,30 +152,34 @@ class SqliteStore:
             self._writing.interrupt()
             await asyncio.gather(running, return_exceptions=True)
             raise
-        except sqlite3.Error as problem:
-            raise StoreUnavailable(f"The database can't write: {problem}.", maybe_executed=False) from problem
+        except DRIVER_ERRORS as problem:
+            raise _meaning(problem, "The database can't write") from problem
 
     # --- reading -------------------------------------------------------------------------------------------------
 
     async def load(self, streams: Sequence[tuple[str, str]]) -> Sequence[StreamState]:
         if len(streams) == 1:
-            return [self._load(*streams[0])]
+            return self._guarded(lambda: [self._load(*streams[0])])
         return self._guarded(lambda: _at_once(self._reading, lambda: [self._load(*stream) for stream in streams]))
 
     def _load(self, stream: str, fingerprint: str) -> StreamState:
-        found = self._read(
+        if not storable(stream):
+            return StreamState(None, [], None)
+        found = self._reading.execute(
             "SELECT version, state FROM snapshots WHERE stream = ? AND fingerprint = ?", (stream, fingerprint)
-        )
-        snapshot = Snapshot(stream, found[0][0], fingerprint, found[0][1]) if found else None
-        events = self._read(
-            f"SELECT {_EVENT} FROM events WHERE stream = ? AND version > ? ORDER BY version",
-            (stream, snapshot.version if snapshot else 0),
-        )
-        return StreamState(snapshot, [_event(row) for row in events])
+        ).fetchone()
+        snapshot = Snapshot(stream, found[0], fingerprint, found[1]) if found else None
+        at = snapshot.version if snapshot else 0
+        rows = self._reading.execute(  # the snapshot's own event too, for its time
+            f"SELECT {_EVENT} FROM events WHERE stream = ? AND version >= ? ORDER BY version", (stream, at)
+        ).fetchall()
+        time = datetime.fromisoformat(rows[-1][7]) if rows else None
+        return StreamState(snapshot, [_event(row) for row in rows if row[1] > at], time)
 
     async def read_stream(
         self, stream: str, *, after: int = 0, limit: int, descending: bool = False
     ) -> Sequence[StoredEvent]:
+        require_count(limit)
         where, order = ("version > ?", "") if not descending else ("(? = 0 OR version < ?)", " DESC")
         values = (stream, after, limit) if not descending else (stream, after, after, limit)
         statement = f"SELECT {_EVENT} FROM events WHERE stream = ? AND {where} ORDER BY version{order} LIMIT ?"
@@ -176,6 +187,7 @@ class SqliteStore:
 
     async def read_feed(self, after: int, limit: int) -> FeedPage:
         """The single writer commits positions in order, so that what can be read has no gap."""
+        require_count(limit)
         rows = await self._scan(
             f"SELECT {_EVENT} FROM events WHERE position > ? ORDER BY position LIMIT ?", (after, limit)
         )
@@ -196,12 +208,14 @@ class SqliteStore:
         return [EventKind(*row) for row in rows]
 
     async def get_rows(self, table: Table, keys: Sequence[tuple[Any, ...]]) -> Sequence[str | None]:
+        for key in keys:
+            sql.require_fit(table.name, table.key, key)
         statement = f"SELECT row FROM {table.name} WHERE " + " AND ".join(
             f"{sql.quoted(c.name)} = ?" for c in table.key
         )
 
         def read(execute: Callable[..., sqlite3.Cursor]) -> list[str | None]:
-            found = (execute(statement, tuple(map(column_value, key))).fetchone() for key in keys)
+            found = (execute(statement, bound(key)).fetchone() for key in keys)
             return [row[0] if row else None for row in found]
 
         if len(keys) == 1:
@@ -236,6 +250,7 @@ class SqliteStore:
         return Document(*rows[0]) if rows else None
 
     async def due_timers(self, now: datetime, limit: int) -> Sequence[Timer]:
+        require_count(limit)
         rows = self._read(
             f"SELECT {sql.TIMER} FROM timers WHERE NOT parked AND due <= ? ORDER BY due, id LIMIT ?",
             (time_text(now), limit),
@@ -268,6 +283,7 @@ class SqliteStore:
         return [row[0] for row in rows]
 
     async def parked_events(self, subscription: str, key: str, limit: int) -> Sequence[StoredEvent]:
+        require_count(limit)
         rows = await self._scan(
             f"SELECT {', '.join(f'e.{name}' for name in _EVENT.split(', '))} FROM parked p"
             " JOIN events e ON e.position = p.position"
@@ -283,10 +299,10 @@ class SqliteStore:
         return connect(self._path, synchronous=self._synchronous, read_only=True)
 
     def _read(self, statement: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-        return self._guarded(lambda: self._reading.execute(statement, values).fetchall())
+        return self._guarded(lambda: self._reading.execute(statement, bound(values)).fetchall())
 
     async def _scan(self, statement: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
-        return await self._in_scanner(lambda connection: connection.execute(statement, values).fetchall())
+        return await self._in_scanner(lambda connection: connection.execute(statement, bound(values)).fetchall())
 
     async def _in_snapshot(self, read: Callable[[sqlite3.Connection], T]) -> T:
         """Run several statements that see one state."""
@@ -322,8 +338,8 @@ class SqliteStore:
     def _guarded(self, read: Callable[[], T]) -> T:
         try:
             return read()
-        except sqlite3.Error as problem:
-            raise StoreUnavailable(f"{self._path.name} can't be read: {problem}.", maybe_executed=False) from problem
+        except DRIVER_ERRORS as problem:
+            raise _meaning(problem, f"{self._path.name} can't be read") from problem
 
 
 class SqliteTransaction:
@@ -366,6 +382,10 @@ def _at_once(connection: sqlite3.Connection, read: Callable[[], T]) -> T:
     finally:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
+
+
+def _meaning(problem: Exception, what: str) -> Exception:
+    return refusal(problem) or StoreUnavailable(f"{what}: {problem}.", maybe_executed=False)
 
 
 def _event(row: tuple[Any, ...]) -> StoredEvent:

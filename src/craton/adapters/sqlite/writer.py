@@ -8,15 +8,17 @@ import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from msgspec.structs import astuple
 
-from craton.adapters.sql import TIMER, index_statements, names, quoted
-from craton.adapters.sqlite.connection import column_value, column_values, time_text
+from craton.adapters.sql import TIMER, index_statements, names, quoted, require_fit
+from craton.adapters.sqlite.connection import bound, bound_by_name, time_text
+from craton.adapters.sqlite.refusals import refusal
 from craton.adapters.sqlite.schema import table_statements
 from craton.ports import (
     INLINE,
+    LONGEST_LEASE_SECONDS,
     Append,
     DocumentChanged,
     FenceLost,
@@ -30,7 +32,6 @@ from craton.ports import (
     RowOperation,
     RowPut,
     Statement,
-    StatementFailed,
     StoredEvent,
     StoredRow,
     StoreUnavailable,
@@ -41,6 +42,7 @@ from craton.ports import (
     VersionConflict,
 )
 from craton.ports.crash import reach
+from craton.ports.wellformed import require_well_formed
 
 T = TypeVar("T")
 
@@ -77,14 +79,12 @@ class Writer:
         self._run("SAVEPOINT unit")
         try:
             return self.write_unit(unit)
-        except UnitRefused as refusal:
-            self._run("ROLLBACK TO unit")
-            return refusal
-        except sqlite3.Error:
-            raise
         except Exception as problem:
+            refused = refusal(problem)
+            if refused is None:
+                raise
             self._run("ROLLBACK TO unit")
-            return StatementFailed(f"{type(problem).__name__}: {problem}")
+            return refused
         finally:
             if self._connection.in_transaction:
                 self._run("RELEASE unit")
@@ -124,6 +124,7 @@ class Writer:
 
     def write_unit(self, unit: Unit) -> int:
         """Write one unit inside the open transaction; return the position of its last event, 0 if it has none."""
+        require_well_formed(unit)
         self._check(unit)
         end = next((event for append in reversed(unit.appends) for event in reversed(append.events)), None)
         events = [event for append in unit.appends for event in self._append(append, end)]
@@ -146,25 +147,33 @@ class Writer:
         return position
 
     def execute(self, statement: Statement) -> int:
-        """Run a statement of the module's own. Raises `NotUnique`."""
-        try:
-            return max(0, self._run(statement.sql, column_values(statement.parameters)).rowcount)
-        except sqlite3.IntegrityError as problem:
-            raise not_unique(problem) from problem
-        except _WRONG as problem:
-            raise _wrong(statement, problem) from problem
+        """Run a statement of the module's own; return how many rows it has changed."""
+        return max(0, self._run(statement.sql, bound_by_name(statement.parameters)).rowcount)
 
     def fetch(self, statement: Statement) -> list[dict[str, Any]]:
-        """Run a statement; return its rows. Raises `StatementFailed` or `NotUnique`."""
+        """Run a statement; return its rows."""
         return fetch(self._connection, statement)
 
     def acquire(self, lease: str, owner: str, seconds: float) -> int | None:
-        now = time.time()
+        """Take or renew a lease, by the clock that runs since the machine was started and that nobody sets.
+
+        All processes of the machine share it. What it said before the last start, or a wall clock to an older version
+        of the toolkit, is either past or further away than any lease lasts, which is no expiry either.
+        """
+        now = time.monotonic()
         row = self._run(
             "INSERT INTO leases VALUES (:lease, :owner, 1, :until) ON CONFLICT (name) DO UPDATE SET"
             " fence = fence + (owner <> :owner), owner = :owner, expires = :until"
-            " WHERE owner = :owner OR expires < :now RETURNING fence",
-            {"lease": lease, "owner": owner, "until": now + seconds, "now": now},
+            " WHERE owner = :owner OR expires NOT BETWEEN :now AND :now + :longest RETURNING fence",
+            bound_by_name(
+                {
+                    "lease": lease,
+                    "owner": owner,
+                    "until": now + min(seconds, LONGEST_LEASE_SECONDS),
+                    "now": now,
+                    "longest": LONGEST_LEASE_SECONDS,
+                }
+            ),
         ).fetchone()
         return None if row is None else int(row[0])
 
@@ -172,13 +181,15 @@ class Writer:
         if (
             unit.fence
             and not self._run(
-                "SELECT 1 FROM leases WHERE name = ? AND fence = ?", (unit.fence.lease, unit.fence.number)
+                "SELECT 1 FROM leases WHERE name = ? AND fence = ?", bound(astuple(unit.fence))
             ).fetchone()
         ):
             raise FenceLost(f"the lease {unit.fence.lease} has passed to another owner")
         if unit.checkpoint_at_most:
             subscription, limit = unit.checkpoint_at_most
-            row = self._run("SELECT position FROM checkpoints WHERE subscription = ?", (subscription,)).fetchone()
+            row = self._run(
+                "SELECT position FROM checkpoints WHERE subscription = ?", bound((subscription,))
+            ).fetchone()
             if row and row[0] > limit:
                 raise PositionPassed(f"{subscription} is at {row[0]}, beyond {limit}")
         for stream, version in unit.guards:
@@ -191,7 +202,9 @@ class Writer:
             if self._inline != unit.inline:
                 raise DocumentChanged("the set of live inline projections was changed")
         for name, revision in unit.relies_on:
-            if not self._run("SELECT 1 FROM documents WHERE name = ? AND revision = ?", (name, revision)).fetchone():
+            if not self._run(
+                "SELECT 1 FROM documents WHERE name = ? AND revision = ?", bound((name, revision))
+            ).fetchone():
                 raise DocumentChanged(f"{name} was changed by another")
 
     def _version(self, stream: str) -> int:
@@ -237,7 +250,8 @@ class Writer:
                 case RowDelete(table=table, key=key):
                     self._delete(table, key)
                 case RowFold(table=table, key=key, fold=fold):
-                    found = self._run(f"SELECT row FROM {table.name} WHERE {_is(table)}", _columns(key)).fetchone()
+                    require_fit(table.name, table.key, key)
+                    found = self._run(f"SELECT row FROM {table.name} WHERE {_is(table)}", bound(key)).fetchone()
                     new = fold(found[0] if found else None)
                     if new is None:
                         self._delete(table, key)
@@ -245,13 +259,13 @@ class Writer:
                         self._put(table, [new])
 
     def _put(self, table: Table, rows: Sequence[StoredRow]) -> None:
-        try:
-            self._connection.executemany(_upsert(table), [_columns((*row.key, *row.indexed, row.row)) for row in rows])
-        except sqlite3.IntegrityError as problem:
-            raise not_unique(problem) from problem
+        for row in rows:
+            require_fit(table.name, table.columns, (*row.key, *row.indexed))
+        self._connection.executemany(_upsert(table), [bound((*row.key, *row.indexed, row.row)) for row in rows])
 
     def _delete(self, table: Table, key: tuple[Any, ...]) -> None:
-        self._run(f"DELETE FROM {table.name} WHERE {_is(table)}", _columns(key))
+        require_fit(table.name, table.key, key)
+        self._run(f"DELETE FROM {table.name} WHERE {_is(table)}", bound(key))
 
     def _bookkeeping(self, unit: Unit, position: int) -> None:
         result = unit.result
@@ -262,36 +276,28 @@ class Writer:
                 (result.scope, result.key, result.fingerprint, result.outcome, position),
             )
         for timer_id in unit.timers_done:
-            if not self._run("DELETE FROM timers WHERE id = ?", (timer_id,)).rowcount:
+            if not self._run("DELETE FROM timers WHERE id = ?", bound((timer_id,))).rowcount:
                 raise KeyTaken(f"timer {timer_id} has run already")
         for timer in unit.timers:
             self._run(
                 f"INSERT INTO timers ({TIMER}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (timer.id, time_text(timer.due), *astuple(timer)[2:]),
+                bound(astuple(timer)),
             )
         if unit.checkpoint:
             self._run(
                 "INSERT INTO checkpoints VALUES (?, ?)"
                 " ON CONFLICT (subscription) DO UPDATE SET position = excluded.position",
-                unit.checkpoint,
+                bound(unit.checkpoint),
             )
         for parked in unit.parked:
             self._run(
                 "INSERT OR REPLACE INTO parked VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (
-                    parked.subscription,
-                    parked.position,
-                    parked.key,
-                    parked.error,
-                    parked.attempts,
-                    time_text(parked.since),
-                    parked.wish,
-                ),
+                bound(astuple(parked)),
             )
         for unparked in unit.unparked:
-            self._run("DELETE FROM parked WHERE subscription = ? AND position = ?", unparked)
+            self._run("DELETE FROM parked WHERE subscription = ? AND position = ?", bound(unparked))
         for dropped in unit.dropped:
-            self._run("UPDATE parked SET wish = 'dropped' WHERE subscription = ? AND position = ?", dropped)
+            self._run("UPDATE parked SET wish = 'dropped' WHERE subscription = ? AND position = ?", bound(dropped))
         if unit.exclusive:
             self._inline = None
         for document in unit.documents:
@@ -320,55 +326,28 @@ class Writer:
             return DocumentChanged(f"{name} was changed by another")
 
         if revision == 1:
-            self._insert_or(changed, "INSERT INTO documents VALUES (?, 1, ?)", (name, body))
+            self._insert_or(changed, "INSERT INTO documents VALUES (?, 1, ?)", bound((name, body)))
         elif not self._run(
             "UPDATE documents SET revision = ?, body = ? WHERE name = ? AND revision = ?",
-            (revision, body, name, revision - 1),
+            bound((revision, body, name, revision - 1)),
         ).rowcount:
             raise changed()
 
-    def _insert_or(self, refusal: Callable[[], UnitRefused], sql: str, values: tuple[Any, ...]) -> None:
+    def _insert_or(self, taken: Callable[[], UnitRefused], sql: str, values: tuple[Any, ...]) -> None:
         try:
             self._run(sql, values)
         except sqlite3.IntegrityError as problem:
-            raise refusal() from problem
-
-
-_WRONG: Final = (sqlite3.ProgrammingError, sqlite3.InterfaceError, sqlite3.OperationalError, OverflowError)
-_OWN_FAULT: Final = (
-    None,
-    sqlite3.SQLITE_ERROR,
-    sqlite3.SQLITE_READONLY,
-    sqlite3.SQLITE_TOOBIG,
-    sqlite3.SQLITE_MISMATCH,
-)
-
-
-def _wrong(statement: Statement, problem: Exception) -> Exception:
-    """The statement's own fault, or the database's."""
-    own_fault = getattr(problem, "sqlite_errorcode", None) in _OWN_FAULT
-    return StatementFailed(f"{statement.sql}: {problem}") if own_fault else problem
+            if isinstance(refusal(problem), NotUnique):
+                raise taken() from problem
+            raise
 
 
 def fetch(connection: sqlite3.Connection, statement: Statement) -> list[dict[str, Any]]:
-    """Run a statement; return its rows by column name. Raises `StatementFailed` or `NotUnique`."""
-    try:
-        cursor = connection.execute(statement.sql, column_values(statement.parameters))
-        rows = cursor.fetchall()
-    except sqlite3.IntegrityError as problem:
-        raise not_unique(problem) from problem
-    except _WRONG as problem:
-        raise _wrong(statement, problem) from problem
+    """Run a statement; return its rows by column name."""
+    cursor = connection.execute(statement.sql, bound_by_name(statement.parameters))
+    rows = cursor.fetchall()
     columns = [column[0] for column in cursor.description or ()]
     return [dict(zip(columns, row, strict=True)) for row in rows]
-
-
-def not_unique(problem: sqlite3.IntegrityError) -> UnitRefused:
-    """Read `UNIQUE constraint failed: view_user_1.email`."""
-    if not str(problem).startswith("UNIQUE"):
-        return StatementFailed(str(problem))
-    table, _, column = str(problem).rpartition(": ")[2].partition(",")[0].partition(".")
-    return NotUnique(table, column)
 
 
 @cache
@@ -386,7 +365,3 @@ def _upsert(table: Table) -> str:
 @cache
 def _is(table: Table) -> str:
     return " AND ".join(f"{quoted(column.name)} = ?" for column in table.key)
-
-
-def _columns(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    return tuple([column_value(value) for value in values])

@@ -13,6 +13,7 @@ To have pytest explain failed assertions, call `pytest.register_assert_rewrite("
 from craton.testing.conformance.bookkeeping import Checkpoints, Documents, IdempotencyResults, ParkedEvents, Timers
 from craton.testing.conformance.feed import Feed, ManyWriters
 from craton.testing.conformance.leases import Fencing, LeaseHolding
+from craton.testing.conformance.refusing import EventIds, MalformedUnits, UnfitReads, UnfitValues
 from craton.testing.conformance.tables import (
     Finding,
     InlineProjecting,
@@ -48,6 +49,10 @@ SUITES = (
     InteractiveTransactions,
     Feed,
     ManyWriters,
+    MalformedUnits,
+    EventIds,
+    UnfitValues,
+    UnfitReads,
 )
 
 __all__ = [
@@ -56,6 +61,7 @@ __all__ = [
     "Batches",
     "Checkpoints",
     "Documents",
+    "EventIds",
     "Feed",
     "Fencing",
     "Finding",
@@ -66,6 +72,7 @@ __all__ = [
     "LeaseHolding",
     "LiveInlineProjections",
     "MakingTables",
+    "MalformedUnits",
     "ManyWriters",
     "ParkedEvents",
     "RowWriting",
@@ -73,5 +80,7 @@ __all__ = [
     "Statements",
     "Summing",
     "Timers",
+    "UnfitReads",
+    "UnfitValues",
     "UniqueColumns",
 ]

@@ -1,6 +1,7 @@
 """Idempotency results, checkpoints, documents, timers, parked events."""
 # ruff: noqa: S101
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
@@ -113,6 +114,34 @@ class Checkpoints:
 
     async def test_a_subscription_that_has_not_begun_is_beyond_no_limit(self, store: Store) -> None:
         assert await write(store, Unit(checkpoint_at_most=("nobody", 0), checkpoint=("swap", 1))) == 0
+
+    async def test_of_two_that_begin_a_subscription_at_once_one_is_refused(
+        self, store: Store, second_store: Store
+    ) -> None:
+        def beginning(round: int, stream: str) -> Unit:
+            reader = f"reader-{round}"
+            return appending(f"{stream}-{round}", checkpoint=(reader, 5), checkpoint_at_most=(reader, 0))
+
+        for round in range(20):
+            outcomes = await asyncio.gather(
+                attempt(store, beginning(round, "a")), attempt(second_store, beginning(round, "b"))
+            )
+
+            assert sorted(numbers(outcomes)) == [False, True]
+            (refusal,) = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
+            assert isinstance(refusal, PositionPassed)
+
+    async def test_what_was_handled_once_is_not_handled_again(self, store: Store) -> None:
+        def handled(stream: str, position: int) -> Unit:
+            """As a reader writes what follows from an event, when its checkpoint must have been before it."""
+            return appending(stream, checkpoint=("reader", position), checkpoint_at_most=("reader", position - 1))
+
+        await write(store, handled("a", 5))
+
+        outcomes = await store.write([handled("b", 5), handled("c", 6), handled("d", 6)])
+
+        assert numbers(outcomes) == [False, True, False]
+        assert [await versions(store, name) for name in "abcd"] == [[1], [], [1], []]
 
     async def test_a_limit_holds_for_events_alone_too(self, store: Store) -> None:
         await write(store, Unit(checkpoint=("reader", 5)))

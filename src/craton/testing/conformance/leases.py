@@ -1,10 +1,10 @@
 """Who may do what only one may do at a time, and how the others are kept out."""
 # ruff: noqa: S101
 
-from craton.ports import Fence, FenceLost, Store, Unit
+from craton.ports import LONGEST_LEASE_SECONDS, Fence, FenceLost, Store, Unit
 from craton.testing.conformance.making import appending, attempt, numbers, versions, write
 
-LONG = 3_600.0
+LONG = LONGEST_LEASE_SECONDS
 """Seconds that don't end while a test runs."""
 OVER = 0.0
 """Seconds of a lease that is over as soon as it was given."""

@@ -127,7 +127,7 @@ class Appending:
     async def test_a_stream_that_nobody_began_is_empty(self, store: Store) -> None:
         assert await versions(store, "nobody") == []
         (state,) = await store.load([("nobody", "f")])
-        assert (state.snapshot, list(state.events)) == (None, [])
+        assert (state.snapshot, list(state.events), state.time) == (None, [], None)
 
     async def test_names_that_differ_only_in_case_are_different_streams(self, store: Store) -> None:
         await write(store, appending("Straße", 0, 2))
@@ -345,6 +345,20 @@ class Snapshots:
 
         assert state.snapshot == Snapshot("a", 3, "f", '{"n":3}')
         assert [event.version for event in state.events] == [4, 5]
+
+    async def test_a_loaded_stream_says_when_its_newest_event_was_whatever_it_was_loaded_from(
+        self, store: Store
+    ) -> None:
+        hours = [NOON + timedelta(hours=n) for n in range(3)]
+        events = [event("a", n, time=time) for n, time in enumerate(hours, 1)]
+        await write(store, Unit(appends=[Append("a", 0, events[:2])], snapshots=[Snapshot("a", 2, "f", "{}")]))
+
+        (snapshot,), (replayed,) = await store.load([("a", "f")]), await store.load([("a", "other shape")])
+        await write(store, Unit(appends=[Append("a", 2, events[2:])]))
+        both, nobody = await store.load([("a", "f"), ("nobody", "f")])
+
+        assert (len(snapshot.events), len(replayed.events), len(both.events)) == (0, 2, 1)
+        assert [state.time for state in (snapshot, replayed, both, nobody)] == [hours[1], hours[1], hours[2], None]
 
     async def test_a_snapshot_with_another_fingerprint_is_ignored(self, store: Store) -> None:
         await write(store, appending("a", 0, 3, snapshots=[Snapshot("a", 3, "old shape", "{}")]))

@@ -1,0 +1,40 @@
+"""What SQLite's errors mean to whoever asked: some are the fault of what was asked, the others of the database."""
+
+import sqlite3
+from typing import Final
+
+from craton.ports import NotUnique, StatementFailed, UnitRefused
+
+DRIVER_ERRORS: Final = (sqlite3.Error, sqlite3.Warning, OverflowError, ValueError)
+"""What the driver raises. All but the first are about statements and values that it can't hand on."""
+
+_DRIVERS_OWN: Final = None  # the driver itself refused a value or a statement, so that there is no code of SQLite's
+_FAULTS_OF_THE_STATEMENT: Final = (
+    _DRIVERS_OWN,
+    sqlite3.SQLITE_ERROR,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_TOOBIG,
+    sqlite3.SQLITE_MISMATCH,
+    sqlite3.SQLITE_RANGE,
+)
+
+
+def refusal(problem: Exception) -> UnitRefused | None:
+    """Turn an error into the refusal that it means, None where the database is to blame."""
+    if isinstance(problem, UnitRefused):
+        return problem
+    if isinstance(problem, sqlite3.IntegrityError) and str(problem).startswith("UNIQUE"):
+        return _not_unique(problem)
+    if isinstance(problem, sqlite3.Error) and not isinstance(problem, sqlite3.IntegrityError):
+        code = getattr(problem, "sqlite_errorcode", None)
+        if code not in _FAULTS_OF_THE_STATEMENT or "closed database" in str(problem):
+            return None
+    return StatementFailed(f"{type(problem).__name__}: {problem}")
+
+
+def _not_unique(problem: sqlite3.IntegrityError) -> UnitRefused:
+    """Read `UNIQUE constraint failed: view_user_1.email`."""
+    table, _, column = str(problem).rpartition(": ")[2].partition(",")[0].partition(".")
+    if table == "events":
+        return StatementFailed("two events of the log can't have one id")
+    return NotUnique(table, column)

@@ -1,0 +1,350 @@
+"""What can't be carried out is refused alike by every store, alone, and never with an error of a driver."""
+# ruff: noqa: S101
+
+from collections.abc import Awaitable, Callable
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from craton.ports import (
+    Append,
+    Document,
+    ParkedEvent,
+    Query,
+    RowDelete,
+    RowFold,
+    RowPut,
+    Snapshot,
+    Statement,
+    StatementFailed,
+    Store,
+    StoredResult,
+    StoredRow,
+    Table,
+    Timer,
+    Unit,
+    UnitRefused,
+    VersionConflict,
+)
+from craton.testing.conformance.making import (
+    NOON,
+    PEOPLE,
+    append,
+    appending,
+    attempt,
+    event,
+    numbers,
+    person,
+    versions,
+    whole_feed,
+    with_tables,
+    write,
+)
+
+NUL = "a\0b"
+HALF = "a\ud800b"
+"""Half of a surrogate pair, which no encoding has a place for."""
+HUGE = 2**70
+NOWHERE = Table("view_nowhere_1", PEOPLE.key, PEOPLE.indexes)
+
+
+def _appending(*events: Any, stream: str = "b", expected: int = 0, **rest: Any) -> Unit:
+    return Unit(appends=[Append(stream, expected, events)], **rest)
+
+
+_FIRST = event("b", 1)
+
+MALFORMED = {
+    "two events of one version": _appending(_FIRST, event("b", 1)),
+    "version 0": _appending(event("b", 0)),
+    "a gap after the expected version": _appending(event("b", 2)),
+    "a gap between two events": _appending(_FIRST, event("b", 3)),
+    "versions backwards": _appending(event("b", 2), _FIRST),
+    "an event of another stream": _appending(event("other", 1)),
+    "two appends to one stream": Unit(appends=[append("b", 0), append("b", 1)]),
+    "a negative version": _appending(event("b", 0), expected=-1),
+    "a version too large": _appending(event("b", 2**31), expected=2**31 - 1),
+    "a guard against its own append": appending("b", guards=[("b", 1)]),
+    "two guards against each other": appending("b", guards=[("seen", 0), ("seen", 1)]),
+    "a negative guard": appending("b", guards=[("seen", -1)]),
+    "two events of one id": _appending(_FIRST, replace(event("b", 2), id=_FIRST.id)),
+    "NUL in a stream's name": appending(NUL),
+    "half a pair in a stream's name": appending(HALF),
+    "NUL in a guard": appending("b", guards=[(NUL, 0)]),
+    "NUL in an event's type": _appending(replace(_FIRST, type=NUL)),
+    "NUL in an event's data": _appending(replace(_FIRST, data=NUL)),
+    "half a pair in an event's metadata": _appending(replace(_FIRST, metadata=HALF)),
+    "an event without data": _appending(replace(_FIRST, data=None)),
+    "an event at no time": _appending(replace(_FIRST, time="noon")),
+    "NUL in a snapshot": appending("b", snapshots=[Snapshot("b", 1, "f", NUL)]),
+    "NUL in a key": appending("b", result=StoredResult("scope", NUL, "f", "{}")),
+    "half a pair in an answer": appending("b", result=StoredResult("scope", "key", "f", HALF)),
+    "a key without an answer": appending("b", result=StoredResult("scope", "key", "f", None)),  # type: ignore[arg-type]
+}
+
+_ROWS: dict[str, list[Any]] = {
+    "an object in a row": [person("bob", name=object())],
+    "a decimal in a row": [person("bob", age=Decimal("1.5"))],
+    "a number too large in a row": [person("bob", age=HUGE)],
+    "NUL in a row": [person("bob", name=NUL)],
+    "half a pair in a row": [person("bob", name=HALF)],
+    "a row without a key": [person(None)],  # type: ignore[arg-type]
+    "a row of too few columns": [RowPut(PEOPLE, StoredRow(("bob",), ("mail",), "row"))],
+    "a row of a table that isn't there": [RowPut(NOWHERE, person("bob").row)],
+    "a fold of NUL": [RowFold(PEOPLE, (NUL,), lambda _: None)],
+    "a fold of an object": [RowFold(PEOPLE, (object(),), lambda _: None)],
+    "a deletion of half a pair": [RowDelete(PEOPLE, (HALF,))],
+}
+
+_PARTS: dict[str, dict[str, Any]] = {
+    "a checkpoint too large": {"checkpoint": ("reader", HUGE)},
+    "NUL in a subscription's name": {"checkpoint": (NUL, 1)},
+    "NUL in a timer": {"timers": [Timer("t", NOON, "remind", NUL, "{}")]},
+    "two timers of one id": {"timers": [Timer("t", NOON, "remind", "{}", "{}")] * 2},
+    "half a pair in a document": {"documents": [Document("d", 1, HALF)]},
+    "NUL in the error of a parked event": {"parked": [ParkedEvent("reader", 1, "key", NUL, 1, NOON)]},
+    "NUL in a statement": {"statements": [Statement("DELETE FROM view_people_1 WHERE id = :id", {"id": NUL})]},
+    "half a pair in a statement": {"statements": [Statement("DELETE FROM view_people_1 WHERE id = :id", {"id": HALF})]},
+    "half a pair in its SQL": {"statements": [Statement(f"DELETE FROM view_people_1 WHERE id = '{HALF}'", {})]},
+    "NUL in its SQL": {"statements": [Statement(f"DELETE FROM view_people_1 WHERE id = '{NUL}'", {})]},
+}
+
+UNFIT = {name: appending("b", rows=rows) for name, rows in _ROWS.items()} | {
+    name: appending("b", **part) for name, part in _PARTS.items()
+}
+
+Read = Callable[[Store], Awaitable[Any]]
+
+
+def _fetching(sql: str, **parameters: Any) -> Read:
+    return lambda store: store.fetch(Statement(sql, parameters))
+
+
+READS: dict[str, Read] = {
+    "a stream of NUL": lambda store: store.read_stream(NUL, limit=1),
+    "a stream of half a pair": lambda store: store.read_stream(HALF, limit=1),
+    "a stream, less than nothing": lambda store: store.read_stream("a", limit=-1),
+    "a stream backwards, less than nothing": lambda store: store.read_stream("a", limit=-1, descending=True),
+    "a stream, too much": lambda store: store.read_stream("a", limit=HUGE),
+    "a stream, without a limit": lambda store: store.read_stream("a", limit=None),  # type: ignore[arg-type]
+    "a stream after a version too large": lambda store: store.read_stream("a", after=HUGE, limit=1),
+    "the feed, less than nothing": lambda store: store.read_feed(0, -1),
+    "the feed, a text's worth": lambda store: store.read_feed(0, "1"),  # type: ignore[arg-type]
+    "the feed after a position too large": lambda store: store.read_feed(HUGE, 1),
+    "a result of NUL": lambda store: store.find_result("scope", NUL),
+    "a result of half a scope": lambda store: store.find_result(HALF, "key"),
+    "a checkpoint of NUL": lambda store: store.checkpoint(NUL),
+    "a document of half a pair": lambda store: store.document(HALF),
+    "timers, less than nothing": lambda store: store.due_timers(NOON, -1),
+    "what NUL has parked": lambda store: store.parked(NUL),
+    "events parked under NUL": lambda store: store.parked_events("reader", NUL, 1),
+    "parked events, less than nothing": lambda store: store.parked_events("reader", "key", -1),
+    "a wish of NUL": lambda store: store.wish(NUL, 1, "drop"),
+    "a wish at a position too large": lambda store: store.wish("reader", HUGE, "drop"),
+    "a lease of NUL": lambda store: store.acquire(NUL, "ann", 1.0),
+    "a lease of half an owner": lambda store: store.acquire("lease", HALF, 1.0),
+    "a lease of NUL, given back": lambda store: store.release(NUL, "ann"),
+    "a row of NUL": lambda store: store.get_rows(PEOPLE, [(NUL,)]),
+    "rows, one of half a pair": lambda store: store.get_rows(PEOPLE, [("ann",), (HALF,)]),
+    "a row of an object": lambda store: store.get_rows(PEOPLE, [(object(),)]),
+    "a row of a key too long": lambda store: store.get_rows(PEOPLE, [("ann", "bob")]),
+    "a row of no table": lambda store: store.get_rows(NOWHERE, [("ann",)]),
+    "rows, less than nothing": lambda store: store.find_rows(PEOPLE, Query(limit=-1)),
+    "rows from before the first": lambda store: store.find_rows(PEOPLE, Query(offset=-1)),
+    "rows of NUL": lambda store: store.find_rows(PEOPLE, Query(where={"email": NUL})),
+    "rows with half a pair in them": lambda store: store.find_rows(PEOPLE, Query(contains={"name": HALF})),
+    "rows of a number too large": lambda store: store.find_rows(PEOPLE, Query(where={"age": HUGE})),
+    "rows of an object": lambda store: store.find_rows(PEOPLE, Query(where={"age": object()})),
+    "rows by no column": lambda store: store.find_rows(PEOPLE, Query(where={"nothing": "nothing"})),
+    "rows in the order of no column": lambda store: store.find_rows(PEOPLE, Query(order=("nothing",))),
+    "a sum of no column": lambda store: store.sum_rows(PEOPLE, "nothing", [], Query()),
+    "a sum by no column": lambda store: store.sum_rows(PEOPLE, "age", ["nothing"], Query()),
+    "a sum of NUL": lambda store: store.sum_rows(PEOPLE, "age", [], Query(where={"id": NUL})),
+    "a statement about NUL": _fetching("SELECT row FROM view_people_1 WHERE id = :id", id=NUL),
+    "a statement about half a pair": _fetching("SELECT row FROM view_people_1 WHERE id = :id", id=HALF),
+    "a statement about an object": _fetching("SELECT row FROM view_people_1 WHERE id = :id", id=object()),
+    "a statement about a number too large": _fetching("SELECT row FROM view_people_1 WHERE age = :age", age=HUGE),
+    "a statement without its value": _fetching("SELECT row FROM view_people_1 WHERE id = :id", name="ann"),
+    "a statement with half a pair": _fetching(f"SELECT '{HALF}'"),
+    "a statement with NUL": _fetching(f"SELECT '{NUL}'"),
+    "two statements": _fetching("SELECT 1; SELECT 2"),
+}
+
+
+async def _not_refused(store: Store, units: dict[str, Unit]) -> list[str]:
+    """Write each unit between two good ones; name those that weren't refused, or whose neighbours weren't written."""
+    wrong = []
+    for name, unit in units.items():
+        outcomes = await store.write([appending(f"before {name}"), unit, appending(f"after {name}")])
+        if numbers(outcomes) != [True, False, True] or not isinstance(outcomes[1], UnitRefused):
+            wrong.append(name)
+    assert await _written(store) == [f"{place} {name}" for name in units for place in ("before", "after")]
+    return wrong
+
+
+async def _not_refused_in_a_transaction(store: Store, units: dict[str, Unit]) -> list[str]:
+    """The same for units of one interactive transaction, which goes on after a refusal that is caught."""
+    wrong = []
+    async with store.transaction("read committed") as transaction:
+        for name, unit in units.items():
+            try:
+                await transaction.write(unit)
+            except UnitRefused:
+                await transaction.write(appending(f"after {name}"))
+            else:
+                wrong.append(name)
+    assert await _written(store) == [f"after {name}" for name in units]
+    return wrong
+
+
+async def _written(store: Store) -> list[str]:
+    return [event.stream for event in await whole_feed(store)]
+
+
+class MalformedUnits:
+    """A unit whose parts contradict each other is its maker's mistake, and nobody else's."""
+
+    async def test_they_are_refused_and_their_neighbours_are_written(self, store: Store) -> None:
+        assert await _not_refused(store, MALFORMED) == []
+
+    async def test_a_transaction_refuses_them_and_goes_on(self, store: Store) -> None:
+        assert await _not_refused_in_a_transaction(store, MALFORMED) == []
+
+    async def test_it_is_said_in_a_sentence_what_is_wrong(self, store: Store) -> None:
+        refusal = await attempt(store, appending("b", guards=[("b", 1)]))
+
+        assert isinstance(refusal, StatementFailed)
+        assert str(refusal) == "the unit relies on the stream 'b' being at version 1 and at version 0"
+
+    async def test_what_was_to_follow_on_it_is_refused_too(self, store: Store) -> None:
+        outcomes = await store.write([_appending(_FIRST, event("b", 3)), appending("b", 2), appending("c")])
+
+        assert numbers(outcomes) == [False, False, True]
+        assert isinstance(outcomes[1], VersionConflict)
+
+    async def test_a_guard_that_says_what_an_append_says_changes_nothing(self, store: Store) -> None:
+        outcomes = await store.write([appending("a", 0, 2, guards=[("a", 0), ("b", 0), ("b", 0)]), appending("a", 2)])
+
+        assert numbers(outcomes) == [True, True]
+        assert await versions(store, "a") == [1, 2, 3]
+
+
+class EventIds:
+    """An event's id is that of one event of the log."""
+
+    async def test_a_unit_with_an_id_of_the_log_is_refused_and_its_neighbours_are_written(self, store: Store) -> None:
+        await write(store, _appending(_FIRST))
+
+        outcomes = await store.write(
+            [appending("a"), _appending(replace(_FIRST, stream="x"), stream="x"), appending("c")]
+        )
+
+        assert numbers(outcomes) == [True, False, True]
+        assert isinstance(outcomes[1], StatementFailed)
+        assert [event.stream for event in await whole_feed(store)] == ["b", "a", "c"]
+
+    async def test_of_two_units_of_a_batch_the_first_gets_the_id(self, store: Store) -> None:
+        outcomes = await store.write(
+            [_appending(_FIRST), _appending(replace(_FIRST, stream="x"), stream="x"), appending("c")]
+        )
+
+        assert numbers(outcomes) == [True, False, True]
+        assert [event.stream for event in await whole_feed(store)] == ["b", "c"]
+
+    async def test_a_stream_does_not_repeat_an_id_either(self, store: Store) -> None:
+        await write(store, _appending(_FIRST))
+
+        refusal = await attempt(store, _appending(replace(_FIRST, version=2), expected=1))
+
+        assert isinstance(refusal, StatementFailed)
+        assert await versions(store, "b") == [1]
+
+
+class UnfitValues:
+    """A value that the database has no place for fails the unit that holds it."""
+
+    async def test_units_with_it_are_refused_and_their_neighbours_are_written(self, store: Store) -> None:
+        await with_tables(store, PEOPLE)
+
+        assert await _not_refused(store, UNFIT) == []
+        assert (await store.find_rows(PEOPLE, Query()))[1] == 0
+
+    async def test_a_transaction_refuses_them_and_goes_on(self, store: Store) -> None:
+        await with_tables(store, PEOPLE)
+
+        assert await _not_refused_in_a_transaction(store, UNFIT) == []
+
+    async def test_an_inline_projection_that_makes_it_fails_its_own_unit(self, store: Store) -> None:
+        await with_tables(store, PEOPLE)
+        projecting = {
+            name: appending("b", project=lambda _, rows=unit.rows: rows) for name, unit in UNFIT.items() if unit.rows
+        }
+
+        assert await _not_refused(store, projecting) == []
+
+    async def test_one_of_twenty_fails_alone(self, store: Store) -> None:
+        await with_tables(store, PEOPLE)
+        units = [appending(f"s{n}", rows=[person(f"p{n}")]) for n in range(20)]
+        units[7] = appending("b", rows=[person("bob", name=object())])
+
+        outcomes = await store.write(units)
+
+        assert [n for n, written in enumerate(numbers(outcomes)) if not written] == [7]
+        assert isinstance(outcomes[7], StatementFailed)
+        assert (await store.find_rows(PEOPLE, Query()))[1] == len(await whole_feed(store)) == 19
+
+    async def test_a_transaction_refuses_statements_with_it(self, store: Store) -> None:
+        async with store.transaction("read committed") as transaction:
+            for value in (NUL, HALF, object()):
+                with pytest.raises(StatementFailed):
+                    await transaction.execute(Statement("DELETE FROM events WHERE id = :id", {"id": value}))
+                with pytest.raises(StatementFailed):
+                    await transaction.fetch(Statement("SELECT id FROM events WHERE id = :id", {"id": value}))
+            await transaction.write(appending("a"))
+
+        assert await versions(store, "a") == [1]
+
+
+class UnfitReads:
+    """What can't be asked is refused in the port's own words."""
+
+    async def test_they_are_refused_and_the_store_goes_on(self, store: Store) -> None:
+        await with_tables(store, PEOPLE)
+        wrong = []
+
+        for name, read in READS.items():
+            try:
+                await read(store)
+            except StatementFailed:
+                assert await write(store, appending(name)) > 0
+            else:
+                wrong.append(name)
+
+        assert wrong == []
+
+    async def test_streams_that_can_not_be_are_loaded_empty_beside_those_that_are(self, store: Store) -> None:
+        await write(store, appending("a", 0, 2))
+
+        states = await store.load([(NUL, "f"), ("a", "f"), (HALF, "f"), ("nobody", "f")])
+
+        assert [len(state.events) for state in states] == [0, 2, 0, 0]
+        assert states[0] == states[2] == states[3]
+
+    async def test_nothing_is_asked_for_and_nothing_is_given(self, store: Store) -> None:
+        await write(store, appending("a"))
+
+        assert list(await store.read_stream("a", limit=0)) == []
+        assert (await store.read_feed(0, 0)).position == 0
+
+    async def test_a_version_that_no_stream_can_reach_is_behind_all(self, store: Store) -> None:
+        await write(store, appending("a"))
+
+        assert list(await store.read_stream("a", after=2**40, limit=9)) == []
+        assert len(await store.read_stream("a", after=2**40, limit=9, descending=True)) == 1
+
+    async def test_parameters_are_named_in_any_alphabet(self, store: Store) -> None:
+        (row,) = await store.fetch(Statement("SELECT :größe AS a, :Größe2 AS b", {"größe": "1", "Größe2": "2"}))
+
+        assert row == {"a": "1", "b": "2"}

@@ -246,3 +246,32 @@ class TestUpcasters:
 
 def test_the_bank_of_these_tests_is_wired() -> None:
     assert list(App("test", modules=[bank()]).problems()) == []
+
+
+class TestClocksThatDiffer:
+    async def test_never_make_the_times_of_an_aggregate_go_back(self, start: StartApp) -> None:
+        fast, slow = Clock(), Clock()
+        fast.forward(hours=1)
+        ahead, behind = await start(bank(), clock=fast), await start(bank(), clock=slow)
+        account = await ahead.api(Bank).open("Ann", "ann@example.org")
+        for _ in range(4):
+            await ahead.api(Bank).deposit(account, 1)  # the last one is that of the snapshot
+        await behind.api(Bank).deposit(account, 1)
+        await behind.api(Bank).deposit(account, 1)
+
+        times = [event.time for event in await ahead.running["bank"].store.read_stream(f"account-{account}", limit=10)]
+
+        assert times == [fast.time] * 7
+        assert (await behind.api(Bank).state(account, at=fast.time)).balance == 6
+        assert (await ahead.api(Bank).state(account)).balance == 6
+
+    async def test_leave_other_aggregates_their_own_times(self, start: StartApp) -> None:
+        fast, slow = Clock(), Clock()
+        fast.forward(hours=1)
+        ahead, behind = await start(bank(), clock=fast), await start(bank(), clock=slow)
+        await ahead.api(Bank).open("Ann", "ann@example.org")
+
+        account = await behind.api(Bank).open("Bob", "bob@example.org")
+
+        (event,) = await behind.running["bank"].store.read_stream(f"account-{account}", limit=10)
+        assert event.time == slow.time

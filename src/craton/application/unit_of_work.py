@@ -24,7 +24,7 @@ class Base(Protocol):
 class Tracked:
     """An aggregate in a unit of work, and the version it had when it came in."""
 
-    __slots__ = ("added", "aggregate", "base", "from_memory", "guarded", "loaded")
+    __slots__ = ("added", "aggregate", "base", "from_memory", "guarded", "loaded", "time")
 
     def __init__(
         self,
@@ -34,9 +34,12 @@ class Tracked:
         from_memory: bool = False,
         base: Base | None = None,
         added: bool = False,
+        time: datetime | None = None,
     ) -> None:
         self.aggregate = aggregate
         self.loaded = loaded
+        self.time = time
+        """When the newest event that it was loaded from was recorded."""
         self.added = added
         """Whether the use case relies on there being none with this id."""
         self.from_memory = from_memory

@@ -111,11 +111,12 @@ def state_type(kind: type[Aggregate]) -> StateType:
 class _Memory:
     """The newest known state of a stream, and the commit it waits for."""
 
-    __slots__ = ("aggregate", "tail")
+    __slots__ = ("aggregate", "tail", "time")
 
-    def __init__(self, aggregate: Aggregate, tail: PendingCommit | None) -> None:
+    def __init__(self, aggregate: Aggregate, tail: PendingCommit | None, time: datetime | None) -> None:
         self.aggregate = aggregate
         self.tail = tail
+        self.time = time
 
     @property
     def pending(self) -> bool:
@@ -137,16 +138,20 @@ class Aggregates:
         if known is not None and not unit.fresh and unit.transaction is None:
             self._memory.move_to_end(stream)
             return Tracked(
-                state_type(kind).copy(known.aggregate), known.aggregate.version, from_memory=True, base=known.tail
+                state_type(kind).copy(known.aggregate),
+                known.aggregate.version,
+                from_memory=True,
+                base=known.tail,
+                time=known.time,
             )
         if known is not None and known.tail is not None and not unit.read_only and unit.transaction is None:
             await known.tail.ended()
-        aggregate = await self._load_newest(kind, id)
+        aggregate, time = await self._load_newest(kind, id)
         if aggregate is None:
             return None
         if not unit.read_only:
-            self._remember_loaded(aggregate)
-        return Tracked(aggregate, aggregate.version)
+            self._remember_loaded(aggregate, time)
+        return Tracked(aggregate, aggregate.version, time=time)
 
     async def load_past(self, kind: type[A], id: Any, at: datetime | None, version: int | None) -> A | None:
         """Replay the stream from its beginning up to a time or a version; None when it wasn't there then."""
@@ -214,10 +219,10 @@ class Aggregates:
             return None
         return known
 
-    def handed_in(self, aggregate: Aggregate, tail: PendingCommit) -> None:
+    def handed_in(self, aggregate: Aggregate, tail: PendingCommit, time: datetime) -> None:
         """The next command may start from this state; it becomes durable with `tail`, or is forgotten."""
         aggregate._recorded = []
-        self._memory[aggregate.stream] = _Memory(aggregate, tail)
+        self._memory[aggregate.stream] = _Memory(aggregate, tail, time)
         self._memory.move_to_end(aggregate.stream)
         while len(self._memory) > MEMORY_LIMIT:
             self._memory.popitem(last=False)
@@ -231,30 +236,31 @@ class Aggregates:
         kind = state_type(type(aggregate))
         return Snapshot(aggregate.stream, aggregate.version, kind.fingerprint, kind.encode(aggregate))
 
-    async def _load_newest(self, kind: type[A], id: Any) -> A | None:
+    async def _load_newest(self, kind: type[A], id: Any) -> tuple[A | None, datetime | None]:
+        """The newest state, and the time of its newest event."""
         state = await self._fetch(f"{kind.stream_prefix}-{id}", state_type(kind).fingerprint)
         if state.snapshot is None and not state.events:
-            return None
+            return None, None
         try:
             aggregate: Any = state_type(kind).decode(state.snapshot, id) if state.snapshot else kind(id)
         except (msgspec.MsgspecError, ValueError, TypeError) as problem:
             log.warning(
                 "a snapshot is ignored, because it can't be decoded", stream=kind(id).stream, reason=str(problem)
             )
-            return await self.load_past(kind, id, None, None)
+            return await self.load_past(kind, id, None, None), state.time
         for event in state.events:
             self._apply(aggregate, event)
-        return aggregate  # type: ignore[no-any-return]
+        return aggregate, state.time
 
     def _apply(self, aggregate: Aggregate, event: StoredEvent) -> None:
         if event.type not in self._events.retired:
             aggregate.apply(self._events.data(event))
         aggregate.version = event.version
 
-    def _remember_loaded(self, aggregate: Aggregate) -> None:
+    def _remember_loaded(self, aggregate: Aggregate, time: datetime | None) -> None:
         known = self._memory.get(aggregate.stream)
         if known is None or (not known.pending and known.aggregate.version <= aggregate.version):
-            self._memory[aggregate.stream] = _Memory(state_type(type(aggregate)).copy(aggregate), None)
+            self._memory[aggregate.stream] = _Memory(state_type(type(aggregate)).copy(aggregate), None, time)
 
     async def _fetch(self, stream: str, fingerprint: str) -> StreamState:
         """Read a stream; what is asked for in the same turn of the event loop is read in one query."""

@@ -5,10 +5,9 @@ from typing import Final
 
 import structlog
 
-from craton.ports import Leases, StoreUnavailable
+from craton.ports import LONGEST_LEASE_SECONDS, Leases, StoreUnavailable
 
 LEASE_SECONDS: Final = 3.0
-MAX_LEASE_SECONDS: Final = 60.0
 RELEASE_SECONDS: Final = 1.0
 ASK_SECONDS: Final = 0.4
 """How often it is asked for while another holds it: a little more often than the polls that ask."""
@@ -69,7 +68,7 @@ class Lease:
         """Adapt to how long the process was kept from asking."""
         if silence > self._seconds:
             log.warning("a lease ran out, because the process was blocked", lease=self._name, seconds=round(silence, 1))
-        self._seconds = min(MAX_LEASE_SECONDS, max(LEASE_SECONDS, 2 * silence, SHORTER * self._seconds))
+        self._seconds = min(LONGEST_LEASE_SECONDS, max(LEASE_SECONDS, 2 * silence, SHORTER * self._seconds))
 
     def lose(self) -> None:
         """It isn't certain any more: the store is asked before it is relied on again."""

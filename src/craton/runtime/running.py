@@ -13,7 +13,7 @@ import structlog
 from craton.application.api import Api
 from craton.application.errors import WiringError
 from craton.application.module import Module, dependencies_of
-from craton.application.policy import Policy, full_name
+from craton.application.policy import Policy
 from craton.application.repository import Repository
 from craton.application.sagas import Sagas
 from craton.application.sagas.index import SagaIndex, SagaRow
@@ -142,7 +142,7 @@ class RunningModule:
         """Take inline projections out of those that are live which the module says it has given up."""
         await self._live_inline.refresh()
         for name in self._live_inline.generations.keys() - self.projections.keys():
-            while full_name(self.module.name, name) in self.module.retired and name in self._live_inline.generations:
+            while name in self.module.retired and name in self._live_inline.generations:
                 with contextlib.suppress(DocumentChanged, SerializationConflict):  # another process was faster
                     await retire(name, self.store, self._live_inline)
                 await self._live_inline.refresh()

@@ -381,8 +381,8 @@ class UseCases:
     def _hand_in(self, unit: UnitOfWork, port_unit: Unit) -> PendingCommit:
         bases: list[Any] = [tracked.base for tracked in unit.tracked.values() if tracked.base is not None]
         commit = self._committer.submit(port_unit, [base for base in bases if not base.done])
-        for tracked in unit.changed:
-            self._aggregates.handed_in(tracked.aggregate, commit)
+        for tracked, append in zip(unit.changed, port_unit.appends, strict=True):
+            self._aggregates.handed_in(tracked.aggregate, commit, append.events[-1].time)
         return commit
 
     async def _durable(self, commit: PendingCommit, unit: UnitOfWork) -> int:
@@ -420,7 +420,7 @@ class UseCases:
                 key=context.key,
             )
         )
-        time_ = unit.now()
+        recorded_at = _recorded_at(unit)
         appends: list[Append] = []
         guards: list[tuple[str, int]] = []
         snapshots: list[Snapshot] = []
@@ -444,7 +444,7 @@ class UseCases:
                                 event.schema_version,
                                 EventTypes.encode(event),
                                 metadata,
-                                time_,
+                                recorded_at,
                             )
                             for place, event in enumerate(aggregate._recorded, 1)
                         ],
@@ -470,6 +470,11 @@ class UseCases:
 
 def _within(seconds: float | None, work: Awaitable[Answer], *, executed: bool) -> Awaitable[Answer]:
     return work if seconds is None else in_time(seconds, work, executed=executed)
+
+
+def _recorded_at(unit: UnitOfWork) -> datetime:
+    """The time of its events: never before that of the events they follow, though clocks may differ or be set back."""
+    return max([unit.now(), *(tracked.time for tracked in unit.changed if tracked.time is not None)])
 
 
 def _is_kept(refusal: DomainError, context: Context) -> bool:

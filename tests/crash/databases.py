@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -22,7 +23,7 @@ def fresh_database(server: str) -> Iterator[str]:
 
 
 def run_sql(url: str, statement: str, *values: Any) -> list[Any]:
-    """Run one statement on a connection of its own; in a thread without an event loop, or beside one."""
+    """Run one statement on a connection of its own, and wait for it."""
 
     async def run() -> list[Any]:
         connection = await asyncpg.connect(url, timeout=10)
@@ -32,4 +33,5 @@ def run_sql(url: str, statement: str, *values: Any) -> list[Any]:
         finally:
             await connection.close()
 
-    return asyncio.run(run())
+    with ThreadPoolExecutor(1) as thread:  # whoever asks may be running in an event loop
+        return thread.submit(asyncio.run, run()).result()

@@ -20,6 +20,7 @@ import pytest
 
 from craton.testing.crash import Reply, Sent, drive, repeat
 from tests.crash.conftest import ROOT, Result, Runs, side_by_side, verify
+from tests.crash.logs import failures_in
 from tests.crash.market_shop import DELIVERED, MARKET, MODULES, WISHES, Books, Market, MarketDay, MarketLogs, balanced
 
 ORDERS: Final = 3 * len(WISHES)
@@ -240,4 +241,4 @@ def test_the_audit_of_each_module_finds_nothing_to_complain_about(market_crash: 
 
 def test_the_heir_fails_at_nothing(market_crash: MarketCrash) -> None:
     assert market_crash.stopped_with == 0
-    assert [line for line in market_crash.log_after.splitlines() if '"level": "info"' not in line] == []
+    assert failures_in(market_crash.log_after) == []

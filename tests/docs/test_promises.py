@@ -28,7 +28,7 @@ def port(tmp_path: Path) -> Iterator[str]:
         )
         yield found
         server.terminate()
-        assert server.wait(20) == 0
+        assert server.wait(300) == 0
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
@@ -38,7 +38,7 @@ def test_the_readmes_terminal_session_buys_and_cancels(port: str, tmp_path: Path
     script = script.replace("--json ", "-H 'content-type: application/json' -d ")  # for a curl older than 7.82
     slowly = script.replace("me curl -s", "sleep 1; me curl -s -w '\\n'")
     finished = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", slowly], capture_output=True, text=True, timeout=60, check=False
+        ["bash", "-euo", "pipefail", "-c", slowly], capture_output=True, text=True, timeout=300, check=False
     )
 
     assert finished.returncode == 0, finished.stderr
@@ -54,7 +54,7 @@ def test_the_readmes_terminal_session_buys_and_cancels(port: str, tmp_path: Path
 
 def test_the_demo_ends_well() -> None:
     told = subprocess.run(
-        [sys.executable, "-m", "craton", "demo"], capture_output=True, text=True, timeout=100, check=False
+        [sys.executable, "-m", "craton", "demo"], capture_output=True, text=True, timeout=300, check=False
     )
 
     assert told.returncode == 0, told.stdout + told.stderr

@@ -163,6 +163,7 @@ async def second_store(place: Place, store: Store, open_stores: Callable[[Store]
     return opened
 
 
+@pytest.hookimpl(tryfirst=True)  # before the workers are told of the groups
 def pytest_collection_modifyitems(items: Iterable[pytest.Item]) -> None:
     for item in items:
         if isinstance(item, pytest.Function):

@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,12 +57,6 @@ def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 NURSERY = Nursery(environment())
-
-
-@pytest.fixture(scope="session", autouse=True)
-def nursery() -> Iterator[None]:
-    yield
-    NURSERY.close()
 
 
 def craton(*arguments: str, cwd: Path = PROJECT, env: Mapping[str, str] | None = None) -> Ended:

@@ -19,7 +19,7 @@ TIMEOUT_SECONDS = 300
 
 
 class Nursery:
-    """The process that is forked, started when it is needed first."""
+    """The process that is forked. It is started when it is needed first, and ends when nobody can ask it any more."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = dict(environment)
@@ -44,11 +44,6 @@ class Nursery:
             asked.flush()
             code = int(answered.readline())
             return code, out.read_text(encoding="utf-8"), err.read_text(encoding="utf-8")
-
-    def close(self) -> None:
-        if self._process is not None:
-            with self._process:
-                self._process.terminate()
 
 
 def fork_for_each_line() -> None:

@@ -12,7 +12,7 @@ import pytest
 from craton.testing.crash import Process, drive, repeat
 from tests.crash.bank import Bank, assert_as_asked, pages, transfer_command
 from tests.crash.conftest import LEDGER, ROOT, verify
-from tests.crash.databases import fresh_database
+from tests.crash.databases import fresh_database, turn
 
 DEATHS = 3
 
@@ -23,7 +23,7 @@ def url(store: str, request: pytest.FixtureRequest) -> Iterator[str]:
     if store == "sqlite":
         yield "sqlite"
         return
-    with fresh_database(request.getfixturevalue("postgres_url")) as database:
+    with turn(), fresh_database(request.getfixturevalue("postgres_url")) as database:
         yield database
 
 

@@ -21,7 +21,7 @@ $(READY): requirements-dev.lock pyproject.toml
 	@touch $(READY)
 
 test: install        ## run the tests; what needs a server that isn't there is skipped
-	$(BIN)/pytest
+	$(BIN)/pytest -n 4
 
 check: install       ## lint, types, import rules, module boundaries
 	$(BIN)/ruff check .

@@ -6,9 +6,10 @@ import inspect
 import os
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -20,11 +21,23 @@ pytest.register_assert_rewrite("craton.testing.conformance")
 from craton.adapters.postgres import PostgresDatabase, PostgresStore  # noqa: E402
 from craton.adapters.sqlite import SqliteStore  # noqa: E402
 from craton.ports import Store  # noqa: E402
+from tests.crash.databases import fresh_database  # noqa: E402
 
 POSTGRES_URL = os.environ.get("CRATON_TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432/test")
 SERVICES_REQUIRED = os.environ.get("CRATON_REQUIRE_SERVICES") == "1"
-TEST_SECONDS = 30
-"""A test that waits this long waits for something that never comes."""
+TEST_SECONDS = 300
+"""A test that waits this long waits for something that never comes, on a slow and busy machine, too."""
+LIMITS: Final = (
+    "craton.adapters.http.endpoint.DEFAULT_TIMEOUT_SECONDS",
+    "craton.adapters.http.system.DEFAULT_TIMEOUT_SECONDS",
+    "craton.adapters.postgres.database.CONNECT_TIMEOUT_SECONDS",
+    "craton.adapters.postgres.database.STATEMENT_TIMEOUT_SECONDS",
+    "craton.runtime.projections.VIEW_WAIT_SECONDS",
+    "craton.runtime.use_cases.COLLIDING_SECONDS",
+)
+"""How long the program itself waits for an answer, a connection, a view, and for others that change the same."""
+RUN_BY_ONE_WORKER: Final = ("crash", "market_crash", "localstripe", "town", "it_lives_on")
+"""Fixtures that take long to make. All tests that look at one of them are run by the same worker, which makes it."""
 
 
 class Place(Protocol):
@@ -70,15 +83,31 @@ class PostgresPlace:
             await connection.close()
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The program gives up only what never ends; otherwise a busy machine would decide what a test sees.
+
+    A test of such a limit sets it anew.
+    """
+    for limit in LIMITS:
+        monkeypatch.setattr(limit, TEST_SECONDS)
+
+
 @pytest.fixture(scope="session")
-def postgres_url() -> str:
-    """The URL of a Postgres that answers; without one the test is skipped, or fails if services are required."""
-    problem = asyncio.run(_problem_of(POSTGRES_URL))
+def postgres_url() -> Iterator[str]:
+    """The URL of a database that no other worker uses; without a Postgres the test is skipped.
+
+    What a test does to a database (it stops a session, floods the channel) reaches no test that runs beside it. If
+    services are required, the test fails instead of being skipped.
+    """
+    with ThreadPoolExecutor(1) as thread:  # the test that asks may be running in an event loop
+        problem = thread.submit(asyncio.run, _problem_of(POSTGRES_URL)).result()
+    if problem and SERVICES_REQUIRED:
+        pytest.fail(problem, pytrace=False)
     if problem:
-        if SERVICES_REQUIRED:
-            pytest.fail(problem, pytrace=False)
         pytest.skip(problem)
-    return POSTGRES_URL
+    with fresh_database(POSTGRES_URL) as url:
+        yield url
 
 
 async def _problem_of(url: str) -> str | None:
@@ -134,10 +163,14 @@ async def second_store(place: Place, store: Store, open_stores: Callable[[Store]
     return opened
 
 
+@pytest.hookimpl(tryfirst=True)  # before the workers are told of the groups
 def pytest_collection_modifyitems(items: Iterable[pytest.Item]) -> None:
     for item in items:
-        if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
-            item.obj = _bounded(item.obj)
+        if isinstance(item, pytest.Function):
+            for shared in {*RUN_BY_ONE_WORKER}.intersection(item.fixturenames):
+                item.add_marker(pytest.mark.xdist_group(shared))
+            if inspect.iscoroutinefunction(item.obj):
+                item.obj = _bounded(item.obj)
 
 
 def _bounded(test: Callable[..., Any]) -> Callable[..., Any]:

@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,12 +12,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from tests.cli.nursery import Nursery
 from tests.market.world import Bank, Place, eur
 
 PROJECT = Path(__file__).parents[2]
 CRATON = Path(sys.executable).parent / "craton"
 LEDGER = "tests.market.ledger_app:app"
-TIMEOUT_SECONDS = 40
 
 
 class Ended(msgspec.Struct, frozen=True):
@@ -57,18 +56,12 @@ def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
     return {**plain, "CRATON_APP": LEDGER, "COLUMNS": "200", "NO_COLOR": "1", **(more or {})}
 
 
+NURSERY = Nursery(environment())
+
+
 def craton(*arguments: str, cwd: Path = PROJECT, env: Mapping[str, str] | None = None) -> Ended:
     """Run a command to its end."""
-    ended = subprocess.run(
-        [CRATON, *arguments],
-        cwd=cwd,
-        env=environment(env),
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_SECONDS,
-        check=False,
-    )
-    return Ended(ended.returncode, ended.stdout, ended.stderr)
+    return Ended(*NURSERY.run(arguments, cwd, environment(env)))
 
 
 class Data(msgspec.Struct, frozen=True):

@@ -7,16 +7,16 @@ import random
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
-from craton.testing.crash import Client, Command, NoAnswer, Process, Reply, Script, Send, Sent
+from craton.testing.crash import Client, Command, NoAnswer, Process, Reply, Script, Send, Sent, drive
 
 CUSTOMERS = 6
 OPENING_CENTS = 100_000
-CATCH_UP_SECONDS = 30.0
+CATCH_UP_SECONDS = 300.0
 
 Fact = tuple[str, str, str, str, int]
 """Who asked (the key), what happened, on which account, for which transfer, how many cents."""
@@ -234,6 +234,43 @@ def assert_as_asked(process: Process, bank: Bank) -> Found:
         assert found.accounts[account]["version"] == versions[-1], "the projection has skipped the last events"
     assert [entry["parked"] for entry in found.projections] == [0, 0, 0]
     return found
+
+
+def drive_until(
+    process: Process,
+    scripts: Sequence[Script],
+    count: int,
+    *,
+    of: Callable[[Reply], bool] = lambda _: True,
+    then: Callable[[], object] | None = None,
+) -> list[Sent]:
+    """Put the load on until so many answers (`of` a kind) have come, however long this machine takes for them.
+
+    With `then`, that is called at this moment, under load, and the load goes on until the process is dead.
+    """
+    answers: list[Reply] = []
+    called: list[object] = []
+
+    def watched(script: Script) -> Script:
+        def run(send: Send) -> None:
+            def note(command: Command) -> Reply:
+                reply = send(command)
+                if of(reply):
+                    answers.append(reply)
+                return reply
+
+            script(note)
+
+        return run
+
+    def enough() -> bool:
+        if len(answers) < count or called:
+            return False
+        if then is not None:
+            called.append(then())
+        return then is None
+
+    return drive(process, [watched(script) for script in scripts], until=enough)
 
 
 def claimed_not_run(sent: Sequence[Sent]) -> set[str]:

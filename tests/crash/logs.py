@@ -1,12 +1,13 @@
-"""What is in the stores of a market that doesn't run."""
+"""What is in the stores of a market that doesn't run, and what it has logged."""
 
+import json
 import shutil
 import sqlite3
 import tempfile
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from tests.crash.databases import run_sql
 
@@ -48,3 +49,14 @@ class Logs:
             with closing(sqlite3.connect(Path(self._copy.name) / f"{module}.db")) as connection:
                 return list(connection.execute(sql.format(schema="main")))
         return [tuple(row) for row in run_sql(self._url, sql.format(schema=f"market_{module}"))]
+
+
+def failures_in(log: str) -> list[str]:
+    """The lines that tell of what is wrong.
+
+    A warning does not: it tells of something that was not to be had for a moment, which a busy machine is enough for.
+    """
+    return [line for line in log.splitlines() if not line.startswith("{") or json.loads(line)["level"] in _WRONG]
+
+
+_WRONG: Final = ("error", "critical")

@@ -28,7 +28,7 @@ MODULES: Final = ("identity", "catalog", "inventory", "ordering", "payments", "l
 ADMIN_EMAIL: Final = "admin@example.com"
 PASSWORD: Final = "correct horse battery"  # noqa: S105 — of nobody
 PATIENCE_SECONDS: Final = 3
-SETTLED_SECONDS: Final = 60.0
+SETTLED_SECONDS: Final = 300.0
 QUIET_SECONDS: Final = 0.6
 """Longer than anything in the market waits before it looks again."""
 
@@ -336,7 +336,7 @@ class Books:
 
     def takings(self) -> int:
         """The money that was taken for orders, less what was given back."""
-        return sum(taken - back for taken, back in (_moved(story) for story in self._payments.values()))
+        return sum(taken - back for taken, back in (_moved(story) for story in self.payments.values()))
 
     def due(self) -> int:
         """What the orders cost that were bought."""
@@ -387,13 +387,13 @@ class Books:
     # --- money ---------------------------------------------------------------------------------------------------
 
     @property
-    def _payments(self) -> dict[str, list[Fact]]:
+    def payments(self) -> dict[str, list[Fact]]:
         """What happened to the payment of each order."""
         stories = self._stories("payments", "payment-").values()
         return {story[0].data["order"]: story for story in stories if story[0].data.get("purpose") == "order"}
 
     def _wrong_payments(self) -> Iterator[str]:
-        payments = self._payments
+        payments = self.payments
         for id, order in self.orders.items():
             story = payments.pop(id, [])
             kinds = Counter(fact.kind for fact in story)
@@ -410,7 +410,7 @@ class Books:
         """What the gateway has said is what payments say, also when nobody waited for it any more."""
         done = self._of("payments", "StepDone")
         charged = {fact.subject for fact in done if fact.data["changes"].get("standing") == "succeeded"}
-        for id, story in self._payments.items():
+        for id, story in self.payments.items():
             if story[0].data["means"] != "wallet" and bool(_moved(story)[0]) != (story[0].subject in charged):
                 yield f"the order {id} was charged, or wasn't, but its payment is {[fact.kind for fact in story]}"
 
@@ -429,7 +429,7 @@ class Books:
             if fact.data["purpose"] == "deposit":
                 due[OUTSIDE] -= cents(fact.data["amount"])
                 due[fact.data["payer"]] += cents(fact.data["amount"])
-        for id, story in self._payments.items():
+        for id, story in self.payments.items():
             order = self.orders.get(id, _NO_ORDER)
             if story[0].data["means"] == "wallet" and order.bought:
                 due[order.buyer] -= order.total
@@ -582,11 +582,18 @@ def balanced(process: Market, seconds: float = SETTLED_SECONDS) -> Books:
         return replace(logs.books(process.mails), waited=waited)
 
 
-async def balanced_here(app: App, mails: Path, seconds: float = 60) -> Books:
-    """Wait until the books of a market that runs in this process are balanced, and stay so; if not, they aren't."""
+async def balanced_here(app: App, mails: Path, seconds: float = SETTLED_SECONDS) -> Books:
+    """Wait until the books of a market that runs in this process are balanced, and stay so; if not, they aren't.
+
+    They are read when nothing has been written for a moment: while there is, they can't be balanced.
+    """
     deadline = time.monotonic() + seconds
-    while (await read_books(app, mails)).problems() and time.monotonic() < deadline:
-        await asyncio.sleep(0.05)
+    heads: list[int] = []
+    while time.monotonic() < deadline:
+        before, heads = heads, [await running.store.head() for running in app.running.values()]
+        if before == heads and not (await read_books(app, mails)).problems():
+            break
+        await asyncio.sleep(0.1)
     await asyncio.sleep(QUIET_SECONDS)
     return await read_books(app, mails)
 

@@ -9,6 +9,7 @@ from signal import SIGKILL
 
 from tests.crash.bank import Fact, cents
 from tests.crash.conftest import Crash
+from tests.crash.logs import failures_in
 
 
 def test_the_process_dies_by_sigkill_in_the_middle_of_the_load(crash: Crash) -> None:
@@ -103,7 +104,7 @@ def test_the_audit_finds_nothing_to_complain_about(crash: Crash) -> None:
 
 def test_the_process_that_was_started_again_fails_at_nothing(crash: Crash) -> None:
     assert crash.stopped_with == 0
-    assert [line for line in crash.log_after.splitlines() if '"level": "info"' not in line] == []
+    assert failures_in(crash.log_after) == []
 
 
 def _of(keys: set[str], facts: Counter[Fact]) -> Counter[Fact]:

@@ -8,7 +8,7 @@ from typing import Any, Final
 import pytest
 
 from craton.testing.crash import Process
-from tests.crash.databases import fresh_database
+from tests.crash.databases import fresh_database, turn
 
 ROOT: Final = Path(__file__).parents[2]
 LEDGER: Final = "tests.market.ledger_app:app"
@@ -18,7 +18,7 @@ Start = Callable[..., Process]
 @pytest.fixture
 def database(postgres_url: str) -> Iterator[str]:
     """The URL of an empty Postgres database."""
-    with fresh_database(postgres_url) as url:
+    with turn(), fresh_database(postgres_url) as url:
         yield url
 
 

@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 
 import pytest
 
+from craton.adapters.http.server import HEADER_TIMEOUT_SECONDS
 from craton.testing.crash import Process
 from tests.failure.conftest import LEDGER, ROOT
 
@@ -52,7 +53,7 @@ def it_lives_on(market: Process) -> Iterator[None]:
     assert market.get("/health/live").status == 200
 
 
-def raw(market: Process, *parts: bytes, seconds: float = 15) -> Answer | None:
+def raw(market: Process, *parts: bytes, seconds: float = 120) -> Answer | None:
     """Send bytes as they are and read the answer; None when the server just hung up."""
     with socket.create_connection(("127.0.0.1", market.port), timeout=seconds) as connection:
         try:
@@ -110,7 +111,7 @@ def test_connections_that_say_nothing_keep_nobody_from_being_answered(market: Pr
     try:
         began = time.monotonic()
         assert market.post("/v1/accounts", {"owner": "Ada", "currency": "EUR"}).status == 201
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < HEADER_TIMEOUT_SECONDS / 2
     finally:
         for connection in idle:
             connection.close()
@@ -131,17 +132,17 @@ def test_a_head_that_dribbles_is_cut_off_while_others_are_answered(market: Proce
     answers: list[Answer | None] = []
 
     def dribble() -> None:
-        with socket.create_connection(("127.0.0.1", market.port), timeout=20) as connection:
+        with socket.create_connection(("127.0.0.1", market.port), timeout=120) as connection:
             try:
                 connection.sendall(b"GET /health/live HTTP/1.1\r\n")
-                for number in range(60):
+                for number in range(400):
                     connection.sendall(b"X")
                     connection.settimeout(0.3)
                     try:
                         answers.append(read_answer(connection))
                         return
                     except TimeoutError:
-                        assert number < 59, "it was never cut off"
+                        assert number < 399, "it was never cut off"
             except (BrokenPipeError, ConnectionResetError):
                 answers.append(None)
 
@@ -151,18 +152,18 @@ def test_a_head_that_dribbles_is_cut_off_while_others_are_answered(market: Proce
     while any(thread.is_alive() for thread in slow):
         began = time.monotonic()
         assert market.get("/health/ready").status == 200
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < HEADER_TIMEOUT_SECONDS / 2
         time.sleep(0.2)
     assert len(answers) == 20
     assert {answer.status for answer in answers if answer} <= {408}
 
 
 def test_a_body_that_dribbles_is_cut_off(market: Process) -> None:
-    with socket.create_connection(("127.0.0.1", market.port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", market.port), timeout=120) as connection:
         head = f"POST /v1/accounts HTTP/1.1\r\nHost: x\r\n{JSON}\r\nContent-Length: 5000\r\n\r\n"
         connection.sendall(head.encode())
         connection.settimeout(0.5)
-        for _ in range(40):
+        for _ in range(200):
             try:
                 connection.sendall(b" ")
                 answer = read_answer(connection)

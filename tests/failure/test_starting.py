@@ -5,27 +5,25 @@ import re
 import socket
 import sqlite3
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from craton.testing.crash import Process
+from tests.cli.conftest import craton
 from tests.crash.databases import fresh_database
-from tests.failure.conftest import LEDGER, ROOT, Start
+from tests.failure.conftest import LEDGER, Start
 
 PASSWORD = "s3cr3t-p4ssw0rd"  # noqa: S105
 
 
-def refusal(*, code: int = 1, **options: Any) -> str:
+def refusal(
+    *, data: Path, code: int = 1, app: str = LEDGER, store: str = "sqlite", port: int = 0, crash_at: str = ""
+) -> str:
     """Launch, expect it to give up, and return the sentence that it leaves."""
-    process = Process(**{"folder": ROOT, "app": LEDGER, **options})
-    try:
-        process.launch()
-        assert process.wait() == code, process.log
-        said = process.log.strip()
-        assert PASSWORD not in said + process.output
-    finally:
-        process.close()
+    arguments = ("up", app, "--port", str(port), "--empty", "--data", str(data), "--store", store)
+    ended = craton(*arguments, env={"CRATON_CRASH_AT": crash_at} if crash_at else {})
+    said = ended.err.strip()
+    assert ended.code == code, ended
+    assert PASSWORD not in said + ended.out
     assert "Traceback" not in said
     assert "\n" not in said, said
     assert re.fullmatch(r"\S.*\.", said), said

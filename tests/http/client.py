@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-TIMEOUT_SECONDS: Final = 20.0
+TIMEOUT_SECONDS: Final = 300.0
 
 
 class Response(msgspec.Struct, frozen=True):

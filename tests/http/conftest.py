@@ -12,7 +12,7 @@ import pytest
 from craton.adapters.http import asgi, listen, serve
 from craton.runtime import App
 from tests.http.client import Client
-from tests.market.world import Bank, Place, require_postgres
+from tests.market.world import Bank, Place
 
 
 @asynccontextmanager
@@ -29,11 +29,6 @@ async def served(app: App) -> AsyncIterator[Client]:
             with contextlib.suppress(ProcessLookupError):
                 signal.raise_signal(signal.SIGTERM)
             await serving
-
-
-@pytest.fixture(scope="session")
-def reachable_postgres() -> str:
-    return require_postgres()
 
 
 @pytest.fixture
@@ -55,7 +50,7 @@ async def client(bank: Bank) -> AsyncIterator[Client]:
 
 @pytest.fixture(params=["sqlite", "postgres"])
 async def client_of_each_store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Client]:
-    url = "sqlite" if request.param == "sqlite" else str(request.getfixturevalue("reachable_postgres"))
+    url = "sqlite" if request.param == "sqlite" else str(request.getfixturevalue("postgres_url"))
     place = Place(url, tmp_path)
     try:
         async with place.open() as bank, served(bank.app) as client:

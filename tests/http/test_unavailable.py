@@ -57,8 +57,8 @@ async def _pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> Non
 
 
 @pytest.fixture
-async def cable(reachable_postgres: str) -> AsyncIterator[Cable]:
-    parts = urlsplit(reachable_postgres)
+async def cable(postgres_url: str) -> AsyncIterator[Cable]:
+    parts = urlsplit(postgres_url)
     cable = Cable(parts.hostname or "127.0.0.1", parts.port or 5432)
     await cable.plug_in()
     yield cable
@@ -66,15 +66,15 @@ async def cable(reachable_postgres: str) -> AsyncIterator[Cable]:
 
 
 @pytest.fixture
-async def client(cable: Cable, reachable_postgres: str, tmp_path: Path) -> AsyncIterator[Client]:
-    parts = urlsplit(reachable_postgres)
+async def client(cable: Cable, postgres_url: str, tmp_path: Path) -> AsyncIterator[Client]:
+    parts = urlsplit(postgres_url)
     user = parts.netloc.rpartition("@")[0]
     place = Place(parts._replace(netloc=f"{user}@127.0.0.1:{cable.port}").geturl(), tmp_path)
     try:
         async with place.open() as bank, served(bank.app) as client:
             yield client
     finally:
-        place.url = reachable_postgres
+        place.url = postgres_url
         await place.drop()
 
 

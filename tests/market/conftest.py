@@ -6,17 +6,12 @@ from pathlib import Path
 import pytest
 
 from tests.market.shop import Shop
-from tests.market.world import Bank, Clock, Place, require_postgres
-
-
-@pytest.fixture(scope="session")
-def reachable_postgres() -> str:
-    return require_postgres()
+from tests.market.world import Bank, Clock, Place
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def store_url(request: pytest.FixtureRequest) -> str:
-    return "sqlite" if request.param == "sqlite" else str(request.getfixturevalue("reachable_postgres"))
+    return "sqlite" if request.param == "sqlite" else str(request.getfixturevalue("postgres_url"))
 
 
 @pytest.fixture

@@ -220,12 +220,12 @@ class Shop:
         """Place an order and wait until it isn't pending any more; return it as its buyer sees it."""
         return await self.decided(buyer, await self.place(buyer, lines, pay_with, method))
 
-    async def decided(self, buyer: Person, order: str, seconds: float = 20) -> dict[str, Any]:
+    async def decided(self, buyer: Person, order: str, seconds: float = 300) -> dict[str, Any]:
         """Wait until an order isn't pending any more."""
         shown = await self.seen(buyer, f"/v1/orders/{order}", lambda it: it["status"] != "pending", seconds)
         return dict(shown)
 
-    async def seen(self, viewer: Person, path: str, wanted: Callable[[Any], bool], seconds: float = 20) -> Any:
+    async def seen(self, viewer: Person, path: str, wanted: Callable[[Any], bool], seconds: float = 300) -> Any:
         """Wait until a resource is there and as it is wanted; return it. Views follow what has happened."""
         answer: Response | None = None
         for _ in range(int(seconds / 0.02)):

@@ -2,20 +2,16 @@
 
 import asyncio
 import contextlib
-import os
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 import asyncpg
 import msgspec
-import pytest
 
 from craton.adapters.stores import stores
 from craton.application import Paging
@@ -29,9 +25,6 @@ from craton.runtime.running import RunningModule
 from craton.runtime.use_cases import Answer
 from market.ledger.api import AccountId, Entry, Ledger
 from market.ledger.module import ledger
-
-POSTGRES_URL = os.environ.get("CRATON_TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432/test")
-SERVICES_REQUIRED = os.environ.get("CRATON_REQUIRE_SERVICES") == "1"
 
 EUR, JPY, USD = Currency("EUR"), Currency("JPY"), Currency("USD")
 
@@ -163,10 +156,10 @@ class Bank:
             lags = [(await projection.progress()).lag for projection in self.running.projections.values()]
             return not any(lags) and await self.running.store.checkpoint("seals") >= head
 
-        await until(caught_up, seconds=30)
+        await until(caught_up)
 
 
-async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 10) -> None:
+async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 300) -> None:
     """Wait for something that must come to pass."""
     async with asyncio.timeout(seconds):
         while True:
@@ -182,24 +175,3 @@ async def code_of(call: Awaitable[Any]) -> str:
     except DomainError as refusal:
         return refusal.code
     return ""
-
-
-async def why_postgres_is_missing() -> str | None:
-    """Why no Postgres answers, None if one does."""
-    try:
-        connection = await asyncpg.connect(POSTGRES_URL, timeout=5)
-    except (OSError, TimeoutError, asyncpg.PostgresError) as problem:
-        return f"Postgres can't be reached at {urlsplit(POSTGRES_URL).hostname}: {type(problem).__name__}"
-    await connection.close()
-    return None
-
-
-def require_postgres() -> str:
-    """The URL of a Postgres that answers; without one the test is skipped, or fails if services are required."""
-    with ThreadPoolExecutor(1) as thread:  # the test that asks may run in an event loop already
-        problem = thread.submit(asyncio.run, why_postgres_is_missing()).result()
-    if problem and SERVICES_REQUIRED:
-        pytest.fail(problem, pytrace=False)
-    if problem:
-        pytest.skip(problem)
-    return POSTGRES_URL

@@ -47,12 +47,13 @@ __all__ = [
     "repeat",
 ]
 
-START_SECONDS: Final = 20.0
-STOP_SECONDS: Final = 20.0
-DEATH_SECONDS: Final = 5.0
-ANSWER_SECONDS: Final = 30.0
-DRIVE_SECONDS: Final = 30.0
-REPEAT_SECONDS: Final = 30.0
+# These bound what never ends, on a slow and busy machine, too.
+START_SECONDS: Final = 120.0
+STOP_SECONDS: Final = 120.0
+DEATH_SECONDS: Final = 30.0
+ANSWER_SECONDS: Final = 120.0
+DRIVE_SECONDS: Final = 300.0
+REPEAT_SECONDS: Final = 300.0
 PAUSE_SECONDS: Final = 0.05
 _CRATON: Final = "import sys; from craton.cli.main import run; sys.argv[0] = 'craton'; run()"
 

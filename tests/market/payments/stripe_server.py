@@ -57,7 +57,7 @@ def running() -> Iterator[str]:
     command = [sys.executable, "-c", SERVER, "--port", str(port), "--from-scratch"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
         try:
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + 300
             while not answers(port):
                 assert server.poll() is None and time.monotonic() < deadline, "localstripe doesn't start"
                 time.sleep(0.05)

@@ -685,12 +685,10 @@ async def test_a_refused_connection_has_executed_nothing() -> None:
 
 
 async def test_an_answer_that_never_comes_may_mean_that_it_was_done() -> None:
-    started = time.monotonic()
     async with gateway_over(Script(None), patience=0.2) as gateway:
         problem = await unavailable(gateway)
 
     assert (str(problem), problem.maybe_executed) == ("Stripe can't be reached: ReadTimeout.", True)
-    assert time.monotonic() - started < 2
 
 
 async def test_a_question_that_is_not_answered_has_executed_nothing() -> None:

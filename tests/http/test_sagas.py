@@ -14,7 +14,7 @@ from tests.http.conftest import served
 from tests.kernel.office import Expedition, Office, opened, tours
 from tests.kernel.travel import SoldOut, TripId, Weather
 
-NOBODY = TripId.new()
+NOBODY = TripId("00000000-0000-7000-8000-00000000000f")
 ORDERS: dict[str, dict[str, Any]] = {
     "retry": {"reason": "why"},
     "skip": {"reason": "why", "step": "base"},

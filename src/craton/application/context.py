@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -16,8 +16,8 @@ from craton.domain import DomainError, uuid7
 class Precondition(msgspec.Struct, frozen=True):
     """The version that the caller has seen of one aggregate (HTTP's If-Match)."""
 
-    subjects: tuple[str, ...]
-    """Ids of which one is the aggregate's; of several the last."""
+    subjects: tuple[Any, ...]
+    """Ids, of their types, of which one is the aggregate's; of several the last."""
     version: int | None
     """None: any, as long as there is one."""
 
@@ -58,6 +58,9 @@ class Effect:
         self._given: list[str] = []
         self._running = False
         self._refusal: tuple[str, DomainError] | None = None
+
+    def __str__(self) -> str:
+        return self.name
 
     @contextmanager
     def command(self, operation: str) -> Iterator[str]:
@@ -153,7 +156,9 @@ def once(key: str) -> Iterator[None]:
     """Give commands keys that are made of this one: a message that comes again has no second effect.
 
     For handlers of what comes from outside with an id of its own, such as a webhook. A refusal isn't kept: the message
-    may come again when it can be heard.
+    may come again when it can be heard. Raises `MisuseError` in a policy or a saga's step, which give keys themselves.
     """
+    if context().effect is not None:
+        raise MisuseError(f"once({key!r}) is used within {context().effect}, which gives commands their keys already")
     with entered(msgspec.structs.replace(context(), effect=Effect(key, keeps_refusals=False))):
         yield

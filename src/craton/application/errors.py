@@ -72,6 +72,10 @@ class UnusableId(InvalidValue):
     """An id must have 1 to 255 characters, and neither NUL nor half a surrogate pair among them."""
 
 
+class UnusableKey(InvalidValue):
+    """An idempotency key must have 1 to 1,000 characters, and neither NUL nor half a surrogate pair among them."""
+
+
 class ValueTaken(Conflict):
     """Another one has this value, and it must be unique."""
 

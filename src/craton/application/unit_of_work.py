@@ -1,5 +1,6 @@
 """The unit of work: all that one use case changes, committed whole or not at all."""
 
+import copy
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from contextvars import ContextVar
@@ -181,7 +182,7 @@ class Database:
         if unit is not None and unit.transaction is not None:
             return await unit.transaction.execute(statement)
         if unit is not None:
-            unit.statements.append(statement)
+            unit.statements.append(Statement(sql, copy.deepcopy(parameters)))
             return None
         async with self._store.transaction("read committed") as alone:
             return await alone.execute(statement)

@@ -39,9 +39,9 @@ async def in_time(seconds: float, work: Awaitable[T], *, executed: bool) -> T:
         async with limit:
             return await work
     except Exception as problem:
-        if not limit.expired() and not isinstance(problem, TimeoutError):
+        if not limit.expired():
             raise
-        raise DeadlineExceeded("The deadline passed before the answer was there.", maybe_executed=executed) from None
+        raise DeadlineExceeded("The deadline passed before the answer was there.", maybe_executed=executed) from problem
 
 
 def heed_cancellation() -> None:

@@ -1,37 +1,61 @@
 """Preconditions: a command changes what the caller has seen, or nothing (HTTP's If-Match).
 
-The version is that of one aggregate: of the one whose id the path holds, the last part of the path first (the path
-`/carts/{cart}/lines/{line}` is about a cart); if the command uses none of those, of the only aggregate that it uses.
-Whatever can't be told is refused.
+The version is that of the aggregate whose id is in the path, the last part first (`/carts/{cart}/lines/{line}` is about
+a cart). An id means the aggregates of its own type: one without a type means any. A path without an id is about the
+only aggregate that the command uses. Whatever can't be told is refused.
 """
+
+from collections.abc import Iterable
+from typing import Any, get_type_hints
 
 from craton.application.errors import StaleVersion
 from craton.application.unit_of_work import Tracked, UnitOfWork
-from craton.domain import AccessDenied, DomainError, NotFound, TooManyAttempts, Unauthenticated
+from craton.domain import (
+    AccessDenied,
+    AggregateNotFound,
+    DomainError,
+    Id,
+    NotFound,
+    TooManyAttempts,
+    Unauthenticated,
+)
 
 
-def violated(unit: UnitOfWork, refusal: DomainError | None = None) -> StaleVersion | None:
-    """Why the command may not do what it has done, or None. `refusal` is what it came to, if it was refused.
+def hold_precondition(unit: UnitOfWork, refusal: DomainError | None = None) -> StaleVersion | None:
+    """Have the commit check the version that the caller has seen. Returns why the command may not be carried out.
 
-    What may not be known to the caller is not told by a version either. The commit checks that the version still holds.
+    `refusal` is what the command came to, if it was refused. Whether something exists, and in which version, is not
+    told to a caller who may not know it.
     """
     seen = unit.context.precondition
     if seen is None or isinstance(refusal, AccessDenied | Unauthenticated | TooManyAttempts):
         return None
+    if isinstance(refusal, AggregateNotFound) and refusal.id in map(str, seen.subjects):
+        return StaleVersion(current=0)  # there is none, or it is kept from the caller: both look the same
     if isinstance(refusal, NotFound):
-        return StaleVersion(current=0)
-    tracked = _meant(unit, seen.subjects)
-    if tracked is None:
+        return None
+    meant = list(_meant(unit, seen.subjects))
+    if not meant:
         return None if refusal is not None else StaleVersion(current=0)
-    if tracked.loaded == 0 or seen.version not in (None, tracked.loaded):
-        return StaleVersion(current=tracked.loaded)
-    tracked.guarded = True
+    for tracked in meant:
+        if tracked.loaded == 0 or seen.version not in (None, tracked.loaded):
+            return StaleVersion(current=tracked.loaded)
+        tracked.guarded = True
     return None
 
 
-def _meant(unit: UnitOfWork, subjects: tuple[str, ...]) -> Tracked | None:
+def _meant(unit: UnitOfWork, subjects: tuple[Any, ...]) -> Iterable[Tracked]:
     for subject in reversed(subjects):
-        named = [tracked for tracked in unit.tracked.values() if str(tracked.aggregate.id) == subject]
+        named = [tracked for tracked in unit.tracked.values() if _is_named(tracked, subject)]
         if named:
-            return next((tracked for tracked in named if tracked.aggregate._recorded), named[0])
-    return next(iter(unit.tracked.values())) if len(unit.tracked) == 1 else None
+            return named
+    if any(isinstance(subject, Id) for subject in subjects) or len(unit.tracked) != 1:
+        return ()
+    return unit.tracked.values()
+
+
+def _is_named(tracked: Tracked, subject: Any) -> bool:
+    aggregate = tracked.aggregate
+    expected = get_type_hints(type(aggregate)).get("id", Id)
+    of_its_type = not isinstance(subject, Id) or expected in (Id, Any) or isinstance(subject, expected)
+    return of_its_type and str(aggregate.id) == str(subject)

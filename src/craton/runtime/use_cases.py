@@ -11,6 +11,7 @@ about what the same request has done in another process.
 
 import asyncio
 import random
+import re
 import time
 from collections.abc import Awaitable, Callable
 from datetime import datetime
@@ -29,6 +30,7 @@ from craton.application.errors import (
     MisuseError,
     Overtaken,
     Unavailable,
+    UnusableKey,
     ValueTaken,
 )
 from craton.application.unit_of_work import UnitOfWork, current_unit, enter_unit, leave_unit, require_unit
@@ -53,7 +55,7 @@ from craton.runtime.aggregates import Aggregates
 from craton.runtime.attempt import in_time
 from craton.runtime.committer import Committer, PendingCommit
 from craton.runtime.inline import InlineProjections
-from craton.runtime.preconditions import violated
+from craton.runtime.preconditions import hold_precondition
 from craton.runtime.projections import NotInStep
 from craton.runtime.refusals import Refusal, as_data, as_error
 from craton.runtime.turns import Turns
@@ -61,6 +63,10 @@ from craton.runtime.turns import Turns
 COLLIDING_SECONDS: Final = 5.0
 """So long a command whose aggregates others keep changing is tried again."""
 MAX_KEY_LENGTH: Final = 200
+"""Of a client's key."""
+LONGEST_KEY: Final = 1_000
+"""Of any key: those of policies and sagas are made of several names."""
+_UNSTORABLE: Final = re.compile("[\0\ud800-\udfff]").search
 FIRST_PAUSE_SECONDS: Final = 0.001
 LONGEST_PAUSE_SECONDS: Final = 0.1
 
@@ -165,6 +171,7 @@ class UseCases:
     ) -> Answer:
         if context.key is None:
             return await self._attempts(operation, arguments, context, None, timer)
+        require_usable_key(context.key)
         scope = encode_text([context.tenant, context.actor, str(operation)])
         request = StoredResult(scope, context.key, operation.fingerprint(arguments), "")
         async with self._turns.take([f"key {scope} {context.key}"]):
@@ -174,7 +181,7 @@ class UseCases:
             try:
                 return replay or await self._attempts(operation, arguments, context, request, timer)
             except DomainError as refusal:
-                replay = None if _is_kept(refusal, context) else await self._replay(operation, request)
+                replay = None if _is_kept(refusal, context) else await self._look_up_again(operation, request)
                 if replay is None:
                     raise
                 return replay
@@ -190,13 +197,17 @@ class UseCases:
 
     async def _answer_given(self, operation: Operation, request: StoredResult) -> Answer:
         """The answer to a key of which the store has just said that it is taken."""
-        try:
-            replay = await self._replay(operation, request)
-        except StoreUnavailable as problem:
-            raise StoreUnavailable(str(problem), maybe_executed=True) from problem
+        replay = await self._look_up_again(operation, request)
         if replay is None:
             raise Unavailable("The idempotency key was taken, but its answer isn't there.", maybe_executed=True)
         return replay
+
+    async def _look_up_again(self, operation: Operation, request: StoredResult) -> Answer | None:
+        """The answer that another process may have left meanwhile: as long as that isn't known, it may have run."""
+        try:
+            return await self._replay(operation, request)
+        except StoreUnavailable as problem:
+            raise StoreUnavailable(str(problem), maybe_executed=True) from problem
 
     async def _replay(self, operation: Operation, request: StoredResult) -> Answer | None:
         """The answer that the key was given before. Raises `KeyReused`, `AnswerNotKept`, or the refusal that it was."""
@@ -252,7 +263,7 @@ class UseCases:
             except (VersionConflict, SerializationConflict) as conflict:
                 if not isinstance(conflict, _LocalConflict):
                     self._aggregates.forget(set(unit.tracked))
-                    replay = None if request is None else await self._replay(operation, request)
+                    replay = None if request is None else await self._look_up_again(operation, request)
                     if replay is not None:
                         return replay
                 existing = self._existing(unit, conflict) if collided else None
@@ -320,14 +331,14 @@ class UseCases:
         token = enter_unit(unit)
         try:
             result = await self._result(operation, arguments)
-            stale = violated(unit)
+            stale = hold_precondition(unit)
             if stale is not None:
                 raise stale
             for tracked in unit.tracked.values():
                 self._aggregates.require_replayable(tracked)
         except DomainError as problem:
             await _roll_back(unit, problem)
-            refusal = violated(unit, problem) or problem
+            refusal = hold_precondition(unit, problem) or problem
             self._believe(unit)
             if request is None or not _is_kept(refusal, unit.context):
                 raise refusal from None
@@ -470,6 +481,12 @@ class UseCases:
 
 def _within(seconds: float | None, work: Awaitable[Answer], *, executed: bool) -> Awaitable[Answer]:
     return work if seconds is None else in_time(seconds, work, executed=executed)
+
+
+def require_usable_key(key: str) -> None:
+    """Raise `UnusableKey` for what no store can keep."""
+    if not 0 < len(key) <= LONGEST_KEY or _UNSTORABLE(key):
+        raise UnusableKey()
 
 
 def _recorded_at(unit: UnitOfWork) -> datetime:

@@ -25,7 +25,7 @@ from craton.runtime.calls import Call
 from craton.runtime.use_cases import MAX_KEY_LENGTH, Answer
 
 MAX_POSITIONS: Final = 50
-_VERSION: Final = re.compile(r'"([0-9]{1,18})"', re.ASCII).fullmatch
+_VERSION: Final = re.compile(r'"(0|[1-9][0-9]{0,17})"', re.ASCII).fullmatch
 _JSON: Final = (b"content-type", b"application/json")
 _REPLAYED: Final = (b"idempotency-replayed", b"true")
 
@@ -65,7 +65,7 @@ class Endpoint:
             except msgspec.ValidationError as invalid:
                 return problems.response(problems.of_validation(invalid), [])
             self.route.access.admit_to(caller, arguments)
-            answer = await self._call(self._operation, arguments, self._context(scope, caller))
+            answer = await self._call(self._operation, arguments, self._context(scope, caller, arguments))
             return self._success(answer)
         except BadRequest as bad:
             return problems.response(bad.problem, [])
@@ -89,17 +89,17 @@ class Endpoint:
             log.exception("a request failed", operation=str(self._operation))
             return problems.response(problems.make(500, "internal", "Something went wrong on our side."), [])
 
-    def _context(self, scope: Scope, caller: Caller | None) -> Context:
+    def _context(self, scope: Scope, caller: Caller | None, arguments: dict[str, Any]) -> Context:
         return Context(
             actor=None if caller is None else caller.id,
             caller=caller,
             key=idempotency_key(scope) if self._operation.kind == "command" else None,
             deadline=time.monotonic() + DEFAULT_TIMEOUT_SECONDS,
             positions=_positions(scope),
-            precondition=self._precondition(scope),
+            precondition=self._precondition(scope, arguments),
         )
 
-    def _precondition(self, scope: Scope) -> Precondition | None:
+    def _precondition(self, scope: Scope, arguments: dict[str, Any]) -> Precondition | None:
         """If-Match is about the resource that the path names."""
         seen = header(scope, b"if-match")
         if seen is None or self._operation.kind == "query":
@@ -109,7 +109,7 @@ class Endpoint:
             raise BadRequest(
                 400, "malformed-header", 'If-Match must hold one version as it stood in ETag, such as "3".'
             )
-        subjects = tuple(scope["path_params"][name] for name in self.binding.in_path)
+        subjects = tuple(arguments[name] for name in self.binding.in_path if isinstance(arguments[name], str))
         return Precondition(subjects, int(match[1]) if match else None)
 
     def _success(self, answer: Answer) -> Response:

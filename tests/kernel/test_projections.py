@@ -667,3 +667,9 @@ class TestTheShapeOfRows:
             async with app.run(place):
                 await app.api(Bank).open("Ann", f"{generation}@example.org")
                 await _swapped(app, "tags", generation)
+
+
+@pytest.mark.parametrize("text", ["a\0b", "half a pair: \ud800"])
+async def test_a_row_is_not_found_by_what_no_store_keeps(api: Bank, text: str) -> None:
+    assert await api.search(text) == ()
+    assert await api.owner(str.__new__(AccountId, text)) is None

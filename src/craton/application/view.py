@@ -30,6 +30,7 @@ from craton.ports import (
     stored_name,
 )
 from craton.ports.records import MAX_NAME_BYTES, ColumnType
+from craton.ports.wellformed import storable
 
 T = TypeVar("T")
 R = TypeVar("R", bound="Row")
@@ -231,11 +232,15 @@ class ViewSource(Generic[R]):
 
     async def _load(self, table: Table, keys: Sequence[tuple[Any, ...]]) -> list[R | None]:
         self.rows.require_types(keys)
-        stored = await self._tables.get_rows(table, keys)
-        return [None if row is None else self.rows.decode(row) for row in stored]
+        asked = [key for key in keys if _can_be_stored(key)]
+        stored = dict(zip(asked, await self._tables.get_rows(table, asked), strict=True))
+        rows = (stored.get(key) for key in keys)
+        return [None if row is None else self.rows.decode(row) for row in rows]
 
     async def find(self, query: Query) -> tuple[list[R], int]:
         """The rows of a page, and how many there are in all."""
+        if not _can_be_stored((*query.where.values(), *query.contains.values())):
+            return [], 0
         stored, total = await self._tables.find_rows(await self._table(), query)
         self._pass_by()
         return [self.rows.decode(row) for row in stored], total
@@ -252,6 +257,11 @@ class ViewSource(Generic[R]):
 
     async def _table(self) -> Table:
         return self.rows.table(await self._live())
+
+
+def _can_be_stored(values: Iterable[Any]) -> bool:
+    """Whether a row may hold these values: one that no store keeps equals nothing that is stored."""
+    return all(storable(value) for value in values if isinstance(value, str))
 
 
 class View(Generic[R]):

@@ -231,5 +231,5 @@ def test_the_parameter_of_apply_is_called_event() -> None:
     with pytest.raises(TypeError, match=r"the parameter of Wrong.apply must be called event"):
 
         class Wrong(Aggregate):
-            def apply(self, fact: JarMade | SweetAdded) -> None:  # type: ignore[override]
+            def apply(self, fact: JarMade | SweetAdded) -> None:
                 pass

@@ -24,7 +24,7 @@ class Base(Protocol):
 class Tracked:
     """An aggregate in a unit of work, and the version it had when it came in."""
 
-    __slots__ = ("added", "aggregate", "base", "from_memory", "guarded", "loaded")
+    __slots__ = ("added", "aggregate", "base", "from_memory", "guarded", "loaded", "origin")
 
     def __init__(
         self,
@@ -33,6 +33,7 @@ class Tracked:
         *,
         from_memory: bool = False,
         base: Base | None = None,
+        origin: Aggregate | None = None,
         added: bool = False,
     ) -> None:
         self.aggregate = aggregate
@@ -43,6 +44,8 @@ class Tracked:
         self.guarded = from_memory
         self.base = base
         """The commit that the loaded state became durable with, if it wasn't yet."""
+        self.origin = origin
+        """The state that came in, which nobody changes; None if there was none, or it isn't compared with."""
 
 
 class UnitOfWork:

@@ -169,7 +169,8 @@ def _can_be_changed(name: str, value: Any) -> bool:
     is_descriptor = hasattr(value, "__get__") or hasattr(value, "__set_name__")
     if name.startswith("__") or callable(value) or is_descriptor:
         return False
-    is_known_by_identity = type(value).__hash__ is object.__hash__ and hasattr(value, "__dict__")
+    kind: Any = type(value)
+    is_known_by_identity = kind.__hash__ is object.__hash__ and hasattr(value, "__dict__")
     return is_known_by_identity or not _is_hashable(value)
 
 

@@ -149,6 +149,7 @@ class UseCases:
             leave_unit(token)
         if unit.dirty:
             raise MisuseError(f"{operation} is a query, but it has changed something; make it a command")
+        self._require_replayable(unit)
         return Answer(result)
 
     async def _join(self, outer: UnitOfWork, operation: Operation, arguments: dict[str, Any]) -> Answer:
@@ -323,8 +324,7 @@ class UseCases:
             stale = violated(unit)
             if stale is not None:
                 raise stale
-            for tracked in unit.tracked.values():
-                self._aggregates.require_replayable(tracked)
+            self._require_replayable(unit)
         except DomainError as problem:
             await _roll_back(unit, problem)
             refusal = violated(unit, problem) or problem
@@ -363,6 +363,10 @@ class UseCases:
             if not refusal.keeps_changes:
                 raise
             return refusal
+
+    def _require_replayable(self, unit: UnitOfWork) -> None:
+        for tracked in unit.tracked.values():
+            self._aggregates.require_replayable(tracked)
 
     @staticmethod
     def _believe(unit: UnitOfWork) -> None:
@@ -452,7 +456,9 @@ class UseCases:
                 )
                 every = aggregate.snapshot_every
                 if aggregate.version // every > loaded // every:
-                    snapshots.append(self._aggregates.state(aggregate))
+                    snapshot = self._aggregates.snapshot(aggregate)
+                    if snapshot is not None:
+                        snapshots.append(snapshot)
             elif tracked.guarded:
                 guards.append((stream, loaded))
         port_unit = Unit(

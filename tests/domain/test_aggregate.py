@@ -1,6 +1,7 @@
 """An aggregate changes by recording events, and by nothing else."""
 
-from typing import Any
+from enum import Enum
+from typing import Any, ClassVar
 
 import pytest
 
@@ -123,3 +124,112 @@ def test_a_field_may_not_take_a_name_that_has_a_meaning(name: str) -> None:
 def test_snapshots_are_taken_at_least_every_so_many_events() -> None:
     with pytest.raises(TypeError, match="snapshot_every"):
         type("Wrong", (Aggregate,), {"snapshot_every": 0})
+
+
+class SweetsPoured(Event):
+    sweets: list[str]
+
+
+class Bowl(Aggregate):
+    """Keeps what its events hold, and changes it later on."""
+
+    id: JarId
+    poured: tuple[list[str], ...] = ()
+
+    def apply(self, event: SweetsPoured) -> None:
+        for earlier in self.poured:
+            earlier.append("poured over")
+        self.poured = (*self.poured, event.sweets)
+
+
+def test_a_state_shares_nothing_with_the_event_that_was_recorded() -> None:
+    bowl, sweets = Bowl(JarId.new()), ["mint"]
+    bowl.record(SweetsPoured(sweets=sweets))
+
+    sweets.append("stolen")
+
+    assert bowl.poured == (["mint"],)
+
+
+def test_a_recorded_event_says_what_it_said_whatever_the_state_or_its_recorder_make_of_its_parts() -> None:
+    bowl, sweets = Bowl(JarId.new()), list[str]()
+    for sweet in ("mint", "honey"):
+        sweets.append(sweet)
+        bowl.record(SweetsPoured(sweets=sweets))
+
+    assert bowl.recorded == (SweetsPoured(sweets=["mint"]), SweetsPoured(sweets=["mint", "honey"]))
+    assert sweets == ["mint", "honey"]
+
+
+class Box:
+    """Something that can be changed, though it has a hash."""
+
+    def __init__(self) -> None:
+        self.sweets = 0
+
+
+class Colour(Enum):
+    RED = "red"
+
+
+@pytest.mark.parametrize("shared", [[], {}, set(), bytearray(), ([],), Box()])
+@pytest.mark.parametrize("annotations", [{}, {"sweets": Any}])
+def test_a_default_that_all_aggregates_would_share_is_refused(shared: Any, annotations: dict[str, Any]) -> None:
+    mixin = type("Sweets", (), {"sweets": shared, "__annotations__": annotations})
+
+    with pytest.raises(TypeError, match=r"Wrong.sweets has a default that can be changed"):
+        type("Wrong", (Aggregate,), {"sweets": shared, "__annotations__": annotations})
+    with pytest.raises(TypeError, match=r"Wrong.sweets has a default that can be changed"):
+        type("Wrong", (mixin, Aggregate), {})
+
+
+def test_what_an_aggregate_cannot_change_in_place_may_stand_in_its_class() -> None:
+    class Sweets:
+        sweets: Any = []  # noqa: RUF012
+
+    class Right(Sweets, Aggregate):
+        kinds: ClassVar[dict[str, int]] = {"mint": 1}
+        others: "ClassVar[list[str]]" = []  # noqa: RUF012
+        sweets = ()
+        colour = Colour.RED
+
+        class Label(Event):
+            pass
+
+        @property
+        def size(self) -> int:
+            return len(self.sweets)
+
+    assert Right(JarId.new()).size == 0
+
+
+def test_an_attribute_of_the_class_is_no_field_that_an_instance_may_set() -> None:
+    class Counting(Aggregate):
+        count: ClassVar[int] = 0
+
+        def apply(self, event: SweetAdded) -> None:
+            self.count += event.count  # type: ignore[misc]
+
+    with pytest.raises(TypeError, match=r"Counting.count isn't a field, so that a snapshot would lose it"):
+        Counting(JarId.new()).record(SweetAdded(count=1))
+
+
+@pytest.mark.parametrize("slots", ["sweets", ("sweets",), ["sweets"]])
+def test_slots_which_no_snapshot_would_hold_are_refused(slots: Any) -> None:
+    with pytest.raises(TypeError, match="Wrong has __slots__, whose members no snapshot would hold"):
+        type("Wrong", (Aggregate,), {"__slots__": slots})
+    with pytest.raises(TypeError, match="Wrong has __slots__"):
+        type("Wrong", (type("Sweets", (), {"__slots__": slots}), Aggregate), {})
+
+
+def test_a_mixins_field_may_not_take_a_name_that_has_a_meaning_either() -> None:
+    with pytest.raises(TypeError, match="version"):
+        type("Wrong", (type("Sweets", (), {"__annotations__": {"version": int}}), Aggregate), {})
+
+
+def test_the_parameter_of_apply_is_called_event() -> None:
+    with pytest.raises(TypeError, match=r"the parameter of Wrong.apply must be called event"):
+
+        class Wrong(Aggregate):
+            def apply(self, fact: JarMade | SweetAdded) -> None:
+                pass

@@ -53,6 +53,9 @@ class Baskets(Api):
     async def fill(self, basket: BasketId, lines: list[str]) -> list[str]: ...
 
     @command
+    async def change_what_was_kept(self) -> None: ...
+
+    @command
     async def fill_and_label(self, basket: BasketId, lines: list[str], label: str) -> None: ...
 
     @command
@@ -71,6 +74,9 @@ class BasketService(Baskets):
         self.kept = lines
         self._baskets.add(Basket.begin(basket, Filled(lines=lines)))
         return self.kept
+
+    async def change_what_was_kept(self) -> None:
+        self.kept.append("stolen")
 
     async def fill_and_label(self, basket: BasketId, lines: list[str], label: str) -> None:
         found = Basket.begin(basket, Filled(lines=lines))
@@ -126,6 +132,16 @@ class TestAnEvent:
 
 
 class TestAState:
+    async def test_shares_nothing_with_what_the_module_keeps(self, baskets: Baskets, start: StartApp) -> None:
+        basket = BasketId.new()
+        await baskets.fill(basket, ["apple"])
+
+        await baskets.change_what_was_kept()
+        await baskets.label(basket, "pear")
+
+        other = await start(Module("baskets", api=Baskets, service=BasketService))
+        assert await other.api(Baskets).lines(basket) == ["apple", "pear"]
+
     async def test_that_a_refused_command_has_changed_is_seen_by_nobody(
         self, app: App, baskets: Baskets, start: StartApp
     ) -> None:

@@ -19,7 +19,17 @@ from craton.application import (
 )
 from craton.application.repository import Repository
 from craton.runtime import App
-from tests.kernel.bank import Account, AccountId, AccountNotFound, Bank, Gate, InsufficientFunds, ask, bank
+from tests.kernel.bank import (
+    Account,
+    AccountId,
+    AccountNotFound,
+    AccountOpened,
+    Bank,
+    Gate,
+    InsufficientFunds,
+    ask,
+    bank,
+)
 from tests.kernel.conftest import StartApp
 
 
@@ -198,6 +208,61 @@ class ShopService(Shop):
 
     async def look(self, account: AccountId) -> int:
         return await self._bank.deposit(account, 1)
+
+
+class Twins(Api):
+    @command
+    async def find_or_add(self, account: AccountId) -> None: ...
+
+    @command
+    async def add(self, account: AccountId) -> None: ...
+
+    @query
+    async def owner(self, account: AccountId) -> str: ...
+
+
+class TwinsService(Twins):
+    """Asks for the same aggregate twice at the same time."""
+
+    def __init__(self, accounts: Repository[Account]) -> None:
+        self._accounts = accounts
+
+    async def find_or_add(self, account: AccountId) -> None:
+        found = await asyncio.gather(*(self._find_or_add(account) for _ in range(3)))
+        assert found[0] is found[1] is found[2]
+
+    async def _find_or_add(self, account: AccountId) -> Account:
+        found = await self._accounts.find_or_add(account)
+        if not found.version:
+            found.record(AccountOpened(owner="Ann", email="ann@example.org"))
+        else:
+            found.deposit(1)
+        return found
+
+    async def add(self, account: AccountId) -> None:
+        for _ in range(2):
+            self._accounts.add(Account(account))
+
+    async def owner(self, account: AccountId) -> str:
+        found = await self._accounts.get(account)
+        return f"{found.owner} has {found.balance}"
+
+
+class TestAnAggregateThatIsAskedForTwice:
+    async def test_at_the_same_time_is_one_whether_it_was_there_or_not(self, start: StartApp) -> None:
+        twins, account = (await start(Module("twins", api=Twins, service=TwinsService))).api(Twins), AccountId.new()
+
+        await twins.find_or_add(account)
+        assert await twins.owner(account) == "Ann has 2"
+
+        await twins.find_or_add(account)
+        assert await twins.owner(account) == "Ann has 5"
+
+    async def test_is_added_once(self, start: StartApp) -> None:
+        twins = (await start(Module("twins", api=Twins, service=TwinsService))).api(Twins)
+
+        with pytest.raises(MisuseError, match=r"is in this unit of work already"):
+            await twins.add(AccountId.new())
 
 
 class TestTheLaws:

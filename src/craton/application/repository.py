@@ -66,13 +66,15 @@ class Repository(Generic[A]):
     async def find(self, id: Any) -> A | None:
         """Return the aggregate, or None when nobody has this id."""
         unit = require_unit(f"{self._kind.__name__} repository")
-        tracked = unit.tracked.get(f"{self._kind.stream_prefix}-{id}")
+        stream = f"{self._kind.stream_prefix}-{id}"
+        tracked = unit.tracked.get(stream)
         if tracked is None:
             require_usable(id)
-            tracked = await self._source.load(unit, self._kind, id)
+            loaded = await self._source.load(unit, self._kind, id)
+            tracked = unit.tracked.get(stream, loaded)  # another task of the use case may have been faster
             if tracked is None:
                 return None
-            tracked = unit.tracked.setdefault(tracked.aggregate.stream, tracked)
+            unit.tracked[stream] = tracked
         aggregate = tracked.aggregate
         if not isinstance(aggregate, self._kind):
             raise MisuseError(f"{aggregate.stream} is a {type(aggregate).__name__}, not a {self._kind.__name__}")

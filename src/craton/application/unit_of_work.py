@@ -25,7 +25,7 @@ class Base(Protocol):
 class Tracked:
     """An aggregate in a unit of work, and the version it had when it came in."""
 
-    __slots__ = ("added", "aggregate", "base", "from_memory", "guarded", "loaded", "time")
+    __slots__ = ("added", "aggregate", "base", "from_memory", "guarded", "loaded", "origin", "time")
 
     def __init__(
         self,
@@ -34,6 +34,7 @@ class Tracked:
         *,
         from_memory: bool = False,
         base: Base | None = None,
+        origin: Aggregate | None = None,
         added: bool = False,
         time: datetime | None = None,
     ) -> None:
@@ -47,6 +48,8 @@ class Tracked:
         self.guarded = from_memory
         self.base = base
         """The commit that the loaded state became durable with, if it wasn't yet."""
+        self.origin = origin
+        """The state that came in, which nobody changes; None if there was none, or it isn't compared with."""
 
 
 class UnitOfWork:

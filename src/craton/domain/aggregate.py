@@ -11,6 +11,7 @@ from craton.domain.id import Id
 from craton.domain.immutability import is_immutable
 
 _RESERVED: Final = frozenset({"version", "stream", "stream_prefix", "snapshot_every", "not_found", "recorded"})
+_IDENTITY: Final = frozenset({"id", "stream", "version"})
 
 
 class Aggregate:
@@ -37,11 +38,7 @@ class Aggregate:
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        taken = _RESERVED & inspect.get_annotations(cls).keys()
-        if taken:
-            raise TypeError(
-                f"{cls.__name__}.{min(taken)} has a meaning of its own in every aggregate; use another name"
-            )
+        _require_state_that_is_kept(cls)
         if "stream_prefix" not in cls.__dict__:
             cls.stream_prefix = cls.__name__.lower()
         if not cls.stream_prefix.isidentifier():
@@ -51,12 +48,11 @@ class Aggregate:
             )
         if cls.snapshot_every < 1:
             raise TypeError(f"{cls.__name__}.snapshot_every must be 1 or more")
-        for name in inspect.get_annotations(cls):
-            if name in cls.__dict__ and not _is_hashable(cls.__dict__[name]):
-                raise TypeError(
-                    f"{cls.__name__}.{name} has a default that can be changed, and all aggregates would share it; "
-                    f"set it in apply, or give an immutable default such as () or None"
-                )
+        if inspect.isfunction(cls.apply) and list(inspect.signature(cls.apply).parameters)[1:2] != ["event"]:
+            raise TypeError(
+                f"the parameter of {cls.__name__}.apply must be called event: its annotation says which events the "
+                f"aggregate has"
+            )
 
     def __init__(self, id: Any) -> None:
         self.id = id
@@ -82,8 +78,10 @@ class Aggregate:
                 f"{type(self).__name__} can't record {type(event).__name__}: the event parameter of its apply must be "
                 f"annotated with it, or it couldn't be read back"
             )
-        kept = event if type(event) in kind.shared else copy.deepcopy(event)
-        self.apply(event)
+        given = kept = event
+        if type(event) not in kind.shared:
+            given, kept = copy.deepcopy(event), copy.deepcopy(event)
+        self.apply(given)
         if not kind.attributes.issuperset(vars(self)):
             name = min(vars(self).keys() - kind.attributes)
             raise TypeError(
@@ -110,7 +108,7 @@ class _Kind:
         events = applied_events(kind)
         self.events = None if events is None else frozenset(events)
         self.shared = frozenset(event for event in events or () if is_immutable(event))
-        self.attributes = {"id", "stream", "version", "_recorded", *get_type_hints(kind)}
+        self.attributes = {*_IDENTITY, "_recorded", *state_of(kind)}
 
 
 _kinds: Final[dict[type[Aggregate], _Kind]] = {}
@@ -119,6 +117,12 @@ _kinds: Final[dict[type[Aggregate], _Kind]] = {}
 def _kind_of(kind: type[Aggregate]) -> _Kind:
     known = _kinds[kind] = _Kind(kind)
     return known
+
+
+def state_of(kind: type[Aggregate]) -> dict[str, Any]:
+    """The fields that are the state of an aggregate, and their annotations."""
+    hints = get_type_hints(kind, include_extras=True)
+    return {name: hint for name, hint in hints.items() if name not in _IDENTITY and not _is_class_var(hint)}
 
 
 def applied_events(kind: type[Aggregate]) -> tuple[Any, ...] | None:
@@ -131,6 +135,43 @@ def applied_events(kind: type[Aggregate]) -> tuple[Any, ...] | None:
         return None
     hint = getattr(hint, "__value__", hint)
     return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+
+
+def _require_state_that_is_kept(kind: type[Aggregate]) -> None:
+    """Raise `TypeError` for a class whose state a snapshot would lose, or aggregates would share; mixins included."""
+    parts = [part for part in reversed(kind.__mro__) if part not in Aggregate.__mro__]
+    annotations = {name: hint for part in parts for name, hint in inspect.get_annotations(part).items()}
+    taken = _RESERVED & annotations.keys()
+    if taken:
+        raise TypeError(f"{kind.__name__}.{min(taken)} has a meaning of its own in every aggregate; use another name")
+    if any(vars(part).get("__slots__") for part in parts):
+        raise TypeError(
+            f"{kind.__name__} has __slots__, whose members no snapshot would hold; leave __slots__ out, and annotate "
+            f"the fields"
+        )
+    values = {name: value for part in parts for name, value in vars(part).items()}
+    for name, value in values.items():
+        if _can_be_changed(name, value) and not _is_class_var(annotations.get(name)):
+            raise TypeError(
+                f"{kind.__name__}.{name} has a default that can be changed, and all aggregates would share it; set it "
+                f"in apply, or give an immutable default such as () or None; annotate a constant with ClassVar"
+            )
+
+
+def _is_class_var(hint: Any) -> bool:
+    if isinstance(hint, str):
+        return hint.partition("[")[0].rpartition(".")[2] == "ClassVar"
+    return hint is ClassVar or get_origin(hint) is ClassVar
+
+
+def _can_be_changed(name: str, value: Any) -> bool:
+    """Whether a class's attribute is a value, and no method or the like, that its aggregates could change in place."""
+    is_descriptor = hasattr(value, "__get__") or hasattr(value, "__set_name__")
+    if name.startswith("__") or callable(value) or is_descriptor:
+        return False
+    kind: Any = type(value)
+    is_known_by_identity = kind.__hash__ is object.__hash__ and hasattr(value, "__dict__")
+    return is_known_by_identity or not _is_hashable(value)
 
 
 def _is_hashable(value: Any) -> bool:

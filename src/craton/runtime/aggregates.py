@@ -9,21 +9,22 @@ starts from it, and both can go out in one batch. It is never a second truth:
 
 import asyncio
 import copy
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from datetime import datetime
-from typing import Any, ClassVar, Final, TypeVar, get_origin, get_type_hints
+from typing import Any, Final, TypeVar
 
 import msgspec
 import structlog
 
-from craton.application.codec import decoder, encode_text, encode_to_keep, shape
+from craton.application.codec import decoder, encode, encode_text, encode_to_keep, shape
 from craton.application.context import context
-from craton.application.errors import MisuseError
+from craton.application.errors import MisuseError, NotStorable
 from craton.application.page import Page, Paging
 from craton.application.repository import AuditEvent
 from craton.application.unit_of_work import Tracked, UnitOfWork
 from craton.application.upcasting import EventTypes
 from craton.domain import Aggregate
+from craton.domain.aggregate import state_of
 from craton.domain.immutability import is_immutable
 from craton.ports import EventLog, Snapshot, StoredEvent, StreamState
 from craton.runtime.committer import PendingCommit
@@ -36,17 +37,15 @@ HISTORY_PAGE: Final = 1_000
 CHECKED_CHANGES: Final = 100
 _UNSET: Final = object()
 
+log = structlog.get_logger("craton.aggregates")
+
 
 class StateType:
     """How the state of one kind of aggregate is encoded, decoded and copied: by its annotated fields."""
 
     def __init__(self, kind: type[Aggregate]) -> None:
         self.kind = kind
-        hints = {
-            name: hint
-            for name, hint in get_type_hints(kind, include_extras=True).items()
-            if get_origin(hint) is not ClassVar and name not in ("id", "stream", "version")
-        }
+        hints = state_of(kind)
         self.fields = tuple(hints)
         struct = msgspec.defstruct(
             f"{kind.__name__}State",
@@ -55,7 +54,6 @@ class StateType:
         self._struct: Any = struct
         self._decode = decoder(struct).decode
         self.fingerprint = shape(struct)
-        self._changes = 0
         self._mutable = tuple(name for name, hint in hints.items() if not is_immutable(hint))
 
     def encode(self, aggregate: Aggregate) -> str:
@@ -74,15 +72,17 @@ class StateType:
         aggregate.version = snapshot.version
         return aggregate
 
-    def wants_check(self) -> bool:
-        """Whether this change is to be checked: the first ones all are, then one of a hundred."""
-        self._changes += 1
-        return self._changes <= CHECKED_CHANGES or self._changes % CHECKED_CHANGES == 0
+    def is_storable(self, aggregate: Aggregate) -> bool:
+        try:
+            self.encode(aggregate)
+        except Exception:
+            return False
+        return True
 
-    def difference(self, aggregate: Aggregate, other: Aggregate) -> str | None:
-        """The name of a field in which two states differ, or None."""
+    def differences(self, aggregate: Aggregate, other: Aggregate) -> list[str]:
+        """The names of the fields in which two states aren't equal."""
         one, two = vars(aggregate), vars(other)
-        return next((name for name in self.fields if one.get(name, _UNSET) != two.get(name, _UNSET)), None)
+        return [name for name in self.fields if one.get(name, _UNSET) != two.get(name, _UNSET)]
 
     def copy(self, aggregate: Aggregate) -> Aggregate:
         twin = object.__new__(self.kind)
@@ -95,8 +95,6 @@ class StateType:
         return twin
 
 
-log = structlog.get_logger("craton.aggregates")
-
 _state_types: Final[dict[type[Aggregate], StateType]] = {}
 
 
@@ -106,6 +104,23 @@ def state_type(kind: type[Aggregate]) -> StateType:
     if known is None:
         known = _state_types[kind] = StateType(kind)
     return known
+
+
+class _Checks:
+    """Of which changes of one kind it is checked that events say them: of the first hundred, then one of a hundred."""
+
+    __slots__ = ("_carried_out", "_check_all", "to_leave_out")
+
+    def __init__(self, check_all: bool) -> None:
+        self._check_all = check_all
+        self._carried_out = 0
+        self.to_leave_out = 0
+        """How many changes aren't checked before the next one is."""
+
+    def carried_out(self) -> None:
+        self._carried_out += 1
+        if self._carried_out >= CHECKED_CHANGES and not self._check_all:
+            self.to_leave_out = CHECKED_CHANGES - 1
 
 
 class _Memory:
@@ -124,12 +139,13 @@ class _Memory:
 
 
 class Aggregates:
-    """The aggregates of one module."""
+    """The aggregates of one module. `check_all` checks of all changes, and not of some, that events say them."""
 
-    def __init__(self, log: EventLog, events: EventTypes) -> None:
+    def __init__(self, log: EventLog, events: EventTypes, *, check_all: bool) -> None:
         self._log = log
         self._events = events
         self._memory: OrderedDict[str, _Memory] = OrderedDict()
+        self._checks: defaultdict[type[Aggregate], _Checks] = defaultdict(lambda: _Checks(check_all))
         self._waiting: dict[tuple[str, str], asyncio.Future[StreamState]] = {}
 
     async def load(self, unit: UnitOfWork, kind: type[A], id: Any) -> Tracked | None:
@@ -137,11 +153,13 @@ class Aggregates:
         known = self._known(stream)
         if known is not None and not unit.fresh and unit.transaction is None:
             self._memory.move_to_end(stream)
+            origin = known.aggregate
             return Tracked(
-                state_type(kind).copy(known.aggregate),
-                known.aggregate.version,
+                state_type(kind).copy(origin),
+                origin.version,
                 from_memory=True,
                 base=known.tail,
+                origin=origin,
                 time=known.time,
             )
         if known is not None and known.tail is not None and not unit.read_only and unit.transaction is None:
@@ -149,9 +167,8 @@ class Aggregates:
         aggregate, time = await self._load_newest(kind, id)
         if aggregate is None:
             return None
-        if not unit.read_only:
-            self._remember_loaded(aggregate, time)
-        return Tracked(aggregate, aggregate.version, time=time)
+        loaded = None if unit.read_only else self._remember_loaded(aggregate, time)
+        return Tracked(aggregate, aggregate.version, origin=loaded or self._copy_to_check(aggregate), time=time)
 
     async def load_past(self, kind: type[A], id: Any, at: datetime | None, version: int | None) -> A | None:
         """Replay the stream from its beginning up to a time or a version; None when it wasn't there then."""
@@ -181,25 +198,33 @@ class Aggregates:
         return Page.of([self._audited(event) for event in events], total, paging)
 
     def require_replayable(self, tracked: Tracked) -> None:
-        """Refuse a state that its events don't make: whoever loads the aggregate next would not see it.
+        """Refuse a state that its events don't make, or that no snapshot could hold: to whoever loads it, it is lost.
 
-        Checked now and then only, because it applies the events once more; a test always finds it. Raises
-        `MisuseError`.
+        Checked now and then only, because it applies the events once more; a test has all changes checked. Raises
+        `MisuseError`, or `NotStorable`.
         """
-        aggregate = tracked.aggregate
-        kind = state_type(type(aggregate))
-        known = self._memory.get(aggregate.stream)
-        if not kind.wants_check() or (tracked.loaded and (known is None or known.aggregate.version != tracked.loaded)):
+        aggregate, origin = tracked.aggregate, tracked.origin
+        if tracked.loaded and origin is None:
             return
-        replayed = kind.copy(known.aggregate) if known is not None and tracked.loaded else kind.kind(aggregate.id)
+        checks = self._checks[type(aggregate)]
+        if checks.to_leave_out:
+            checks.to_leave_out -= 1
+            return
+        checks.carried_out()
+        kind = state_type(type(aggregate))
+        replayed = kind.kind(aggregate.id) if origin is None else kind.copy(origin)
         for event in aggregate.recorded:
             replayed.apply(copy.deepcopy(event))
-        name = kind.difference(aggregate, replayed)
-        if name is not None:
+            replayed.version += 1
+        unequal = kind.differences(aggregate, replayed)
+        changed = next((name for name in unequal if not _say_the_same(name, aggregate, replayed)), None)
+        if changed is not None:
             raise MisuseError(
-                f"{kind.kind.__name__}.{name} was changed outside of apply, so that no event says it and the change "
+                f"{kind.kind.__name__}.{changed} was changed outside of apply, so that no event says it and the change "
                 f"would be lost; record an event, and make the change where apply is given it"
             )
+        if aggregate._recorded and (origin is None or kind.is_storable(origin)):
+            _require_storable(kind, aggregate, unequal)
 
     def pending(self, stream: str) -> bool:
         """Whether memory knows a state that isn't durable yet."""
@@ -231,10 +256,14 @@ class Aggregates:
         for stream in streams:
             self._memory.pop(stream, None)
 
-    def state(self, aggregate: Aggregate) -> Snapshot:
-        """The aggregate's state, to be stored. Raises `NotStorable`."""
+    def snapshot(self, aggregate: Aggregate) -> Snapshot | None:
+        """The aggregate's state, to be stored; None if it can't be: its events say it all the same."""
         kind = state_type(type(aggregate))
-        return Snapshot(aggregate.stream, aggregate.version, kind.fingerprint, kind.encode(aggregate))
+        try:
+            return Snapshot(aggregate.stream, aggregate.version, kind.fingerprint, kind.encode(aggregate))
+        except Exception as problem:
+            log.warning("a snapshot is left out, because it can't be stored", reason=str(problem))
+            return None
 
     async def _load_newest(self, kind: type[A], id: Any) -> tuple[A | None, datetime | None]:
         """The newest state, and the time of its newest event."""
@@ -257,10 +286,22 @@ class Aggregates:
             aggregate.apply(self._events.data(event))
         aggregate.version = event.version
 
-    def _remember_loaded(self, aggregate: Aggregate, time: datetime | None) -> None:
+    def _remember_loaded(self, aggregate: Aggregate, time: datetime | None) -> Aggregate | None:
+        """Keep a copy of a state that was read, and return it; None if memory knows a newer one."""
         known = self._memory.get(aggregate.stream)
-        if known is None or (not known.pending and known.aggregate.version <= aggregate.version):
-            self._memory[aggregate.stream] = _Memory(state_type(type(aggregate)).copy(aggregate), None, time)
+        if known is not None and (known.pending or known.aggregate.version > aggregate.version):
+            return None
+        kept = state_type(type(aggregate)).copy(aggregate)
+        self._memory[aggregate.stream] = _Memory(kept, None, time)
+        return kept
+
+    def _copy_to_check(self, aggregate: Aggregate) -> Aggregate | None:
+        """What a state is compared with later on, if it is to be checked and memory doesn't have it."""
+        checks = self._checks[type(aggregate)]
+        if checks.to_leave_out:
+            checks.to_leave_out -= 1
+            return None
+        return state_type(type(aggregate)).copy(aggregate)
 
     async def _fetch(self, stream: str, fingerprint: str) -> StreamState:
         """Read a stream; what is asked for in the same turn of the event loop is read in one query."""
@@ -302,3 +343,25 @@ class Aggregates:
             time=stored.time,
             metadata=metadata,
         )
+
+
+def _say_the_same(field: str, aggregate: Aggregate, other: Aggregate) -> bool:
+    """Whether a field that isn't equal, such as one that is no number, is written alike all the same."""
+    one, two = vars(aggregate).get(field, _UNSET), vars(other).get(field, _UNSET)
+    if type(one) is not type(two):
+        return False
+    try:
+        return encode(one) == encode(two)
+    except Exception:
+        return True
+
+
+def _require_storable(kind: StateType, aggregate: Aggregate, unequal: list[str]) -> None:
+    if unequal:
+        name = unequal[0]
+        raise NotStorable(
+            f"{kind.kind.__name__}.{name} is {vars(aggregate)[name]!r}, which isn't equal to itself when apply makes "
+            f"it once more, so that it couldn't be compared with what is read back; give its type an __eq__, or keep "
+            f"None instead of NaN"
+        )
+    kind.encode(aggregate)

@@ -47,7 +47,8 @@ class App:
     sentences for whoever has started the application. `demo` is what `craton demo` shows,
     in a store that it is given; it returns whether all went well.
     `environment` is where the modules' settings are read.
-    `copied_calls` encodes and decodes every call between modules, as a network would: for tests.
+    `copied_calls` is for tests: it encodes and decodes every call between modules, as a network would, and checks after
+    every use case that only `apply` has changed the state of aggregates, and that a snapshot could hold it.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class App:
         self._clock = clock
         self.environment = environment
         self._running: dict[str, RunningModule] = {}
+        self._copied_calls = copied_calls
         self._call: Call = copied(self.call) if copied_calls else self.call
 
     @property
@@ -107,7 +109,15 @@ class App:
         noting: asyncio.Task[None] | None = None
         try:
             for module in self.modules.values():
-                running = RunningModule(module, open_store(module.name), owner, self._clock, self.api, self.environment)
+                running = RunningModule(
+                    module,
+                    open_store(module.name),
+                    owner,
+                    self._clock,
+                    self.api,
+                    self.environment,
+                    check_all=self._copied_calls,
+                )
                 await running.store.open()
                 opened.append(running)
                 self._running[module.name] = running

@@ -51,7 +51,7 @@ log = structlog.get_logger("craton.module")
 
 
 class RunningModule:
-    """One module with its store open. `find_api` gives it the other modules."""
+    """One module with its store open. `find_api` gives it the other modules; `check_all` is for its aggregates."""
 
     def __init__(
         self,
@@ -61,6 +61,8 @@ class RunningModule:
         clock: Callable[[], datetime],
         find_api: Callable[[type[Api]], Api],
         environment: Mapping[str, str],
+        *,
+        check_all: bool,
     ) -> None:
         self.module = module
         self.store = store
@@ -70,7 +72,7 @@ class RunningModule:
         self._signal = Signal()
         self._tasks: list[asyncio.Task[None]] = []
         self._resting = False
-        self._aggregates = Aggregates(store, module.events)
+        self._aggregates = Aggregates(store, module.events, check_all=check_all)
         self._committer = Committer(store, self._signal.fire)
         # Where one writer writes everything, pages share its commits; elsewhere they needn't wait for it.
         commit: Commit = self._committer.submit if store.writers == 1 else partial(write_alone, store)

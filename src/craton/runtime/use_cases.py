@@ -155,6 +155,7 @@ class UseCases:
             leave_unit(token)
         if unit.dirty:
             raise MisuseError(f"{operation} is a query, but it has changed something; make it a command")
+        self._require_replayable(unit)
         return Answer(result)
 
     async def _join(self, outer: UnitOfWork, operation: Operation, arguments: dict[str, Any]) -> Answer:
@@ -334,8 +335,7 @@ class UseCases:
             stale = hold_precondition(unit)
             if stale is not None:
                 raise stale
-            for tracked in unit.tracked.values():
-                self._aggregates.require_replayable(tracked)
+            self._require_replayable(unit)
         except DomainError as problem:
             await _roll_back(unit, problem)
             refusal = hold_precondition(unit, problem) or problem
@@ -374,6 +374,10 @@ class UseCases:
             if not refusal.keeps_changes:
                 raise
             return refusal
+
+    def _require_replayable(self, unit: UnitOfWork) -> None:
+        for tracked in unit.tracked.values():
+            self._aggregates.require_replayable(tracked)
 
     @staticmethod
     def _believe(unit: UnitOfWork) -> None:
@@ -463,7 +467,9 @@ class UseCases:
                 )
                 every = aggregate.snapshot_every
                 if aggregate.version // every > loaded // every:
-                    snapshots.append(self._aggregates.state(aggregate))
+                    snapshot = self._aggregates.snapshot(aggregate)
+                    if snapshot is not None:
+                        snapshots.append(snapshot)
             elif tracked.guarded:
                 guards.append((stream, loaded))
         port_unit = Unit(

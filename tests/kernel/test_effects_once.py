@@ -1,8 +1,10 @@
 """Effects happen once, and a refusal is told from a failure: what a key, a lost answer and a second process may do."""
 
 import asyncio
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Generic, NamedTuple, NewType, TypedDict, TypeVar
 
+import msgspec
 import pytest
 
 from craton.application import (
@@ -20,6 +22,7 @@ from craton.application import (
     query,
     step,
 )
+from craton.application.codec import holds_secrets
 from craton.application.errors import Overtaken
 from craton.application.sagas.state import Status
 from craton.domain import Aggregate, Conflict, Event, Id, Secret, TooManyAttempts, Value
@@ -304,6 +307,51 @@ class TestASaga:
 
 
 # --- answers that are secret -----------------------------------------------------------------------------------------
+
+T = TypeVar("T")
+Token = NewType("Token", Secret)
+
+
+@dataclass
+class InDataclass:
+    secret: Secret
+
+
+class InTypedDict(TypedDict):
+    secret: Secret
+
+
+class InNamedTuple(NamedTuple):
+    secret: Secret
+
+
+class InGeneric(msgspec.Struct, Generic[T]):
+    secret: Secret
+    content: T
+
+
+class InItself(Value):
+    secret: Secret | None = None
+    inner: "InItself | None" = None
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        Token,
+        list[Token],
+        InDataclass,
+        InTypedDict,
+        InNamedTuple,
+        InGeneric[int],
+        InItself,
+        dict[str, tuple[int, Annotated[InItself, "a note"]]],
+        dict[Secret, int],
+    ],
+)
+def test_a_type_that_may_hold_a_secret_is_known_in_whatever_it_is_wrapped(kind: Any) -> None:
+    assert holds_secrets(kind)
+
 
 
 class TestACommandThatAnswersASecret:

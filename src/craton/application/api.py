@@ -48,8 +48,6 @@ class Operation:
         self.parameters = {parameter.name: hints[parameter.name] for parameter in signature}
         self.defaults = {p.name: p.default for p in signature if p.default is not p.empty}
         self.result: Any = hints["return"]
-        self.answers_secrets = holds_secrets(self.result)
-        """Whether what it returns is for the caller's eyes only, so that it is never stored."""
         self.returned = f"the result of {self}"
         self.arguments = msgspec.defstruct(
             f"{api.__name__}_{self.name}",
@@ -94,6 +92,11 @@ class Operation:
     def own_result(self, result: Any) -> Any:
         """The result without anything in it that the module could still change."""
         return copy.deepcopy(result) if self._result_is_mutable else result
+
+    @cached_property
+    def answers_secrets(self) -> bool:
+        """Whether what it returns is for the caller's eyes only, so that it is never stored."""
+        return holds_secrets(self.result)
 
     @cached_property
     def _mutable_parameters(self) -> frozenset[str]:

@@ -3,11 +3,13 @@
 import hashlib
 from collections.abc import Iterator
 from functools import cache
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Final, TypeVar, get_args, get_origin
 
 import msgspec
+from msgspec import inspect
 
 from craton.application.errors import NotStorable
+from craton.application.parts import parts_of
 from craton.domain import Secret
 
 T = TypeVar("T")
@@ -21,14 +23,10 @@ def encode_scalar(value: Any) -> Any:
         raise TypeError(f"{type(value).__name__} can't be encoded: give it encode_value and decode_value") from None
 
 
-def holds_secrets(kind: Any, within: tuple[Any, ...] = ()) -> bool:
-    """Whether a value of this type may hold a `Secret`, itself or in one of its fields."""
-    if isinstance(kind, type) and issubclass(kind, Secret):
-        return True
-    parts = list(get_args(kind))
-    if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and kind not in within:
-        parts += get_type_hints(kind).values()
-    return any(holds_secrets(part, (*within, kind)) for part in parts)
+@cache
+def holds_secrets(kind: Any) -> bool:
+    """Whether a value of this type may hold a `Secret`, itself or in one of its parts."""
+    return any(isinstance(part, inspect.CustomType) and issubclass(part.cls, Secret) for part in parts_of(kind))
 
 
 def decode_scalar(kind: type[Any], wire: Any) -> Any:

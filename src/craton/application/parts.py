@@ -7,16 +7,18 @@ from msgspec import inspect
 
 
 def parts_of(kind: Any) -> Iterator[inspect.Type]:
-    """All that values of a type may hold, the type itself included; each struct once, for it may hold itself.
+    """All types of which a type is made, itself included. Raises `TypeError` for what isn't one that can be encoded."""
+    return parts_in(inspect.type_info(kind))
 
-    Raises `TypeError` for what isn't a type that can be encoded.
-    """
-    found, seen = [inspect.type_info(kind)], set[int]()
-    for info in found:
-        if id(info) not in seen:
-            seen.add(id(info))
-            found.extend(_directly_in(info))
-            yield info
+
+def parts_in(info: inspect.Type) -> Iterator[inspect.Type]:
+    """The same for a type that was looked into; each struct comes once, for it may hold itself."""
+    found, seen = [info], set[int]()
+    for part in found:
+        if id(part) not in seen:
+            seen.add(id(part))
+            found.extend(_directly_in(part))
+            yield part
 
 
 def _directly_in(info: inspect.Type) -> Iterator[inspect.Type]:

@@ -34,9 +34,9 @@ def as_error(refusal: Refusal) -> DomainError:
         if _name(kind) == refusal.error:
             try:
                 details = convert(refusal.details, kind.details_type())
-            except msgspec.ValidationError:
+                return kind(**{name: getattr(details, name) for name in kind.details_type().__struct_fields__})
+            except Exception:
                 break
-            return kind(**{name: getattr(details, name) for name in kind.details_type().__struct_fields__})
     return FormerRefusal(reason=refusal.code)
 
 

@@ -132,9 +132,9 @@ def _equality_tells(kind: Any) -> bool:
 
 def _difference(value: Any, again: Any, *, equal: bool) -> tuple[str, Any, Any] | None:
     """Where a value first differs from what was read, and the two parts. `equal`: as far as `==` sees, they are."""
-    kind = again.__class__
+    kind: Any = type(again)
     parts: list[tuple[Any, Any, Any]]
-    if type(value) is not kind:
+    if value.__class__ is not kind:
         alike = not isinstance(again, _CONTAINERS) and (equal or value == again or _are_one_instant(value, again))
         return None if alike else ("", value, again)
     fields = _fields(kind)

@@ -183,7 +183,7 @@ class UseCases:
         """Answer with what came of the command with this key; if it hasn't run, take its key, so that it never will."""
         overtaken = Overtaken()
         try:
-            await self._committer.submit(self._refusal(overtaken, request, None))
+            await self._committer.submit(self._refusal(_refused(overtaken), request, None))
         except KeyTaken:
             return await self._answer_given(operation, request)
         raise overtaken
@@ -288,15 +288,14 @@ class UseCases:
         """Raise a refusal that the commit has brought, as the answer to the key. If the key has one, return that."""
         if request is not None and _is_kept(refusal, unit.context):
             try:
-                await self._committer.submit(self._refusal(refusal, request, timer))
+                await self._committer.submit(self._refusal(_refused(refusal), request, timer))
             except KeyTaken:
                 return await self._answer_given(operation, request)
         raise refusal
 
     @staticmethod
-    def _refusal(refusal: DomainError, request: StoredResult, timer: str | None) -> Unit:
-        stored = _stored(request, _refused(refusal))
-        return Unit(result=stored, timers_done=[timer] if timer else ())
+    def _refusal(refused: _Outcome, request: StoredResult, timer: str | None) -> Unit:
+        return Unit(result=_stored(request, refused), timers_done=[timer] if timer else ())
 
     def _existing(self, unit: UnitOfWork, conflict: Exception) -> str | None:
         """The id of an aggregate that was added here and, the second time too, was there already."""
@@ -329,10 +328,10 @@ class UseCases:
             await _roll_back(unit, problem)
             refusal = violated(unit, problem) or problem
             self._believe(unit)
-            _refused(refusal)
+            refused = _refused(refusal)
             if request is None or not _is_kept(refusal, unit.context):
                 raise refusal from None
-            return refusal, self._committer.submit(self._refusal(refusal, request, timer))
+            return refusal, self._committer.submit(self._refusal(refused, request, timer))
         except BaseException as problem:
             await _roll_back(unit, problem)
             raise

@@ -1,8 +1,10 @@
 """Effects happen once, and a refusal is told from a failure: what a key, a lost answer and a second process may do."""
 
 import asyncio
-from typing import Any, ClassVar
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, Generic, NamedTuple, NewType, TypedDict, TypeVar
 
+import msgspec
 import pytest
 
 from craton.application import (
@@ -20,11 +22,13 @@ from craton.application import (
     query,
     step,
 )
+from craton.application.codec import canonical, holds_secrets
 from craton.application.errors import Overtaken
 from craton.application.sagas.state import Status
 from craton.domain import Aggregate, Conflict, Event, Id, Secret, TooManyAttempts, Value
 from craton.ports import Statement, StoreUnavailable
 from craton.runtime import App
+from craton.runtime.refusals import RefusedBefore
 from tests.kernel.bank import Bank, Gate, ask
 from tests.kernel.conftest import Clock, OpenOffice, StartApp
 from tests.kernel.office import QUICK
@@ -83,6 +87,12 @@ class Empty(Conflict):
     """The till is empty."""
 
 
+class Locked(Conflict):
+    """The till is locked."""
+
+    code_to_open: Secret
+
+
 class Tills(Api):
     @command
     async def charge(self, till: TillId, amount: int, options: Options = PLAIN) -> int:
@@ -99,6 +109,10 @@ class Tills(Api):
     @command
     async def take_all(self, till: TillId) -> int:
         """Empty the till; be refused when it is empty."""
+
+    @command
+    async def unlock(self) -> None:
+        """Be refused with a secret."""
 
     @query
     async def charges(self, till: TillId) -> int:
@@ -120,6 +134,9 @@ class TillService(Tills):
 
     async def charge_secretly(self, till: TillId, amount: int) -> Receipt:
         return Receipt(number=await self.charge(till, amount), code=Secret("sesame"))
+
+    async def unlock(self) -> None:
+        raise Locked(code_to_open=Secret("sesame"))
 
     async def try_charge(self, till: TillId, amount: int) -> int:
         found = await self._tills.find_or_add(till)
@@ -224,6 +241,32 @@ class TestARequest:
 
         assert len({charge.fingerprint(charge.bind((till,), each)) for each in requests}) == len(requests)
 
+    def test_is_the_same_after_a_deploy_that_has_added_a_default_to_what_it_is_given(self) -> None:
+        before, after = [Tip("a"), NamedTip("a")], [LaterTip("a"), LaterNamedTip("a")]
+
+        assert [canonical(value) for value in before] == [canonical(value) for value in after]
+
+
+@dataclass
+class Tip:
+    note: str
+
+
+@dataclass
+class LaterTip:
+    note: str
+    colours: list[str] = field(default_factory=list)
+    colour: str = "red"
+
+
+class NamedTip(NamedTuple):
+    note: str
+
+
+class LaterNamedTip(NamedTuple):
+    note: str
+    colour: str = "red"
+
 
 class Forgetful(Saga):
     """Makes a new id each time it tries."""
@@ -305,6 +348,50 @@ class TestASaga:
 
 # --- answers that are secret -----------------------------------------------------------------------------------------
 
+T = TypeVar("T")
+Token = NewType("Token", Secret)
+
+
+@dataclass
+class InDataclass:
+    secret: Secret
+
+
+class InTypedDict(TypedDict):
+    secret: Secret
+
+
+class InNamedTuple(NamedTuple):
+    secret: Secret
+
+
+class InGeneric(msgspec.Struct, Generic[T]):
+    secret: Secret
+    content: T
+
+
+class InItself(Value):
+    secret: Secret | None = None
+    inner: "InItself | None" = None
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        Token,
+        list[Token],
+        InDataclass,
+        InTypedDict,
+        InNamedTuple,
+        InGeneric[int],
+        InItself,
+        dict[str, tuple[int, Annotated[InItself, "a note"]]],
+        dict[Secret, int],
+    ],
+)
+def test_a_type_that_may_hold_a_secret_is_known_in_whatever_it_is_wrapped(kind: Any) -> None:
+    assert holds_secrets(kind)
+
 
 class TestACommandThatAnswersASecret:
     async def test_has_one_effect_under_one_key(self, shop: App, till: TillId) -> None:
@@ -336,6 +423,21 @@ class TestACommandThatAnswersASecret:
 
         with pytest.raises(AnswerNotKept):
             await ask(shop, Tills.charge_secretly, till, 5, context=Context(key="settled", settles=True))
+
+
+class TestARefusalThatHoldsASecret:
+    async def test_is_given_once_and_leaves_nothing_of_it_in_the_store(self, shop: App) -> None:
+        with pytest.raises(Locked) as refusal:
+            await ask(shop, Tills.unlock, context=KEY)
+        assert refusal.value.code_to_open.reveal() == "sesame"
+
+        with pytest.raises(RefusedBefore) as again:
+            await ask(shop, Tills.unlock, context=KEY)
+
+        assert again.value.reason == "locked"
+        rows = await shop.running["tills"].store.fetch(_all_results(shop))
+        assert [row["outcome"] for row in rows]
+        assert not [row for row in rows if "sesame" in row["outcome"]]
 
 
 def _all_results(app: App) -> Any:

@@ -8,9 +8,12 @@ import msgspec
 import pytest
 
 from craton.application import Api, Module, Repository, command, query
+from craton.application.api import operation_of
+from craton.application.codec import decode
 from craton.domain import Aggregate, Conflict, Event, Id, Money, Value
 from craton.domain.immutability import is_immutable
 from craton.runtime import App
+from tests.kernel.bank import ask
 from tests.kernel.conftest import StartApp
 
 T = TypeVar("T")
@@ -105,6 +108,41 @@ def baskets(app: App) -> Baskets:
 
 async def recorded(app: App) -> list[dict[str, Any]]:
     return [msgspec.json.decode(event.data) async for event in app.running["baskets"].events()]
+
+
+class Options(Value):
+    names: list[str]
+
+
+PLAIN = Options(names=["a"])
+
+
+class Named(Api):
+    @command
+    async def name(self, options: Options = PLAIN) -> list[str]: ...
+
+    @query
+    async def look(self, options: Options = PLAIN) -> list[str]: ...
+
+
+class NamedService(Named):
+    async def name(self, options: Options = PLAIN) -> list[str]:
+        options.names.append("b")
+        return options.names
+
+    async def look(self, options: Options = PLAIN) -> list[str]:
+        return await self.name(options)
+
+
+@pytest.mark.parametrize("method", [Named.name, Named.look])
+async def test_a_default_is_each_calls_own_however_its_arguments_are_made(start: StartApp, method: Any) -> None:
+    app = await start(Module("named", api=Named, service=NamedService))
+    operation = operation_of(method)
+
+    for _ in range(2):
+        assert (await ask(app, method)).result == ["a", "b"]
+        decoded: Any = decode(operation.arguments, "{}")
+        assert (await ask(app, method, options=decoded.options)).result == ["a", "b"]
 
 
 class TestACall:

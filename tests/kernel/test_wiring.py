@@ -1,12 +1,14 @@
 """What is put together wrongly is refused at start, in a sentence that says what and where."""
 
+from datetime import date
 from typing import Any
 
 import pytest
 
 from craton.application import Api, Index, Key, Module, Projection, Row, Rows, View, WiringError, command, query
+from craton.application.codec import unencodable
 from craton.application.view import RowType
-from craton.domain import Aggregate, Event, Recorded
+from craton.domain import Aggregate, Event, Money, Recorded
 from craton.ports import Store
 from craton.runtime import App
 from tests.conftest import SqlitePlace
@@ -177,6 +179,16 @@ class TestAnApi:
         (problem,) = App("test", modules=[Module("odd", api=Odd, service=OddService)]).problems()
 
         assert "Odd.ask: parameter 'gate' can't be encoded" in problem
+
+    @pytest.mark.parametrize(
+        "kind", [dict[bool, int], dict[tuple[int, int], int], list[dict[Money, int]], dict[object, int]]
+    )
+    def test_whose_keys_could_never_be_read_back_is_a_problem(self, kind: Any) -> None:
+        assert unencodable(kind)
+
+    @pytest.mark.parametrize("kind", [dict[Any, int], dict[AccountId, int], dict[int | None, int], dict[date, int]])
+    def test_whose_keys_can_be_read_back_is_none(self, kind: Any) -> None:
+        assert unencodable(kind) is None
 
 
 class TestAnAggregate:

@@ -1,8 +1,11 @@
 """What is written can be read back: the rest is refused before the commit, with a sentence and the field's path."""
 
+from collections import Counter, OrderedDict, defaultdict
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar, NamedTuple
+from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
 
 from craton.application import (
@@ -23,8 +26,9 @@ from craton.application import (
     schedule,
     step,
 )
-from craton.application.errors import UnusableId
-from craton.domain import Aggregate, Event, Id, Recorded, Value
+from craton.application.codec import encode_to_keep
+from craton.application.errors import AnswerNotKept, UnusableId
+from craton.domain import Aggregate, Conflict, Event, Id, Recorded, Secret, Value
 from craton.domain.value import Instant
 from craton.ports import Append, NewEvent, Snapshot, Store, Unit
 from craton.runtime import App
@@ -79,6 +83,44 @@ class Keen(Aggregate):
         self.count = event.text  # type: ignore[assignment]
 
 
+class Colour:
+    """A scalar of which a later version of the program knows fewer values."""
+
+    json_schema: ClassVar[dict[str, Any]] = {"type": "string"}
+    known: ClassVar[dict[str, int]] = {"red": 1}
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Colour) and other.name == self.name
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def encode_value(self) -> str:
+        return self.name
+
+    @classmethod
+    def decode_value(cls, wire: Any) -> "Colour":
+        cls.known[wire]
+        return cls(wire)
+
+
+class Painted(Aggregate):
+    snapshot_every = 1
+    id: NoteId
+    colour: Colour | None = None
+
+    def apply(self, event: Written) -> None:
+        self.colour = Colour(event.text)
+
+
+class Odd(Conflict):
+    """It is odd."""
+
+    count: int
+
+
 class NoteRow(Row):
     note: Key[NoteId]
     count: int
@@ -115,6 +157,21 @@ class Notes(Api):
     async def answer(self, what: str) -> dict[int, Line]: ...
 
     @command
+    async def count(self, note: NoteId, as_: str) -> tuple[int, ...]: ...
+
+    @command
+    async def secret(self) -> dict[str, Any]: ...
+
+    @command
+    async def refuse(self) -> None: ...
+
+    @command
+    async def paint(self, note: NoteId) -> Colour: ...
+
+    @query
+    async def colour(self, note: NoteId) -> str: ...
+
+    @command
     async def later(self, at: datetime, scores: dict[int, int]) -> None: ...
 
     @command
@@ -144,7 +201,10 @@ EVENTS: dict[str, Any] = {
 
 
 class NoteService(Notes):
-    def __init__(self, notes: Repository[Note], keen: Repository[Keen], trips: Sagas[Trip]) -> None:
+    def __init__(
+        self, notes: Repository[Note], keen: Repository[Keen], painted: Repository[Painted], trips: Sagas[Trip]
+    ) -> None:
+        self._painted = painted
         self._notes = notes
         self._keen = keen
         self._trips = trips
@@ -162,6 +222,26 @@ class NoteService(Notes):
     async def answer(self, what: str) -> dict[int, Line]:
         wrong: Any = {1: Line(count="many")}  # type: ignore[arg-type]
         return wrong if what == "wrong" else {1: Line(count=7)}
+
+    async def count(self, note: NoteId, as_: str) -> tuple[int, ...]:
+        await self.write(note, "good")
+        answers: dict[str, Any] = {"a tuple": (1, 2), "a list": [1, 2], "a text": "five"}
+        return answers[as_]  # type: ignore[no-any-return]
+
+    async def secret(self) -> dict[str, Any]:
+        return {"secret": Secret("sesame")}
+
+    async def refuse(self) -> None:
+        many: Any = "many"
+        raise Odd(count=many)
+
+    async def paint(self, note: NoteId) -> Colour:
+        (await self._painted.find_or_add(note)).record(Written(text="red"))
+        return Colour("red")
+
+    async def colour(self, note: NoteId) -> str:
+        found = (await self._painted.get(note)).colour
+        return found.name if found else ""
 
     async def later(self, at: datetime, scores: dict[int, int]) -> None:
         schedule(at, Notes.score, scores=scores)
@@ -229,6 +309,103 @@ class TestAnEvent:
             Note(NoteId("a")).record(Erased())
 
 
+class Pair(NamedTuple):
+    one: int
+    two: int
+
+
+class Bag(Value):
+    lines: tuple[str, ...] = ()
+    anything: Any = None
+
+
+class Unequal(msgspec.Struct, eq=False):
+    count: int = 0
+
+
+BERLIN = ZoneInfo("Europe/Berlin")
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "path"),
+    [
+        (defaultdict(int, a=1), dict[str, int], "$"),
+        (Counter("a"), dict[str, int], "$"),
+        ({"a": OrderedDict(b=1)}, dict[str, dict[str, int]], "$['a']"),
+        (bytearray(b"a"), bytes, "$"),
+        ({1}, frozenset[int], "$"),
+        ([Pair(1, 2)], list[tuple[int, int]], "$[0]"),
+        (Bag(lines=["a"]), Bag, "$.lines"),  # type: ignore[arg-type]
+        (Bag(anything=[Pair(1, 2)]), Bag, "$.anything[0]"),
+        (Bag(anything={"a": Counter("a")}), Bag, "$.anything['a']"),
+    ],
+)
+def test_a_value_that_would_come_back_equal_but_as_another_type_is_refused(value: Any, kind: Any, path: str) -> None:
+    with pytest.raises(NotStorable) as refused:
+        encode_to_keep(value, kind, "it")
+
+    assert f"at `{path}`" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        (Pair(1, 2), Pair),
+        ({"a": [(1, 2)]}, dict[str, list[tuple[int, int]]]),
+        (Bag(lines=("a",), anything={"a": [1]}), Bag),
+        (NoteId("a"), str),
+        (1, float),
+    ],
+)
+def test_a_value_that_comes_back_as_good_as_the_same_is_kept(value: Any, kind: Any) -> None:
+    assert msgspec.json.decode(encode_to_keep(value, kind, "it"), type=kind) == value
+
+
+@pytest.mark.parametrize(
+    "at",
+    [
+        datetime(2026, 10, 25, 2, 30, tzinfo=BERLIN),
+        datetime(2026, 10, 25, 2, 30, fold=1, tzinfo=BERLIN),
+        datetime(2026, 3, 29, 2, 30, tzinfo=BERLIN),
+    ],
+)
+def test_a_time_is_kept_also_in_the_hour_in_which_the_clocks_are_changed(at: datetime) -> None:
+    for value, kind in ((at, Instant), (Written(at=at), Written), ({at: [at]}, dict[Instant, list[Instant]])):
+        encode_to_keep(value, kind, "it")
+
+    wire = encode_to_keep(frozenset([at]), frozenset[Instant], "it")
+
+    assert msgspec.json.decode(wire, type=list[datetime])[0].timestamp() == at.timestamp()
+
+
+@pytest.mark.parametrize("value", [Unequal(), [Unequal()]])
+def test_a_value_that_is_never_equal_to_itself_is_refused_with_what_it_lacks(value: Any) -> None:
+    kind: Any = list[Unequal] if isinstance(value, list) else Unequal
+
+    with pytest.raises(NotStorable, match=r"isn't equal to itself .* give Unequal an __eq__"):
+        encode_to_keep(value, kind, "it")
+
+
+def test_a_refusal_to_write_does_not_say_the_secret() -> None:
+    for value, kind in (
+        (Secret("sesame"), str),
+        ({Secret("sesame")}, set[str]),
+        (Bag(anything=(Secret("sesame"),)), Bag),
+    ):
+        with pytest.raises(NotStorable) as refused:
+            encode_to_keep(value, kind, "it")
+        assert "sesame" not in str(refused.value)
+
+
+async def test_a_call_whose_metadata_could_not_be_read_back_changes_nothing(app: App) -> None:
+    number: Any = 5
+
+    with pytest.raises(NotStorable, match=r"the metadata of the call .* - at `\$.actor`"):
+        await ask(app, Notes.write, NoteId("a"), "good", context=Context(actor=number))
+
+    assert await head(app) == 0
+
+
 class TestAStoredEventThatCannotBeDecoded:
     async def test_is_a_failure_that_names_its_position(self, start: StartApp, app: App, api: Notes) -> None:
         store = app.running["notes"].store
@@ -260,6 +437,16 @@ class TestASnapshot:
 
         assert (await second.api(Bank).state(account)).balance == 6
         assert await second.api(Bank).deposit(account, 1) == 7
+
+
+async def test_a_snapshot_is_ignored_whatever_a_scalar_raises_when_it_decodes_it(
+    app: App, api: Notes, start: StartApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await api.paint(NoteId("a"))
+    other = await start(notes())
+    monkeypatch.setattr(Colour, "known", {})
+
+    assert await other.api(Notes).colour(NoteId("a")) == "red"
 
 
 def _fingerprint() -> str:
@@ -306,6 +493,44 @@ class TestAnAnswer:
     async def test_that_could_not_be_read_back_is_refused(self, app: App) -> None:
         with pytest.raises(NotStorable, match=r"the result of Notes.answer .* - at `\$\[.*\]\.count`"):
             await ask(app, Notes.answer, "wrong", context=KEY)
+
+    @pytest.mark.parametrize("context", [Context(), KEY])
+    async def test_that_is_none_undoes_what_the_command_did(self, app: App, context: Context) -> None:
+        with pytest.raises(NotStorable, match=r"the result of Notes.count"):
+            await ask(app, Notes.count, NoteId("a"), "a text", context=context)
+
+        assert await head(app) == 0
+
+    @pytest.mark.parametrize("context", [Context(), KEY])
+    async def test_may_be_read_back_in_the_form_that_is_annotated(self, app: App, context: Context) -> None:
+        for number, given in enumerate(("a tuple", "a list")):
+            keyed = msgspec.structs.replace(context, key=context.key and f"{context.key}{number}")
+            answers = [await ask(app, Notes.count, NoteId(f"a{number}"), given, context=keyed) for _ in range(2)]
+            assert [list(answer.result) for answer in answers] == [[1, 2], [1, 2]]
+
+    @pytest.mark.parametrize("context", [Context(), KEY])
+    async def test_that_holds_a_secret_of_which_its_type_says_nothing_is_refused(
+        self, app: App, context: Context
+    ) -> None:
+        with pytest.raises(NotStorable, match="it holds a Secret"):
+            await ask(app, Notes.secret, context=context)
+
+    async def test_that_can_no_longer_be_decoded_is_not_kept_whatever_a_scalar_raises(
+        self, app: App, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await ask(app, Notes.paint, NoteId("a"), context=KEY)
+        monkeypatch.setattr(Colour, "known", {})
+
+        with pytest.raises(AnswerNotKept):
+            await ask(app, Notes.paint, NoteId("a"), context=KEY)
+
+
+class TestARefusal:
+    @pytest.mark.parametrize("context", [Context(), KEY])
+    async def test_whose_fields_could_not_be_read_back_is_refused_each_time(self, app: App, context: Context) -> None:
+        for _ in range(2):
+            with pytest.raises(NotStorable, match=r"the refusal Odd .* - at `\$.count`"):
+                await ask(app, Notes.refuse, context=context)
 
 
 class TestATimer:

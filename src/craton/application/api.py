@@ -4,11 +4,12 @@ import copy
 import inspect
 from collections.abc import Callable
 from functools import cached_property
+from types import NoneType
 from typing import Any, ClassVar, Literal, TypeVar, get_type_hints
 
 import msgspec
 
-from craton.application.codec import canonical, fingerprint, holds_secrets, is_same, unencodable
+from craton.application.codec import canonical, encode_answer, fingerprint, holds_secrets, is_same, unencodable
 from craton.application.errors import WiringError
 from craton.domain.immutability import is_immutable
 
@@ -47,21 +48,17 @@ class Operation:
             raise WiringError(f"{self}: the result has no annotation")
         self.parameters = {parameter.name: hints[parameter.name] for parameter in signature}
         self.defaults = {p.name: p.default for p in signature if p.default is not p.empty}
+        self._changeable = {n: default for n, default in self.defaults.items() if _can_change(default, hints[n])}
         self.result: Any = hints["return"]
-        self.answers_secrets = holds_secrets(self.result)
-        """Whether what it returns is for the caller's eyes only, so that it is never stored."""
-        self.returned = f"the result of {self}"
         self.arguments = msgspec.defstruct(
             f"{api.__name__}_{self.name}",
-            [
-                (name, hint, self.defaults[name]) if name in self.defaults else (name, hint)
-                for name, hint in self.parameters.items()
-            ],
+            [self.field(name) for name in self.parameters],
             kw_only=True,
             forbid_unknown_fields=True,
         )
         self._positional = [p.name for p in signature if p.kind is not p.KEYWORD_ONLY]
         self._names = tuple(self.parameters)
+        self._returned = f"the result of {self}"
 
     def __str__(self) -> str:
         return f"{self.api.__name__}.{self.name}"
@@ -80,7 +77,17 @@ class Operation:
         missing = self.parameters.keys() - given.keys() - self.defaults.keys()
         if missing:
             raise TypeError(f"{self} misses {', '.join(sorted(missing))}")
-        return self.defaults | given
+        own = {name: copy.deepcopy(default) for name, default in self._changeable.items() if name not in given}
+        return self.defaults | own | given
+
+    def field(self, name: str) -> tuple[Any, ...]:
+        """A parameter as a field of a struct. A default that could be changed is copied for each struct."""
+        if name not in self.defaults:
+            return name, self.parameters[name]
+        default: Any = self.defaults[name]
+        if name in self._changeable:
+            default = msgspec.field(default_factory=lambda: copy.deepcopy(self.defaults[name]))
+        return name, self.parameters[name], default
 
     def own(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """The arguments without anything in them that the caller could still change."""
@@ -94,6 +101,17 @@ class Operation:
     def own_result(self, result: Any) -> Any:
         """The result without anything in it that the module could still change."""
         return copy.deepcopy(result) if self._result_is_mutable else result
+
+    def encode_result(self, result: Any) -> bytes:
+        """The result as it is stored and sent. Raises `NotStorable`."""
+        if result is None and self.result is NoneType:
+            return b"null"
+        return encode_answer(result, self.result, self._returned)
+
+    @cached_property
+    def answers_secrets(self) -> bool:
+        """Whether what it returns is for the caller's eyes only, so that it is never stored."""
+        return holds_secrets(self.result)
 
     @cached_property
     def _mutable_parameters(self) -> frozenset[str]:
@@ -142,6 +160,10 @@ class Api:
             }
             for operation in cls.operations.values():
                 vars(cls)[operation.name].__dict__["craton_operation"] = operation
+
+
+def _can_change(default: Any, hint: Any) -> bool:
+    return copy.deepcopy(default) is not default and not is_immutable(hint)
 
 
 def operation_of(method: Callable[..., Any]) -> Operation:

@@ -1,13 +1,16 @@
 """Encoding by annotation: msgspec, and the wire forms that `Scalar` types bring along."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from datetime import datetime
 from functools import cache
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Final, TypeVar, get_args, get_origin
 
 import msgspec
+from msgspec import inspect
 
 from craton.application.errors import NotStorable
+from craton.application.parts import parts_in, parts_of
 from craton.domain import Secret
 
 T = TypeVar("T")
@@ -21,14 +24,10 @@ def encode_scalar(value: Any) -> Any:
         raise TypeError(f"{type(value).__name__} can't be encoded: give it encode_value and decode_value") from None
 
 
-def holds_secrets(kind: Any, within: tuple[Any, ...] = ()) -> bool:
-    """Whether a value of this type may hold a `Secret`, itself or in one of its fields."""
-    if isinstance(kind, type) and issubclass(kind, Secret):
-        return True
-    parts = list(get_args(kind))
-    if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and kind not in within:
-        parts += get_type_hints(kind).values()
-    return any(holds_secrets(part, (*within, kind)) for part in parts)
+@cache
+def holds_secrets(kind: Any) -> bool:
+    """Whether a value of this type may hold a `Secret`, itself or in one of its parts."""
+    return any(isinstance(part, inspect.CustomType) and issubclass(part.cls, Secret) for part in parts_of(kind))
 
 
 def decode_scalar(kind: type[Any], wire: Any) -> Any:
@@ -56,38 +55,157 @@ def encode_text(value: Any) -> str:
 def encode_to_keep(value: Any, kind: Any, what: str) -> bytes:
     """Return the JSON of a value that will be read back as `kind`.
 
-    Raises `NotStorable`, with the path of what is wrong, unless the very same value would be read back.
+    Raises `NotStorable`, with the path of what is wrong, unless the very same value would be read back: an equal one,
+    of the same type where that may be another (a list, a dictionary). Times are the same if their instants are.
     """
     try:
-        wire = encode(value)
+        wire = _encoder.encode(value)
         again = decoder(kind).decode(wire)
-    except (TypeError, ValueError, RecursionError) as problem:
-        raise NotStorable(f"{what} can't be written, because it couldn't be read back: {problem}") from problem
-    if again != value:
-        path, given, read = _difference(value, again, "$")
-        raise NotStorable(
-            f"{what} can't be written, because {given!r} would be read back as {read!r} - at `{path}`; "
-            f"give a value of the type that is annotated"
-        )
+        equal = bool(again == value)
+        difference = None if equal and _equality_tells(kind) else _difference(value, again, equal=equal)
+    except Exception as problem:
+        raise _not_storable(what, problem) from problem
+    if difference is not None:
+        path, given, read = difference
+        raise NotStorable(f"{what} can't be written, because {_said(given, read)} - at `${path}`")
     return wire
 
 
-def _difference(value: Any, again: Any, path: str) -> tuple[str, Any, Any]:
-    """Where two values differ first, and the two parts."""
-    parts: list[tuple[str, Any, Any]] = []
-    if type(value) is type(again):
-        if isinstance(value, msgspec.Struct):
-            parts = [(f"{path}.{name}", getattr(value, name), getattr(again, name)) for name in value.__struct_fields__]
-        elif isinstance(value, dict) and value.keys() == again.keys():
-            parts = [(f"{path}[{key!r}]", item, again[key]) for key, item in value.items()]
-        elif isinstance(value, list | tuple) and len(value) == len(again):
-            parts = [
-                (f"{path}[{place}]", item, other) for place, (item, other) in enumerate(zip(value, again, strict=True))
-            ]
-    for inner, item, other in parts:
-        if item != other:
-            return _difference(item, other, inner)
-    return path, value, again
+def encode_answer(value: Any, kind: Any, what: str) -> bytes:
+    """Return the JSON of an answer, which may be read back as `kind` in another form: a list in place of a tuple.
+
+    Raises `NotStorable` for what can't be read back at all, or holds a secret of which its type says nothing.
+    """
+    encoder = _encoder if holds_secrets(kind) else _unsecret_encoder
+    try:
+        wire = encoder.encode(value)
+        decoder(kind).decode(wire)
+    except Exception as problem:
+        raise _not_storable(what, problem) from problem
+    return wire
+
+
+def _encode_unsecret(value: Any) -> Any:
+    if isinstance(value, Secret):
+        raise TypeError("it holds a Secret, and its type doesn't say so")
+    return encode_scalar(value)
+
+
+_unsecret_encoder = msgspec.json.Encoder(enc_hook=_encode_unsecret)
+
+
+def _not_storable(what: str, problem: Exception) -> NotStorable:
+    reason = str(problem) if isinstance(problem, TypeError | ValueError) else f"{type(problem).__name__}: {problem}"
+    return NotStorable(f"{what} can't be written, because it couldn't be read back: {reason}")
+
+
+_TELLING: Final = (
+    inspect.Metadata,
+    inspect.UnionType,
+    inspect.NoneType,
+    inspect.BoolType,
+    inspect.IntType,
+    inspect.FloatType,
+    inspect.StrType,
+    inspect.DateTimeType,
+    inspect.DateType,
+    inspect.TimeType,
+    inspect.TimeDeltaType,
+    inspect.UUIDType,
+    inspect.DecimalType,
+    inspect.EnumType,
+    inspect.LiteralType,
+    inspect.CustomType,
+    inspect.StructType,
+    inspect.DataclassType,
+)
+"""Types of which equal values are as good as the same. Equal containers may be of types that know or can do more."""
+_CONTAINERS: Final = (list, tuple, dict, set, frozenset, bytes, bytearray, memoryview)
+_NOTHING: Final = object()
+
+
+@cache
+def _equality_tells(kind: Any) -> bool:
+    """Whether equality says all about values of a type, so that they needn't be compared part by part."""
+    return all(isinstance(part, _TELLING) for part in parts_of(kind))
+
+
+def _difference(value: Any, again: Any, *, equal: bool) -> tuple[str, Any, Any] | None:
+    """Where a value first differs from what was read, and the two parts. `equal`: as far as `==` sees, they are."""
+    kind: Any = type(again)
+    parts: list[tuple[Any, Any, Any]]
+    if value.__class__ is not kind:
+        alike = not isinstance(again, _CONTAINERS) and (equal or value == again or _are_one_instant(value, again))
+        return None if alike else ("", value, again)
+    fields = _fields(kind)
+    if fields is not None:
+        form, parts = (
+            ".{}",
+            [
+                (name, own, read)
+                for name, deep in (_untold(kind) if equal else dict.fromkeys(fields, True)).items()
+                if type(own := getattr(value, name)) is not type(read := getattr(again, name)) or deep
+            ],
+        )
+    elif not isinstance(again, dict | list | tuple | set | frozenset):
+        return None if equal or value == again or _are_one_instant(value, again) else ("", value, again)
+    elif len(value) != len(again):
+        return "", value, again
+    elif equal and _all_tell(again) and (not isinstance(again, dict) or _all_tell(again.values())):
+        return None
+    elif isinstance(again, dict):
+        form, parts = "[{!r}]", [*zip(value, value, again, strict=True)]
+        parts += zip(value, value.values(), again.values(), strict=True)
+    elif isinstance(again, list | tuple):
+        form, parts = "[{}]", [*zip(range(len(value)), value, again, strict=True)]
+    else:
+        others = {encode(item): item for item in again}
+        form, parts = "[...]", [(None, item, others.get(encode(item), _NOTHING)) for item in value]
+    for step, item, other in parts:
+        difference = _difference(item, other, equal=equal)
+        if difference is not None:
+            return form.format(step) + difference[0], *difference[1:]
+    lacks_equality = not equal and value != again and all(item == other for _, item, other in parts)
+    return ("", value, again) if lacks_equality else None
+
+
+def _all_tell(items: Iterable[Any]) -> bool:
+    return all(map(_equality_tells, set(map(type, items))))
+
+
+@cache
+def _untold(kind: Any) -> dict[str, bool]:
+    """The fields of a class of which equality doesn't tell all, and whether it doesn't of what they hold either."""
+    found = {}
+    for name, field in (_fields(kind) or {}).items():
+        untold = [part for part in parts_in(field.type) if not isinstance(part, _TELLING)]
+        if untold:
+            found[name] = untold != [field.type] or isinstance(field.type, inspect.AnyType)
+    return found
+
+
+def _are_one_instant(value: Any, again: Any) -> bool:
+    """Times of two zones are never equal in an hour in which clocks are changed, not even if they are one instant."""
+    return (
+        isinstance(value, datetime)
+        and isinstance(again, datetime)
+        and value.utcoffset() == again.utcoffset()
+        and value.replace(tzinfo=None) == again.replace(tzinfo=None)
+    )
+
+
+def _said(given: Any, read: Any) -> str:
+    """Say how what was given differs from what was read back, which may be the text of a secret."""
+    name = type(read).__name__
+    if read is _NOTHING or (type(given) is type(read) and isinstance(read, _CONTAINERS)):
+        said = f"another value would be read back than {given!r}"
+    elif type(given) is not type(read):
+        said = f"the {type(given).__name__} {given!r} would be read back as a {name}"
+    elif encode(given) == encode(read) and not isinstance(given, datetime):
+        return f"{given!r} isn't equal to itself when it is read back; give {name} an __eq__ by which it is"
+    else:
+        said = f"{given!r} would be read back as {read!r}"
+    return f"{said}; give a value of the type that is annotated"
 
 
 @cache
@@ -127,7 +245,41 @@ def unencodable(kind: Any) -> str | None:
         msgspec.json.schema_components((kind,), schema_hook=schema_of_scalar)
     except (TypeError, AttributeError) as problem:
         return str(problem)
+    for part in parts_of(kind):
+        if isinstance(part, inspect.CustomType) and not (
+            hasattr(part.cls, "encode_value") and hasattr(part.cls, "decode_value")
+        ):
+            return f"{part.cls.__name__} has no wire form; give it encode_value and decode_value"
+        if isinstance(part, inspect.DictType) and not _can_be_key(part.key_type):
+            return "keys of a dictionary are written as texts, and these couldn't be read back from one"
     return None
+
+
+_KEYS: Final = (
+    inspect.AnyType,
+    inspect.IntType,
+    inspect.FloatType,
+    inspect.StrType,
+    inspect.BytesType,
+    inspect.DateTimeType,
+    inspect.DateType,
+    inspect.TimeType,
+    inspect.TimeDeltaType,
+    inspect.UUIDType,
+    inspect.DecimalType,
+    inspect.EnumType,
+    inspect.LiteralType,
+)
+
+
+def _can_be_key(info: inspect.Type) -> bool:
+    if isinstance(info, inspect.Metadata):
+        return _can_be_key(info.type)
+    if isinstance(info, inspect.UnionType):
+        return any(map(_can_be_key, info.types))
+    if isinstance(info, inspect.CustomType):
+        return getattr(info.cls, "json_schema", {}).get("type") not in ("object", "array", "boolean", "null")
+    return isinstance(info, _KEYS)
 
 
 def fingerprint(value: Any) -> str:
@@ -138,15 +290,15 @@ def fingerprint(value: Any) -> str:
 def canonical(value: Any) -> Any:
     """Return plain data that is the same for equal values in every process and version of the program.
 
-    Fields of structs that are at their defaults are left out, so that a field which is added with a default changes
-    nothing; sets and dicts have an order; a secret is left out, so that a digest doesn't betray it.
+    Fields that are at their defaults are left out, so that a field which is added with a default changes nothing;
+    sets and dicts have an order; a secret is left out, so that a digest doesn't betray it.
     """
     if isinstance(value, str | int | float | None):
         return value
     if isinstance(value, Secret):
         return repr(value)
-    if isinstance(value, msgspec.Struct):
-        tag = value.__struct_config__.tag
+    if _fields(value.__class__) is not None:
+        tag = value.__struct_config__.tag if isinstance(value, msgspec.Struct) else None
         given = [[field, canonical(getattr(value, field))] for field in _not_at_default(value)]
         return given if tag is None else [tag, given]
     if isinstance(value, dict):
@@ -158,8 +310,8 @@ def canonical(value: Any) -> Any:
     return plain(value)
 
 
-def _not_at_default(value: msgspec.Struct) -> Iterator[str]:
-    for name, field in _fields(type(value)).items():
+def _not_at_default(value: Any) -> Iterator[str]:
+    for name, field in (_fields(value.__class__) or {}).items():
         own = getattr(value, name)
         default = field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
         if not is_same(own, default):
@@ -167,8 +319,12 @@ def _not_at_default(value: msgspec.Struct) -> Iterator[str]:
 
 
 @cache
-def _fields(kind: type[msgspec.Struct]) -> dict[str, msgspec.structs.FieldInfo]:
-    return {field.name: field for field in msgspec.structs.fields(kind)}
+def _fields(kind: Any) -> dict[str, inspect.Field] | None:
+    """The fields of a struct, a dataclass or a named tuple; None for all other classes."""
+    info = inspect.type_info(kind)
+    if isinstance(info, inspect.StructType | inspect.DataclassType | inspect.NamedTupleType):
+        return {field.name: field for field in info.fields}
+    return None
 
 
 def is_same(value: Any, other: Any) -> bool:

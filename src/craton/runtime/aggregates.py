@@ -272,9 +272,9 @@ class Aggregates:
             return None, None
         try:
             aggregate: Any = state_type(kind).decode(state.snapshot, id) if state.snapshot else kind(id)
-        except (msgspec.MsgspecError, ValueError, TypeError) as problem:
+        except Exception as problem:
             log.warning(
-                "a snapshot is ignored, because it can't be decoded", stream=kind(id).stream, reason=str(problem)
+                "a snapshot is ignored, because it can't be decoded", stream=kind(id).stream, reason=repr(problem)
             )
             return await self.load_past(kind, id, None, None), state.time
         for event in state.events:

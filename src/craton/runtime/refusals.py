@@ -17,27 +17,27 @@ class Refusal(msgspec.Struct, frozen=True):
     details: dict[str, Any]
 
 
-class FormerRefusal(Conflict):
-    """It was refused, by a former version of the program."""
+class RefusedBefore(Conflict):
+    """It was refused before, for a reason that can't be told again: it is secret, or of a former version."""
 
     reason: str
     """The code of that refusal."""
 
 
-def as_data(error: DomainError) -> Refusal:
-    return Refusal(_name(type(error)), error.code, plain(error.details))
+def as_data(error: DomainError, *, details: bool = True) -> Refusal:
+    return Refusal(_name(type(error)), error.code, plain(error.details) if details else {})
 
 
 def as_error(refusal: Refusal) -> DomainError:
-    """Return the error; a `FormerRefusal` when this program doesn't have its class, or such details, any more."""
+    """Return the error; a `RefusedBefore` when this program doesn't have its class, or such details, any more."""
     for kind in _subclasses(DomainError):
         if _name(kind) == refusal.error:
             try:
                 details = convert(refusal.details, kind.details_type())
-            except msgspec.ValidationError:
+                return kind(**{name: getattr(details, name) for name in kind.details_type().__struct_fields__})
+            except Exception:
                 break
-            return kind(**{name: getattr(details, name) for name in kind.details_type().__struct_fields__})
-    return FormerRefusal(reason=refusal.code)
+    return RefusedBefore(reason=refusal.code)
 
 
 def _name(kind: type[DomainError]) -> str:

@@ -21,7 +21,7 @@ import msgspec
 import structlog
 
 from craton.application.api import Api, Operation
-from craton.application.codec import decode, encode_text, encode_to_keep
+from craton.application.codec import decode, encode_text, encode_to_keep, holds_secrets
 from craton.application.context import Context, context_var
 from craton.application.errors import (
     AlreadyExists,
@@ -57,7 +57,7 @@ from craton.runtime.committer import Committer, PendingCommit
 from craton.runtime.inline import InlineProjections
 from craton.runtime.preconditions import hold_precondition
 from craton.runtime.projections import NotInStep
-from craton.runtime.refusals import Refusal, as_data, as_error
+from craton.runtime.refusals import Refusal, RefusedBefore, as_data, as_error
 from craton.runtime.turns import Turns
 
 COLLIDING_SECONDS: Final = 5.0
@@ -90,7 +90,7 @@ class _Outcome(msgspec.Struct, frozen=True):
     result: msgspec.Raw = msgspec.Raw(b"null")
     refusal: Refusal | None = None
     withheld: bool = False
-    """Whether the result isn't kept, because it holds a secret."""
+    """Whether the answer isn't kept, because it may hold a secret."""
 
 
 class _RunAgain(Exception):
@@ -191,7 +191,7 @@ class UseCases:
         """Answer with what came of the command with this key; if it hasn't run, take its key, so that it never will."""
         overtaken = Overtaken()
         try:
-            await self._committer.submit(self._refusal(overtaken, request, None))
+            await self._committer.submit(self._refusal(_refused(overtaken), request, None))
         except KeyTaken:
             return await self._answer_given(operation, request)
         raise overtaken
@@ -219,15 +219,15 @@ class UseCases:
             raise KeyReused()
         outcome = msgspec.json.decode(stored.outcome, type=_Outcome)
         if outcome.refusal is not None:
-            error = as_error(outcome.refusal)
+            error = RefusedBefore(reason=outcome.refusal.code) if outcome.withheld else as_error(outcome.refusal)
             error.__dict__["replayed"] = True
             raise error
         if outcome.withheld:
             raise AnswerNotKept()
         try:
             result = decode(operation.result, bytes(outcome.result))
-        except msgspec.ValidationError as problem:
-            log.warning("an answer is of another form than it is today", operation=str(operation), reason=str(problem))
+        except Exception as problem:
+            log.warning("an answer is of another form than it is today", operation=str(operation), reason=repr(problem))
             raise AnswerNotKept() from problem
         return Answer(result, stored.position, replayed=True, module=self._module)
 
@@ -300,15 +300,14 @@ class UseCases:
         """Raise a refusal that the commit has brought, as the answer to the key. If the key has one, return that."""
         if request is not None and _is_kept(refusal, unit.context):
             try:
-                await self._committer.submit(self._refusal(refusal, request, timer))
+                await self._committer.submit(self._refusal(_refused(refusal), request, timer))
             except KeyTaken:
                 return await self._answer_given(operation, request)
         raise refusal
 
     @staticmethod
-    def _refusal(refusal: DomainError, request: StoredResult, timer: str | None) -> Unit:
-        stored = _stored(request, _Outcome(refusal=as_data(refusal)))
-        return Unit(result=stored, timers_done=[timer] if timer else ())
+    def _refusal(refused: _Outcome, request: StoredResult, timer: str | None) -> Unit:
+        return Unit(result=_stored(request, refused), timers_done=[timer] if timer else ())
 
     def _existing(self, unit: UnitOfWork, conflict: Exception) -> str | None:
         """The id of an aggregate that was added here and, the second time too, was there already."""
@@ -340,9 +339,10 @@ class UseCases:
             await _roll_back(unit, problem)
             refusal = hold_precondition(unit, problem) or problem
             self._believe(unit)
+            refused = _refused(refusal)
             if request is None or not _is_kept(refusal, unit.context):
                 raise refusal from None
-            return refusal, self._committer.submit(self._refusal(refusal, request, timer))
+            return refusal, self._committer.submit(self._refusal(refused, request, timer))
         except BaseException as problem:
             await _roll_back(unit, problem)
             raise
@@ -350,12 +350,12 @@ class UseCases:
             leave_unit(token)
         unit.closed = True
         reach("call.decided")
-        if not unit.dirty and unit.transaction is None and timer is None:
-            self._believe(unit)
-            if request is None:
-                return result, 0
         try:
-            answer = None if request is None else _answer(operation, request, result, unit.context)
+            answer = _answer(operation, request, result, unit.context)
+            if not unit.dirty and unit.transaction is None and timer is None:
+                self._believe(unit)
+                if request is None:
+                    return result, 0
             tried_later = isinstance(result, DomainError) and result.temporary
             port_unit = self._collect(unit, answer, None if tried_later else timer)
         except BaseException as problem:
@@ -369,7 +369,8 @@ class UseCases:
     async def _result(self, operation: Operation, arguments: dict[str, Any]) -> Any:
         """What the use case returns, or the refusal that keeps what was changed before it."""
         try:
-            return await getattr(self._service, operation.name)(**arguments)
+            # Each attempt gets arguments of its own: one before it may have changed what it was given.
+            return await getattr(self._service, operation.name)(**operation.own(arguments))
         except DomainError as refusal:
             if not refusal.keeps_changes:
                 raise
@@ -426,15 +427,14 @@ class UseCases:
     def _collect(self, unit: UnitOfWork, result: StoredResult | None, timer: str | None) -> Unit:
         """Turn what the use case has done into a unit for the store."""
         context = unit.context
-        metadata = encode_text(
-            Metadata(
-                actor=context.actor,
-                tenant=context.tenant,
-                correlation=context.correlation or context.id,
-                causation=context.id,
-                key=context.key,
-            )
+        given = Metadata(
+            actor=context.actor,
+            tenant=context.tenant,
+            correlation=context.correlation or context.id,
+            causation=context.id,
+            key=context.key,
         )
+        metadata = encode_to_keep(given, Metadata, "the metadata of the call").decode()
         recorded_at = _recorded_at(unit)
         appends: list[Append] = []
         guards: list[tuple[str, int]] = []
@@ -505,13 +505,27 @@ def _is_kept(refusal: DomainError, context: Context) -> bool:
     return not refusal.temporary and (refusal.keeps_changes or context.keeps_refusals)
 
 
-def _answer(operation: Operation, request: StoredResult, result: Any, context: Context) -> StoredResult | None:
-    """What is stored under the key; None if it may be asked again. Raises `NotStorable`."""
+def _answer(operation: Operation, request: StoredResult | None, result: Any, context: Context) -> StoredResult | None:
+    """What is stored under the key; None if there is none, or it may be asked again.
+
+    Raises `NotStorable`, also without a key: whether an answer is one doesn't depend on how it was asked for.
+    """
     if isinstance(result, DomainError):
-        return _stored(request, _Outcome(refusal=as_data(result))) if _is_kept(result, context) else None
-    if operation.answers_secrets:
-        return _stored(request, _Outcome(withheld=True))
-    return _stored(request, _Outcome(result=msgspec.Raw(encode_to_keep(result, operation.result, operation.returned))))
+        outcome = _refused(result)
+        return _stored(request, outcome) if request is not None and _is_kept(result, context) else None
+    wire = operation.encode_result(result)
+    if request is None:
+        return None
+    return _stored(request, _Outcome(withheld=True) if operation.answers_secrets else _Outcome(msgspec.Raw(wire)))
+
+
+def _refused(refusal: DomainError) -> _Outcome:
+    """A refusal as it is kept. Raises `NotStorable`."""
+    kind = refusal.details_type()
+    encode_to_keep(refusal.details, kind, f"the refusal {type(refusal).__name__}")
+    if holds_secrets(kind):
+        return _Outcome(refusal=as_data(refusal, details=False), withheld=True)
+    return _Outcome(refusal=as_data(refusal))
 
 
 def _stored(request: StoredResult, outcome: _Outcome) -> StoredResult:

@@ -46,15 +46,9 @@ class Binding:
         self.body_type = self._struct("Body", self.in_body, forbid_unknown_fields=True)
 
     def _struct(self, what: str, names: tuple[str, ...], **options: Any) -> type[msgspec.Struct]:
-        operation = self.operation
         return msgspec.defstruct(
             f"{self._name}_{what}",
-            [
-                (name, operation.parameters[name], operation.defaults[name])
-                if name in operation.defaults
-                else (name, operation.parameters[name])
-                for name in names
-            ],
+            [self.operation.field(name) for name in names],
             kw_only=True,
             rename=wire_name,
             **options,

@@ -73,6 +73,7 @@ class Repository(Generic[A]):
             loaded = await self._source.load(unit, self._kind, id)
             tracked = unit.tracked.get(stream, loaded)  # another task of the use case may have been faster
             if tracked is None:
+                unit.missing.add(stream)
                 return None
             unit.tracked[stream] = tracked
         aggregate = tracked.aggregate
@@ -85,19 +86,20 @@ class Repository(Generic[A]):
         found = await self.find(id)
         if found is None:
             found = self._kind(id)
-            self._track(found, added=False)
+            self.add(found)
         return found
 
     def add(self, aggregate: A) -> None:
-        """Put a new aggregate in. The commit refuses it (`AlreadyExists`) if its id is taken."""
-        self._track(aggregate, added=True)
+        """Put a new aggregate in.
 
-    def _track(self, aggregate: A, *, added: bool) -> None:
+        If its id is taken, the commit refuses it (`AlreadyExists`); if the use case has looked for it before, it runs
+        again instead, and finds it.
+        """
         unit = require_unit(f"{self._kind.__name__} repository")
         if aggregate.stream in unit.tracked:
             raise MisuseError(f"{aggregate.stream} is in this unit of work already")
         require_usable(aggregate.id)
-        unit.tracked[aggregate.stream] = Tracked(aggregate, 0, added=added)
+        unit.tracked[aggregate.stream] = Tracked(aggregate, 0, added=aggregate.stream not in unit.missing)
 
     def require_unchanged(self, aggregate: A) -> None:
         """Have the commit check that the aggregate, though not changed here, wasn't changed elsewhere either."""

@@ -43,7 +43,7 @@ class Tracked:
         self.time = time
         """When the newest event that it was loaded from was recorded."""
         self.added = added
-        """Whether the use case relies on there being none with this id."""
+        """Whether the use case takes it for granted that there is none with this id, without having looked."""
         self.from_memory = from_memory
         self.guarded = from_memory
         self.base = base
@@ -60,6 +60,7 @@ class UnitOfWork:
         "context",
         "doomed",
         "fresh",
+        "missing",
         "module",
         "now",
         "read_only",
@@ -89,6 +90,8 @@ class UnitOfWork:
         self.fresh = fresh
         """Whether aggregates are read from the store even if memory has them."""
         self.tracked: dict[str, Tracked] = {}
+        self.missing: set[str] = set()
+        """The streams that the use case has looked for and that weren't there."""
         self.timers: list[Timer] = []
         self.statements: list[Statement] = []
         self.transaction: Transaction | None = None

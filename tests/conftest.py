@@ -175,7 +175,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """With workers (`-n`), the files above go to one worker each, the biggest first; then each test to who is free."""
     from xdist.scheduler import LoadScopeScheduling  # noqa: PLC0415 — only with workers
 
-    class Scheduler(LoadScopeScheduling):
+    class Scheduler(LoadScopeScheduling):  # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
             file = nodeid.partition("::")[0]
             return file if file in RUN_BY_ONE_WORKER else nodeid

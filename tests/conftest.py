@@ -36,8 +36,15 @@ LIMITS: Final = (
     "craton.runtime.use_cases.COLLIDING_SECONDS",
 )
 """How long the program itself waits for an answer, a connection, a view, and for others that change the same."""
-RUN_BY_ONE_WORKER: Final = ("crash", "market_crash", "localstripe", "town", "it_lives_on")
-"""Fixtures that take long to make. All tests that look at one of them are run by the same worker, which makes it."""
+RUN_BY_ONE_WORKER: Final = (
+    "tests/crash/test_crash_points.py",
+    "tests/crash/test_market_crashes.py",
+    "tests/failure/test_hostile_http.py",
+    "tests/http/test_schema.py",
+    "tests/market/payments/test_stripe.py",
+    "tests/market/payments/test_webhooks.py",
+)
+"""Files whose tests look at one thing that takes long to make: a worker of their own makes it once."""
 
 
 class Place(Protocol):
@@ -163,14 +170,23 @@ async def second_store(place: Place, store: Store, open_stores: Callable[[Store]
     return opened
 
 
-@pytest.hookimpl(tryfirst=True)  # before the workers are told of the groups
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With workers (`-n`), the files above go to one worker each, the biggest first; then each test to who is free."""
+    from xdist.scheduler import LoadScopeScheduling  # noqa: PLC0415 — only with workers
+
+    class Scheduler(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return file if file in RUN_BY_ONE_WORKER else nodeid
+
+    return Scheduler(config, log)
+
+
 def pytest_collection_modifyitems(items: Iterable[pytest.Item]) -> None:
     for item in items:
-        if isinstance(item, pytest.Function):
-            for shared in {*RUN_BY_ONE_WORKER}.intersection(item.fixturenames):
-                item.add_marker(pytest.mark.xdist_group(shared))
-            if inspect.iscoroutinefunction(item.obj):
-                item.obj = _bounded(item.obj)
+        if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
+            item.obj = _bounded(item.obj)
 
 
 def _bounded(test: Callable[..., Any]) -> Callable[..., Any]:

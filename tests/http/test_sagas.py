@@ -14,7 +14,7 @@ from tests.http.conftest import served
 from tests.kernel.office import Expedition, Office, opened, tours
 from tests.kernel.travel import SoldOut, TripId, Weather
 
-NOBODY = TripId("00000000-0000-7000-8000-00000000000f")
+NOBODY = "01a21c69-be90-7657-b2fa-76fa96db38a3"
 ORDERS: dict[str, dict[str, Any]] = {
     "retry": {"reason": "why"},
     "skip": {"reason": "why", "step": "base"},

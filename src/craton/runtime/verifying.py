@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
+from craton.application.errors import NotStorable
 from craton.application.module import Module
 from craton.application.projection import Projection
 from craton.application.upcasting import EventTypes
@@ -207,11 +208,14 @@ async def differing_snapshots(module: Module, store: Store, events: Events) -> A
 def _same_state(aggregate: Aggregate, snapshot: Snapshot) -> bool:
     """Whether a snapshot means the state of the aggregate. One that can't be decoded is used by nobody."""
     states = state_type(type(aggregate))
-    replayed = msgspec.structs.replace(snapshot, state=states.encode(aggregate))
     try:
         found = states.decode(snapshot, aggregate.id)
-    except ValueError:
+    except Exception:
         return True
+    try:
+        replayed = msgspec.structs.replace(snapshot, state=states.encode(aggregate))
+    except NotStorable:
+        return False
     return vars(found) == vars(states.decode(replayed, aggregate.id))
 
 

@@ -487,6 +487,26 @@ class TestUnits:
         assert [entry.key for entry in await store.parked(NAME)] == ["b"]
         assert reader.position == await store.checkpoint(NAME) == await store.head()
 
+    async def test_a_unit_of_which_much_is_refused_is_not_handled_over_and_over(
+        self, store: Store, reader: Reader, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await write(store, Unit(appends=[append(f"{kind}{n}") for n in range(50) for kind in ("good", "bad")]))
+        handle, handled = reader.handler.handle, list[int]()
+
+        async def handle_some_wrongly(page: Page, events: Sequence[StoredEvent]) -> Handled:
+            handled.append(len(events))
+            right = await handle(page, events)
+            for event in events:
+                right = _too_large(right, event.stream) if event.stream.startswith("bad") else right
+            return right
+
+        monkeypatch.setattr(reader.handler, "handle", handle_some_wrongly)
+
+        while await reader.step():
+            assert sum(handled) < 500, "each event is handled many times"
+
+        assert len(await store.parked(NAME)) == len(await _handled(store)) == 50
+
     async def test_an_owner_who_has_lost_its_lease_writes_nothing_of_a_unit(
         self, store: Store, second_store: Store, reader: Reader, monkeypatch: pytest.MonkeyPatch
     ) -> None:

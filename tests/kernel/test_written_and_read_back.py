@@ -61,12 +61,17 @@ class Erased(Event):
     pass
 
 
+class Stamped(Event):
+    pass
+
+
 class Note(Aggregate):
     id: NoteId
     text: Any = ""
 
-    def apply(self, event: Written) -> None:
-        self.text = event.text
+    def apply(self, event: Written | Stamped) -> None:
+        if isinstance(event, Written):
+            self.text = event.text
 
     def cheat(self) -> None:
         self.text = "cheated"
@@ -414,6 +419,15 @@ class TestAStoredEventThatCannotBeDecoded:
 
         with pytest.raises(LookupError, match=r"the event at position 1, Written version 1 .* can't be decoded"):
             await api.text(NoteId("a"))
+
+    async def test_of_a_kind_that_its_aggregate_does_not_apply_is_a_failure_too(self, app: App, api: Notes) -> None:
+        store = app.running["notes"].store
+        event = NewEvent("keen-a", 1, "id", "Written", 1, "{}", "{}", NOON)
+        other = NewEvent("keen-a", 2, "id-2", "Stamped", 1, "{}", "{}", NOON)
+        await store.write([Unit(appends=[Append("keen-a", 0, [event, other])])])
+
+        with pytest.raises(LookupError, match=r"the event at position 2, Stamped version 1 .*: Keen doesn't apply"):
+            await api.keep(NoteId("a"))
 
 
 class TestASnapshot:

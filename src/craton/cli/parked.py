@@ -12,7 +12,7 @@ cli = typer.Typer(no_args_is_help=True, help="Events that couldn't be handled.")
 
 Module = Annotated[str, typer.Argument(help="The module.")]
 Subscription = Annotated[str, typer.Argument(help="The subscription, as `craton parked list` shows it.")]
-Position = Annotated[int, typer.Argument(help="The position of the event.")]
+Position = Annotated[int, typer.Argument(help="The position of the event.", min=1, max=2**63 - 1)]
 
 
 @cli.command("list")

@@ -152,7 +152,7 @@ class ParkedEvent(Struct, frozen=True):
     attempts: int
     since: datetime
     wish: Literal["", "retry", "drop"] = ""
-    """What an operator has asked for; the subscription's owner carries it out."""
+    """What an operator has asked for; the subscription's owner carries it out. A drop stands whatever is written."""
 
 
 class TableColumn(Struct, frozen=True):

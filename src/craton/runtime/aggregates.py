@@ -22,9 +22,9 @@ from craton.application.errors import MisuseError, NotStorable
 from craton.application.page import Page, Paging
 from craton.application.repository import AuditEvent
 from craton.application.unit_of_work import Tracked, UnitOfWork
-from craton.application.upcasting import EventTypes
+from craton.application.upcasting import EventTypes, UndecodableEvent
 from craton.domain import Aggregate
-from craton.domain.aggregate import state_of
+from craton.domain.aggregate import applied_events, state_of
 from craton.domain.immutability import is_immutable
 from craton.ports import EventLog, Snapshot, StoredEvent, StreamState
 from craton.runtime.committer import PendingCommit
@@ -45,6 +45,7 @@ class StateType:
 
     def __init__(self, kind: type[Aggregate]) -> None:
         self.kind = kind
+        self.events = frozenset(applied_events(kind) or ())
         hints = state_of(kind)
         self.fields = tuple(hints)
         struct = msgspec.defstruct(
@@ -283,7 +284,10 @@ class Aggregates:
 
     def _apply(self, aggregate: Aggregate, event: StoredEvent) -> None:
         if event.type not in self._events.retired:
-            aggregate.apply(self._events.data(event))
+            fact = self._events.data(event)
+            if type(fact) not in state_type(type(aggregate)).events:
+                raise UndecodableEvent(event, f"{type(aggregate).__name__} doesn't apply {type(fact).__name__}")
+            aggregate.apply(fact)
         aggregate.version = event.version
 
     def _remember_loaded(self, aggregate: Aggregate, time: datetime | None) -> Aggregate | None:

@@ -21,12 +21,13 @@ from craton.application.view import View
 from craton.domain import Event, uuid7
 from craton.ports import Store, StoreUnavailable
 from craton.runtime.aggregates import state_type
+from craton.runtime.attempt import cancelled
 from craton.runtime.calls import Call, copied, proxy
 from craton.runtime.names import keep_names
 from craton.runtime.projections import ProjectionRunner
 from craton.runtime.roster import enrol
 from craton.runtime.rounds import Reader, Rounds
-from craton.runtime.running import RunningModule
+from craton.runtime.running import REST_SECONDS, RunningModule
 from craton.runtime.use_cases import Answer
 
 A = TypeVar("A", bound=Api)
@@ -138,8 +139,7 @@ class App:
             yield self
         finally:
             if noting is not None:
-                noting.cancel()
-                await asyncio.wait([noting])
+                await cancelled([noting], REST_SECONDS)
             # All of them come to rest before the first is closed: what one still does may need another.
             await asyncio.gather(*(running.rest() for running in opened))
             if noting is not None:

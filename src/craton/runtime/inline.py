@@ -60,7 +60,8 @@ class InlineProjections:
                 log.warning(
                     "another version of the program keeps an inline projection, so its events can't be recorded here: "
                     "an older process is to be restarted with the new version, a newer one goes on when it has built "
-                    "its own generation, and a projection that was removed is to be named in Module(retired=[…])",
+                    "its own generation (which it begins when it starts: restart it if it builds none), and a "
+                    "projection that was removed is to be named in Module(retired=[…])",
                     projection=name,
                     events=generation.events,
                 )

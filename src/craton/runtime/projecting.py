@@ -6,6 +6,7 @@ the subscription nobody else writes its rows, so they may be remembered from pag
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Final
 
 from craton.application.projection import Projection
@@ -52,6 +53,7 @@ class Projector:
         await self._read_missing(said)
         blocked: set[str] = set()
         changed: dict[RowKey, None] = {}
+        before: dict[RowKey, Any] = {}
         for event, changes in said:
             if event.stream in blocked:
                 failed.append(Failed(event, ""))
@@ -60,30 +62,36 @@ class Projector:
             try:
                 for change in changes:
                     row_key = change.rows, change.key
-                    before = self._rows.get(row_key, _UNREAD)
-                    undo.append((row_key, before))
-                    if isinstance(before, _Unreadable) and not change.blind:
-                        raise before.problem
-                    self._rows[row_key] = change.fold(None if before is _UNREAD else before)
+                    row = self._rows.get(row_key, _UNREAD)
+                    undo.append((row_key, row))
+                    if isinstance(row, _Unreadable) and not change.blind:
+                        raise row.problem
+                    self._rows[row_key] = change.fold(None if row is _UNREAD else row)
             except Exception as problem:
                 self._undo(undo)
                 blocked.add(event.stream)
                 failed.append(Failed(event, describe(problem)))
             else:
-                for row_key, _ in undo:
+                for row_key, row in undo:
+                    before.setdefault(row_key, row)
                     changed.pop(row_key, None)  # so that rows are written in the order in which they last changed
                     changed[row_key] = None
-        rows = [self._operation(row_key) for row_key in sorted(changed, key=_by_table)]
+        forget = partial(self._undo, list(before.items()))
+        try:
+            rows = [self._operation(row_key) for row_key in sorted(changed, key=_by_table)]
+        except StatementFailed:
+            forget()
+            raise
         if failed:  # a row that couldn't be decoded may have been mended when what has failed is retried
             self._rows = {key: row for key, row in self._rows.items() if not isinstance(row, _Unreadable)}
         if len(self._rows) > REMEMBERED_ROWS:
             self._rows.clear()
-        return Handled(rows, failed)
+        return Handled(rows, failed, forget)
 
     def _undo(self, undo: list[tuple[RowKey, Any]]) -> None:
         for row_key, before in reversed(undo):
             if before is _UNREAD:
-                del self._rows[row_key]
+                self._rows.pop(row_key, None)
             else:
                 self._rows[row_key] = before
 
@@ -131,7 +139,6 @@ class Projector:
         try:
             return operation(row_type, self._generation, key, self._rows[row_key])
         except Exception as problem:
-            self._rows.clear()  # what it remembers was not written
             raise StatementFailed(describe(problem)) from problem
 
 

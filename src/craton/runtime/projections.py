@@ -135,10 +135,17 @@ class ProjectionRunner:
             await self.record.refresh()
         state = self.record.state
         known = [generation for generation in (state.live, state.building) if generation is not None]
-        if not any(map(self.record.ours, known)) and all(
-            generation.version <= self.kind.version for generation in known
-        ):
+        if any(map(self.record.ours, known)):
+            return
+        if all(generation.version <= self.kind.version for generation in known):
             await self.rebuild()
+        else:
+            log.error(
+                "a later version of the program keeps this read model, and this one doesn't: start that version, or "
+                "build the read model anew with craton projections rebuild",
+                module=self._module,
+                projection=self.kind.name,
+            )
 
     # --- reading -------------------------------------------------------------------------------------------------
 
@@ -509,7 +516,10 @@ class ProjectionRunner:
     async def differences(self, events: Events) -> AsyncIterator[str]:
         """Yield a sentence for each row of the live generation that isn't what the events say."""
         state = await self.record.refresh()
-        if state.live is None or not self.record.ours(state.live):
+        if state.live is None:
+            return
+        if not self.record.ours(state.live):
+            log.warning("a read model of another version of the program isn't verified", projection=self.kind.name)
             return
         name = self.record.subscription(state.live.number)
         left_out = {entry.position for entry in await self._store.parked(name)} | set(await self._store.dropped(name))

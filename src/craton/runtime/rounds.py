@@ -25,6 +25,7 @@ import structlog
 from craton.application.codec import decode, encode_text
 from craton.application.errors import MisuseError, WiringError
 from craton.ports import Document, DocumentChanged, Fence, Store, StoreUnavailable, Unit
+from craton.runtime.attempt import heed_cancellation
 from craton.runtime.committer import write_alone
 from craton.runtime.lease import LEASE_SECONDS
 from craton.runtime.projecting import describe
@@ -100,6 +101,7 @@ class Rounds:
     async def run(self) -> None:
         """Write a round now and then, if anything has happened, until cancelled."""
         while True:
+            heed_cancellation()
             try:
                 await self._write_if_due()
             except StoreUnavailable as problem:

@@ -57,11 +57,17 @@ class Failed(msgspec.Struct, frozen=True):
     error: str
 
 
+def _nothing() -> None:
+    """There is nothing to forget."""
+
+
 class Handled(msgspec.Struct, frozen=True):
     """What is to be written for a page."""
 
     rows: Sequence[RowOperation]
     failed: Sequence[Failed] = ()
+    forget: Callable[[], None] = _nothing
+    """Takes back what the handler remembers of this, for it couldn't be written."""
 
 
 class Handler(Protocol):
@@ -243,16 +249,13 @@ class Subscription:
     async def _write_event_by_event(self, page: Page) -> list[ParkedEvent]:
         """Write what the store takes of one unit, and park the rest, in one commit: no reader sees half of it."""
         parked: list[ParkedEvent] = []
-        written: list[StoredEvent] = []
         blocked = set(self._blocked)
         try:
             async with self._store.transaction("read committed") as transaction:
                 for event in page.events:
                     key = self._handler.key(event)
-                    error = "" if key in blocked else await self._write_event(transaction, page, event, written)
-                    if error is None:
-                        written.append(event)
-                    else:
+                    error = "" if key in blocked else await self._write_event(transaction, page, event)
+                    if error is not None:
                         blocked.add(key)
                         parked.append(self._parked(event, error))
                 await transaction.write(self._owned(Unit(checkpoint=(self.name, page.position), parked=parked)))
@@ -261,16 +264,16 @@ class Subscription:
             raise
         return parked
 
-    async def _write_event(
-        self, transaction: Transaction, page: Page, event: StoredEvent, written: Sequence[StoredEvent]
-    ) -> str | None:
-        """Write the rows of one event behind those of the events `written`; return why it can't be done."""
+    async def _write_event(self, transaction: Transaction, page: Page, event: StoredEvent) -> str | None:
+        """Write the rows of one event; return why it can't be done."""
         try:
             handled = await self._handler.handle(page, [event])
+        except StatementFailed as refusal:
+            return str(refusal)
+        try:
             await transaction.write(Unit(rows=handled.rows))
         except (NotUnique, StatementFailed) as refusal:
-            await self._handler.begin()
-            await self._handler.handle(page, written)  # their rows can't be read yet: they must be remembered
+            handled.forget()  # but not what the events before it have made, which can't be read yet
             return str(refusal)
         return handled.failed[0].error if handled.failed else None
 
@@ -293,7 +296,7 @@ class Subscription:
         moved = [msgspec.structs.replace(entry, wish="retry") for entry in kept[-1:] if not entry.wish]
         if dropped or moved:
             await self._write(Unit(parked=moved, dropped=dropped))
-        limit = PARKED_PAGE if self._has_effects is None else MAX_AT_ONCE
+        limit = PARKED_PAGE if self._has_effects is None else self._at_once
         events = await self._store.parked_events(self.name, key, limit)
         handled = await self._retry_together(self._feed.page(events, self.position), entries)
         parked = await self._store.parked(self.name)

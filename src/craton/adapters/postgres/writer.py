@@ -257,8 +257,9 @@ class PostgresWriter:
             )
         for parked in unit.parked:
             await connection.execute(
-                f"INSERT INTO {schema}.parked VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (subscription, position)"
-                " DO UPDATE SET error = excluded.error, attempts = excluded.attempts, wish = excluded.wish",
+                f"INSERT INTO {schema}.parked AS p VALUES ($1, $2, $3, $4, $5, $6, $7)"
+                " ON CONFLICT (subscription, position) DO UPDATE SET error = excluded.error,"
+                " attempts = excluded.attempts, wish = CASE WHEN p.wish = 'drop' THEN p.wish ELSE excluded.wish END",
                 parked.subscription,
                 parked.position,
                 parked.key,

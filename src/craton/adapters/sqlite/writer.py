@@ -291,7 +291,9 @@ class Writer:
             )
         for parked in unit.parked:
             self._run(
-                "INSERT OR REPLACE INTO parked VALUES (?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO parked VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (subscription, position) DO UPDATE SET"
+                " error = excluded.error, attempts = excluded.attempts,"
+                " wish = CASE WHEN wish = 'drop' THEN wish ELSE excluded.wish END",
                 bound(astuple(parked)),
             )
         for unparked in unit.unparked:

@@ -334,6 +334,14 @@ class ParkedEvents:
 
         assert list(await store.parked("reader")) == [self._parked(3, error="KeyError: x", attempts=2)]
 
+    async def test_an_operators_drop_stands_though_the_event_is_parked_again_meanwhile(self, store: Store) -> None:
+        await write(store, Unit(parked=[self._parked(3)]))
+        assert await store.wish("reader", 3, "drop")
+
+        await write(store, Unit(parked=[self._parked(3, attempts=2)]))
+
+        assert list(await store.parked("reader")) == [self._parked(3, attempts=2, wish="drop")]
+
     async def test_an_unparked_event_is_gone(self, store: Store) -> None:
         await write(store, Unit(parked=[self._parked(3), self._parked(4)]))
 

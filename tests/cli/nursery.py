@@ -4,6 +4,7 @@ Run as a program, this is the process that is forked. It reads what to run, one 
 codes. A command has its own arguments, folder, environment and output, and ends as a program ends.
 """
 
+import atexit
 import gc
 import json
 import os
@@ -35,6 +36,7 @@ class Nursery:
                 stdout=subprocess.PIPE,
                 text=True,
             )
+            atexit.register(self._end, self._process)
         asked, answered = self._process.stdin, self._process.stdout
         assert asked is not None and answered is not None
         with tempfile.TemporaryDirectory(prefix="craton-command-") as folder:
@@ -44,6 +46,13 @@ class Nursery:
             asked.flush()
             code = int(answered.readline())
             return code, out.read_text(encoding="utf-8"), err.read_text(encoding="utf-8")
+
+    @staticmethod
+    def _end(process: subprocess.Popen[str]) -> None:
+        for stream in (process.stdin, process.stdout):
+            if stream is not None:
+                stream.close()
+        process.wait()
 
 
 def fork_for_each_line() -> None:

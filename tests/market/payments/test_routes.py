@@ -189,9 +189,12 @@ async def test_a_client_secret_is_not_kept_though_the_request_has_a_key(shop_sql
     await payment_of(shop, ada, order)
 
     started = [await ada.post("/v2/payments", {"order": order}, {"Idempotency-Key": "p1"}) for _ in range(3)]
+    anew = await ada.post("/v2/payments", {"order": order}, {"Idempotency-Key": "p2"})
 
-    assert [answer.status for answer in started] == [201] * 3
-    (secret,) = {answer.json["client_secret"] for answer in started}
+    assert [answer.status for answer in (*started, anew)] == [201, 409, 409, 201]
+    assert started[1].code == "answer-not-kept"
+    secret = started[0].json["client_secret"]
+    assert anew.json["client_secret"] == secret
     facts = [fact for fact in await events(shop) if isinstance(fact, ChargeAnnounced)]
     assert facts == [ChargeAnnounced(reference=f"sandbox_{PaymentId.of_order(order)}")]
     await shop.restart()  # so that all is in the files

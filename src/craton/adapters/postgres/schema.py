@@ -19,6 +19,7 @@ CREATE TABLE IF NOT EXISTS {schema}.events (
     data text NOT NULL,
     metadata text NOT NULL,
     time timestamptz NOT NULL,
+    last boolean NOT NULL DEFAULT true,
     UNIQUE (stream, version)
 );
 CREATE UNIQUE INDEX IF NOT EXISTS events_id ON {schema}.events (id COLLATE "C");
@@ -36,7 +37,8 @@ CREATE TABLE IF NOT EXISTS {schema}.leases (
 );
 CREATE TABLE IF NOT EXISTS {schema}.timers (
     id text PRIMARY KEY, due timestamptz NOT NULL, operation text NOT NULL, arguments text NOT NULL,
-    metadata text NOT NULL
+    metadata text NOT NULL, attempts int NOT NULL DEFAULT 0, failures int NOT NULL DEFAULT 0,
+    error text NOT NULL DEFAULT '', parked boolean NOT NULL DEFAULT false
 );
 CREATE TABLE IF NOT EXISTS {schema}.parked (
     subscription text NOT NULL, position bigint NOT NULL, key text NOT NULL, error text NOT NULL,

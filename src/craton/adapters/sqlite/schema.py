@@ -18,6 +18,7 @@ _TABLES: Final = (
         data TEXT NOT NULL,
         metadata TEXT NOT NULL,
         time TEXT NOT NULL,
+        last INTEGER NOT NULL DEFAULT 1,
         UNIQUE (stream, version)
     )""",
     "CREATE UNIQUE INDEX IF NOT EXISTS events_id ON events (id)",
@@ -48,7 +49,11 @@ _TABLES: Final = (
         due TEXT NOT NULL,
         operation TEXT NOT NULL,
         arguments TEXT NOT NULL,
-        metadata TEXT NOT NULL
+        metadata TEXT NOT NULL,
+        attempts INTEGER NOT NULL DEFAULT 0,
+        failures INTEGER NOT NULL DEFAULT 0,
+        error TEXT NOT NULL DEFAULT '',
+        parked INTEGER NOT NULL DEFAULT 0
     )""",
     """CREATE TABLE IF NOT EXISTS parked (
         subscription TEXT NOT NULL,
@@ -62,7 +67,8 @@ _TABLES: Final = (
     )""",
 )
 
-# Columns that a later version of the toolkit added: table, column, definition.
+# Columns that a later version of the toolkit added: table, column, definition. A file made before gets them when it is
+# opened.
 _ADDED_COLUMNS: Final = (
     ("timers", "attempts", "INTEGER NOT NULL DEFAULT 0"),
     ("timers", "failures", "INTEGER NOT NULL DEFAULT 0"),

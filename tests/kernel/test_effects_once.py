@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar, Generic, NamedTuple, NewType, Typed
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from craton.application import (
     AnswerNotKept,
@@ -26,7 +27,7 @@ from craton.application.codec import canonical, holds_secrets
 from craton.application.errors import Overtaken
 from craton.application.sagas.state import Status
 from craton.domain import Aggregate, Conflict, Event, Id, Secret, TooManyAttempts, Value
-from craton.ports import Statement, StoreUnavailable
+from craton.ports import Statement, StoreUnavailable, Unit
 from craton.runtime import App
 from craton.runtime.refusals import RefusedBefore
 from tests.kernel.bank import Bank, Gate, ask
@@ -227,6 +228,19 @@ class TestARequest:
         assert (again.result, again.replayed) == (1, True)
         with pytest.raises(KeyReused):
             await later.call(charge, charge.bind((till, 5), {"options": options, "tip": 1}), KEY)
+
+    async def test_that_an_older_version_of_the_toolkit_has_answered_is_known_by_its_key(
+        self, shop: App, till: TillId
+    ) -> None:
+        await ask(shop, Tills.charge, till, 5, context=KEY)
+        (old,) = [await shop.running["tills"].store.find_result('[null,"ann","Tills.charge"]', "key-1")]
+        assert old is not None
+        older = replace(old, key="key-0", fingerprint="00112233445566778899aabbccddeeff")
+        await shop.running["tills"].store.write([Unit(result=older)])
+
+        again = await ask(shop, Tills.charge, till, 5, context=Context(key="key-0", actor="ann"))
+
+        assert (again.result, again.replayed) == (1, True)
 
     def test_is_another_one_when_any_argument_differs(self, till: TillId) -> None:
         charge = Tills.operations["charge"]

@@ -15,6 +15,8 @@ from craton.domain.immutability import is_immutable
 
 F = TypeVar("F", bound=Callable[..., Any])
 Kind = Literal["command", "query"]
+FINGERPRINT_FORM = "2:"
+"""What a fingerprint begins with. Those of older versions of the toolkit had no form, and can't be compared."""
 
 
 def command(method: F) -> F:
@@ -133,7 +135,7 @@ class Operation:
             for name, value in arguments.items()
             if name not in defaults or not is_same(value, defaults[name])
         }
-        return fingerprint(sorted(given.items()))
+        return FINGERPRINT_FORM + fingerprint(sorted(given.items()))
 
     def problems(self) -> list[str]:
         """Return a sentence for each parameter or result that can't cross a process boundary."""

@@ -20,7 +20,7 @@ from typing import Any, Final
 import msgspec
 import structlog
 
-from craton.application.api import Api, Operation
+from craton.application.api import FINGERPRINT_FORM, Api, Operation
 from craton.application.codec import decode, encode_text, encode_to_keep, holds_secrets
 from craton.application.context import Context, context_var
 from craton.application.errors import (
@@ -215,7 +215,7 @@ class UseCases:
         stored = await self._store.find_result(request.scope, request.key)
         if stored is None:
             return None
-        if stored.fingerprint != request.fingerprint:
+        if stored.fingerprint != request.fingerprint and stored.fingerprint.startswith(FINGERPRINT_FORM):
             raise KeyReused()
         outcome = msgspec.json.decode(stored.outcome, type=_Outcome)
         if outcome.refusal is not None:

@@ -94,11 +94,9 @@ class Operation:
     def own(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """The arguments without anything in them that the caller could still change."""
         mutable = self._mutable_parameters
-        return (
-            {n: copy.deepcopy(value) if n in mutable else value for n, value in arguments.items()}
-            if mutable
-            else arguments
-        )
+        if not mutable:
+            return arguments
+        return {name: copy.deepcopy(value) if name in mutable else value for name, value in arguments.items()}
 
     def own_result(self, result: Any) -> Any:
         """The result without anything in it that the module could still change."""

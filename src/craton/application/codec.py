@@ -99,11 +99,7 @@ def _not_storable(what: str, problem: Exception) -> NotStorable:
     return NotStorable(f"{what} can't be written, because it couldn't be read back: {reason}")
 
 
-_TELLING: Final = (
-    inspect.Metadata,
-    inspect.UnionType,
-    inspect.NoneType,
-    inspect.BoolType,
+_PLAIN: Final = (
     inspect.IntType,
     inspect.FloatType,
     inspect.StrType,
@@ -115,6 +111,14 @@ _TELLING: Final = (
     inspect.DecimalType,
     inspect.EnumType,
     inspect.LiteralType,
+)
+"""Types of single values: they can be keys, and equal ones are as good as the same."""
+_TELLING: Final = (
+    *_PLAIN,
+    inspect.Metadata,
+    inspect.UnionType,
+    inspect.NoneType,
+    inspect.BoolType,
     inspect.CustomType,
     inspect.StructType,
     inspect.DataclassType,
@@ -255,21 +259,7 @@ def unencodable(kind: Any) -> str | None:
     return None
 
 
-_KEYS: Final = (
-    inspect.AnyType,
-    inspect.IntType,
-    inspect.FloatType,
-    inspect.StrType,
-    inspect.BytesType,
-    inspect.DateTimeType,
-    inspect.DateType,
-    inspect.TimeType,
-    inspect.TimeDeltaType,
-    inspect.UUIDType,
-    inspect.DecimalType,
-    inspect.EnumType,
-    inspect.LiteralType,
-)
+_KEYS: Final = (*_PLAIN, inspect.AnyType, inspect.BytesType)
 
 
 def _can_be_key(info: inspect.Type) -> bool:

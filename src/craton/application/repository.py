@@ -1,6 +1,5 @@
 """Repositories: collection-like access to the aggregates of one type, inside the current unit of work."""
 
-import re
 from datetime import datetime
 from typing import Any, Final, Generic, Protocol, TypeVar
 
@@ -10,11 +9,11 @@ from craton.application.errors import MisuseError, UnusableId
 from craton.application.page import Page, Paging
 from craton.application.unit_of_work import Tracked, UnitOfWork, require_unit
 from craton.domain import Aggregate, Metadata
+from craton.ports.wellformed import storable
 
 A = TypeVar("A", bound=Aggregate)
 
 MAX_ID_LENGTH: Final = 255
-_UNSTORABLE: Final = re.compile("[\0\ud800-\udfff]").search
 
 
 class AuditEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,5 +120,5 @@ class Repository(Generic[A]):
 def require_usable(id: Any) -> None:
     """Raise `UnusableId` for what no store can find an aggregate by."""
     text = str(id)
-    if not 0 < len(text) <= MAX_ID_LENGTH or _UNSTORABLE(text):
+    if not 0 < len(text) <= MAX_ID_LENGTH or not storable(text):
         raise UnusableId()

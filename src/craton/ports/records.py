@@ -84,7 +84,7 @@ class StreamState(Struct, frozen=True):
 class FeedPage(Struct, frozen=True):
     """Events in order, and the position up to which nothing is missing (it may lie behind the last event).
 
-    A page ends where a unit ends, so that whoever writes a page's effects in one commit never shows half a unit.
+    A page ends where a unit ends, so that a page's effects, written in one commit, never show half a unit.
     """
 
     events: Sequence[StoredEvent]

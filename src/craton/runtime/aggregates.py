@@ -199,7 +199,7 @@ class Aggregates:
         return Page.of([self._audited(event) for event in events], total, paging)
 
     def require_replayable(self, tracked: Tracked) -> None:
-        """Refuse a state that its events don't make, or that no snapshot could hold: to whoever loads it, it is lost.
+        """Refuse a state that its events don't make, or that no snapshot could hold: nobody could load it again.
 
         Checked now and then only, because it applies the events once more; a test has all changes checked. Raises
         `MisuseError`, or `NotStorable`.

@@ -14,7 +14,7 @@ CANCEL_AGAIN_SECONDS: Final = 1.2
 
 
 async def attempt(work: Awaitable[object], seconds: float = ATTEMPT_SECONDS) -> None:
-    """One attempt at what a module's own code does, ended from outside only by whoever cancels it.
+    """One attempt at what a module's own code does, ended from outside only when it is cancelled.
 
     Raises `TimeoutError`, and `RuntimeError` for a cancellation that nobody outside has asked for.
     """

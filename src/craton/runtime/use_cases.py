@@ -11,7 +11,6 @@ about what the same request has done in another process.
 
 import asyncio
 import random
-import re
 import time
 from collections.abc import Awaitable, Callable
 from datetime import datetime
@@ -51,6 +50,7 @@ from craton.ports import (
     VersionConflict,
 )
 from craton.ports.crash import reach
+from craton.ports.wellformed import storable
 from craton.runtime.aggregates import Aggregates
 from craton.runtime.attempt import in_time
 from craton.runtime.committer import Committer, PendingCommit
@@ -66,7 +66,6 @@ MAX_KEY_LENGTH: Final = 200
 """Of a client's key."""
 LONGEST_KEY: Final = 1_000
 """Of any key: those of policies and sagas are made of several names."""
-_UNSTORABLE: Final = re.compile("[\0\ud800-\udfff]").search
 FIRST_PAUSE_SECONDS: Final = 0.001
 LONGEST_PAUSE_SECONDS: Final = 0.1
 
@@ -491,7 +490,7 @@ def _within(seconds: float | None, work: Awaitable[Answer], *, executed: bool) -
 
 def require_usable_key(key: str) -> None:
     """Raise `UnusableKey` for what no store can keep."""
-    if not 0 < len(key) <= LONGEST_KEY or _UNSTORABLE(key):
+    if not 0 < len(key) <= LONGEST_KEY or not storable(key):
         raise UnusableKey()
 
 

@@ -1,4 +1,4 @@
-"""What Postgres's errors mean to whoever handed a unit in, or asked for something."""
+"""What Postgres's errors mean: some are the fault of what was asked, the others of the database."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

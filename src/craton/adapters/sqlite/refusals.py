@@ -1,4 +1,4 @@
-"""What SQLite's errors mean to whoever asked: some are the fault of what was asked, the others of the database."""
+"""What SQLite's errors mean: some are the fault of what was asked, the others of the database."""
 
 import sqlite3
 from typing import Final

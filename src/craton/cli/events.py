@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from craton.cli.loading import execute, fail, out, running, settings
+from craton.cli.loading import execute, fail, out, require_module, running, settings
 from craton.cli.options import AppName, AsJson, Data, StoreUrl
 from craton.cli.output import print_json
 from craton.ports import StoredEvent
@@ -68,8 +68,8 @@ async def _show(
     as_json: bool,
 ) -> None:
     async with running(chosen, subscriptions=False) as app:
-        if module is not None and module not in app.running:
-            fail(f"There is no module {module!r}; there are: {', '.join(app.running)}.", 2)
+        if module is not None:
+            require_module(app, module)
         names = [module] if module else list(app.running)
         positions: dict[str, int] = {}
         for name in names:

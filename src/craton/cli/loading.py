@@ -72,6 +72,12 @@ def import_app(name: str) -> App:
     return found
 
 
+def require_module(app: App, name: str) -> None:
+    """Exit with a sentence unless the running application has such a module here."""
+    if name not in app.running:
+        fail(f"There is no module {name!r}; there are: {', '.join(app.running)}.", WRONG_USE)
+
+
 @asynccontextmanager
 async def running(chosen: Settings, *, subscriptions: bool, existing: bool = True) -> AsyncIterator[App]:
     """Run the chosen application in its stores, which must be there already if `existing`."""

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from craton.cli.loading import execute, fail, out, running, settings
+from craton.cli.loading import execute, fail, out, require_module, running, settings
 from craton.cli.options import AppName, AsJson, Data, StoreUrl
 from craton.cli.output import print_json, print_records
 
@@ -74,8 +74,7 @@ def _wish(
 
     async def note() -> None:
         async with running(chosen, subscriptions=False) as loaded:
-            if module not in loaded.running:
-                fail(f"There is no module {module!r}; there are: {', '.join(loaded.running)}.", 2)
+            require_module(loaded, module)
             runner = loaded.running[module].projections.get(subscription.rpartition("@")[0])
             if runner is not None and not await runner.handles(subscription):
                 fail(

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from craton.cli.loading import execute, fail, out, running, settings
+from craton.cli.loading import execute, out, require_module, running, settings
 from craton.cli.options import AppName, Data, StoreUrl
 from craton.domain import uuid7
 
@@ -20,8 +20,7 @@ def restored(
 
     async def accept() -> None:
         async with running(chosen, subscriptions=False) as loaded:
-            if module not in loaded.running:
-                fail(f"There is no module {module!r}; there are: {', '.join(loaded.running)}.", 2)
+            require_module(loaded, module)
             for sentence in await loaded.rounds.accept(module, f"craton restored {uuid7()}"):
                 out.print(sentence, markup=False)
             out.print(f"The store of {module} is accepted as it is.", markup=False)

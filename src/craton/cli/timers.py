@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from craton.cli.loading import execute, fail, out, running, settings
+from craton.cli.loading import execute, fail, out, require_module, running, settings
 from craton.cli.options import AppName, AsJson, Data, StoreUrl
 from craton.cli.output import print_json, print_records
 from craton.ports import Timer
@@ -77,8 +77,7 @@ def _change(
 
     async def carry_out() -> None:
         async with running(chosen, subscriptions=False) as loaded:
-            if module not in loaded.running:
-                fail(f"There is no module {module!r}; there are: {', '.join(loaded.running)}.", 2)
+            require_module(loaded, module)
             for id in ids:
                 if not await change(loaded.running[module].timers, id):
                     fail(f"No timer {id} is parked in {module}.")

@@ -3,6 +3,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
+# The tests start hundreds of processes: each would compile the program anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: up demo install test check bench lock clean
 
 up: install          ## run the market on http://127.0.0.1:8000, its data in ./var

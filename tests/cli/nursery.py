@@ -12,8 +12,10 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import IO
 
 TIMEOUT_SECONDS = 300
 """A command that runs this long waits for something that never comes, on a slow and busy machine, too."""
@@ -25,9 +27,21 @@ class Nursery:
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = dict(environment)
         self._process: subprocess.Popen[str] | None = None
+        self._one_at_a_time = threading.Lock()
 
     def run(self, arguments: Sequence[str], cwd: Path, environment: Mapping[str, str]) -> tuple[int, str, str]:
         """Run a command to its end; return its exit code and what it wrote to stdout and stderr."""
+        with self._one_at_a_time, tempfile.TemporaryDirectory(prefix="craton-command-") as folder:
+            out, err = Path(folder) / "out", Path(folder) / "err"
+            command = [[*map(str, arguments)], str(cwd), dict(environment), [str(out), str(err)]]
+            asked, answered = self._streams()
+            asked.write(json.dumps(command) + "\n")
+            asked.flush()
+            code = int(answered.readline())
+            return code, out.read_text(encoding="utf-8"), err.read_text(encoding="utf-8")
+
+    def _streams(self) -> tuple[IO[str], IO[str]]:
+        """Where the process is told what to run, and where it says how that has ended."""
         if self._process is None:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", __file__],
@@ -39,13 +53,7 @@ class Nursery:
             atexit.register(self._end, self._process)
         asked, answered = self._process.stdin, self._process.stdout
         assert asked is not None and answered is not None
-        with tempfile.TemporaryDirectory(prefix="craton-command-") as folder:
-            out, err = Path(folder) / "out", Path(folder) / "err"
-            command = [[*map(str, arguments)], str(cwd), dict(environment), [str(out), str(err)]]
-            asked.write(json.dumps(command) + "\n")
-            asked.flush()
-            code = int(answered.readline())
-            return code, out.read_text(encoding="utf-8"), err.read_text(encoding="utf-8")
+        return asked, answered
 
     @staticmethod
     def _end(process: subprocess.Popen[str]) -> None:

@@ -2,8 +2,6 @@
 all tests of that crash look at what came of it."""
 
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -14,6 +12,7 @@ from typing import Any, Final, TypeVar
 import pytest
 
 from craton.testing.crash import Process, Reply, Sent, drive, repeat
+from tests.cli.conftest import craton
 from tests.crash.bank import Bank, Found, Model, drive_until, once
 from tests.crash.databases import fresh_database, turn
 
@@ -91,10 +90,8 @@ def crash_and_restart(point: str, store: str, url: str, folder: Path) -> Crash:
 
 def verify(folder: Path, url: str, app: str = LEDGER) -> tuple[int, str]:
     """Run `craton verify`; return its exit code and what it said."""
-    command = ["-c", "from craton.cli.main import run; run()", "verify", "--data", str(folder), "--store", url]
-    command += ["--app", app]
-    done = subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True, check=False)
-    return done.returncode, done.stdout + done.stderr
+    ended = craton("verify", "--data", folder, "--store", url, "--app", app)
+    return ended.code, ended.out + ended.err
 
 
 # --- running them ----------------------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ from craton.adapters.stores import stores
 from craton.application import Api, Module
 from craton.runtime import App
 from craton.runtime.app import utc_now
-from market.identity.adapters.argon2 import SIDE_BY_SIDE, Argon2
+from market.identity.adapters.argon2 import Argon2
 from market.identity.api import Identity
 from market.identity.module import identity
 from market.identity.ports import PasswordHasher
@@ -35,6 +35,7 @@ from tests.http.client import Client, Response
 from tests.http.conftest import served
 
 A = TypeVar("A", bound=Api)
+P = TypeVar("P", bound=App)
 Texts = Mapping[str, str] | None
 Clock = Callable[[], datetime]
 
@@ -47,9 +48,7 @@ class QuickArgon2(Argon2):
     """Hashes as the market does, but with a hundredth of the work, so that tests needn't wait for it."""
 
     def __init__(self) -> None:
-        self._places = asyncio.Semaphore(SIDE_BY_SIDE)
-        self._hasher = argon2.PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
-        self._nobodys = self._hasher.hash("nobody's password")
+        super().__init__(argon2.PasswordHasher(time_cost=1, memory_cost=64, parallelism=1))
 
 
 class Person:
@@ -121,9 +120,15 @@ class Shop:
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[App]:
-        """Run here, as one process would, but behind no socket. The settings of this moment count."""
+        """Run here, as one process would, but behind no socket."""
+        app = self.made(App)
+        async with app.run(stores(self.url, self.folder, self.name)):
+            yield app
+
+    def made(self, kind: type[P]) -> P:
+        """The app that is to be run. The settings of this moment count."""
         identity.provides[PasswordHasher] = self.hasher()
-        app = App(
+        return kind(
             self.name,
             modules=self.modules,
             authenticate=Identity.authenticate,
@@ -131,8 +136,6 @@ class Shop:
             clock=self.clock,
             environment=dict(self.settings),
         )
-        async with app.run(stores(self.url, self.folder, self.name)):
-            yield app
 
     async def __aenter__(self) -> "Shop":
         async with AsyncExitStack() as stack:

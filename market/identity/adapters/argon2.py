@@ -1,6 +1,8 @@
 """Passwords hashed with argon2id, with the library's own parameters (RFC 9106, low memory)."""
 
 import asyncio
+import base64
+import secrets
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -12,10 +14,10 @@ SIDE_BY_SIDE = 4
 
 
 class Argon2:
-    def __init__(self) -> None:
-        self._hasher = PasswordHasher()
+    def __init__(self, hasher: PasswordHasher | None = None) -> None:
+        self._hasher = hasher or PasswordHasher()
         self._places = asyncio.Semaphore(SIDE_BY_SIDE)
-        self._nobodys = self._hasher.hash("nobody's password")
+        self._nobodys = _hash_of_no_password(self._hasher)
 
     async def hash(self, password: Secret) -> str:
         async with self._places:
@@ -31,3 +33,12 @@ class Argon2:
             return self._hasher.verify(hashed, password)
         except (VerificationError, InvalidHashError):
             return False
+
+
+def _hash_of_no_password(hasher: PasswordHasher) -> str:
+    """A hash that takes as long to compare with as any other, and that no password has: it is drawn by chance."""
+    salt, digest = (
+        base64.b64encode(secrets.token_bytes(length)).decode().rstrip("=") for length in (hasher.salt_len, hasher.hash_len)
+    )
+    costs = f"m={hasher.memory_cost},t={hasher.time_cost},p={hasher.parallelism}"
+    return f"$argon2id$v=19${costs}${salt}${digest}"

@@ -5,6 +5,7 @@ import asyncio
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import cache
 from itertools import permutations
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,7 +26,6 @@ from market.inventory.api import Inventory, Line
 from market.inventory.api import ProductId as StockedProduct
 from market.inventory.policies import TakeBack
 from market.ledger.api import Ledger, TransferId
-from market.modules import MODULES
 from market.notifications.adapters.folder import FolderMailer
 from market.notifications.api import LetterWritten, Notifications
 from market.notifications.policies import Post, Write
@@ -107,7 +107,10 @@ class HeldUpApp(App):
 
 
 def _about(order: str, told: str) -> bool:
-    return order in told or PaymentId.of_order(order) in told
+    return order in told or _payment_of(order) in told
+
+
+_payment_of = cache(PaymentId.of_order)
 
 
 class Market:
@@ -158,7 +161,7 @@ class Market:
 @asynccontextmanager
 async def opened(store_url: str, folder: Path, *, subscriptions: bool = True) -> AsyncIterator[Market]:
     shop = Shop(store_url, folder)  # it isn't opened, but knows what one needs, and cleans up
-    app = HeldUpApp(shop.name, modules=MODULES, copied_calls=True, environment=shop.settings)
+    app = shop.made(HeldUpApp)
     try:
         async with app.run(stores(shop.url, shop.folder, shop.name), subscriptions=subscriptions):
             market = Market(app, shop.mails)
@@ -438,15 +441,11 @@ async def test_those_who_react_may_do_so_in_every_order_and_twice(
         await reactions.settle({PaymentId.of_order(o) for o in orders} if pay_with is PayWith.WALLET else set())
 
         books = await market.books()
+        told = [(fact, f"{fact.stream} {fact.data}") for fact in books.facts if not fact.stream.startswith("saga-")]
         ends: defaultdict[str, set[Any]] = defaultdict(set)
         for order, (stage, _) in zip(orders, turns, strict=True):
-            ends[stage].add(tuple(sorted(end_state(books, order).items())))
+            happened = Counter((fact.module, fact.kind) for fact, text in told if _about(order, text))
+            ends[stage].add(tuple(sorted(happened.items())))
         assert {stage: len(found) for stage, found in ends.items()} == dict.fromkeys(STAGES, 1)
         assert books.problems(sagas=False) == []
         assert await market.verified() == []
-
-
-def end_state(books: Books, order: str) -> Counter[tuple[str, str]]:
-    """What has happened about an order, and how often."""
-    facts = (fact for fact in books.facts if _about(order, f"{fact.stream} {fact.data}"))
-    return Counter((fact.module, fact.kind) for fact in facts if not fact.stream.startswith("saga-"))

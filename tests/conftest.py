@@ -21,6 +21,7 @@ pytest.register_assert_rewrite("craton.testing.conformance")
 from craton.adapters.postgres import PostgresDatabase, PostgresStore  # noqa: E402
 from craton.adapters.sqlite import SqliteStore  # noqa: E402
 from craton.ports import Store  # noqa: E402
+from craton.runtime.garbage import collect_rarely  # noqa: E402
 from tests.crash.databases import fresh_database  # noqa: E402
 
 POSTGRES_URL = os.environ.get("CRATON_TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432/test")
@@ -181,6 +182,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             return file if file in RUN_BY_ONE_WORKER else nodeid
 
     return Scheduler(config, log)
+
+
+def pytest_configure() -> None:
+    """Let the tests run as a server does. Many objects come to stay while they are collected, too."""
+    collect_rarely()
+
+
+def pytest_collection_finish() -> None:
+    collect_rarely()
 
 
 def pytest_collection_modifyitems(items: Iterable[pytest.Item]) -> None:

@@ -90,7 +90,7 @@ def crash_and_restart(point: str, store: str, url: str, folder: Path) -> Crash:
 
 def verify(folder: Path, url: str, app: str = LEDGER) -> tuple[int, str]:
     """Run `craton verify`; return its exit code and what it said."""
-    ended = craton("verify", "--data", folder, "--store", url, "--app", app)
+    ended = craton("verify", "--data", str(folder), "--store", url, "--app", app)
     return ended.code, ended.out + ended.err
 
 

@@ -138,7 +138,7 @@ WISHES: Final = (
 
 @dataclass
 class MarketDay:
-    """All that is ever asked of a market: at most so many orders."""
+    """All that is ever asked of a market: at most so many orders of each process that it has, one after the other."""
 
     most: int
     wishes: Sequence[Wish] = WISHES
@@ -151,7 +151,7 @@ class MarketDay:
 
     def open(self, process: Market) -> None:
         """Let people in, fill the shelves and the wallets."""
-        self._numbers.extend(range(self.most))
+        self.go_on()
         with process.client() as client:
 
             def ask(path: str, body: Any, who: str = "admin") -> Any:
@@ -183,9 +183,9 @@ class MarketDay:
     def all_drawn(self) -> bool:
         return not self._numbers
 
-    @property
-    def drawn(self) -> int:
-        return self.most - len(self._numbers)
+    def go_on(self) -> None:
+        """Have as many orders to place as in the beginning."""
+        self._numbers = deque(range(self.most))
 
     def scripts(self, process: Market, clients: int = 8) -> list[Script]:
         """Clients who order one thing after the other, and then wait for the end of the process."""

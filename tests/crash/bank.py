@@ -65,6 +65,14 @@ class Bank:
                 ask(deposit_command(account, OPENING_CENTS))
         return cls(accounts, sent)
 
+    def follow(self, process: Process) -> list[Sent]:
+        """Bring a cent and wait until the projections show it: now this process drives them, and not a dead one."""
+        with process.client() as client:
+            command = deposit_command(self.accounts[0], 1)
+            reply = client.send(command)
+            caught_up(client)
+        return [Sent(command, reply, reply, 1)]
+
     @property
     def scripts(self) -> list[Script]:
         """Eight clients: some move money, some bring it, some hold it and think again, some link several transfers."""

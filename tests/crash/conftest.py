@@ -1,5 +1,5 @@
-"""Runs each crash once, several side by side (most of their time is spent waiting for a dead process's lease), and lets
-all tests of that crash look at what came of it."""
+"""Runs crashes, one after the other on the same data, and such rows of crashes side by side: much of their time is
+spent waiting for a dead process's lease. All tests look at what came of them."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -36,19 +36,29 @@ COUNTS: Final = {
 }
 
 
+ROWS: Final = ("call.decided commit.events_written subscription.read subscription.written projection.built",
+               "commit.written commit.durable call.committed subscription.handled projection.swapped")  # fmt: skip
+"""The points at which processes die on the same data, one after the other; the last one dies while it rebuilds."""
+
+
 @dataclass
-class Crash:
-    """One crash and what was left of it."""
+class Death:
+    """A process that was killed at a point, and what was asked of it."""
 
     point: str
-    store: str
-    first: list[Sent] = field(default_factory=list)
-    """What was sent until the process died."""
+    killed: bool
+    exit_code: int | None
+    log: str
+    sent: list[Sent]
+
+
+@dataclass
+class Crash:
+    """Processes that have died one after the other, and what was left when one went on."""
+
+    deaths: list[Death] = field(default_factory=list)
     answered: list[Sent] = field(default_factory=list)
     unanswered: list[Sent] = field(default_factory=list)
-    killed: bool = False
-    exit_code: int | None = None
-    log_before: str = ""
     log_after: str = ""
     replays: list[tuple[Sent, Reply]] = field(default_factory=list)
     """Each answered command, and the answer to its repetition after the restart."""
@@ -58,23 +68,22 @@ class Crash:
     verified_with: int | None = None
     verified: str = ""
 
-    @property
-    def is_of_projection(self) -> bool:
-        return self.point.startswith("projection.")
 
-
-def crash_and_restart(point: str, store: str, url: str, folder: Path) -> Crash:
-    """Kill a market under load at a point, start it again, repeat what had no answer, and look."""
-    crash = Crash(point, store)
-    with Process(data=folder, store=url, folder=ROOT, app=LEDGER, crash_at=f"{point}:{COUNTS[point]}") as doomed:
-        bank = Bank.open(doomed)
-        scripts = bank.scripts
-        if crash.is_of_projection:
-            bank.sent += drive_until(doomed, scripts, 30)
-            scripts = [*scripts, once(doomed, REBUILD)]
-        bank.sent += drive(doomed, scripts)
-        crash.killed, crash.exit_code, crash.log_before = doomed.killed, doomed.exit_code, doomed.log
-    crash.first = list(bank.sent)
+def crash_and_restart(points: str, store: str, url: str, folder: Path) -> Crash:
+    """Kill ledgers under load, one after the other, each at a point; start one more, repeat, look."""
+    crash = Crash()
+    bank: Bank | None = None
+    for point in points.split():
+        with Process(data=folder, store=url, folder=ROOT, app=LEDGER, crash_at=f"{point}:{COUNTS[point]}") as doomed:
+            bank = bank or Bank.open(doomed)
+            sent, scripts = bank.follow(doomed), bank.scripts
+            if point.startswith("projection."):
+                sent += drive_until(doomed, scripts, 30)
+                scripts = [*scripts, once(doomed, REBUILD)]
+            sent += drive(doomed, scripts)
+            bank.sent += sent
+            crash.deaths.append(Death(point, doomed.killed, doomed.exit_code, doomed.log, sent))
+    assert bank is not None
     crash.answered = [entry for entry in bank.sent if entry.first is not None]
     crash.unanswered = [entry for entry in bank.sent if entry.first is None]
     with Process(data=folder, store=url, folder=ROOT, app=LEDGER) as healed:
@@ -134,7 +143,7 @@ def side_by_side(
 
 
 def wanted_by(request: pytest.FixtureRequest, fixture: str, point: str) -> set[tuple[str, str]]:
-    """The stores and points for which the session's tests want a fixture."""
+    """The stores and rows of points for which the session's tests want a fixture."""
     return {
         (str(item.callspec.params["store"]), str(item.callspec.params[point]))
         for item in request.session.items
@@ -148,7 +157,7 @@ def crashes(
 ) -> Iterator[Callable[[str, str, str], Crash]]:
     """Begins all crashes of the market that the session's tests ask for; returns the one asked for when it is over."""
     runs = request.config.stash.setdefault(_RUNS, {})
-    with side_by_side(tmp_path_factory, wanted_by(request, "crash", "point"), crash_and_restart, runs) as result:
+    with side_by_side(tmp_path_factory, wanted_by(request, "crash", "row"), crash_and_restart, runs) as result:
         yield result
 
 
@@ -161,16 +170,16 @@ def store(request: pytest.FixtureRequest) -> str:
     return name
 
 
-@pytest.fixture(params=list(COUNTS), scope="session")
-def point(request: pytest.FixtureRequest) -> str:
-    name: str = request.param
-    return name
+@pytest.fixture(params=ROWS, scope="session")
+def row(request: pytest.FixtureRequest) -> str:
+    points: str = request.param
+    return points
 
 
 @pytest.fixture(scope="session")
-def crash(store: str, point: str, crashes: Callable[[str, str, str], Crash], request: pytest.FixtureRequest) -> Crash:
-    """A market that was killed under load at this point, in this store, and started again."""
-    return crashes(store, point, _server(store, request))
+def crash(store: str, row: str, crashes: Callable[[str, str, str], Crash], request: pytest.FixtureRequest) -> Crash:
+    """Ledgers that were killed under load at these points, in this store, and the one that was started in the end."""
+    return crashes(store, row, _server(store, request))
 
 
 def _server(store: str, request: pytest.FixtureRequest) -> str:
@@ -186,23 +195,22 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         return
     if runs := config.stash.get(_RUNS, {}):
         terminalreporter.section("crashes")
-        terminalreporter.write_line(f"{'point':<24}{'store':<10}{'answered':>9}{'unanswered':>12}  outcome")
-        for (store, point), run in runs.items():
-            terminalreporter.write_line(f"{point:<24}{store:<10}{_line(run, _outcome)}")
+        for (store, points), run in runs.items():
+            terminalreporter.write_line(f"{store}, {points}: {_line(run, _outcome)}")
 
 
 def _line(run: Future[C], outcome: Callable[[C], str]) -> str:
     if run.cancelled() or not run.done():
-        return "  not run"
+        return "not run"
     if (problem := run.exception()) is not None:
-        return f"  {type(problem).__name__}: {problem}"
+        return f"{type(problem).__name__}: {problem}"
     return outcome(run.result())
 
 
 def _outcome(crash: Crash) -> str:
     whole = crash.found.facts == crash.model.facts and crash.verified_with == 0
-    outcome = f"{_ran(crash.unanswered)} of them had run; {'nothing lost, nothing twice' if whole else 'DIFFERENCES'}"
-    return f"{len(crash.answered):>9}{len(crash.unanswered):>12}  {outcome}"
+    counts = f"{len(crash.answered)} answered, {len(crash.unanswered)} not, of which {_ran(crash.unanswered)} had run"
+    return f"{counts}; {'nothing lost, nothing twice' if whole else 'DIFFERENCES'}"
 
 
 def _ran(sent: list[Sent]) -> int:

@@ -37,8 +37,9 @@ class Argon2:
 
 def _hash_of_no_password(hasher: PasswordHasher) -> str:
     """A hash that takes as long to compare with as any other, and that no password has: it is drawn by chance."""
-    salt, digest = (
-        base64.b64encode(secrets.token_bytes(length)).decode().rstrip("=") for length in (hasher.salt_len, hasher.hash_len)
-    )
     costs = f"m={hasher.memory_cost},t={hasher.time_cost},p={hasher.parallelism}"
-    return f"$argon2id$v=19${costs}${salt}${digest}"
+    return f"$argon2id$v=19${costs}${_drawn(hasher.salt_len)}${_drawn(hasher.hash_len)}"
+
+
+def _drawn(length: int) -> str:
+    return base64.b64encode(secrets.token_bytes(length)).decode().rstrip("=")

@@ -13,11 +13,12 @@ from urllib.parse import urlencode
 
 import pytest
 
-from craton.adapters.http.server import HEADER_TIMEOUT_SECONDS
+from craton.adapters.http.protocol import STAGE_SECONDS, Stage
 from craton.testing.crash import Process
 from tests.failure.conftest import LEDGER, ROOT
 
 JSON = "Content-Type: application/json"
+HEAD_SECONDS = STAGE_SECONDS[Stage.HEAD]
 OPEN = '{"owner": "Ada", "currency": "EUR"}'
 SOMEBODY = "00000000-0000-7000-8000-000000000000"
 
@@ -111,7 +112,7 @@ def test_connections_that_say_nothing_keep_nobody_from_being_answered(market: Pr
     try:
         began = time.monotonic()
         assert market.post("/v1/accounts", {"owner": "Ada", "currency": "EUR"}).status == 201
-        assert time.monotonic() - began < HEADER_TIMEOUT_SECONDS / 2
+        assert time.monotonic() - began < HEAD_SECONDS / 2
     finally:
         for connection in idle:
             connection.close()
@@ -152,7 +153,7 @@ def test_a_head_that_dribbles_is_cut_off_while_others_are_answered(market: Proce
     while any(thread.is_alive() for thread in slow):
         began = time.monotonic()
         assert market.get("/health/ready").status == 200
-        assert time.monotonic() - began < HEADER_TIMEOUT_SECONDS / 2
+        assert time.monotonic() - began < HEAD_SECONDS / 2
         time.sleep(0.2)
     assert len(answers) == 20
     assert {answer.status for answer in answers if answer} <= {408}

@@ -1,0 +1,194 @@
+"""uvicorn's protocol, bounded in bytes, in lines and in time, whatever a client sends, or doesn't.
+
+A connection is at one of these stages, and at each a timer runs that no byte starts anew, but while a request is
+answered, which has a deadline of its own:
+
+    HEAD    it has begun a request (or none yet) whose head isn't complete
+    BODY    the head is complete, the body isn't; the request may be answered already
+    ANSWER  its requests are complete, and not all of them answered
+    IDLE    all is answered, and nothing has begun
+
+A client that doesn't read its answers is cut off as well. What is wrong with a request is answered after those that
+came before it, for they have run.
+"""
+
+import asyncio
+from collections import deque
+from enum import Enum, auto
+from http import HTTPStatus
+from typing import Any, Final
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from craton.adapters.http import problems
+
+MAX_HEAD_BYTES: Final = 64 * 1024
+"""Of a head; and of whatever else comes in a row that is no body: trailers, what is said about chunks."""
+MAX_HEAD_LINES: Final = 100
+UNREAD_SECONDS: Final = 20.0
+"""So long a client may leave unread what it was sent, or what is left of it when its connection is closed."""
+
+
+class Stage(Enum):
+    HEAD = auto()
+    BODY = auto()
+    ANSWER = auto()
+    IDLE = auto()
+
+
+STAGE_SECONDS: Final = {Stage.HEAD: 10.0, Stage.BODY: 20.0, Stage.IDLE: 30.0}
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    def connection_made(self, transport: Any) -> None:
+        self._requests = 0
+        self._receiving = False
+        self._in_body = False
+        self._head_lines = 0
+        self._head_bytes = 0
+        self._unanswered: deque[RequestResponseCycle] = deque()
+        self._watched: tuple[int, Stage] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._unread_timer: asyncio.TimerHandle | None = None
+        self._refusal: bytes | None = None
+        super().connection_made(transport)
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        for timer in (self._timer, self._unread_timer):
+            if timer is not None:
+                timer.cancel()
+        for cycle in self._unanswered:
+            cycle.disconnected = True
+            cycle.message_event.set()
+        super().connection_lost(exc)
+
+    # --- what arrives --------------------------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        while data and self._refusal is None and not self.transport.is_closing():
+            room = MAX_HEAD_BYTES - self._head_bytes
+            self._head_bytes += len(data[:room])
+            super().data_received(data[:room])
+            data = data[room:]
+            if self._head_bytes >= MAX_HEAD_BYTES:
+                self._refuse(431, "head-too-large", "The head of the request is too large.")
+        self._watch()
+
+    def on_message_begin(self) -> None:
+        self._requests += 1
+        self._receiving, self._in_body, self._head_lines = True, False, 0
+        super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._head_lines += 1
+        if self._head_lines > MAX_HEAD_LINES:
+            self._refuse(431, "head-too-large", f"The head of the request has more than {MAX_HEAD_LINES} lines.")
+        elif not self._in_body:  # a trailer is no header: it comes when the request is being carried out
+            super().on_header(name, value.rstrip(b" \t"))
+
+    def on_headers_complete(self) -> None:
+        self._head_bytes = 0
+        hosts = sum(name == b"host" for name, _ in self.headers)
+        if hosts > 1 or (hosts == 0 and self.parser.get_http_version() == "1.1"):
+            self._refuse(400, "malformed-header", "A request has one Host header.")
+        if self._refusal is None:
+            super().on_headers_complete()
+            self._in_body = True
+            self._unanswered.append(self.cycle)
+
+    def on_chunk_header(self) -> None:
+        self._head_bytes = 0
+
+    def on_body(self, body: bytes) -> None:
+        self._head_bytes = 0
+        if self._refusal is None:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._receiving = False
+        self._head_bytes = 0
+        if self._refusal is None:
+            super().on_message_complete()
+
+    # --- what is answered ----------------------------------------------------------------------------------------
+
+    def on_response_complete(self) -> None:
+        self._unanswered.popleft()
+        super().on_response_complete()
+        if self._refusal is not None:
+            self._answer_with_refusal()
+        elif self.transport.is_closing():
+            self._cut_off_later()
+        else:
+            self._watch()
+
+    def send_400_response(self, msg: str) -> None:
+        self._refuse(400, "malformed-request", "What was sent is no proper HTTP request.")
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._cut_off_later()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._unread_timer is not None and not self.transport.is_closing():
+            self._unread_timer.cancel()
+            self._unread_timer = None
+
+    def _refuse(self, status: int, code: str, detail: str) -> None:
+        """Read no more; answer this when what was complete before is answered, and close."""
+        if self._refusal is not None or self.transport.is_closing():
+            return
+        if self._receiving and self._in_body and self.cycle.response_complete:
+            self._end()  # the request that goes wrong has its answer
+            return
+        _, headers, body = problems.response(problems.make(status, code, detail), [(b"connection", b"close")])
+        head = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
+        self._refusal = b"HTTP/1.1 %d %b\r\n%b\r\n%b" % (status, HTTPStatus(status).phrase.encode(), head, body)
+        self.pipeline = deque(waiting for waiting in self.pipeline if not waiting[0].more_body)
+        self._answer_with_refusal()
+
+    def _answer_with_refusal(self) -> None:
+        if all(cycle.more_body for cycle in self._unanswered):
+            if self._refusal is not None and not any(cycle.response_started for cycle in self._unanswered):
+                self.transport.write(self._refusal)
+            self._end()
+
+    # --- time ----------------------------------------------------------------------------------------------------
+
+    @property
+    def _stage(self) -> Stage:
+        if self._receiving or not self._requests:
+            return Stage.BODY if self._in_body else Stage.HEAD
+        return Stage.ANSWER if self._unanswered else Stage.IDLE
+
+    def _watch(self) -> None:
+        """Have a timer run for the stage that the connection is at, from when it got there."""
+        at = (self._requests, self._stage)
+        if at != self._watched:
+            self._watched = at
+            if self._timer is not None:
+                self._timer.cancel()
+            seconds = STAGE_SECONDS.get(self._stage)
+            self._timer = None if seconds is None else self.loop.call_later(seconds, self._run_out)
+
+    def _run_out(self) -> None:
+        match self._stage:
+            case Stage.HEAD:
+                self._refuse(408, "request-timeout", "The head of the request did not arrive in time.")
+            case Stage.BODY if self.flow.read_paused:  # it is the server that doesn't read
+                self._watched = None
+                self._watch()
+            case Stage.BODY:
+                self._refuse(408, "request-timeout", "The body did not arrive in time.")
+            case _:
+                self._end()
+
+    def _end(self) -> None:
+        self.transport.close()
+        self._cut_off_later()
+
+    def _cut_off_later(self) -> None:
+        if self._unread_timer is None:
+            self._unread_timer = self.loop.call_later(UNREAD_SECONDS, self.transport.abort)

@@ -219,3 +219,50 @@ class TestABadRequest:
         assert (await connection.answer()).status == 201
         refused(await connection.answer(), 400, "malformed-request")
         await connection.ended()
+
+
+@asynccontextmanager
+async def two_busy(client: Client) -> AsyncIterator[list[Connection]]:
+    """Connections that are in the middle of a request."""
+    async with connected(client) as one, connected(client) as two:
+        for connection in (one, two):
+            await connection.send(WHOLE + b"Expect: 100-continue\r\n\r\n")
+            assert (await connection.answer()).status == 100
+        yield [one, two]
+
+
+class TestMoreConnectionsThanTheServerServes:
+    @pytest.fixture(autouse=True)
+    def it_serves_two(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("craton.adapters.http.protocol.MAX_CONNECTIONS", 2)
+
+    async def test_are_served_in_place_of_those_on_which_nothing_goes_on(self, client: Client) -> None:
+        async with connected(client) as oldest, connected(client) as other:
+            for connection in (oldest, other):
+                await connection.send(GET + b"\r\n")
+                assert (await connection.answer()).status == 200
+            async with connected(client) as newest:
+                await newest.send(GET + b"\r\n")
+                assert (await newest.answer()).status == 200
+
+            await oldest.ended()
+            await other.send(WHOLE + b"\r\n" + OPEN)
+            assert (await other.answer()).status == 201
+
+    async def test_are_told_to_try_again_when_something_goes_on_on_all(self, client: Client) -> None:
+        async with two_busy(client) as busy, connected(client) as third:
+            await third.send(WHOLE + b"\r\n" + OPEN)
+            answer = await third.answer()
+
+            refused(answer, 503, "overloaded")
+            assert "retry-after: " in answer.head
+            await third.ended()
+            for connection in busy:
+                await connection.send(OPEN)
+                assert (await connection.answer()).status == 201
+
+    async def test_may_ask_for_the_servers_health_all_the_same(self, client: Client) -> None:
+        async with two_busy(client), connected(client) as third:
+            await third.send(GET + b"\r\n")
+
+            assert (await third.answer()).status == 200

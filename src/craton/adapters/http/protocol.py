@@ -16,12 +16,14 @@ import asyncio
 from collections import deque
 from enum import Enum, auto
 from http import HTTPStatus
+from operator import itemgetter
 from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from craton.adapters.http import problems
 
+MAX_CONNECTIONS: Final = 2_000
 MAX_HEAD_BYTES: Final = 64 * 1024
 """Of a head; and of whatever else comes in a row that is no body: trailers, what is said about chunks."""
 MAX_HEAD_LINES: Final = 100
@@ -53,6 +55,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._refusal: bytes | None = None
         super().connection_made(transport)
         self._watch()
+        self._is_too_many = self._there_are_too_many and not self._make_room()
 
     def connection_lost(self, exc: Exception | None) -> None:
         for timer in (self._timer, self._unread_timer):
@@ -92,6 +95,8 @@ class BoundedProtocol(HttpToolsProtocol):
         hosts = sum(name == b"host" for name, _ in self.headers)
         if hosts > 1 or (hosts == 0 and self.parser.get_http_version() == "1.1"):
             self._refuse(400, "malformed-header", "A request has one Host header.")
+        elif self._is_too_many and self._there_are_too_many and not self.url.startswith(b"/health/"):
+            self._refuse(503, "overloaded", "The server has more connections than it can serve; try again.")
         if self._refusal is None:
             super().on_headers_complete()
             self._in_body = True
@@ -154,6 +159,22 @@ class BoundedProtocol(HttpToolsProtocol):
             if self._refusal is not None and not any(cycle.response_started for cycle in self._unanswered):
                 self.transport.write(self._refusal)
             self._end()
+
+    @property
+    def _there_are_too_many(self) -> bool:
+        return len(self.connections) > MAX_CONNECTIONS
+
+    def _make_room(self) -> bool:
+        """Close the connection on which nothing goes on and whose time is over first; return whether there was one."""
+        others = (other for other in self.connections if isinstance(other, BoundedProtocol) and other is not self)
+        silent = [(other._timer.when(), other) for other in others if other._is_silent and other._timer is not None]
+        if silent:
+            min(silent, key=itemgetter(0))[1]._end()
+        return bool(silent)
+
+    @property
+    def _is_silent(self) -> bool:
+        return not self._receiving and not self._unanswered and not self.transport.is_closing()
 
     # --- time ----------------------------------------------------------------------------------------------------
 

@@ -12,7 +12,6 @@ import uvicorn
 
 from craton.adapters.http.protocol import STAGE_SECONDS, BoundedProtocol, Stage
 
-MAX_CONNECTIONS: Final = 2_000
 FINISH_SECONDS: Final = 4
 """So long requests may go on after the server was told to stop."""
 
@@ -57,7 +56,6 @@ async def serve(application: Any, listening: socket.socket, told_to_stop: Callab
         access_log=False,
         log_config=None,
         server_header=False,
-        limit_concurrency=MAX_CONNECTIONS,
         timeout_keep_alive=int(STAGE_SECONDS[Stage.IDLE]),
         timeout_graceful_shutdown=FINISH_SECONDS,
     )

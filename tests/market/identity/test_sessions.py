@@ -31,7 +31,6 @@ MALFORMED = [
     "Bearer",
     "Bearer ",
     "Bearer  {token}",
-    "Bearer {token} ",
     "Bearer {token} {token}",
     "Bearer {token},Bearer {token}",
     "{token}",

@@ -71,9 +71,9 @@ class BoundedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         while data and self._refusal is None and not self.transport.is_closing():
             room = MAX_HEAD_BYTES - self._head_bytes
-            self._head_bytes += len(data[:room])
-            super().data_received(data[:room])
-            data = data[room:]
+            part, data = data[:room], data[room:]
+            self._head_bytes += len(part)
+            super().data_received(part)
             if self._head_bytes >= MAX_HEAD_BYTES:
                 self._refuse(431, "head-too-large", "The head of the request is too large.")
         self._watch()
@@ -159,6 +159,8 @@ class BoundedProtocol(HttpToolsProtocol):
             if self._refusal is not None and not any(cycle.response_started for cycle in self._unanswered):
                 self.transport.write(self._refusal)
             self._end()
+
+    # --- more connections than the server serves ----------------------------------------------------------------
 
     @property
     def _there_are_too_many(self) -> bool:

@@ -30,7 +30,7 @@ TEST_SECONDS = 300
 """A test that waits this long waits for something that never comes, on a slow and busy machine, too."""
 LIMITS: Final = (
     "craton.adapters.http.endpoint.DEFAULT_TIMEOUT_SECONDS",
-    "craton.adapters.http.system.DEFAULT_TIMEOUT_SECONDS",
+    "craton.adapters.http.handlers.DEFAULT_TIMEOUT_SECONDS",
     "craton.adapters.postgres.database.CONNECT_TIMEOUT_SECONDS",
     "craton.adapters.postgres.database.STATEMENT_TIMEOUT_SECONDS",
     "craton.runtime.projections.VIEW_WAIT_SECONDS",

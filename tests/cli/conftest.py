@@ -13,7 +13,8 @@ import msgspec
 import pytest
 
 from tests.cli.nursery import Nursery
-from tests.market.world import Bank, Place, eur
+from tests.market.guarded import GuardedPlace
+from tests.market.world import Bank, eur
 
 PROJECT = Path(__file__).parents[2]
 CRATON = Path(sys.executable).parent / "craton"
@@ -82,7 +83,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Data:
     folder = tmp_path_factory.mktemp("ledger")
 
     async def fill() -> Data:
-        async with Place("sqlite", folder).open() as bank:
+        async with GuardedPlace("sqlite", folder).open() as bank:
             ada, bob = await _accounts(bank)
             await bank.settled()
             return Data(folder, ada, bob)

@@ -54,6 +54,8 @@ def test_each_setting_is_shown_with_its_source(tmp_path: Path) -> None:
         "port": ("9001", "CRATON_PORT"),
         "data": ("/somewhere", "flag"),
         "store": ("sqlite", "default"),
+        "address_share": ("50", "default"),
+        "origins": ("", "default"),
         "log": ("warning", "pyproject.toml"),
     }
 
@@ -141,7 +143,7 @@ def test_a_database_that_cannot_be_reached_is_a_sentence() -> None:
 def test_a_folder_that_is_none_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
-    craton("verify", "--data", str(tmp_path / "file")).require_one_sentence(2, "There is no data of ledger in")
+    craton("verify", "--data", str(tmp_path / "file")).require_one_sentence(2, "There is no data of ledger, door in")
 
 
 @pytest.mark.parametrize(
@@ -156,7 +158,7 @@ def test_a_folder_that_is_none_is_a_sentence(tmp_path: Path) -> None:
     ],
 )
 def test_to_look_where_there_is_nothing_makes_nothing(tmp_path: Path, command: tuple[str, ...]) -> None:
-    craton(*command, "--data", str(tmp_path)).require_one_sentence(2, "There is no data of ledger in", "--data")
+    craton(*command, "--data", str(tmp_path)).require_one_sentence(2, "There is no data of ledger, door in", "--data")
 
     assert list(tmp_path.iterdir()) == []
 

@@ -16,7 +16,8 @@ from craton.ports import Timer, Unit
 from market.ledger.api import AccountId
 from tests.cli.conftest import CRATON, PROJECT, Data, craton, environment
 from tests.http.client import Client
-from tests.market.world import Place, eur, until
+from tests.market.guarded import GuardedPlace
+from tests.market.world import eur, until
 
 # --- projections -------------------------------------------------------------------------------------------------
 
@@ -116,7 +117,7 @@ def test_a_missing_argument_is_wrong_use(arguments: tuple[str, ...]) -> None:
 
 def park(data: Data) -> int:
     """Have a deposit parked, and one behind it: the row that it would change is gone. Return its position."""
-    place = Place("sqlite", data.folder)
+    place = GuardedPlace("sqlite", data.folder)
 
     async def deposit_twice() -> int:
         await place.sql(f"DELETE FROM view_balance_1 WHERE account = '{data.ada}'")
@@ -137,7 +138,7 @@ def carried_out(data: Data) -> None:
     """Run the application until it has done what the operator wished."""
 
     async def run() -> None:
-        async with Place("sqlite", data.folder).open() as bank:
+        async with GuardedPlace("sqlite", data.folder).open() as bank:
 
             async def no_wishes() -> bool:
                 return not any(entry.wish for entry in await bank.running.store.parked())
@@ -230,7 +231,7 @@ def test_a_module_that_is_not_there_is_wrong_use(filled: Data, verb: str) -> Non
 
 def park_timers(data: Data, *ids: str) -> None:
     """Leave timers behind that were parked by the application, as it can't read them: their command is gone."""
-    place = Place("sqlite", data.folder)
+    place = GuardedPlace("sqlite", data.folder)
 
     async def park() -> None:
         async with place.open() as bank:

@@ -79,7 +79,9 @@ def test_the_demo_ends_well() -> None:
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
 def test_each_setting_is_documented_with_its_default(setting: Setting) -> None:
-    assert f"| `{setting.name}` | `{setting.default}` |" in OPERATIONS
+    default = f"`{setting.default}`" if setting.default else "none"
+
+    assert f"| `{setting.name}` | {default} |" in OPERATIONS
 
 
 @pytest.mark.parametrize("page", PAGES, ids=str)

@@ -183,7 +183,7 @@ def test_while_postgres_is_down_the_market_lives_and_is_not_ready(start: Start, 
     bank.sent += drive(market, bank.scripts, seconds=0.5)
     assert market.get("/health/live").status == 200
     ready = market.get("/health/ready")
-    assert (ready.status, ready.body["failing"]) == (503, ["ledger"])
+    assert (ready.status, ready.body["failing"]) == (503, ["door", "ledger"])
     assert "retry-after" in ready.headers
     assert market.get(f"/v1/accounts/{bank.accounts[0]}").status == 503
 

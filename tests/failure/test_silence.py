@@ -87,7 +87,7 @@ def test_while_postgres_is_silent_it_is_not_ready_and_a_request_is_answered_with
     read = market.get(f"/v1/accounts/{bank.accounts[0]}")
     metrics = market.get("/metrics")
 
-    assert (ready.status, ready.body["failing"]) == (503, ["ledger"])
+    assert (ready.status, ready.body["failing"]) == (503, ["door", "ledger"])
     assert {deposit.status, read.status} <= {503, 504}
     assert metrics.status == 200
     assert time.monotonic() - began < 2 * (2 + 10 + 10 + 5)

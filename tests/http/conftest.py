@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -12,16 +12,17 @@ import pytest
 from craton.adapters.http import asgi, listen, serve
 from craton.runtime import App
 from tests.http.client import Client
+from tests.market.guarded import GuardedPlace
 from tests.market.world import Bank, Place
 
 
 @asynccontextmanager
-async def served(app: App) -> AsyncIterator[Client]:
+async def served(app: App, origins: Sequence[str] = ()) -> AsyncIterator[Client]:
     """Serve a running app on a free port; at the end the server is told to stop, as an operator would."""
     listening = listen("127.0.0.1", 0)
     client = Client("127.0.0.1", listening.getsockname()[1])
     with listening:
-        serving = asyncio.create_task(serve(asgi(app), listening))
+        serving = asyncio.create_task(serve(asgi(app, origins=origins), listening))
         try:
             await client.get("/health/live")
             yield client
@@ -33,7 +34,7 @@ async def served(app: App) -> AsyncIterator[Client]:
 
 @pytest.fixture
 async def place(tmp_path: Path) -> Place:
-    return Place("sqlite", tmp_path)
+    return GuardedPlace("sqlite", tmp_path)
 
 
 @pytest.fixture
@@ -51,7 +52,7 @@ async def client(bank: Bank) -> AsyncIterator[Client]:
 @pytest.fixture(params=["sqlite", "postgres"])
 async def client_of_each_store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Client]:
     url = "sqlite" if request.param == "sqlite" else str(request.getfixturevalue("postgres_url"))
-    place = Place(url, tmp_path)
+    place = GuardedPlace(url, tmp_path)
     try:
         async with place.open() as bank, served(bank.app) as client:
             yield client

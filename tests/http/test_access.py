@@ -8,12 +8,14 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
+from craton.adapters.http import asgi
 from craton.adapters.stores import stores
 from craton.application import (
     Api,
     Caller,
     Module,
     Routes,
+    WiringError,
     command,
     get,
     only,
@@ -117,6 +119,7 @@ DESK = Module(
         post("/close", Desk.close, access=only("admin")),
         get("/users/{user}/letters", Desk.letters, access=own("user", "admin")),
         get("/users/{user}/diary", Desk.diary),
+        get("/users/{user}/shown-diary", Desk.diary, access=public),
         get("/by-hand", plain, access=only("admin")),
         get("/by-hand/public", plain, access=public),
     ),
@@ -151,13 +154,27 @@ async def test_every_other_route_wants_a_token(client: Client, path: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "said", ["", "Bearer", "Bearer nobody", "Basic YTpi", "bearer  ann", "Bearer ann bob", "Bearer " + "x" * 5_000]
+    "said", ["", "Bearer", "Basic YTpi", "bearer  ann", "Bearer ann bob", 'Bearer "ann"', "Bearer " + "x" * 5_000]
 )
 @pytest.mark.parametrize("path", ["/news", "/lounge", "/by-hand"])
-async def test_what_is_no_valid_token_is_refused_even_where_none_is_needed(
-    client: Client, said: str, path: str
-) -> None:
+async def test_what_is_no_token_is_refused_even_where_none_is_needed(client: Client, said: str, path: str) -> None:
     assert (await client.get(path, {"Authorization": said})).status == 401
+
+
+async def test_a_token_that_is_not_valid_any_more_closes_what_needs_one_and_nothing_else(client: Client) -> None:
+    expired = with_token("nobody")
+
+    assert (await client.get("/news", expired)).status == 200
+    assert (await client.get("/by-hand/public", expired)).status == 200
+    assert (await client.get("/lounge", expired)).status == 401
+
+
+async def test_a_stranger_is_nobody_that_a_use_case_would_admit(client: Client) -> None:
+    for headers in ({}, with_token("nobody")):
+        answer = await client.get(f"/users/{ANN}/shown-diary", headers)
+        assert (answer.status, answer.code) == (401, "unauthenticated")
+    assert (await client.get(f"/users/{ANN}/shown-diary", with_token("bob"))).status == 403
+    assert (await client.get(f"/users/{ANN}/shown-diary", with_token("ann"))).status == 200
 
 
 async def test_a_token_said_twice_is_malformed(client: Client) -> None:
@@ -212,11 +229,11 @@ async def test_the_document_says_which_routes_want_a_token(client: Client) -> No
     assert {"401", "403"} <= paths["/close"]["post"]["responses"].keys()
 
 
-async def test_without_authentication_no_route_is_guarded(tmp_path: Path) -> None:
+async def test_an_application_that_knows_no_callers_has_no_routes_for_some_only(tmp_path: Path) -> None:
     app = App("open", modules=[DESK])
-    async with app.run(stores("sqlite", tmp_path, "open")), served(app) as client:
-        assert (await client.post("/close")).status == 200
-        assert (await client.get(f"/users/{ANN}/diary")).status == 200
+    async with app.run(stores("sqlite", tmp_path, "open")):
+        with pytest.raises(WiringError, match=r"GET /lounge \(5 such in all\) is not for strangers"):
+            asgi(app)
 
 
 async def test_callers_have_idempotency_keys_of_their_own(client: Client) -> None:

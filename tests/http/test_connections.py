@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from craton.adapters.http.protocol import MAX_HEAD_BYTES, MAX_HEAD_LINES, STAGE_SECONDS, Stage
+from craton.adapters.http.protocol import MAX_HEAD_BYTES, MAX_HEAD_LINES, STAGE_SECONDS, Stage, address_of
 from tests.http.client import Client
 
 GET = b"GET /health/live HTTP/1.1\r\nHost: market\r\n"
@@ -62,8 +62,9 @@ class Connection:
 
 
 @asynccontextmanager
-async def connected(client: Client) -> AsyncIterator[Connection]:
-    connection = Connection(*await asyncio.open_connection(client.host, client.port))
+async def connected(client: Client, address: str = "127.0.0.1") -> AsyncIterator[Connection]:
+    """A connection from an address of this machine."""
+    connection = Connection(*await asyncio.open_connection(client.host, client.port, local_addr=(address, 0)))
     try:
         yield connection
     finally:
@@ -228,13 +229,16 @@ class TestABadRequest:
 
 
 @asynccontextmanager
-async def two_busy(client: Client) -> AsyncIterator[list[Connection]]:
+async def two_busy(client: Client, *addresses: str) -> AsyncIterator[list[Connection]]:
     """Connections that are in the middle of a request."""
-    async with connected(client) as one, connected(client) as two:
+    async with connected(client, addresses[0]) as one, connected(client, addresses[1]) as two:
         for connection in (one, two):
             await connection.send(WHOLE + b"Expect: 100-continue\r\n\r\n")
             assert (await connection.answer()).status == 100
         yield [one, two]
+
+
+HERE, THERE, ELSEWHERE = "127.0.0.1", "127.0.0.2", "127.0.0.3"
 
 
 class TestMoreConnectionsThanTheServerServes:
@@ -243,11 +247,11 @@ class TestMoreConnectionsThanTheServerServes:
         monkeypatch.setattr("craton.adapters.http.protocol.MAX_CONNECTIONS", 2)
 
     async def test_are_served_in_place_of_those_on_which_nothing_goes_on(self, client: Client) -> None:
-        async with connected(client) as oldest, connected(client) as other:
+        async with connected(client, HERE) as oldest, connected(client, THERE) as other:
             for connection in (oldest, other):
                 await connection.send(GET + b"\r\n")
                 assert (await connection.answer()).status == 200
-            async with connected(client) as newest:
+            async with connected(client, ELSEWHERE) as newest:
                 await newest.send(GET + b"\r\n")
                 assert (await newest.answer()).status == 200
 
@@ -256,7 +260,7 @@ class TestMoreConnectionsThanTheServerServes:
             assert (await other.answer()).status == 201
 
     async def test_are_told_to_try_again_when_something_goes_on_on_all(self, client: Client) -> None:
-        async with two_busy(client) as busy, connected(client) as third:
+        async with two_busy(client, HERE, THERE) as busy, connected(client, ELSEWHERE) as third:
             await third.send(WHOLE + b"\r\n" + OPEN)
             answer = await third.answer()
 
@@ -268,7 +272,53 @@ class TestMoreConnectionsThanTheServerServes:
                 assert (await connection.answer()).status == 201
 
     async def test_may_ask_for_the_servers_health_all_the_same(self, client: Client) -> None:
-        async with two_busy(client), connected(client) as third:
+        async with two_busy(client, HERE, THERE), connected(client, ELSEWHERE) as third:
             await third.send(GET + b"\r\n")
 
             assert (await third.answer()).status == 200
+
+
+class TestMoreConnectionsThanOneAddressMayHold:
+    @pytest.fixture(autouse=True)
+    def it_may_hold_two_of_four(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("craton.adapters.http.protocol.MAX_CONNECTIONS", 4)
+
+    async def test_are_told_to_try_again_while_others_are_served(self, client: Client) -> None:
+        async with two_busy(client, HERE, HERE), connected(client, HERE) as third, connected(client, THERE) as other:
+            for connection in (third, other):
+                await connection.send(WHOLE + b"\r\n" + OPEN)
+
+            refused(await third.answer(), 503, "overloaded")
+            assert (await other.answer()).status == 201
+
+    async def test_take_the_place_of_its_own_on_which_nothing_goes_on(self, client: Client) -> None:
+        async with connected(client, THERE) as other, connected(client, HERE) as oldest, connected(client, HERE):
+            await other.send(GET + b"\r\n")
+            assert (await other.answer()).status == 200
+            async with connected(client, HERE) as newest:
+                await newest.send(WHOLE + b"\r\n" + OPEN)
+                assert (await newest.answer()).status == 201
+
+            await oldest.ended()
+            await other.send(WHOLE + b"\r\n" + OPEN)
+            assert (await other.answer()).status == 201
+
+    async def test_are_served_again_when_it_has_closed_some(self, client: Client) -> None:
+        for _ in range(5):
+            async with two_busy(client, HERE, HERE) as busy:
+                for connection in busy:
+                    await connection.send(OPEN)
+                    assert (await connection.answer()).status == 201
+
+
+@pytest.mark.parametrize(
+    ("host", "counted_as"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("", ""),
+    ],
+)
+def test_an_address_is_what_one_client_can_have_one_of(host: str, counted_as: str) -> None:
+    assert address_of(host) == counted_as

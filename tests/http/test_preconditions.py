@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from craton.adapters.stores import stores
-from craton.application import Api, Module, Repository, Routes, command, get, post, put, query
+from craton.application import Api, Module, Repository, Routes, command, get, post, public, put, query
 from craton.domain import AccessDenied, Aggregate, AggregateNotFound, Conflict, Event, Id, Value
 from craton.runtime import App
 from tests.http.client import Client
@@ -107,12 +107,12 @@ def docs() -> Module:
         api=Docs,
         service=DocService,
         routes=Routes(
-            put("/v1/docs/{doc}/lines/{line}", Docs.write),
-            post("/v1/docs/{doc}/lines/{line}/again", Docs.rewrite),
-            post("/v1/docs/{doc}/copies/{to}", Docs.copy),
-            post("/v1/mine/{line}", Docs.write_default),
-            post("/v1/docs/{doc}/refusals/{why}", Docs.refuse),
-            get("/v1/docs/{doc}", Docs.doc),
+            put("/v1/docs/{doc}/lines/{line}", Docs.write, access=public),
+            post("/v1/docs/{doc}/lines/{line}/again", Docs.rewrite, access=public),
+            post("/v1/docs/{doc}/copies/{to}", Docs.copy, access=public),
+            post("/v1/mine/{line}", Docs.write_default, access=public),
+            post("/v1/docs/{doc}/refusals/{why}", Docs.refuse, access=public),
+            get("/v1/docs/{doc}", Docs.doc, access=public),
         ),
     )
 

@@ -38,7 +38,7 @@ async def test_a_problem_carries_the_fields_of_the_refusal(client: Client) -> No
     assert refused.json["details"] == {"account": account, "available": money("1.00")}
 
 
-@pytest.mark.parametrize("path", ["/", "/v1", "/v1/nothing", f"/v2/accounts/{UNKNOWN}"])
+@pytest.mark.parametrize("path", ["//", "/v1", "/v1/nothing", f"/v2/accounts/{UNKNOWN}"])
 async def test_an_unknown_path_is_not_found(client: Client, path: str) -> None:
     assert ((await client.get(path)).status, (await client.get(path)).code) == (404, "not-found")
 

@@ -9,6 +9,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from craton.application.sagas.state import Status
 from tests.conftest import SqlitePlace
+from tests.door.standing_open import Door, door, stands_open
 from tests.http.client import Client
 from tests.http.conftest import served
 from tests.kernel.office import Expedition, Office, opened, tours
@@ -30,7 +31,14 @@ def weather() -> Weather:
 
 @pytest.fixture
 async def office(sqlite_place: SqlitePlace, weather: Weather) -> AsyncIterator[Office]:
-    async with opened(sqlite_place, weather, tours(Expedition)) as office:
+    async with opened(
+        sqlite_place,
+        weather,
+        tours(Expedition),
+        door,
+        authenticate=Door.authenticate,
+        middleware=[stands_open],
+    ) as office:
         yield office
 
 

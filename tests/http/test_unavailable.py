@@ -10,7 +10,8 @@ import pytest
 from tests.http.calls import money, open_account
 from tests.http.client import Client
 from tests.http.conftest import served
-from tests.market.world import Place, until
+from tests.market.guarded import GuardedPlace
+from tests.market.world import until
 
 
 class Cable:
@@ -69,7 +70,7 @@ async def cable(postgres_url: str) -> AsyncIterator[Cable]:
 async def client(cable: Cable, postgres_url: str, tmp_path: Path) -> AsyncIterator[Client]:
     parts = urlsplit(postgres_url)
     user = parts.netloc.rpartition("@")[0]
-    place = Place(parts._replace(netloc=f"{user}@127.0.0.1:{cable.port}").geturl(), tmp_path)
+    place = GuardedPlace(parts._replace(netloc=f"{user}@127.0.0.1:{cable.port}").geturl(), tmp_path)
     try:
         async with place.open() as bank, served(bank.app) as client:
             yield client
@@ -85,7 +86,7 @@ async def test_a_process_whose_database_is_gone_is_live_and_not_ready_and_says_w
 
     ready = await client.get("/health/ready")
 
-    assert (ready.status, ready.json["failing"]) == (503, ["ledger"])
+    assert (ready.status, ready.json["failing"]) == (503, ["door", "ledger"])
     assert int(ready.headers["retry-after"]) >= 1
     assert (await client.get("/health/live")).status == 200
     await cable.plug_in()

@@ -307,7 +307,7 @@ class TestTheLaws:
 class TestPreconditions:
     async def test_a_caller_who_has_seen_the_newest_version_goes_on(self, app: App, api: Bank) -> None:
         account = await api.open("Ann", "ann@example.org")
-        seen = Context(precondition=Precondition((account,), 1))
+        seen = Context(precondition=Precondition((account,), frozenset({1})))
 
         assert (await ask(app, Bank.deposit, account, 1, context=seen)).result == 1
 
@@ -318,7 +318,9 @@ class TestPreconditions:
         await other.deposit(account, 1)
 
         with pytest.raises(StaleVersion) as refusal:
-            await ask(app, Bank.deposit, account, 1, context=Context(precondition=Precondition((account,), 1)))
+            await ask(
+                app, Bank.deposit, account, 1, context=Context(precondition=Precondition((account,), frozenset({1})))
+            )
 
         assert refusal.value.current == 2
 
@@ -328,7 +330,7 @@ class TestPreconditions:
         account = await api.open("Ann", "ann@example.org")
         await other.deposit(account, 1)
 
-        seen = Context(precondition=Precondition((account,), 2))
+        seen = Context(precondition=Precondition((account,), frozenset({2})))
 
         assert (await ask(app, Bank.deposit, account, 1, context=seen)).result == 2
 

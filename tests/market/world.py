@@ -82,11 +82,14 @@ class Place:
             await connection.close()
 
     async def drop(self) -> None:
+        await self.drop_schema("ledger")
+
+    async def drop_schema(self, module: str) -> None:
         if self.url == "sqlite":
             return
         connection = await asyncpg.connect(self.url)
         try:
-            await connection.execute(f"DROP SCHEMA IF EXISTS {self.name}_ledger CASCADE")
+            await connection.execute(f"DROP SCHEMA IF EXISTS {self.name}_{module} CASCADE")
         finally:
             await connection.close()
 

@@ -1,11 +1,14 @@
 """Who may call what from outside. A route table names a guard for each of its routes; the default is closed."""
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from craton.application.context import Caller, context
 from craton.domain import AccessDenied, Unauthenticated
+
+STRANGER: Final = Caller("", frozenset())
+"""Somebody outside who hasn't said who he is."""
 
 
 class Access(msgspec.Struct, frozen=True):
@@ -17,18 +20,18 @@ class Access(msgspec.Struct, frozen=True):
     owner: str | None = None
     """The parameter that, when it is the caller's own id, opens the route to him whatever his roles."""
 
-    def admit(self, caller: Caller | None) -> None:
+    def admit(self, caller: Caller) -> None:
         """Before the request is read. Raises `Unauthenticated` or `AccessDenied`."""
         if self.public:
             return
-        if caller is None:
+        if caller.is_stranger:
             raise Unauthenticated()
         if self.roles is not None and self.owner is None and not caller.has(self.roles):
             raise AccessDenied()
 
-    def admit_to(self, caller: Caller | None, arguments: dict[str, Any]) -> None:
+    def admit_to(self, caller: Caller, arguments: dict[str, Any]) -> None:
         """When it is known what he asks for. Raises `AccessDenied`."""
-        if caller is None or self.owner is None or self.roles is None:
+        if self.owner is None or self.roles is None:
             return
         if arguments[self.owner] != caller.id and not caller.has(self.roles):
             raise AccessDenied()
@@ -52,17 +55,22 @@ def permit(owner: str | None, *roles: str) -> None:
     """In a use case: refuse a caller from outside who is neither `owner` nor has one of the roles.
 
     For what a route can't tell, because it must be looked up whose it is. Other modules, sagas, policies and timers are
-    not from outside. Raises `AccessDenied`.
+    not from outside. Raises `AccessDenied`, or `Unauthenticated` for a stranger.
     """
     caller = context().caller
-    if caller is not None and caller.id != owner and not caller.has(frozenset(roles)):
+    if caller is None:
+        return
+    if caller.is_stranger:
+        raise Unauthenticated()
+    if caller.id != owner and not caller.has(frozenset(roles)):
         raise AccessDenied()
 
 
 def narrow(owner: str | None, *roles: str) -> str | None:
     """In a use case that lists: whose things the caller may look at, when he asks for those of `owner` (None: of all).
 
-    His own, unless he has one of the roles, or isn't from outside. Raises `AccessDenied` when he asks for another's.
+    His own, unless he has one of the roles, or isn't from outside. Raises `AccessDenied` when he asks for another's,
+    `Unauthenticated` for a stranger.
     """
     caller = context().caller
     if caller is None or caller.has(frozenset(roles)):

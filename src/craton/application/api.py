@@ -39,6 +39,8 @@ class Operation:
         self.name = method.__name__
         self.kind = kind
         self.doc = inspect.getdoc(method) or ""
+        if not inspect.iscoroutinefunction(method):
+            raise WiringError(f"{self}: must be an async method")
         hints = get_type_hints(method, include_extras=True)
         signature = list(inspect.signature(method).parameters.values())[1:]
         for parameter in signature:

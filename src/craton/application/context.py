@@ -14,19 +14,24 @@ from craton.domain import DomainError, uuid7
 
 
 class Precondition(msgspec.Struct, frozen=True):
-    """The version that the caller has seen of one aggregate (HTTP's If-Match)."""
+    """The versions in which the caller takes one aggregate (HTTP's If-Match)."""
 
     subjects: tuple[Any, ...]
     """Ids, of their types, of which one is the aggregate's; of several the last."""
-    version: int | None
-    """None: any, as long as there is one."""
+    versions: frozenset[int] | None
+    """One of these; None: any, as long as there is one."""
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """Somebody outside who has proved who he is."""
+    """Somebody outside who has proved who he is, or a stranger, who hasn't."""
 
     id: str
+    """Empty: he is a stranger."""
     roles: frozenset[str]
+
+    @property
+    def is_stranger(self) -> bool:
+        return not self.id
 
     def has(self, roles: frozenset[str]) -> bool:
         return not self.roles.isdisjoint(roles)
@@ -117,7 +122,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     settles: bool = False
     """Answer with what came of the command with this key; if it hasn't run, see to it that it never will."""
     caller: Caller | None = None
-    """Who calls from outside; None for what the application itself does. It doesn't pass on."""
+    """Who calls from outside, perhaps a stranger; None for what the application itself does. It doesn't pass on."""
     effect: Effect | None = None
     """Where the commands that are given from here get their keys. It doesn't pass on to what they call in turn."""
 

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from craton.adapters.http import wrong_routes
 from craton.application.module import Module
 from craton.cli.loading import FAILED, load_app, out, settings
 from craton.cli.options import AppName
@@ -13,9 +14,9 @@ from craton.runtime.app import App
 
 
 def check(app: AppName = None) -> None:
-    """Check module boundaries, API signatures, upcasters and projections; a sentence for each problem."""
+    """Check module boundaries, API signatures, routes, upcasters and projections; a sentence for each problem."""
     loaded = load_app(settings(app=app)["app"])
-    problems = [*loaded.problems(), *_boundaries(loaded)]
+    problems = [*loaded.problems(), *wrong_routes(loaded), *_boundaries(loaded)]
     for problem in problems:
         out.print(problem, markup=False)
     if problems:

@@ -6,7 +6,7 @@ import importlib.util
 import logging
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, MutableMapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, NoReturn
@@ -16,6 +16,7 @@ import structlog.tracebacks
 from rich.console import Console
 
 from craton.adapters.stores import stores
+from craton.application.context import context_var
 from craton.application.errors import CallFailed, MisuseError, WiringError
 from craton.ports import Store, StoreUnavailable
 from craton.runtime.app import App
@@ -127,6 +128,7 @@ def set_up_logging(level: str) -> None:
     )
     structlog.configure(
         processors=[
+            _correlated,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             *([] if sys.stderr.isatty() else [_tracebacks()]),
@@ -135,6 +137,14 @@ def set_up_logging(level: str) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
+
+
+def _correlated(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Each line of a request, and of what it sets off, carries the id that the answer had as Craton-Request-Id."""
+    current = context_var.get()
+    if current.id:
+        line["correlation"] = current.correlation or current.id
+    return line
 
 
 def _tracebacks() -> Any:

@@ -5,7 +5,7 @@ from typing import Annotated, Final
 
 import typer
 
-from craton.adapters.http import asgi, listen, serve
+from craton.adapters.http import asgi, listen, origins_of, serve
 from craton.cli.loading import WRONG_USE, execute, fail, load_app, out, running, settings
 from craton.cli.options import Data, StoreUrl
 from craton.ports.crash import arm_from_environment
@@ -44,11 +44,17 @@ async def _serve(chosen: Settings, *, empty: bool) -> None:
     collect_rarely()
     with listening:
         async with running(chosen, subscriptions=True, existing=False) as app:
+            application = asgi(app, origins=origins_of(chosen["origins"]))
             said = await app.begin(empty=empty)
             _banner(chosen, app, listening.getsockname()[1])
             for sentence in said:
                 out.print(f"  {sentence}", markup=False)
-            await serve(asgi(app), listening, lambda: faulthandler.dump_traceback_later(STOP_SECONDS, exit=True))
+            await serve(
+                application,
+                listening,
+                lambda: faulthandler.dump_traceback_later(STOP_SECONDS, exit=True),
+                address_share=chosen.address_share,
+            )
 
 
 def _banner(chosen: Settings, app: App, port: int) -> None:

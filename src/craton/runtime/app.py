@@ -31,6 +31,8 @@ from craton.runtime.running import REST_SECONDS, RunningModule
 from craton.runtime.use_cases import Answer
 
 A = TypeVar("A", bound=Api)
+Middleware = Callable[[Any], Any]
+"""Takes an ASGI application and returns one around it."""
 
 PING_SECONDS: Final = 2.0
 
@@ -47,6 +49,7 @@ class App:
     `fill` brings demo data in at each start that isn't told to be empty, so it must bear repetition; it returns
     sentences for whoever has started the application. `demo` is what `craton demo` shows,
     in a store that it is given; it returns whether all went well.
+    `middleware` is ASGI middleware between the server and the routes, the first outermost.
     `environment` is where the modules' settings are read.
     `copied_calls` is for tests: it encodes and decodes every call between modules, as a network would, and checks after
     every use case that only `apply` has changed the state of aggregates, and that a snapshot could hold it.
@@ -60,6 +63,7 @@ class App:
         authenticate: Callable[..., Any] | None = None,
         fill: Callable[["App"], Awaitable[Sequence[str]]] | None = None,
         demo: Callable[[str], Awaitable[bool]] | None = None,
+        middleware: Sequence[Middleware] = (),
         copied_calls: bool = False,
         clock: Callable[[], datetime] = utc_now,
         environment: Mapping[str, str] = os.environ,
@@ -87,6 +91,7 @@ class App:
         self.authenticate = None if authenticate is None else operation_of(authenticate)
         self._fill = fill
         self.demo = demo
+        self.middleware = tuple(middleware)
         self._clock = clock
         self.environment = environment
         self._running: dict[str, RunningModule] = {}

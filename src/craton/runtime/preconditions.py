@@ -38,7 +38,7 @@ def hold_precondition(unit: UnitOfWork, refusal: DomainError | None = None) -> S
     if not meant:
         return None if refusal is not None else StaleVersion(current=0)
     for tracked in meant:
-        if tracked.loaded == 0 or seen.version not in (None, tracked.loaded):
+        if tracked.loaded == 0 or (seen.versions is not None and tracked.loaded not in seen.versions):
             return StaleVersion(current=tracked.loaded)
         tracked.guarded = True
     return None

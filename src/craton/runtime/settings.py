@@ -37,6 +37,8 @@ SETTINGS: Final = (
     Setting("port", "8000", "the port to listen on"),
     Setting("data", "./var", "the folder of the SQLite files"),
     Setting("store", "sqlite", "sqlite, memory, or a postgresql:// URL"),
+    Setting("address_share", "50", "how many per cent of the connections one address may hold; 100 behind a proxy"),
+    Setting("origins", "", "the web sites whose scripts may use the API from a browser, such as https://a.example.com"),
     Setting("log", "info", "the least level of log lines: debug, info, warning or error"),
 )
 
@@ -58,10 +60,15 @@ class Settings:
             else:
                 value, source = setting.default, "default"
             self.values[setting.name] = Value(setting.name, value, source, setting.meaning)
-        if not (self["port"].isascii() and self["port"].isdigit()) or not 0 <= int(self["port"]) <= 65_535:
-            raise WiringError(f"the port must be a number up to 65535, not {self['port']!r} ({self.source('port')})")
+        self._require_number("port", "the port", 0, 65_535)
+        self._require_number("address_share", "the share of an address, in per cent,", 1, 100)
         if self["log"] not in ("debug", "info", "warning", "error"):
             raise WiringError(f"the log level must be debug, info, warning or error, not {self['log']!r}")
+
+    def _require_number(self, name: str, what: str, least: int, most: int) -> None:
+        text = self[name]
+        if not (text.isascii() and text.isdigit() and len(text) < 10 and least <= int(text) <= most):
+            raise WiringError(f"{what} must be a number from {least} to {most}, not {text!r} ({self.source(name)})")
 
     def __getitem__(self, name: str) -> str:
         return self.values[name].value
@@ -72,6 +79,10 @@ class Settings:
     @property
     def port(self) -> int:
         return int(self["port"])
+
+    @property
+    def address_share(self) -> int:
+        return int(self["address_share"])
 
     @property
     def data(self) -> Path:

@@ -14,7 +14,6 @@ from craton.adapters.http.problems import BadRequest
 from craton.application.api import Operation
 from craton.application.codec import convert
 from craton.application.context import Caller
-from craton.application.errors import WiringError
 from craton.application.page import Paging
 from craton.application.routes import Route
 from craton.domain import Unauthenticated
@@ -33,8 +32,6 @@ class Binding:
             part.strip("{}") for part in route.path.split("/") if part.startswith("{") and part.endswith("}")
         )
         self.caller = route.caller
-        if self.caller is not None and self.caller not in operation.parameters:
-            raise WiringError(f"{route.method} {route.path}: {operation} has no parameter {self.caller!r}")
         rest = [name for name in operation.parameters if name not in self.in_path and name != self.caller]
         self.paging = next((name for name in rest if operation.parameters[name] is Paging), None)
         rest = [name for name in rest if name != self.paging]
@@ -42,7 +39,7 @@ class Binding:
         self.in_query = () if self.has_body else tuple(rest)
         self.in_body = tuple(rest) if self.has_body else ()
         self.path_type = self._struct("Path", self.in_path)
-        self.query_type = self._struct("Query", self.in_query)
+        self.query_type = self._struct("Query", self.in_query, forbid_unknown_fields=True)
         self.body_type = self._struct("Body", self.in_body, forbid_unknown_fields=True)
 
     def _struct(self, what: str, names: tuple[str, ...], **options: Any) -> type[msgspec.Struct]:
@@ -54,22 +51,22 @@ class Binding:
             **options,
         )
 
-    async def arguments(self, scope: Scope, receive: Receive, caller: Caller | None) -> dict[str, Any]:
+    async def arguments(self, scope: Scope, receive: Receive, caller: Caller) -> dict[str, Any]:
         """Return the arguments. Raises `BadRequest`, `msgspec.ValidationError`, or `Unauthenticated`."""
         arguments: dict[str, Any] = {}
         if self.caller is not None:
-            if caller is None:
+            if caller.is_stranger:
                 raise Unauthenticated()
             arguments[self.caller] = convert(str(caller.id), self.operation.parameters[self.caller])
         if self.in_path:
             _fill(arguments, convert(scope["path_params"], self.path_type, strict=False))
         if self.has_body:
             _fill(arguments, convert(await self._body(scope, receive), self.body_type))
-        if self.in_query or self.paging:
-            query = _query(scope)
+        query = _query(scope) if scope["query_string"] else {}
+        if self.paging:
+            arguments[self.paging] = Paging.lenient(query.pop("page", None), query.pop("page_size", None))
+        if query or self.in_query:
             _fill(arguments, convert(query, self.query_type, strict=False))
-            if self.paging:
-                arguments[self.paging] = Paging.lenient(query.get("page"), query.get("page_size"))
         return arguments
 
     async def _body(self, scope: Scope, receive: Receive) -> Any:

@@ -15,6 +15,10 @@ MAX_BYTES: Final = 1024 * 1024
 TIMEOUT_SECONDS: Final = 10.0
 
 
+class _NotStrict(ValueError):
+    """Python's parser would let it pass."""
+
+
 class ClientGone(Exception):
     """The client hung up; nobody waits for an answer."""
 
@@ -85,13 +89,15 @@ def parse(body: bytes) -> Any:
         if "\\u" in text:
             msgspec.json.decode(body)  # refuses halves of surrogate pairs, which the standard library lets pass
             if _holds_nul(parsed):
-                raise ValueError("a text holds a NUL character")
+                raise _NotStrict("a text holds a NUL character")
     except UnicodeDecodeError:
         raise _malformed("the body is not UTF-8") from None
     except RecursionError:
         raise _malformed("it is nested too deeply") from None
-    except (ValueError, msgspec.DecodeError) as problem:
+    except (json.JSONDecodeError, _NotStrict, msgspec.DecodeError) as problem:
         raise _malformed(str(problem)) from None
+    except ValueError:  # what Python says of it is for its own programmers
+        raise _malformed("a number has more digits than can be read") from None
     return parsed
 
 
@@ -102,18 +108,18 @@ def _malformed(why: str) -> BadRequest:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) < len(pairs):
-        raise ValueError("a key is there twice")
+        raise _NotStrict("a key is there twice")
     return members
 
 
 def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON number")
+    raise _NotStrict(f"{name} is no JSON number")
 
 
 def _finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
-        raise ValueError(f"{text[:32]} is beyond what a number can be")
+        raise _NotStrict(f"{text[:32]} is beyond what a number can be")
     return number
 
 

@@ -1,51 +1,55 @@
 """Finds out who calls, by the token in Authorization."""
 
+import re
 import time
-from collections.abc import Awaitable, Callable
+from typing import Final
 
 from starlette.types import Scope
 
 from craton.adapters.http.body import header
-from craton.application.access import Access
-from craton.application.context import Caller, Context
+from craton.application.access import STRANGER, Access
+from craton.application.context import Caller, Context, context
 from craton.application.routes import DEFAULT_TIMEOUT_SECONDS
 from craton.domain import Unauthenticated
 from craton.runtime.app import App
 
-MAX_TOKEN_LENGTH = 4_096
+MAX_TOKEN_LENGTH: Final = 4_096
+_TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*", re.ASCII).fullmatch
+"""RFC 6750, section 2.1."""
 
-FindCaller = Callable[[Scope], Awaitable[Caller | None]]
 
+class Callers:
+    """Who a request is from. In an application without `authenticate` everybody is a stranger."""
 
-def finding_callers(app: App) -> FindCaller | None:
-    """What finds the caller of a request (None: nobody said who he is); None if the application doesn't know callers.
+    def __init__(self, app: App) -> None:
+        self._app = app
 
-    It raises `Unauthenticated` for a token that isn't valid, or isn't one.
-    """
-    authenticate = app.authenticate
-    if authenticate is None:
-        return None
+    async def admit(self, access: Access, scope: Scope) -> Caller:
+        """Let a request pass its guard, and return who it is from. Raises `Unauthenticated` or `AccessDenied`.
 
-    async def find(scope: Scope) -> Caller | None:
-        said = header(scope, b"authorization")
-        if said is None:
-            return None
-        scheme, _, token = said.partition(" ")
-        if scheme.lower() != "bearer" or not 0 < len(token) <= MAX_TOKEN_LENGTH or not token.isascii():
-            raise Unauthenticated()
-        answer = await app.call(
-            authenticate, {"token": token}, Context(deadline=time.monotonic() + DEFAULT_TIMEOUT_SECONDS)
-        )
-        caller: Caller = answer.result
+        What needs no token isn't closed by one that has expired: a client sends it along until it has a new one.
+        """
+        token = _token(scope)
+        caller = STRANGER
+        if token is not None and self._app.authenticate is not None:
+            asked = Context(
+                deadline=time.monotonic() + DEFAULT_TIMEOUT_SECONDS, correlation=context().id, causation=context().id
+            )
+            try:
+                caller = (await self._app.call(self._app.authenticate, {"token": token}, asked)).result
+            except Unauthenticated:
+                if not access.public:
+                    raise
+        access.admit(caller)
         return caller
 
-    return find
 
-
-async def admit(find: FindCaller | None, access: Access, scope: Scope) -> Caller | None:
-    """Let a request pass its guard, if the application knows callers; return who it is from."""
-    if find is None:
+def _token(scope: Scope) -> str | None:
+    """The token, None if there is none. Raises `Unauthenticated` for what isn't one."""
+    said = header(scope, b"authorization")
+    if said is None:
         return None
-    caller = await find(scope)
-    access.admit(caller)
-    return caller
+    scheme, _, token = said.partition(" ")
+    if scheme.lower() != "bearer" or len(token) > MAX_TOKEN_LENGTH or not _TOKEN(token):
+        raise Unauthenticated()
+    return token

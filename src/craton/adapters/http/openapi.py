@@ -5,13 +5,17 @@ from http import HTTPStatus
 from typing import Any, Final
 
 import msgspec
+from starlette.types import ASGIApp
 
+from craton import __version__
 from craton.adapters.http.endpoint import Endpoint
 from craton.adapters.http.problems import Problem
+from craton.adapters.http.system import describe_system
 from craton.application.codec import schema_of_scalar
 from craton.application.page import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
 from craton.application.routes import Route
 from craton.domain import Id
+from craton.runtime.app import App
 
 _REF: Final = "#/components/schemas/{name}"
 _QUERY_PROBLEMS: Final = (400, 404, 422, 503, 504)
@@ -29,41 +33,36 @@ _HEADERS: Final = {
 }
 
 
-def document(
-    title: str,
-    version: str,
-    endpoints: Sequence[tuple[str, Endpoint]],
-    by_hand: Sequence[tuple[str, Route]],
-    *,
-    guarded: bool,
-) -> dict[str, Any]:
-    """Return the document; endpoints, and routes written by hand, come with their module, which is their tag.
+Described = tuple[str, Route, ASGIApp]
+"""A route, the module whose it is, and what answers it."""
 
-    `guarded`: the application knows callers, and routes that aren't public want a token.
-    """
+
+def document(app: App, described: Sequence[Described]) -> dict[str, Any]:
+    """Return the document of an application's routes; each is tagged with its module."""
+    guarded = app.authenticate is not None
+    endpoints = [(module, endpoint) for module, _, endpoint in described if isinstance(endpoint, Endpoint)]
     types = [kind for _, endpoint in endpoints for kind in _types(endpoint)]
     schemas, components = msgspec.json.schema_components(
         [Problem, *types], schema_hook=schema_of_scalar, ref_template=_REF
     )
     schema_of = iter(schemas[1:])
     paths: dict[str, dict[str, Any]] = {}
-    for module, endpoint in endpoints:
-        path, query, body, result = (next(schema_of) for _ in range(4))
-        entry = _operation(module, endpoint, _Parts(components), path, query, body, result)
-        if guarded:
-            _close(entry, endpoint.route)
-        paths.setdefault(endpoint.route.path, {})[endpoint.route.method.lower()] = entry
-    for module, route in by_hand:
-        entry = _described(module, route)
+    for module, route, endpoint in described:
+        if isinstance(endpoint, Endpoint):
+            path, query, body, result = (next(schema_of) for _ in range(4))
+            entry = _operation(module, endpoint, _Parts(components), path, query, body, result)
+        else:
+            entry = _described(module, route)
         if guarded:
             _close(entry, route)
         paths.setdefault(route.path, {})[route.method.lower()] = entry
     for _, endpoint in endpoints:
         for kind in _types(endpoint)[:3]:
             components.pop(kind.__name__, None)
+    paths |= describe_system(components, guarded=guarded)
     return {
         "openapi": "3.1.0",
-        "info": {"title": title, "version": version},
+        "info": {"title": app.name, "version": __version__},
         "paths": paths,
         "components": {
             "schemas": components,

@@ -1,11 +1,11 @@
 """Errors as RFC 9457 problem details. Never an internal text, a stack trace or a secret."""
 
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
 import msgspec
 
-from craton.application.codec import encode
 from craton.application.errors import AnswerNotKept, DeadlineExceeded, KeyReused, StaleVersion, Unavailable
 from craton.domain import AccessDenied, DomainError, InvalidValue, NotFound, TooManyAttempts, Unauthenticated
 
@@ -26,6 +26,8 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The fields of the refusal."""
     maybe_executed: bool | None = None
     """For 503 and 504: whether the command may have run; repeat it with its Idempotency-Key."""
+    request_id: str | None = None
+    """For 500: what the log says of it stands under this id."""
 
 
 class BadRequest(Exception):
@@ -61,27 +63,24 @@ def of_unavailable(error: Unavailable) -> Problem:
     return make(504 if late else 503, error.code, detail, maybe_executed=error.maybe_executed)
 
 
+def internal(request_id: str) -> Problem:
+    """For a bug; what it is, the log tells."""
+    return make(
+        500,
+        "internal",
+        "Something went wrong on our side; the log knows it by the request's id.",
+        request_id=request_id,
+    )
+
+
+def not_allowed(methods: Sequence[str]) -> Problem:
+    """For a path that is there, but not with this method."""
+    return make(405, "method-not-allowed", f"Not with this method. There is: {', '.join(methods)}.")
+
+
 def stopping(*, maybe_executed: bool | None) -> Problem:
     """For a request that is cancelled, because the server ends before the answer is there."""
     return make(503, "unavailable", "The server is stopping; try again.", maybe_executed=maybe_executed)
-
-
-def retry_after(error: DomainError) -> int:
-    """In how many seconds it is worth a repetition."""
-    return error.retry_after if isinstance(error, TooManyAttempts) else 1
-
-
-def response(
-    problem: Problem, extra: list[tuple[bytes, bytes]], *, retry_after: int = 1
-) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-    """Status, headers and body; `retry_after`, in seconds, goes with the statuses that are worth a repetition."""
-    body = encode(problem)
-    headers = [(b"content-type", CONTENT_TYPE), (b"content-length", str(len(body)).encode()), *extra]
-    if problem.status == 401:
-        headers.append((b"www-authenticate", b"Bearer"))
-    if problem.status in (429, 503):
-        headers.append((b"retry-after", b"%d" % retry_after))
-    return problem.status, headers, body
 
 
 _STATUSES: Final = (

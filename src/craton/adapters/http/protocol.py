@@ -13,15 +13,18 @@ came before it, for they have run.
 """
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from enum import Enum, auto
 from http import HTTPStatus
+from ipaddress import IPv4Address, ip_address, ip_network
 from operator import itemgetter
 from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from craton.adapters.http import problems
+from craton.adapters.http.replies import of_problem
+from craton.domain import uuid7
 
 MAX_CONNECTIONS: Final = 2_000
 MAX_HEAD_BYTES: Final = 64 * 1024
@@ -29,6 +32,11 @@ MAX_HEAD_BYTES: Final = 64 * 1024
 MAX_HEAD_LINES: Final = 100
 UNREAD_SECONDS: Final = 20.0
 """So long a client may leave unread what it was sent, or what is left of it when its connection is closed."""
+_ON_REFUSALS: Final = (
+    (b"connection", b"close"),
+    (b"cache-control", b"no-store"),
+    (b"x-content-type-options", b"nosniff"),
+)
 
 
 class Stage(Enum):
@@ -41,7 +49,42 @@ class Stage(Enum):
 STAGE_SECONDS: Final = {Stage.HEAD: 10.0, Stage.BODY: 20.0, Stage.IDLE: 30.0}
 
 
+class Addresses:
+    """How many connections each address holds: `share` per cent of all at most, so that one can't keep others out."""
+
+    def __init__(self, share: int) -> None:
+        self._share = share
+        self._held: Counter[str] = Counter()
+
+    def take(self, address: str) -> None:
+        self._held[address] += 1
+
+    def give_back(self, address: str) -> None:
+        self._held[address] -= 1
+        if not self._held[address]:
+            del self._held[address]
+
+    def has_too_many(self, address: str) -> bool:
+        """Of a Unix socket's clients no address is known; what comes that way is bounded together with the rest."""
+        return address != "" and self._held[address] > max(1, MAX_CONNECTIONS * self._share // 100)
+
+
+def address_of(host: str) -> str:
+    """What counts as one address: of IPv6 a network of 64 bits, for whoever has one address there has all of them."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return ""
+    if isinstance(address, IPv4Address):
+        return str(address)
+    return str(address.ipv4_mapped or ip_network((address, 64), strict=False))
+
+
 class BoundedProtocol(HttpToolsProtocol):
+    def __init__(self, *arguments: Any, addresses: Addresses, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._addresses = addresses
+
     def connection_made(self, transport: Any) -> None:
         self._requests = 0
         self._receiving = False
@@ -54,10 +97,13 @@ class BoundedProtocol(HttpToolsProtocol):
         self._unread_timer: asyncio.TimerHandle | None = None
         self._refusal: bytes | None = None
         super().connection_made(transport)
+        self._address = address_of(self.client[0]) if self.client else ""
+        self._addresses.take(self._address)
         self._watch()
         self._is_too_many = self._there_are_too_many and not self._make_room()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._addresses.give_back(self._address)
         for timer in (self._timer, self._unread_timer):
             if timer is not None:
                 timer.cancel()
@@ -148,7 +194,8 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._receiving and self._in_body and self.cycle.response_complete:
             self._end()  # the request that goes wrong has its answer
             return
-        _, headers, body = problems.response(problems.make(status, code, detail), [(b"connection", b"close")])
+        known_as = (b"craton-request-id", uuid7().encode())
+        _, headers, body = of_problem(problems.make(status, code, detail), *_ON_REFUSALS, known_as)
         head = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
         self._refusal = b"HTTP/1.1 %d %b\r\n%b\r\n%b" % (status, HTTPStatus(status).phrase.encode(), head, body)
         self.pipeline = deque(waiting for waiting in self.pipeline if not waiting[0].more_body)
@@ -164,11 +211,16 @@ class BoundedProtocol(HttpToolsProtocol):
 
     @property
     def _there_are_too_many(self) -> bool:
-        return len(self.connections) > MAX_CONNECTIONS
+        return len(self.connections) > MAX_CONNECTIONS or self._addresses.has_too_many(self._address)
 
     def _make_room(self) -> bool:
-        """Close the connection on which nothing goes on and whose time is over first; return whether there was one."""
+        """Close the connection on which nothing goes on and whose time is over first; return whether there was one.
+
+        Where it is one address that has too many, it is one of its own.
+        """
         others = (other for other in self.connections if isinstance(other, BoundedProtocol) and other is not self)
+        if self._addresses.has_too_many(self._address):
+            others = (other for other in others if other._address == self._address)
         silent = [(other._timer.when(), other) for other in others if other._is_silent and other._timer is not None]
         if silent:
             min(silent, key=itemgetter(0))[1]._end()

@@ -5,12 +5,13 @@ import contextlib
 import signal
 import socket
 from collections.abc import Callable, Iterator
+from functools import partial
 from types import FrameType
 from typing import Any, Final
 
 import uvicorn
 
-from craton.adapters.http.protocol import STAGE_SECONDS, BoundedProtocol, Stage
+from craton.adapters.http.protocol import STAGE_SECONDS, Addresses, BoundedProtocol, Stage
 
 FINISH_SECONDS: Final = 4
 """So long requests may go on after the server was told to stop."""
@@ -43,14 +44,22 @@ def listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-async def serve(application: Any, listening: socket.socket, told_to_stop: Callable[[], None] = lambda: None) -> None:
+async def serve(
+    application: Any,
+    listening: socket.socket,
+    told_to_stop: Callable[[], None] = lambda: None,
+    *,
+    address_share: int = 50,
+) -> None:
     """Serve until SIGINT or SIGTERM; then stop accepting and finish what runs, for four seconds at most.
 
-    `told_to_stop` is called when the signal comes.
+    `told_to_stop` is called when the signal comes. `address_share` is how many per cent of the connections one address
+    may hold: all, if a proxy stands before the server.
     """
+    protocol: Any = partial(BoundedProtocol, addresses=Addresses(address_share))
     config = uvicorn.Config(
         application,
-        http=BoundedProtocol,
+        http=protocol,
         ws="none",
         lifespan="off",
         access_log=False,

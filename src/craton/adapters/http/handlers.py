@@ -1,0 +1,48 @@
+"""Endpoints that are written by hand: functions of a request, behind a guard."""
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from craton.adapters.http.callers import Callers
+from craton.application.access import Access
+from craton.application.context import Context, context, entered
+from craton.application.routes import DEFAULT_TIMEOUT_SECONDS
+from craton.runtime.attempt import in_time
+
+Handler = Callable[..., Awaitable[Response]]
+
+
+class Handwritten:
+    """Has a handler answer whom its guard admits; `given` is what it asks for beside the request."""
+
+    def __init__(self, handler: Handler, access: Access, callers: Callers, given: dict[str, Any] | None = None) -> None:
+        self._handler = handler
+        self._access = access
+        self._callers = callers
+        self._given = given or {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        caller = await self._callers.admit(self._access, scope)
+        asked = Context(
+            id=context().id,
+            actor=caller.id or None,
+            caller=caller,
+            deadline=time.monotonic() + DEFAULT_TIMEOUT_SECONDS,
+        )
+        with entered(asked):
+            response = await self._handler(Request(scope, receive), **self._given)
+        await response(scope, receive, send)
+
+
+def bounded(handler: Handler) -> Handler:
+    """A handler that asks stores itself, and is answered by its deadline all the same."""
+
+    async def in_time_or_not(request: Request) -> Response:
+        return await in_time(DEFAULT_TIMEOUT_SECONDS, handler(request), executed=request.method != "GET")
+
+    return in_time_or_not

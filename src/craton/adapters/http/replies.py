@@ -1,0 +1,65 @@
+"""What is sent back: status, headers and body; a problem for each way in which a request may fail."""
+
+from typing import Any, NamedTuple
+
+from starlette.types import Send
+
+from craton.adapters.http import problems
+from craton.adapters.http.problems import BadRequest, Problem
+from craton.application.codec import encode
+from craton.application.errors import AnswerNotKept, KeyReused, Unavailable
+from craton.domain import DomainError, TooManyAttempts
+from craton.ports import StoreUnavailable, UnitRefused
+
+Headers = list[tuple[bytes, bytes]]
+
+JSON = (b"content-type", b"application/json")
+REPLAYED = (b"idempotency-replayed", b"true")
+
+
+class Reply(NamedTuple):
+    status: int
+    headers: Headers
+    body: bytes
+
+    async def send(self, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
+        await send({"type": "http.response.body", "body": self.body})
+
+
+def of_value(value: Any, status: int, headers: Headers) -> Reply:
+    """A value as JSON."""
+    body = encode(value)
+    return Reply(status, [JSON, (b"content-length", b"%d" % len(body)), *headers], body)
+
+
+def of_problem(problem: Problem, *headers: tuple[bytes, bytes], retry_after: int = 1) -> Reply:
+    """A problem; `retry_after`, in seconds, goes with the statuses that are worth a repetition."""
+    body = encode(problem)
+    told = [(b"content-type", problems.CONTENT_TYPE), (b"content-length", b"%d" % len(body)), *headers]
+    if problem.status == 401:
+        told.append((b"www-authenticate", b"Bearer"))
+    if problem.status in (429, 503):
+        told.append((b"retry-after", b"%d" % retry_after))
+    return Reply(problem.status, told, body)
+
+
+def of_error(error: Exception) -> Reply | None:
+    """What a failure of the request, of the domain or of what it needs is answered with; None: it is a bug."""
+    match error:
+        case BadRequest():
+            return of_problem(error.problem)
+        case KeyReused() | AnswerNotKept():
+            return of_problem(problems.of_key(error))
+        case DomainError():
+            headers = [REPLAYED] if getattr(error, "replayed", False) else []
+            seconds = error.retry_after if isinstance(error, TooManyAttempts) else 1
+            return of_problem(problems.of_domain(error), *headers, retry_after=seconds)
+        case Unavailable():
+            return of_problem(problems.of_unavailable(error), retry_after=error.retry_after)
+        case UnitRefused():
+            return of_problem(problems.make(503, "unavailable", "Another was faster; try again."))
+        case StoreUnavailable():
+            return of_problem(problems.make(503, "unavailable", "The store can't be reached now; try again."))
+        case _:
+            return None

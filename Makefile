@@ -6,7 +6,9 @@ READY  := $(VENV)/.ready
 # The tests start hundreds of processes: each would compile the program anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: up demo install test check bench lock clean
+CLIENTS := tests/clients
+
+.PHONY: up demo install test check clients bench lock clean
 
 up: install          ## run the market on http://127.0.0.1:8000, its data in ./var
 	@exec $(BIN)/craton up
@@ -33,12 +35,23 @@ check: install       ## lint, types, import rules, module boundaries
 	$(BIN)/lint-imports
 	$(BIN)/craton check
 
+clients: install $(CLIENTS)/venv  ## lint the API's description, and buy with three generated clients; needs Node.js 20
+	cd $(CLIENTS) && npm ci --no-progress --loglevel=error
+	$(BIN)/python $(CLIENTS)/run.py
+
+$(CLIENTS)/venv: $(CLIENTS)/requirements.lock
+	$(PYTHON) -m venv $@
+	$@/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
+	@touch $@
+
 bench: install       ## measure beside the peers; they get an environment of their own
 	$(BIN)/python -m benchmarks.run $(BENCH)
 
 lock:                ## pin the newest allowed versions; needs uv
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	    --extra postgres --extra remote --extra speed --group dev pyproject.toml -o requirements-dev.lock
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	    $(CLIENTS)/requirements.in -o $(CLIENTS)/requirements.lock
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(CLIENTS)/venv $(CLIENTS)/node_modules $(CLIENTS)/generated

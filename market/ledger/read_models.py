@@ -31,7 +31,7 @@ class BalanceRow(Row):
 class Balances(Projection):
     """The current state of each account."""
 
-    version = 1
+    version = 2
     accounts: Rows[BalanceRow]
 
     def project(

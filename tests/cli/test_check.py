@@ -174,6 +174,57 @@ def test_two_modules_of_one_name_are_wrong(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        ('tables=["CREATE TABLE nonsense"]', "its tables can't be made"),
+        ("settings=Needed", "CRATON_STOCK_KEY must be set"),
+        ("provides={int: broken}", "ZeroDivisionError"),
+        ("start=begin", "nothing provides"),
+        ("routes=Routes(get('/x', Stock.hello))", "is not for strangers"),
+        ("routes=Routes(get('/{y}', Stock.hello, access=public))", "there is no parameter 'y'"),
+    ],
+)
+def test_what_would_keep_it_from_starting_is_found(tmp_path: Path, parts: str, said: str) -> None:
+    write(
+        tmp_path,
+        "single.py",
+        f"""
+        from craton.application import Api, Module, Routes, Settings, get, public, query
+        from craton.runtime import App
+
+        class Needed(Settings):
+            key: str
+
+        def broken() -> int:
+            return 1 // 0
+
+        async def begin(nobodys: float) -> list[str]:
+            return []
+
+        class Stock(Api):
+            @query
+            async def hello(self) -> str:
+                "Say hello."
+
+        class Service(Stock):
+            def __init__(self, {"number: int" if "provides" in parts else ""}) -> None:
+                pass
+
+            async def hello(self) -> str:
+                return "hello"
+
+        app = App("single", modules=[Module("stock", api=Stock, service=Service, {parts})])
+        """,
+    )
+
+    checked = craton("check", "--app", "single:app", cwd=tmp_path)
+
+    assert (checked.code, len(checked.lines)) == (1, 1), checked
+    assert said in checked.out
+    assert "Traceback" not in checked.out + checked.err
+
+
+@pytest.mark.parametrize(
     "name", ["nothing.here:app", "market.app:nothing", "market.app:ledger", ":app", "", "market.app:app:app", "os:path"]
 )
 def test_an_application_that_is_none_is_wrong_use(name: str) -> None:

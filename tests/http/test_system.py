@@ -6,12 +6,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from craton.application.api import Operation
 from craton.ports import Timer, Unit
 from market.ledger.api import AccountId
-from market.ledger.http import routes
 from tests.http.calls import money, open_account
 from tests.http.client import Client
 from tests.market.world import Bank, until
@@ -58,61 +55,6 @@ async def test_a_get_may_be_asked_for_its_head_only(client: Client) -> None:
     head = await client.request("HEAD", f"/v1/accounts/{account}")
 
     assert (head.status, head.headers["etag"], head.body) == (200, '"1"', b"")
-
-
-async def description(client: Client) -> Any:
-    return (await client.get("/openapi.json")).json
-
-
-async def test_the_description_is_valid_openapi_3_1(client: Client) -> None:
-    document = await description(client)
-
-    assert document["openapi"].startswith("3.1")
-    OpenAPIV31SpecValidator(document).validate()
-
-
-async def test_every_route_is_described(client: Client) -> None:
-    document = await description(client)
-
-    for route in routes:
-        entry = document["paths"][route.path][route.method.lower()]
-        assert entry["summary"], route.path
-        assert str(route.status) in entry["responses"], route.path
-
-
-async def test_every_parameter_of_a_route_is_described(client: Client) -> None:
-    document = await description(client)
-
-    for route in routes:
-        entry = document["paths"][route.path][route.method.lower()]
-        assert isinstance(route.handler, Operation)
-        described = {parameter["name"] for parameter in entry["parameters"]}
-        if "requestBody" in entry:
-            described |= entry["requestBody"]["content"]["application/json"]["schema"]["properties"].keys()
-        wanted = {name.rstrip("_") for name in route.handler.parameters} - {"paging", route.caller}
-        assert wanted <= described, route.path
-        assert route.caller not in described, route.path  # that comes from the token, and from nowhere else
-        assert "paging" not in route.handler.parameters or {"page", "page_size"} <= described, route.path
-
-
-async def test_every_problem_that_is_answered_is_described(client: Client) -> None:
-    document = await description(client)
-
-    for entry in (operation for path in document["paths"].values() for operation in path.values()):
-        for status, answer in entry["responses"].items():
-            if int(status) >= 400:
-                assert "application/problem+json" in answer["content"]
-
-
-async def test_every_operation_has_an_id_of_its_own(client: Client) -> None:
-    document = await description(client)
-
-    ids = [operation["operationId"] for path in document["paths"].values() for operation in path.values()]
-    assert len(ids) == len(set(ids))
-
-
-async def test_the_admin_routes_are_described(client: Client) -> None:
-    assert "/v1/admin/projections/{name}/rebuild" in (await description(client))["paths"]
 
 
 async def test_the_docs_need_nothing_from_elsewhere(client: Client) -> None:

@@ -1,9 +1,10 @@
 """What is put together wrongly is refused at start, in a sentence that says what and where."""
 
 from datetime import date
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
+from msgspec import Meta
 
 from craton.application import Api, Index, Key, Module, Projection, Row, Rows, View, WiringError, command, query
 from craton.application.codec import unencodable
@@ -23,6 +24,11 @@ class Small(Api):
 class SmallService(Small):
     async def ask(self, number: int) -> int:
         return number
+
+
+class Bounded(Api):
+    @query
+    async def ask(self, number: Annotated[int, Meta(ge=1)]) -> int: ...
 
 
 class Stored(Row):
@@ -54,6 +60,45 @@ class TestAModule:
 
         with pytest.raises(WiringError, match="module small: Lazy has no ask"):
             small(service=Lazy)
+
+    def test_has_a_service_whose_methods_are_those_of_its_api(self) -> None:
+        class Renamed(Small):
+            async def ask(self, n: int) -> int:
+                return n
+
+        class Narrower(Small):
+            async def ask(self, number: bool) -> int:  # type: ignore[override]
+                return number
+
+        class Wider(Small):
+            async def ask(self, number: int = 1) -> int:
+                return number
+
+        class Other(Small):
+            async def ask(self, number: int) -> str:  # type: ignore[override]
+                return str(number)
+
+        class AtOnce(Small):
+            def ask(self, number: int) -> int:  # type: ignore[override]
+                return number
+
+        said = {
+            Renamed: r"Renamed\.ask takes \(n\), and Small\.ask says \(number\)",
+            Narrower: r"Narrower\.ask takes 'number' as bool, and Small\.ask says int",
+            Wider: r"Wider\.ask takes \(number=1\), and Small\.ask says \(number\)",
+            Other: r"Other\.ask returns str, and Small\.ask says int",
+            AtOnce: r"AtOnce\.ask must be an async method",
+        }
+        for service, sentence in said.items():
+            with pytest.raises(WiringError, match=sentence):
+                small(service=service)
+
+    def test_has_a_service_that_leaves_to_the_api_what_a_value_may_be(self) -> None:
+        class Plain(Bounded):
+            async def ask(self, number: int) -> int:
+                return number
+
+        Module("bounded", api=Bounded, service=Plain)
 
     def test_says_which_parameter_of_its_service_lacks_an_annotation(self) -> None:
         class Vague(SmallService):
@@ -159,6 +204,19 @@ class TestAnApi:
                 @command
                 async def ask(self, number: int):  # type: ignore[no-untyped-def]
                     ...
+
+    def test_marks_every_method_that_others_may_call(self) -> None:
+        with pytest.raises(WiringError, match=r"Forgetful\.ask is neither a @command nor a @query; mark it as one"):
+
+            class Forgetful(Api):
+                async def ask(self) -> int: ...
+
+    def test_has_async_methods(self) -> None:
+        with pytest.raises(WiringError, match=r"Hasty\.ask: must be an async method"):
+
+            class Hasty(Api):
+                @query
+                def ask(self) -> int: ...
 
     def test_names_every_parameter(self) -> None:
         with pytest.raises(WiringError, match=r"Bad.ask: \*numbers can't be sent"):

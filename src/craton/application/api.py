@@ -2,10 +2,10 @@
 
 import copy
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from types import NoneType
-from typing import Any, ClassVar, Literal, TypeVar, get_type_hints
+from typing import Any, ClassVar, Literal, TypeVar, get_args, get_type_hints
 
 import msgspec
 
@@ -84,6 +84,22 @@ class Operation:
         own = {name: copy.deepcopy(default) for name, default in self._changeable.items() if name not in given}
         return self.defaults | own | given
 
+    def differences(self, method: Callable[..., Any]) -> Iterator[str]:
+        """Yield a sentence for each way in which a service's method isn't what the Api says."""
+        if not inspect.iscoroutinefunction(method):
+            yield f"{method.__qualname__} must be an async method"
+        contract = getattr(self.api, self.name)
+        said = list(inspect.signature(contract).parameters.values())[1:]
+        has = list(inspect.signature(method).parameters.values())[1:]
+        if [(p.name, p.kind, p.default) for p in said] != [(p.name, p.kind, p.default) for p in has]:
+            yield f"{method.__qualname__} takes ({_shown(has)}), and {self} says ({_shown(said)})"
+        expected_hints = get_type_hints(contract)
+        for name, hint in get_type_hints(method).items():
+            expected = expected_hints.get(name, hint)
+            if hint != expected:
+                what = "returns" if name == "return" else f"takes {name!r} as"
+                yield f"{method.__qualname__} {what} {_named(hint)}, and {self} says {_named(expected)}"
+
     def field(self, name: str) -> tuple[Any, ...]:
         """A parameter as a field of a struct. A default that could be changed is copied for each struct."""
         if name not in self.defaults:
@@ -155,6 +171,9 @@ class Api:
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         if Api in cls.__bases__:
+            for name, method in vars(cls).items():
+                if inspect.isfunction(method) and not name.startswith("_") and not hasattr(method, "craton_kind"):
+                    raise WiringError(f"{cls.__name__}.{name} is neither a @command nor a @query; mark it as one")
             cls.operations = {
                 name: Operation(cls, method, method.craton_kind)
                 for name, method in vars(cls).items()
@@ -162,6 +181,14 @@ class Api:
             }
             for operation in cls.operations.values():
                 vars(cls)[operation.name].__dict__["craton_operation"] = operation
+
+
+def _shown(parameters: list[inspect.Parameter]) -> str:
+    return ", ".join(str(parameter.replace(annotation=inspect.Parameter.empty)) for parameter in parameters)
+
+
+def _named(hint: Any) -> str:
+    return hint.__name__ if isinstance(hint, type) and not get_args(hint) else str(hint)
 
 
 def _can_change(default: Any, hint: Any) -> bool:

@@ -63,9 +63,12 @@ class Module:
             raise WiringError(f"module name {name!r} must be a short lower-case word")
         if not issubclass(service, api):
             raise WiringError(f"module {name}: {service.__name__} doesn't implement {api.__name__}")
-        for operation in api.operations:
-            if getattr(service, operation) is getattr(api, operation):
-                raise WiringError(f"module {name}: {service.__name__} has no {operation}")
+        for operation in api.operations.values():
+            method = getattr(service, operation.name)
+            if method is getattr(api, operation.name):
+                raise WiringError(f"module {name}: {service.__name__} has no {operation.name}")
+            for difference in operation.differences(method):
+                raise WiringError(f"module {name}: {difference}")
         self.name = name
         self.api = api
         self.service = service

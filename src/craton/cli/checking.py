@@ -1,15 +1,19 @@
 """craton check: what would fail later is said now."""
 
 import ast
+import asyncio
 import importlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from craton.adapters.http import wrong_routes
+from craton.adapters.http import asgi, wrong_routes
+from craton.adapters.stores import stores
+from craton.application.errors import MisuseError, WiringError
 from craton.application.module import Module
 from craton.cli.loading import FAILED, load_app, out, settings
 from craton.cli.options import AppName
+from craton.ports import StoreUnavailable
 from craton.runtime.app import App
 
 
@@ -17,11 +21,25 @@ def check(app: AppName = None) -> None:
     """Check module boundaries, API signatures, routes, upcasters and projections; a sentence for each problem."""
     loaded = load_app(settings(app=app)["app"])
     problems = [*loaded.problems(), *wrong_routes(loaded), *_boundaries(loaded)]
+    if not problems:
+        problems = asyncio.run(_start(loaded))
     for problem in problems:
         out.print(problem, markup=False)
     if problems:
         raise SystemExit(FAILED)
     out.print(f"{loaded.name}: {len(loaded.modules)} module(s), nothing to complain about.")
+
+
+async def _start(app: App) -> list[str]:
+    """Start it in stores that forget, without anything that goes on in the background; return what is said instead."""
+    try:
+        async with app.run(stores("memory", Path(), app.name), subscriptions=False):
+            asgi(app)
+    except (WiringError, MisuseError, StoreUnavailable) as problem:
+        return [str(problem)]
+    except Exception as problem:
+        return [f"app {app.name} can't be started: {type(problem).__name__}: {problem}"]
+    return []
 
 
 def _boundaries(app: App) -> Iterator[str]:

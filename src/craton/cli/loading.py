@@ -66,7 +66,7 @@ def import_app(name: str) -> App:
         where = "name one as module:name, in CRATON_APP or as `app` in [tool.craton]"
         raise LookupError(f"The application {name!r} can't be loaded ({where}): {problem}") from problem
     except Exception as problem:
-        why = f"{type(problem).__name__}: {problem}"
+        why = str(problem) if isinstance(problem, WiringError) else f"{type(problem).__name__}: {problem}"
         raise LookupError(f"The application {name!r} can't be put together: {why}") from problem
     if not isinstance(found, App):
         raise LookupError(f"{name!r} is no App, but a {type(found).__name__}")

@@ -71,6 +71,22 @@ _CURRENCIES: Final = {code: Currency(code) for code in EXPONENTS}
 _DECIMAL: Final = re.compile(r"-?[0-9]{1,40}(?:\.[0-9]{1,4})?", re.ASCII).fullmatch
 
 
+def _schema_of_amounts(digits: int) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": {
+            "amount": {
+                "type": "string",
+                "pattern": rf"^-?[0-9]{{1,{digits}}}(\.[0-9]{{1,4}})?$",
+                "examples": ["12.34"],
+            },
+            "currency": Currency.json_schema,
+        },
+        "required": ["amount", "currency"],
+        "additionalProperties": False,
+    }
+
+
 @total_ordering
 class Money:
     """An amount of one currency, in minor units: `Money(1234, EUR)` is 12.34 EUR.
@@ -84,15 +100,7 @@ class Money:
     minor: int
     currency: Currency
     limit: ClassVar[int | None] = LIMIT_MINOR_UNITS
-    json_schema: ClassVar[dict[str, Any]] = {
-        "type": "object",
-        "properties": {
-            "amount": {"type": "string", "pattern": r"^-?[0-9]{1,16}(\.[0-9]{1,4})?$", "examples": ["12.34"]},
-            "currency": Currency.json_schema,
-        },
-        "required": ["amount", "currency"],
-        "additionalProperties": False,
-    }
+    json_schema: ClassVar[dict[str, Any]] = _schema_of_amounts(digits=16)
 
     def __init__(self, minor: int, currency: Currency) -> None:
         if type(minor) is not int:
@@ -203,6 +211,7 @@ class Total(Money):
     __slots__ = ()
 
     limit = None
+    json_schema: ClassVar[dict[str, Any]] = _schema_of_amounts(digits=40)
 
 
 # The slots' own setters: what is left of assigning, since money never changes.

@@ -1,5 +1,5 @@
 """The machinery that runs modules."""
 
-from craton.runtime.app import App
+from craton.runtime.app import About, App
 
-__all__ = ["App"]
+__all__ = ["About", "App"]

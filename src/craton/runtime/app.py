@@ -19,6 +19,7 @@ from craton.application.settings import variable
 from craton.application.unit_of_work import Database
 from craton.application.view import View
 from craton.domain import Event, uuid7
+from craton.domain.immutable import Immutable
 from craton.ports import Store, StoreUnavailable
 from craton.runtime.aggregates import state_type
 from craton.runtime.attempt import cancelled
@@ -41,11 +42,23 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+class About(Immutable):
+    """What the documentation of an application's API says of it."""
+
+    version: str = "0"
+    description: str = ""
+    contact: str = ""
+    """An e-mail address, a URL or a name."""
+    licence: str = ""
+    """As SPDX calls it, such as `Apache-2.0`."""
+
+
 class App:
     """Modules, put together. Raises `WiringError` when two of them don't fit.
 
     `authenticate`, a query of one of them, tells who has a token: `async def authenticate(self, token: str) -> Caller`;
     it raises `Unauthenticated`. Given one, each route is closed to whom its guard doesn't admit.
+    `about` stands at the head of its documentation.
     `fill` brings demo data in at each start that isn't told to be empty, so it must bear repetition; it returns
     sentences for whoever has started the application. `demo` is what `craton demo` shows,
     in a store that it is given; it returns whether all went well.
@@ -60,6 +73,7 @@ class App:
         name: str,
         *,
         modules: Sequence[Module],
+        about: About | None = None,
         authenticate: Callable[..., Any] | None = None,
         fill: Callable[["App"], Awaitable[Sequence[str]]] | None = None,
         demo: Callable[[str], Awaitable[bool]] | None = None,
@@ -88,6 +102,7 @@ class App:
                 for event in events:
                     if event not in self._recorder_of:
                         raise WiringError(f"app {name}: {where} reacts to {event.__name__}, which no module records")
+        self.about = about or About()
         self.authenticate = None if authenticate is None else operation_of(authenticate)
         self._fill = fill
         self.demo = demo

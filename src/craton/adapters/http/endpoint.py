@@ -20,6 +20,8 @@ from craton.runtime.calls import Call
 from craton.runtime.use_cases import MAX_KEY_LENGTH, Answer
 
 MAX_POSITIONS: Final = 50
+CREATED_INSTEAD: Final = frozenset({301, 302, 303, 307, 308})
+"""Statuses that send a browser on. A script can't follow them to another site; if it accepts JSON alone, it is 201."""
 
 
 class Endpoint:
@@ -82,7 +84,10 @@ class Endpoint:
                 return Reply(304, headers, b"")
         if result is None:
             return Reply(204 if self.route.status == 200 else self.route.status, headers, b"")
-        return of_value({"id": result} if isinstance(result, Id) else result, self.route.status, headers)
+        status = self.route.status
+        if status in CREATED_INSTEAD and (header(scope, b"accept") or "").strip().lower() == "application/json":
+            status = 201
+        return of_value({"id": result} if isinstance(result, Id) else result, status, headers)
 
 
 def idempotency_key(scope: Scope) -> str | None:

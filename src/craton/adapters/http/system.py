@@ -3,11 +3,9 @@
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from craton.adapters.http import problems
 from craton.adapters.http.callers import Callers
 from craton.adapters.http.endpoint import idempotency_key
 from craton.adapters.http.handlers import Handwritten, bounded
@@ -21,7 +19,6 @@ from craton.ports import StoredResult
 from craton.runtime.app import App
 from craton.runtime.projections import Progress, ProjectionRunner
 
-CONTENT_TYPE_OF_PROBLEMS: Final = problems.CONTENT_TYPE.decode()
 PROJECTIONS: Final = "/v1/admin/projections"
 ADMIN: Final = only("admin")
 
@@ -104,36 +101,3 @@ def _find(app: App, request: Request) -> ProjectionRunner:
 
 def _json(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     return Response(encode(value), status, headers, "application/json")
-
-
-def describe_system(components: dict[str, Any], *, guarded: bool) -> dict[str, Any]:
-    """The admin routes' part of the OpenAPI document; the schema of their answer is added to the components.
-
-    `guarded`: they want an administrator's token.
-    """
-    (answer,), schemas = msgspec.json.schema_components((Progress,), ref_template="#/components/schemas/{name}")
-    components.update(schemas)
-    name = {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}
-    key = {"name": "Idempotency-Key", "in": "header", "schema": {"type": "string"}}
-    failure = {"content": {CONTENT_TYPE_OF_PROBLEMS: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
-
-    def entry(verb: str, summary: str, status: str, schema: Any, parameters: list[Any]) -> dict[str, Any]:
-        content = {"application/json": {"schema": schema}}
-        codes = ("400", "404", "409", "422", "503", *(("401", "403") if guarded else ()))
-        failures = {code: {"description": "A problem.", **failure} for code in codes}
-        return {
-            **({"security": [{"token": []}]} if guarded else {}),
-            "operationId": f"admin_{verb}",
-            "tags": ["admin"],
-            "summary": summary,
-            "parameters": parameters,
-            "responses": {status: {"description": summary, "content": content}, **failures},
-        }
-
-    every = {"type": "array", "items": answer}
-    return {
-        PROJECTIONS: {"get": entry("projections", "All projections.", "200", every, [])},
-        f"{PROJECTIONS}/{{name}}": {"get": entry("projection", "How a projection is doing.", "200", answer, [name])},
-        f"{PROJECTIONS}/{{name}}/rebuild": {"post": entry("rebuild", "Build it anew.", "202", answer, [name, key])},
-        f"{PROJECTIONS}/{{name}}/rollback": {"post": entry("rollback", "Go back by one.", "200", answer, [name, key])},
-    }

@@ -55,6 +55,7 @@ def test_each_setting_is_shown_with_its_source(tmp_path: Path) -> None:
         "data": ("/somewhere", "flag"),
         "store": ("sqlite", "default"),
         "address_share": ("50", "default"),
+        "proxies": ("", "default"),
         "origins": ("", "default"),
         "log": ("warning", "pyproject.toml"),
     }

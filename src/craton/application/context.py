@@ -123,6 +123,8 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     """Answer with what came of the command with this key; if it hasn't run, see to it that it never will."""
     caller: Caller | None = None
     """Who calls from outside, perhaps a stranger; None for what the application itself does. It doesn't pass on."""
+    address: str = ""
+    """Where he calls from: his address on the network, of IPv6 his network of 64 bits. Empty if it isn't known."""
     effect: Effect | None = None
     """Where the commands that are given from here get their keys. It doesn't pass on to what they call in turn."""
 

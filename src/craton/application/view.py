@@ -8,6 +8,7 @@ from enum import Enum
 from functools import partial
 from types import NoneType, UnionType
 from typing import Annotated, Any, Final, Generic, Protocol, TypeVar, Union, get_args, get_origin, get_type_hints
+from unicodedata import normalize
 
 import msgspec
 
@@ -123,7 +124,7 @@ class RowType(Generic[R]):
         """The row as it is stored. Raises `NotStorable`."""
         indexed = [_plain(getattr(row, name)) for name in self._indexed]
         for place in self._searched:
-            indexed[place] = indexed[place].casefold()
+            indexed[place] = _folded(indexed[place])
         kept = encode_to_keep(row, self.row, f"a {self.row.__name__}").decode()
         return StoredRow(self.key_of(row), tuple(indexed), kept)
 
@@ -180,6 +181,11 @@ def _column_type(row: type, name: str, hint: Any) -> ColumnType:
 
 def _is_union(hint: Any) -> bool:
     return get_origin(hint) in (Union, UnionType)
+
+
+def _folded(text: str) -> str:
+    """As it is searched: upper and lower case alike, and an accent alike whether it is a letter's part or its own."""
+    return text.casefold() if text.isascii() else normalize("NFC", normalize("NFC", text).casefold())
 
 
 def _plain(value: Any) -> Any:
@@ -293,13 +299,13 @@ class View(Generic[R]):
     ) -> Page[R]:
         """Return a page of the rows that meet the conditions, ordered by a column (`"-time"`: largest first).
 
-        `contains` asks for a part of a `Search[…]` text, upper and lower case alike. The default order is the key,
-        newest first.
+        `contains` asks for a part of a `Search[…]` text, upper and lower case alike, however letters are composed.
+        The default order is the key, newest first.
         """
         column = order.removeprefix("-")
         query = Query(
             self._conditions(where),
-            {self._searched(name): text.casefold() for name, text in (contains or {}).items() if text},
+            {self._searched(name): _folded(text) for name, text in (contains or {}).items() if text},
             (self._column(column).name,) if column else (),
             descending=order.startswith("-") or not order,
             limit=paging.page_size,

@@ -54,6 +54,7 @@ async def _serve(chosen: Settings, *, empty: bool) -> None:
                 listening,
                 lambda: faulthandler.dump_traceback_later(STOP_SECONDS, exit=True),
                 address_share=chosen.address_share,
+                proxies=chosen["proxies"],
             )
 
 

@@ -1,10 +1,16 @@
-"""Text that people typed: stripped and bounded."""
+"""Text that people typed: stripped, bounded, and in one form, so that what looks alike is alike."""
 
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Final, Self
+from unicodedata import category, normalize
+
+_INVISIBLE: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
+"""Letters and marks that show nothing; others that don't are of the categories below."""
+_NO_CHARACTERS: Final = frozenset(("Cc", "Cf", "Zl", "Zp"))
+_VISIBLE: Final = frozenset("LNPS")
 
 
 class Text(str):
-    """Text without white space around it, of at most `limit` characters. Blank means empty.
+    """Text without white space around it, of at most `limit` characters, in Unicode's form NFC. Blank means empty.
 
     Raises `ValueError` when it is longer, or holds what no store can keep (NUL, half a surrogate pair).
     """
@@ -18,7 +24,7 @@ class Text(str):
         cls.json_schema = {"type": "string", "maxLength": cls.limit}
 
     def __new__(cls, text: str) -> Self:
-        stripped = text.strip()
+        stripped = (text if text.isascii() else normalize("NFC", text)).strip()
         if len(stripped) > cls.limit:
             raise ValueError(f"the text has {len(stripped)} characters; at most {cls.limit} are allowed")
         if "\0" in stripped or any("\ud800" <= character <= "\udfff" for character in stripped):
@@ -36,7 +42,7 @@ class Text(str):
 
 
 class Name(Text):
-    """A name: text of at most 200 characters, on one line. Raises `ValueError` for control characters, too."""
+    """A name: text of at most 200 characters, all of which can be seen. Raises `ValueError`."""
 
     __slots__ = ()
 
@@ -44,6 +50,11 @@ class Name(Text):
 
     def __new__(cls, text: str) -> Self:
         name = super().__new__(cls, text)
-        if any(character < " " or character in "\x7f\x85\u2028\u2029" for character in name):
-            raise ValueError("a name holds no line breaks or other control characters")
+        if name.isascii():
+            if not name.isprintable():
+                raise ValueError("a name holds no line breaks or other control characters")
+        elif any(character in _INVISIBLE or category(character) in _NO_CHARACTERS for character in name):
+            raise ValueError("a name holds no control characters and none that can't be seen")
+        elif not any(category(character)[0] in _VISIBLE for character in name):
+            raise ValueError("a name holds something that can be seen")
         return name

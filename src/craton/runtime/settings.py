@@ -38,6 +38,7 @@ SETTINGS: Final = (
     Setting("data", "./var", "the folder of the SQLite files"),
     Setting("store", "sqlite", "sqlite, memory, or a postgresql:// URL"),
     Setting("address_share", "50", "how many per cent of the connections one address may hold; 100 behind a proxy"),
+    Setting("proxies", "", "the addresses of proxies that tell where a request comes from (X-Forwarded-For)"),
     Setting("origins", "", "the web sites whose scripts may use the API from a browser, such as https://a.example.com"),
     Setting("log", "info", "the least level of log lines: debug, info, warning or error"),
 )

@@ -216,6 +216,17 @@ async def test_the_hosted_page_is_where_the_payer_is_sent(shop_sqlite: Shop) -> 
     assert (await payment_of(shop, ada, order))["status"] == "requires_action"
 
 
+async def test_a_script_that_cannot_be_sent_to_another_site_is_told_where_the_hosted_page_is(shop_sqlite: Shop) -> None:
+    shop = shop_sqlite
+    ada, product = await shop.register("Ada"), await shop.add_product("89.00", stock=1)
+    order = await shop.place(ada, {product: 1}, method="")
+    await payment_of(shop, ada, order)
+
+    told = await ada.post("/v2/checkout-sessions", {"order": order}, {"Accept": "application/json"})
+
+    assert (told.status, told.json["url"]) == (201, told.headers["location"])
+
+
 async def test_what_has_ended_is_not_paid_again(shop_sqlite: Shop) -> None:
     shop = shop_sqlite
     ada, product = await shop.register("Ada"), await shop.add_product(stock=1)

@@ -6,6 +6,7 @@ from typing import Any, Final
 import msgspec
 from starlette.types import Receive, Scope, Send
 
+from craton.adapters.http.addresses import address_of_client
 from craton.adapters.http.binding import Binding
 from craton.adapters.http.body import header
 from craton.adapters.http.callers import Callers
@@ -53,6 +54,7 @@ class Endpoint:
             id=context().id,
             actor=caller.id or None,
             caller=caller,
+            address=address_of_client(scope),
             key=idempotency_key(scope) if self._operation.kind == "command" else None,
             deadline=time.monotonic() + DEFAULT_TIMEOUT_SECONDS,
             positions=_positions(scope),

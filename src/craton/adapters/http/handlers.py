@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from craton.adapters.http.addresses import address_of_client
 from craton.adapters.http.callers import Callers
 from craton.application.access import Access
 from craton.application.context import Context, context, entered
@@ -32,6 +33,7 @@ class Handwritten:
             id=context().id,
             actor=caller.id or None,
             caller=caller,
+            address=address_of_client(scope),
             deadline=time.monotonic() + DEFAULT_TIMEOUT_SECONDS,
         )
         with entered(asked):

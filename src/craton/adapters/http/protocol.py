@@ -16,13 +16,13 @@ import asyncio
 from collections import Counter, deque
 from enum import Enum, auto
 from http import HTTPStatus
-from ipaddress import IPv4Address, ip_address, ip_network
 from operator import itemgetter
 from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from craton.adapters.http import problems
+from craton.adapters.http.addresses import address_of
 from craton.adapters.http.replies import of_problem
 from craton.domain import uuid7
 
@@ -67,17 +67,6 @@ class Addresses:
     def has_too_many(self, address: str) -> bool:
         """Of a Unix socket's clients no address is known; what comes that way is bounded together with the rest."""
         return address != "" and self._held[address] > max(1, MAX_CONNECTIONS * self._share // 100)
-
-
-def address_of(host: str) -> str:
-    """What counts as one address: of IPv6 a network of 64 bits, for whoever has one address there has all of them."""
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return ""
-    if isinstance(address, IPv4Address):
-        return str(address)
-    return str(address.ipv4_mapped or ip_network((address, 64), strict=False))
 
 
 class BoundedProtocol(HttpToolsProtocol):

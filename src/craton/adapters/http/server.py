@@ -50,11 +50,13 @@ async def serve(
     told_to_stop: Callable[[], None] = lambda: None,
     *,
     address_share: int = 50,
+    proxies: str = "",
 ) -> None:
     """Serve until SIGINT or SIGTERM; then stop accepting and finish what runs, for four seconds at most.
 
     `told_to_stop` is called when the signal comes. `address_share` is how many per cent of the connections one address
-    may hold: all, if a proxy stands before the server.
+    may hold: all, if a proxy stands before the server. `proxies` are the addresses of those whose X-Forwarded-For is
+    believed: where a request comes from.
     """
     protocol: Any = partial(BoundedProtocol, addresses=Addresses(address_share))
     config = uvicorn.Config(
@@ -65,6 +67,8 @@ async def serve(
         access_log=False,
         log_config=None,
         server_header=False,
+        proxy_headers=bool(proxies),
+        forwarded_allow_ips=proxies,
         timeout_keep_alive=int(STAGE_SECONDS[Stage.IDLE]),
         timeout_graceful_shutdown=FINISH_SECONDS,
     )

@@ -1,11 +1,15 @@
 """Identity's contract: all that others may import of it."""
 
-from craton.application import Api, Caller, Page, Paging, command, query
-from craton.domain import Name, Secret, Text, Value
+from typing import Annotated
+
+from craton.application import INCIDENTAL, Api, Caller, Page, Paging, command, query
+from craton.domain import Instant, Name, Secret, Text, Value
 from market.identity.domain import (
+    AdministratorsLeft,
     BlankName,
     EmailAddress,
     InvalidRefreshToken,
+    LastAdministrator,
     MembershipChanged,
     Password,
     PasswordChanged,
@@ -17,14 +21,18 @@ from market.identity.domain import (
     UserId,
     UserNotFound,
     UserUpdated,
+    WeakPassword,
     WrongCredentials,
+    WrongPassword,
 )
 
 __all__ = [
+    "AdministratorsLeft",
     "BlankName",
     "EmailAddress",
     "Identity",
     "InvalidRefreshToken",
+    "LastAdministrator",
     "MembershipChanged",
     "Password",
     "PasswordChanged",
@@ -38,7 +46,9 @@ __all__ = [
     "UserNotFound",
     "UserUpdated",
     "Validity",
+    "WeakPassword",
     "WrongCredentials",
+    "WrongPassword",
 ]
 
 
@@ -85,8 +95,12 @@ class Identity(Api):
         email: EmailAddress | None = None,
         name: Name | None = None,
         password: Password | None = None,
+        current_password: Secret | None = None,
     ) -> None:
-        """Change what is given. A new password ends all sessions."""
+        """Change what is given.
+
+        Whoever changes his own e-mail or password gives the password that he has. Either ends his other sessions.
+        """
 
     @command
     async def delete(self, user: UserId) -> None:
@@ -97,8 +111,10 @@ class Identity(Api):
         """Say which of the roles admin and service a user has; who has a membership is a member, too."""
 
     @command
-    async def change_membership(self, user: UserId, membership: bool) -> None:
-        """Say whether a user has a membership."""
+    async def change_membership(
+        self, user: UserId, membership: bool, *, at: Annotated[Instant | None, INCIDENTAL] = None
+    ) -> None:
+        """Say whether a user has a membership, and since when that is known: what is older changes nothing."""
 
     @command
     async def login(self, email: EmailAddress, password: Secret) -> Tokens:
@@ -106,7 +122,10 @@ class Identity(Api):
 
     @command
     async def refresh(self, refresh_token: Secret) -> Tokens:
-        """Trade a refresh token in for a new pair. One that was used before ends its session."""
+        """Trade a refresh token in for a new pair.
+
+        One that comes again within ten seconds gets the same refresh token; later it ends its session.
+        """
 
     @command
     async def logout(self, user: UserId, *, refresh_token: Secret | None = None) -> None:
@@ -123,6 +142,13 @@ class Identity(Api):
     @command
     async def ensure_admin(self, email: EmailAddress, password: Password) -> bool:
         """Make the administrator that the settings name; False if that was done before."""
+
+    @command
+    async def appoint(self, email: EmailAddress, password: Password) -> bool:
+        """Make an administrator when none is left: of the user with this e-mail, or a new one, with the password.
+
+        Whether it is a new one.
+        """
 
     @query
     async def authenticate(self, token: str) -> Caller:

@@ -2,14 +2,18 @@
 
 import re
 from datetime import datetime, timedelta
-from typing import Any, ClassVar, Self
+from importlib.resources import files
+from typing import Any, ClassVar, Final, Self
+from unicodedata import normalize
 from uuid import NAMESPACE_URL, uuid5
 
 from craton.domain import (
     Aggregate,
     AggregateNotFound,
+    Conflict,
     Event,
     Id,
+    Instant,
     InvalidValue,
     Name,
     Secret,
@@ -22,6 +26,19 @@ _ADDRESS = re.compile(
     r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
     r"@([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]([A-Za-z0-9-]{0,61}[A-Za-z0-9])"
 )
+
+COMMON_PASSWORDS: Final = frozenset(
+    line
+    for line in files("market.identity").joinpath("common_passwords.txt").read_text(encoding="ascii").splitlines()
+    if not line.startswith("# ")
+)
+FEWEST_CHARACTERS: Final = 5
+"""So many different ones a password has."""
+SHORTEST_TELLING: Final = 3
+"""A name of fewer characters is in many words."""
+
+SAME_SUCCESSOR_FOR = timedelta(seconds=10)
+"""So long a refresh token that was traded in gets the same again: two windows, or an answer that got lost."""
 
 FREE_FAILURES = 5
 FIRST_WAIT = timedelta(seconds=30)
@@ -44,12 +61,16 @@ class SessionId(Id):
 
 class AttemptsId(Id):
     @classmethod
-    def at(cls, email: "EmailAddress") -> Self:
-        return cls(str(uuid5(NAMESPACE_URL, f"craton:market:identity:login:{email.key}")))
+    def at(cls, email: "EmailAddress", address: str) -> Self:
+        """Those at one account from one address of the network: nobody can keep another out."""
+        return cls(str(uuid5(NAMESPACE_URL, f"craton:market:identity:login:{email.key} from {address}")))
 
 
 class EmailAddress(Text):
-    """An e-mail address, kept as it was given. Raises `ValueError` when it isn't one."""
+    """An e-mail address, kept as it was given. Raises `ValueError` when it isn't one.
+
+    One that holds an encoded word (RFC 2047) isn't: whatever composes or reads mails would take it for another.
+    """
 
     __slots__ = ()
 
@@ -58,7 +79,7 @@ class EmailAddress(Text):
 
     def __new__(cls, text: str) -> Self:
         address = super().__new__(cls, text)
-        if not _ADDRESS.fullmatch(address) or len(address.partition("@")[0]) > 64:
+        if not _ADDRESS.fullmatch(address) or len(address.partition("@")[0]) > 64 or "=?" in address:
             raise ValueError("this is no e-mail address")
         return address
 
@@ -69,7 +90,7 @@ class EmailAddress(Text):
 
 
 class Password(Secret):
-    """Raises `ValueError` when it has fewer than 10 or more than 200 characters."""
+    """In Unicode's form NFC. Raises `ValueError` when it has fewer than 10 or more than 200 characters."""
 
     __slots__ = ()
 
@@ -82,9 +103,24 @@ class Password(Secret):
     }
 
     def __init__(self, text: str) -> None:
+        text = normalize("NFC", text)
         if len(text) < 10:
             raise ValueError("a password has at least 10 characters")
         super().__init__(text)
+
+    @classmethod
+    def given(cls, text: Secret) -> Secret:
+        """What somebody gives as his password, which may be none, in the form that passwords have."""
+        return Secret(normalize("NFC", text.reveal()))
+
+    def require_strong(self, email: "EmailAddress", name: Name) -> None:
+        """Refuse what others would try first. Raises `WeakPassword`."""
+        text = self.reveal().casefold()
+        if text in COMMON_PASSWORDS or len(set(text)) < FEWEST_CHARACTERS:
+            raise WeakPassword(reason="others use it, too")
+        for what, known in (("e-mail address", email.key.partition("@")[0]), ("name", name.casefold())):
+            if len(known) >= SHORTEST_TELLING and known in text:
+                raise WeakPassword(reason=f"it holds the {what}")
 
 
 # --- facts ---------------------------------------------------------------------------------------------------
@@ -99,6 +135,8 @@ class UserCreated(Event):
 class UserUpdated(Event):
     email: EmailAddress
     name: Name
+    former_email: EmailAddress | None = None
+    """None: it is as it was."""
 
 
 class UserDeleted(Event):
@@ -111,6 +149,8 @@ class PasswordChanged(Event):
 
 class MembershipChanged(Event):
     membership: bool
+    at: Instant | None = None
+    """When the membership system has said so."""
 
 
 class RolesChanged(Event):
@@ -127,6 +167,13 @@ class SessionBegun(Event):
 
 class SessionRefreshed(Event):
     token: str
+    at: datetime | None = None
+
+
+class SessionKept(Event):
+    """It goes on, though the user has new credentials: it is the one in which he has changed them."""
+
+    credentials: int
 
 
 class SessionEnded(Event):
@@ -154,6 +201,23 @@ class UnknownRole(InvalidValue):
     role: str
 
 
+class WeakPassword(InvalidValue):
+    """The password is too easily guessed."""
+
+    reason: str
+
+    def __str__(self) -> str:
+        return f"The password is too easily guessed: {self.reason}."
+
+
+class LastAdministrator(Conflict):
+    """There must be an administrator; make another one first."""
+
+
+class AdministratorsLeft(Conflict):
+    """There is an administrator already; he can make others."""
+
+
 class UserNotFound(AggregateNotFound):
     """There is no such user."""
 
@@ -165,6 +229,13 @@ class SessionNotFound(AggregateNotFound):
 class WrongCredentials(Unauthenticated):
     """E-mail and password don't belong together."""
 
+    keeps_changes = True  # the failure counts
+
+
+class WrongPassword(InvalidValue):
+    """Whoever changes his own e-mail or password gives the password that he has, as current_password."""
+
+    temporary = True
     keeps_changes = True  # the failure counts
 
 
@@ -185,9 +256,10 @@ class User(Aggregate):
     name: Name
     granted: frozenset[str]
     membership: bool = False
+    membership_at: datetime | None = None
     deleted: bool = False
     credentials: int = 1
-    """How many passwords there have been; a session belongs to one of them."""
+    """How often the password or the e-mail was another; a session belongs to one of them."""
 
     @classmethod
     def register(cls, id: UserId, email: EmailAddress, name: Name, roles: frozenset[str] = frozenset()) -> Self:
@@ -205,16 +277,19 @@ class User(Aggregate):
             raise BlankName()
         email, name = email or self.email, name or self.name
         if (email, name) != (self.email, self.name):
-            self.record(UserUpdated(email=email, name=name))
+            former = None if email.key == self.email.key else self.email
+            self.record(UserUpdated(email=email, name=name, former_email=former))
 
     def change_password(self) -> None:
         self.require_living()
         self.record(PasswordChanged())
 
-    def change_membership(self, membership: bool) -> None:
+    def change_membership(self, membership: bool, at: datetime | None = None) -> None:
+        """`at` is when it became so: what was told later but is older changes nothing."""
         self.require_living()
-        if membership != self.membership:
-            self.record(MembershipChanged(membership=membership))
+        is_newer = at is None or self.membership_at is None or at >= self.membership_at
+        if is_newer and (membership != self.membership or at is not None):
+            self.record(MembershipChanged(membership=membership, at=at))
 
     def change_roles(self, roles: frozenset[str]) -> None:
         self.require_living()
@@ -238,12 +313,13 @@ class User(Aggregate):
         match event:
             case UserCreated(email=email, name=name, roles=roles):
                 self.email, self.name, self.granted = email, name, roles
-            case UserUpdated(email=email, name=name):
+            case UserUpdated(email=email, name=name, former_email=former):
                 self.email, self.name = email, name
+                self.credentials += former is not None
             case PasswordChanged():
                 self.credentials += 1
-            case MembershipChanged(membership=membership):
-                self.membership = membership
+            case MembershipChanged(membership=membership, at=at):
+                self.membership, self.membership_at = membership, at or self.membership_at
             case RolesChanged(roles=roles):
                 self.granted = roles
             case UserDeleted():
@@ -261,6 +337,7 @@ class Session(Aggregate):
     token: str
     used: tuple[str, ...] = ()
     """Tokens that were traded in, the last hundred: whoever shows one again has stolen it, or was stolen from."""
+    refreshed_at: datetime | None = None
     expires_at: datetime
     ended: bool = False
 
@@ -271,14 +348,27 @@ class Session(Aggregate):
         )
 
     def refresh(self, user: User | None, used: str, fresh: str, now: datetime) -> None:
-        """Replace the token. One that was replaced before ends the session; one that never was is only refused."""
+        """Replace the token by its successor. One that was replaced just now may come again and gets the same.
+
+        One that was replaced before that ends the session; one that never was is only refused.
+        """
         if self.ended or now >= self.expires_at or user is None or not self.belongs_to(user):
             raise InvalidRefreshToken()
-        if used != self.token:
+        if used == self.token:
+            self.record(SessionRefreshed(token=fresh, at=now))
+        elif not self._was_replaced_just_now(used, now):
             if used in self.used:
                 self.end("a refresh token was used twice")
             raise InvalidRefreshToken()
-        self.record(SessionRefreshed(token=fresh))
+
+    def _was_replaced_just_now(self, used: str, now: datetime) -> bool:
+        is_newest = used == self.used[-1] if self.used else False
+        return is_newest and self.refreshed_at is not None and now - self.refreshed_at <= SAME_SUCCESSOR_FOR
+
+    def keep(self, user: User) -> None:
+        """Go on under the user's new credentials."""
+        if not self.ended and self.user == user.id:
+            self.record(SessionKept(credentials=user.credentials))
 
     def belongs_to(self, user: User) -> bool:
         return not user.deleted and self.credentials == user.credentials
@@ -287,19 +377,21 @@ class Session(Aggregate):
         if not self.ended:
             self.record(SessionEnded(reason=reason))
 
-    def apply(self, event: SessionBegun | SessionRefreshed | SessionEnded) -> None:
+    def apply(self, event: SessionBegun | SessionRefreshed | SessionKept | SessionEnded) -> None:
         match event:
             case SessionBegun(user=user, credentials=credentials, token=token, expires_at=expires_at):
                 self.user, self.credentials, self.token, self.expires_at = user, credentials, token, expires_at
-            case SessionRefreshed(token=token):
+            case SessionRefreshed(token=token, at=at):
                 self.used = (*self.used[-99:], self.token)
-                self.token = token
+                self.token, self.refreshed_at = token, at
+            case SessionKept(credentials=credentials):
+                self.credentials = credentials
             case SessionEnded():
                 self.ended = True
 
 
 class LoginAttempts(Aggregate):
-    """The failures in a row at one address, whether or not there is a user who has it."""
+    """The failures in a row at one account from one place, whether or not there is such an account."""
 
     id: AttemptsId
     failures: int = 0

@@ -15,12 +15,18 @@ class Claims(Value):
 
 
 class PasswordHasher(Protocol):
-    """Slow on purpose."""
+    """Slow on purpose, so that it is bounded: `address` says for whom, and one can't keep others waiting.
 
-    async def hash(self, password: Secret) -> str: ...
+    Raises `TooManyAttempts` for who would wait too long.
+    """
 
-    async def verify(self, password: Secret, hashed: str | None) -> bool:
+    async def hash(self, password: Secret, address: str) -> str: ...
+
+    async def verify(self, password: Secret, hashed: str | None, address: str) -> bool:
         """Whether the password is the one that was hashed. It takes as long for None, of which none is."""
+
+    def is_outdated(self, hashed: str) -> bool:
+        """Whether it would be hashed otherwise today."""
 
 
 class TokenSigner(Protocol):

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from craton.application import Index, Key, Projection, Row, Rows, Search, Unique
 from craton.domain import Name, Recorded, Value
 from market.identity.domain import (
+    ADMIN,
     MEMBER,
     EmailAddress,
     MembershipChanged,
@@ -15,6 +16,7 @@ from market.identity.domain import (
     SessionBegun,
     SessionEnded,
     SessionId,
+    SessionKept,
     UserCreated,
     UserDeleted,
     UserId,
@@ -41,13 +43,14 @@ class UserRow(Row):
     """As it is compared."""
     created: Index[datetime]
     searched: Search[str]
+    administrator: Index[bool]
     state: UserState
 
 
 class Users(Projection):
     """Living users. Inline, so that no two of them ever have the same e-mail."""
 
-    version = 1
+    version = 2
     inline = True
     cached = True
     users: Rows[UserRow]
@@ -74,8 +77,8 @@ class Users(Projection):
 
 def _after(state: UserState, fact: UserUpdated | PasswordChanged | MembershipChanged | RolesChanged) -> UserState:
     match fact:
-        case UserUpdated(email=email, name=name):
-            return replace(state, email=email, name=name)
+        case UserUpdated(email=email, name=name, former_email=former):
+            return replace(state, email=email, name=name, credentials=state.credentials + (former is not None))
         case PasswordChanged():
             return replace(state, credentials=state.credentials + 1)
         case MembershipChanged(membership=membership):
@@ -86,7 +89,12 @@ def _after(state: UserState, fact: UserUpdated | PasswordChanged | MembershipCha
 
 def _row(user: UserId, created: datetime, state: UserState) -> UserRow:
     return UserRow(
-        user=user, email=state.email.key, created=created, searched=f"{state.name} {state.email}", state=state
+        user=user,
+        email=state.email.key,
+        created=created,
+        searched=f"{state.name} {state.email}",
+        administrator=ADMIN in state.granted,
+        state=state,
     )
 
 
@@ -99,15 +107,17 @@ class SessionRow(Row):
 class Sessions(Projection):
     """Sessions that have not ended."""
 
-    version = 1
+    version = 2
     inline = True
     cached = True
     sessions: Rows[SessionRow]
 
-    def project(self, event: Recorded[SessionBegun | SessionEnded]) -> None:
+    def project(self, event: Recorded[SessionBegun | SessionKept | SessionEnded]) -> None:
         session = SessionId(event.subject)
         match event.data:
             case SessionBegun(user=user, credentials=credentials):
                 self.sessions.put(SessionRow(session=session, user=user, credentials=credentials))
+            case SessionKept(credentials=credentials):
+                self.sessions.change(session, change=lambda row: replace(row, credentials=credentials))
             case SessionEnded():
                 self.sessions.delete(session)

@@ -1,7 +1,11 @@
 """What identity does with users and sessions."""
 
+import base64
 import hashlib
+import hmac
 import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 
 from craton.application import (
@@ -18,13 +22,16 @@ from craton.application import (
     schedule,
 )
 from craton.application.page import MAX_PAGE_SIZE
-from craton.domain import Name, Secret, Text, Unauthenticated
+from craton.domain import Instant, Name, Secret, Text, Unauthenticated
 from market.identity.api import Identity, Tokens, User, Validity
 from market.identity.domain import (
     ADMIN,
+    FREE_FAILURES,
+    AdministratorsLeft,
     AttemptsId,
     EmailAddress,
     InvalidRefreshToken,
+    LastAdministrator,
     LoginAttempts,
     Password,
     Session,
@@ -32,14 +39,17 @@ from market.identity.domain import (
     UserId,
     UserNotFound,
     WrongCredentials,
+    WrongPassword,
 )
 from market.identity.domain import User as UserAggregate
 from market.identity.ports import Claims, PasswordHasher, TokenSigner
 from market.identity.read_models import SessionRow, UserRow
 from market.identity.settings import IdentitySettings
+from market.identity.turns import Turns
 
 ACCESS_LIFETIME = timedelta(minutes=15)
 SESSION_LIFETIME = timedelta(days=7)
+ADMINISTRATOR = Name("Administrator")
 
 TABLES = (
     "CREATE TABLE IF NOT EXISTS credentials (user_id TEXT PRIMARY KEY, hash TEXT NOT NULL, number INTEGER NOT NULL)",
@@ -69,9 +79,11 @@ class IdentityService(Identity):
         self._database = database
         self._hasher = hasher
         self._signer = signer
+        self._turns = Turns(FREE_FAILURES)
         self._key = "" if settings.token_key is None else settings.token_key.reveal()
 
     async def register(self, email: EmailAddress, name: Name, password: Password) -> UserId:
+        password.require_strong(email, name)
         if (await self._user_rows.find(email=email.key, paging=Paging(1, 1))).total:
             raise ValueTaken(field="email")  # the constraint would find it, too, after the hashing
         user = UserAggregate.register(UserId.new(), email, name)
@@ -85,40 +97,117 @@ class IdentityService(Identity):
         email: EmailAddress | None = None,
         name: Name | None = None,
         password: Password | None = None,
+        current_password: Secret | None = None,
     ) -> None:
         found = await self._users.get(user)
+        caller, credentials = context().caller, found.credentials
+        is_guarded = password is not None or (email is not None and email.key != found.email.key)
+        if is_guarded and caller is not None and caller.id == user:
+            await self._require_password(found, current_password)
         found.update(email, name)
         if password is not None:
+            password.require_strong(found.email, found.name)
             found.change_password()
             await self._keep_password(found, password)
+        elif found.credentials != credentials:
+            await self._database.execute(
+                "UPDATE credentials SET number = :number WHERE user_id = :user", user=user, number=found.credentials
+            )
+        if found.credentials != credentials and caller is not None and caller.session:
+            session = await self._sessions.find(SessionId(caller.session))
+            if session is not None:
+                session.keep(found)
+
+    async def _require_password(self, user: UserAggregate, given: Secret | None) -> None:
+        """Have the caller prove himself again. Raises `WrongPassword`, or `TooManyAttempts` after too many failures."""
+        if given is None:
+            raise WrongPassword()
+        async with self._attempt(user.email) as attempts:
+            if not await self._hasher.verify(Password.given(given), await self._hash_of(user), context().address):
+                attempts.fail(now())
+                raise WrongPassword()
+            attempts.succeed()
 
     async def delete(self, user: UserId) -> None:
-        (await self._users.get(user)).delete()
+        found = await self._users.get(user)
+        await self._require_another_administrator(found)
+        found.delete()
         await self._database.execute("DELETE FROM credentials WHERE user_id = :user", user=user)
 
     async def change_roles(self, user: UserId, roles: frozenset[str]) -> None:
-        (await self._users.get(user)).change_roles(roles)
+        found = await self._users.get(user)
+        if ADMIN not in roles:
+            await self._require_another_administrator(found)
+        found.change_roles(roles)
 
-    async def change_membership(self, user: UserId, membership: bool) -> None:
-        (await self._users.get(user)).change_membership(membership)
+    async def _require_another_administrator(self, user: UserAggregate) -> None:
+        """Raises `LastAdministrator`. The commit checks that the other one is still there: he may be going as well."""
+        if ADMIN not in user.granted or user.deleted:
+            return
+        async for other in self._administrators():
+            if other.id != user.id:
+                self._users.require_unchanged(other)
+                return
+        raise LastAdministrator()
+
+    async def _administrators(self) -> AsyncIterator[UserAggregate]:
+        number = total = 1
+        while number <= total:
+            page = await self._user_rows.find(administrator=True, paging=Paging(number, MAX_PAGE_SIZE))
+            for row in page.items:
+                user = await self._users.get(row.user)
+                if not user.deleted and ADMIN in user.granted:
+                    yield user
+            number, total = number + 1, page.total_pages
+
+    async def appoint(self, email: EmailAddress, password: Password) -> bool:
+        async for _ in self._administrators():
+            raise AdministratorsLeft()
+        found = await self._user_rows.find(email=email.key, paging=Paging(1, 1))
+        if found.items:
+            user = await self._users.get(found.items[0].user)
+            user.change_roles(user.granted | {ADMIN})
+            return False
+        await self._add(
+            UserAggregate.register(UserId.new(), email, Name("Administrator"), frozenset({ADMIN})), password
+        )
+        return True
+
+    async def change_membership(self, user: UserId, membership: bool, *, at: Instant | None = None) -> None:
+        (await self._users.get(user)).change_membership(membership, at)
 
     async def login(self, email: EmailAddress, password: Secret) -> Tokens:
-        attempts = await self._attempts.find_or_add(AttemptsId.at(email))
-        self._attempts.require_unchanged(attempts)  # others fail meanwhile: each attempt counts before the next
-        attempts.require_patience(now())
-        found = await self._user_rows.find(email=email.key, paging=Paging(1, 1))
-        user = await self._users.get(found.items[0].user) if found.items else None
-        hashed = None if user is None else await self._hash_of(user)
-        if not await self._hasher.verify(password, hashed) or user is None:
-            attempts.fail(now())
-            raise WrongCredentials()
-        self._users.require_unchanged(user)  # the password may be changed while it is checked
-        attempts.succeed()
-        return await self._begin_session(user)
+        async with self._attempt(email) as attempts:
+            found = await self._user_rows.find(email=email.key, paging=Paging(1, 1))
+            user = await self._users.get(found.items[0].user) if found.items else None
+            hashed = None if user is None else await self._hash_of(user)
+            given = Password.given(password)
+            if not await self._hasher.verify(given, hashed, context().address) or user is None or hashed is None:
+                attempts.fail(now())
+                raise WrongCredentials()
+            self._users.require_unchanged(user)  # the password may be changed while it is checked
+            attempts.succeed()
+            if self._hasher.is_outdated(hashed):
+                await self._keep_password(user, given)
+            return await self._begin_session(user)
+
+    @asynccontextmanager
+    async def _attempt(self, email: EmailAddress) -> AsyncIterator[LoginAttempts]:
+        """The attempts at an account from where the caller calls, this one's turn. Raises `TooManyAttempts`.
+
+        They are judged one after the other, and no more wait than may fail: so each counts before it is judged, and
+        none is judged twice.
+        """
+        id = AttemptsId.at(email, context().address)
+        async with self._turns.taken_for(id):
+            attempts = await self._attempts.find_or_add(id)
+            self._attempts.require_unchanged(attempts)  # in another process others may fail meanwhile
+            attempts.require_patience(now())
+            yield attempts
 
     async def refresh(self, refresh_token: Secret) -> Tokens:
         session = await self._session_of(refresh_token)
-        fresh = _random()
+        fresh = await self._successor(refresh_token)
         user = await self._users.find(session.user)
         session.refresh(user, _digest(refresh_token), _digest(fresh), now())
         return await self._tokens(session, fresh)
@@ -149,7 +238,7 @@ class IdentityService(Identity):
         id = UserId.of_admin(email)
         if await self._users.find(id) is not None:
             return False
-        await self._add(UserAggregate.register(id, email, Name("Administrator"), frozenset({ADMIN})), password)
+        await self._add(UserAggregate.register(id, email, ADMINISTRATOR, frozenset({ADMIN})), password)
         return True
 
     async def authenticate(self, token: str) -> Caller:
@@ -161,7 +250,7 @@ class IdentityService(Identity):
             raise Unauthenticated()
         if session.credentials != user.state.credentials:
             raise Unauthenticated()
-        return Caller(user.user, user.state.roles)
+        return Caller(user.user, user.state.roles, session=claims.session)
 
     async def user(self, user: UserId) -> User:
         row = await self._user_rows.get(user)
@@ -181,12 +270,12 @@ class IdentityService(Identity):
         self._users.add(user)
         await self._keep_password(user, password)
 
-    async def _keep_password(self, user: UserAggregate, password: Password) -> None:
+    async def _keep_password(self, user: UserAggregate, password: Secret) -> None:
         await self._database.execute(
             "INSERT INTO credentials (user_id, hash, number) VALUES (:user, :hash, :number) "
             "ON CONFLICT (user_id) DO UPDATE SET hash = excluded.hash, number = excluded.number",
             user=user.id,
-            hash=await self._hasher.hash(password),
+            hash=await self._hasher.hash(password, context().address),
             number=user.credentials,
         )
 
@@ -214,6 +303,12 @@ class IdentityService(Identity):
         if session is None:
             raise InvalidRefreshToken()
         return session
+
+    async def _successor(self, refresh_token: Secret) -> Secret:
+        """The token that comes after one: always the same, and nobody can tell it who hasn't got the key."""
+        key = await self._token_key()
+        digest = hmac.digest(key.encode(), f"after {refresh_token.reveal()}".encode(), "sha256")
+        return Secret(base64.urlsafe_b64encode(digest).decode().rstrip("="))
 
     async def _tokens(self, session: Session, fresh: Secret) -> Tokens:
         claims = Claims(user=session.user, session=session.id)

@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import re
 import time
+from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 import msgspec
@@ -40,14 +41,14 @@ class BadSignature(Unauthenticated):
 async def membership_webhook(request: Request, identity: Identity, settings: IdentitySettings) -> Response:
     """Be told whether a user has a membership; a notice that comes again changes nothing."""
     body = await read_bounded(request, MAX_BYTES)
-    require_signature(settings.membership_secret, request.headers.get(HEADER, ""), body, time.time())
+    signed_at = require_signature(settings.membership_secret, request.headers.get(HEADER, ""), body, time.time())
     try:
         notice = msgspec.json.decode(body, type=MembershipNotice)
         user = UserId(notice.user_id)
     except (msgspec.DecodeError, ValueError):
         raise BadNotice() from None
     with once(f"membership/{notice.event_id}"):
-        await identity.change_membership(user, notice.membership)
+        await identity.change_membership(user, notice.membership, at=signed_at)
     return Response(status_code=204)
 
 
@@ -57,10 +58,11 @@ def sign(secret: Secret, body: bytes, at: float) -> str:
     return f"t={int(at)},v1={digest}"
 
 
-def require_signature(secret: Secret | None, signature: str, body: bytes, now: float) -> None:
-    """Raises `BadSignature`."""
+def require_signature(secret: Secret | None, signature: str, body: bytes, now: float) -> datetime:
+    """Return when it was signed. Raises `BadSignature`."""
     match = _SIGNATURE.fullmatch(signature)
     if not secret or match is None or abs(now - int(match[1])) > TOLERANCE_SECONDS:
         raise BadSignature()
     if not hmac.compare_digest(sign(secret, body, int(match[1])), signature):
         raise BadSignature()
+    return datetime.fromtimestamp(int(match[1]), UTC)

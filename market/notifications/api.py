@@ -2,6 +2,7 @@
 
 from craton.application import Api, Page, Paging, command, query
 from craton.domain import Id, Instant, Name, Text, Value
+from market.identity.api import EmailAddress
 from market.notifications.domain import LetterDue, LetterId, LetterSent, LetterStatus, LetterWritten, Undeliverable
 
 __all__ = [
@@ -37,8 +38,10 @@ class Notifications(Api):
     """What is written to people."""
 
     @command
-    async def write(self, letter: LetterId, user: Id, subject: Name, body: Text) -> None:
-        """Write to a user, once; to one who is gone nothing is written."""
+    async def write(
+        self, letter: LetterId, user: Id, subject: Name, body: Text, *, to: EmailAddress | None = None
+    ) -> None:
+        """Write to a user, once, at the address that he has, or had (`to`); to one who is gone nothing is written."""
 
     @command
     async def delay(self, letter: LetterId, reason: Text) -> None:
@@ -52,9 +55,12 @@ class Notifications(Api):
     async def sent(self, letter: LetterId) -> None:
         """Learn that a letter was sent."""
 
-    @query
+    @command
     async def to_post(self, letter: LetterId) -> Unsent | None:
-        """What is to be sent; None if it was, or if its recipient is gone."""
+        """What is to be sent now; None if it was, if its recipient is gone, or if he has got too many of late.
+
+        In that case it is due again when he may get another.
+        """
 
     @query
     async def letters(self, *, user: Id | None = None, paging: Paging = Paging()) -> Page[Letter]:

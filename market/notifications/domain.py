@@ -1,6 +1,6 @@
 """Letters: what was written to whom about what, and whether it was sent."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Self
 from uuid import NAMESPACE_URL, uuid5
@@ -20,6 +20,17 @@ FIRST_PAUSE = timedelta(minutes=5)
 """It doubles each time: the last try comes after about a day."""
 
 
+MOST_IN_A_DAY = 10
+"""Letters to one address: nobody has confirmed yet that he wants them."""
+DAY = timedelta(days=1)
+
+
+class MailboxId(Id):
+    @classmethod
+    def at(cls, address: str) -> Self:
+        return cls(str(uuid5(NAMESPACE_URL, f"craton:market:notifications:mailbox:{address.casefold()}")))
+
+
 class LetterStatus(StrEnum):
     QUEUED = "queued"
     SENT = "sent"
@@ -36,12 +47,21 @@ class LetterDelayed(Event):
     reason: Text
 
 
+class LetterHeldBack(Event):
+    """Its recipient has got too many of late."""
+
+
 class LetterDue(Event):
     """It is tried again."""
 
 
 class LetterSent(Event):
     pass
+
+
+class LetterAdmitted(Event):
+    letter: LetterId
+    at: datetime
 
 
 class LetterNotFound(AggregateNotFound):
@@ -80,6 +100,9 @@ class Letter(Aggregate):
         self.record(LetterDelayed(reason=reason))
         return pause
 
+    def hold_back(self) -> None:
+        self.record(LetterHeldBack())
+
     def try_again(self) -> None:
         if self.status is LetterStatus.QUEUED:
             self.record(LetterDue())
@@ -88,7 +111,7 @@ class Letter(Aggregate):
         if self.status is not LetterStatus.SENT:
             self.record(LetterSent())
 
-    def apply(self, event: LetterWritten | LetterDelayed | LetterDue | LetterSent) -> None:
+    def apply(self, event: LetterWritten | LetterDelayed | LetterHeldBack | LetterDue | LetterSent) -> None:
         match event:
             case LetterWritten(user=user, to=to, subject=subject, body=body):
                 self.user, self.to, self.subject, self.body = user, to, subject, body
@@ -97,3 +120,21 @@ class Letter(Aggregate):
                 self.delays += 1
             case LetterSent():
                 self.status = LetterStatus.SENT
+
+
+class Mailbox(Aggregate):
+    """An address, and the letters that went there within a day."""
+
+    id: MailboxId
+    admitted: tuple[LetterAdmitted, ...] = ()
+
+    def admit(self, letter: LetterId, now: datetime) -> timedelta:
+        """Let a letter go there; return in what time it may, which is zero if it may now."""
+        recent = [one for one in self.admitted if now - one.at < DAY and one.letter != letter]
+        if len(recent) >= MOST_IN_A_DAY:
+            return recent[-MOST_IN_A_DAY].at + DAY - now
+        self.record(LetterAdmitted(letter=letter, at=now))
+        return timedelta()
+
+    def apply(self, event: LetterAdmitted) -> None:
+        self.admitted = (*self.admitted[1 - MOST_IN_A_DAY :], event)

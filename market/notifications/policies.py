@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from craton.application import Policy
 from craton.domain import Event, Id, Name, Recorded, Text
-from market.identity.api import UserCreated
+from market.identity.api import EmailAddress, PasswordChanged, UserCreated, UserUpdated
 from market.notifications.api import LetterDue, LetterId, LetterWritten, Notifications
 from market.notifications.ports import Mail, MailDelayed, Mailer
 from market.ordering.api import OrderCancelled, OrderPlaced, OrderShipped
@@ -21,21 +21,35 @@ class Write(Policy):
     async def react(
         self,
         event: Recorded[
-            UserCreated | OrderPlaced | OrderShipped | OrderCancelled | PaymentRefunded | PaidAgainReturned
+            UserCreated
+            | UserUpdated
+            | PasswordChanged
+            | OrderPlaced
+            | OrderShipped
+            | OrderCancelled
+            | PaymentRefunded
+            | PaidAgainReturned
         ],
     ) -> None:
         id = event.subject
         match event.data:
             case UserCreated():
                 await self._write(event, id, "Welcome", "It is good to have you here.")
+            case UserUpdated(former_email=former) if former is not None:
+                text = "The e-mail address of your account was changed. If it wasn't you, write to us."
+                await self._write(event, id, "Your e-mail address", text, to=former)
+            case PasswordChanged():
+                text = "The password of your account was changed. If it wasn't you, write to us."
+                await self._write(event, id, "Your password", text)
             case OrderPlaced(buyer=buyer, total=total):
                 await self._write(event, buyer, "Order confirmation", f"We have your order {id} over {total}.")
             case OrderShipped(buyer=buyer):
                 number = ShipmentId.of_order(Id(id)).tracking_number
                 text = f"Your order {id} is on its way. Its tracking number is {number}."
                 await self._write(event, buyer, "Order shipped", text)
-            case OrderCancelled(buyer=buyer, reason=reason):
-                await self._write(event, buyer, "Order cancelled", f"Your order {id} was cancelled: {reason[:500]}")
+            case OrderCancelled(buyer=buyer):
+                text = f"Your order {id} was cancelled. Why, you find where you look at the order."
+                await self._write(event, buyer, "Order cancelled", text)
             case (
                 PaymentRefunded(payer=payer, amount=amount, order=order)
                 | PaidAgainReturned(payer=payer, amount=amount, order=order)
@@ -43,8 +57,11 @@ class Write(Policy):
                 text = f"We have given you back {amount} for your order {order}."
                 await self._write(event, payer, "Payment refunded", text)
 
-    async def _write(self, event: Recorded[Event], user: str, subject: str, text: str) -> None:
-        await self._notifications.write(LetterId.about(event.id), Id(user), Name(subject), Text(text))
+    async def _write(
+        self, event: Recorded[Event], user: str, subject: str, text: str, *, to: EmailAddress | None = None
+    ) -> None:
+        """No letter holds what somebody has typed: nobody has confirmed yet that an address is his."""
+        await self._notifications.write(LetterId.about(event.id), Id(user), Name(subject), Text(text), to=to)
 
 
 class Post(Policy):

@@ -2,28 +2,39 @@
 
 from craton.application import Page, Paging, Repository, View, narrow, now, schedule
 from craton.domain import Id, Name, Text
-from market.identity.api import Identity, UserId, UserNotFound
+from market.identity.api import EmailAddress, Identity, UserId, UserNotFound
 from market.notifications.api import Letter, Notifications, Unsent
 from market.notifications.domain import Letter as LetterAggregate
-from market.notifications.domain import LetterId, LetterStatus
+from market.notifications.domain import LetterId, LetterStatus, Mailbox, MailboxId
 from market.notifications.read_models import LetterRow
 
 
 class NotificationsService(Notifications):
-    def __init__(self, letters: Repository[LetterAggregate], rows: View[LetterRow], identity: Identity) -> None:
+    def __init__(
+        self,
+        letters: Repository[LetterAggregate],
+        mailboxes: Repository[Mailbox],
+        rows: View[LetterRow],
+        identity: Identity,
+    ) -> None:
         self._letters = letters
+        self._mailboxes = mailboxes
         self._rows = rows
         self._identity = identity
 
-    async def write(self, letter: LetterId, user: Id, subject: Name, body: Text) -> None:
+    async def write(
+        self, letter: LetterId, user: Id, subject: Name, body: Text, *, to: EmailAddress | None = None
+    ) -> None:
         if await self._letters.find(letter) is not None:
             return
         try:
             recipient = await self._identity.user(UserId(user))
         except UserNotFound:
             return
-        greeting = f"Dear {recipient.name},\n\n{body}\n\nYour market"
-        self._letters.add(LetterAggregate.write(letter, user, Text(recipient.email or ""), subject, Text(greeting)))
+        address = Text(to or recipient.email or "")
+        self._letters.add(
+            LetterAggregate.write(letter, user, address, subject, Text(f"Hello,\n\n{body}\n\nYour market"))
+        )
 
     async def delay(self, letter: LetterId, reason: Text) -> None:
         pause = (await self._letters.get(letter)).delay(reason)
@@ -39,6 +50,11 @@ class NotificationsService(Notifications):
         found = await self._letters.get(letter)
         recipient = await self._identity.validate(UserId(found.user))
         if found.status is LetterStatus.SENT or not recipient.valid:
+            return None
+        wait = (await self._mailboxes.find_or_add(MailboxId.at(found.to))).admit(letter, now())
+        if wait:
+            found.hold_back()
+            schedule(now() + wait, Notifications.try_again, letter=letter)
             return None
         return Unsent(to=found.to, subject=found.subject, body=found.body)
 

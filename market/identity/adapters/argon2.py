@@ -8,25 +8,31 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from craton.domain import Secret
+from market.identity.adapters.places import FairPlaces
 
 SIDE_BY_SIDE = 4
 """Each hashing takes 64 MiB and a core."""
+MOST_WAITING = 64
+"""So many of one address; it takes a few seconds until it is the last one's turn."""
 
 
 class Argon2:
     def __init__(self, hasher: PasswordHasher | None = None) -> None:
         self._hasher = hasher or PasswordHasher()
-        self._places = asyncio.Semaphore(SIDE_BY_SIDE)
+        self._places = FairPlaces(SIDE_BY_SIDE, most_waiting=MOST_WAITING)
         self._nobodys = _hash_of_no_password(self._hasher)
 
-    async def hash(self, password: Secret) -> str:
-        async with self._places:
+    async def hash(self, password: Secret, address: str) -> str:
+        async with self._places.taken_for(address):
             return await asyncio.to_thread(self._hasher.hash, password.reveal())
 
-    async def verify(self, password: Secret, hashed: str | None) -> bool:
-        async with self._places:
+    async def verify(self, password: Secret, hashed: str | None, address: str) -> bool:
+        async with self._places.taken_for(address):
             matches = await asyncio.to_thread(self._verify, password.reveal(), hashed or self._nobodys)
         return matches and hashed is not None
+
+    def is_outdated(self, hashed: str) -> bool:
+        return self._hasher.check_needs_rehash(hashed)
 
     def _verify(self, password: str, hashed: str) -> bool:
         try:

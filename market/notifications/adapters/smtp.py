@@ -32,6 +32,8 @@ class SmtpMailer:
         try:
             await aiosmtplib.send(
                 compose(mail, self._sender),
+                sender=self._sender,
+                recipients=[mail.to],
                 hostname=self._host,
                 port=self._port,
                 username=self._user,

@@ -1,7 +1,7 @@
 """What use cases are made of."""
 
 from craton.application.access import narrow, only, own, permit, public, signed_in
-from craton.application.api import Api, command, query
+from craton.application.api import INCIDENTAL, Api, command, query
 from craton.application.context import Caller, Context, Precondition, context, once
 from craton.application.errors import (
     AlreadyExists,
@@ -30,6 +30,7 @@ from craton.application.upcasting import Upcaster
 from craton.application.view import Column, Index, Key, Row, Rows, Search, Unique, View
 
 __all__ = [
+    "INCIDENTAL",
     "AlreadyExists",
     "AnswerNotKept",
     "Api",

@@ -5,7 +5,7 @@ import inspect
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from types import NoneType
-from typing import Any, ClassVar, Literal, TypeVar, get_args, get_type_hints
+from typing import Any, ClassVar, Final, Literal, TypeVar, get_args, get_type_hints
 
 import msgspec
 
@@ -15,6 +15,11 @@ from craton.domain.immutability import is_immutable
 
 F = TypeVar("F", bound=Callable[..., Any])
 Kind = Literal["command", "query"]
+INCIDENTAL: Final = msgspec.Meta(extra={"incidental": True})
+"""Marks a parameter that may differ though the same is asked again, such as when a message was signed.
+
+`at: Annotated[Instant, INCIDENTAL]` is no part of a request's fingerprint.
+"""
 FINGERPRINT_FORM = "2:"
 """What a fingerprint begins with. Those of older versions of the toolkit had no form, and can't be compared."""
 
@@ -62,6 +67,7 @@ class Operation:
         )
         self._positional = [p.name for p in signature if p.kind is not p.KEYWORD_ONLY]
         self._names = tuple(self.parameters)
+        self._incidental = {n for n, hint in hints.items() if INCIDENTAL in getattr(hint, "__metadata__", ())}
         self._returned = f"the result of {self}"
 
     def __str__(self) -> str:
@@ -143,13 +149,13 @@ class Operation:
         """A digest by which a repeated request is known.
 
         Arguments at their defaults aren't part of it, so that a request is still known when a new version of the
-        program has added a parameter; secrets aren't either, so that it betrays nothing.
+        program has added a parameter; secrets aren't either, so that it betrays nothing, nor is what is `INCIDENTAL`.
         """
         defaults = self.defaults
         given = {
             name: canonical(value)
             for name, value in arguments.items()
-            if name not in defaults or not is_same(value, defaults[name])
+            if (name not in defaults or not is_same(value, defaults[name])) and name not in self._incidental
         }
         return FINGERPRINT_FORM + fingerprint(sorted(given.items()))
 

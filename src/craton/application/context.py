@@ -28,6 +28,8 @@ class Caller(msgspec.Struct, frozen=True):
     id: str
     """Empty: he is a stranger."""
     roles: frozenset[str]
+    session: str = ""
+    """Which of his sessions it is in which he calls, if the application tells them apart."""
 
     @property
     def is_stranger(self) -> bool:

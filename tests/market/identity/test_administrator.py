@@ -1,5 +1,6 @@
 """The first administrator: there at the first start, as the settings say or with a password that is shown once."""
 
+import asyncio
 from pathlib import Path
 
 from market.identity.module import identity
@@ -60,8 +61,9 @@ async def test_can_not_have_the_address_of_a_user_and_says_so(shop_sqlite: Shop)
 
 
 async def test_who_was_deleted_does_not_come_back_by_himself(shop_sqlite: Shop) -> None:
-    admin = await shop_sqlite.admin()
-    await admin.delete(f"/v1/users/{admin.id}")
+    admin, ada = await shop_sqlite.admin(), await shop_sqlite.register("Ada")
+    await admin.put(f"/v1/users/{ada.id}/roles", {"roles": ["admin"]})
+    assert (await admin.delete(f"/v1/users/{admin.id}")).status == 204
     await shop_sqlite.restart()
 
     gone = {"email": ADMIN_EMAIL, "password": ADMIN_PASSWORD}
@@ -75,3 +77,34 @@ async def test_makes_others_administrators(shop_sqlite: Shop) -> None:
 
     assert (await ada.put(f"/v1/users/{admin.id}/roles", {"roles": []})).status == 204
     assert (await admin.get("/v1/users")).status == 403
+
+
+class TestTheLastOne:
+    async def test_can_neither_be_deleted_nor_lose_the_role(self, shop: Shop) -> None:
+        admin = await shop.admin()
+        path = f"/v1/users/{admin.id}"
+
+        for refused in (
+            await admin.delete(path),
+            await admin.put(f"{path}/roles", {"roles": []}),
+            await admin.put(f"{path}/roles", {"roles": ["service"]}),
+        ):
+            assert (refused.status, refused.code) == (409, "last-administrator")
+        assert (await admin.put(f"{path}/roles", {"roles": ["admin", "service"]})).status == 204
+
+    async def test_is_left_when_all_take_the_role_from_each_other_at_once(self, shop: Shop) -> None:
+        admin = await shop.admin()
+        others = [await shop.register(name) for name in ("Ada", "Bob", "Cy")]
+        for other in others:
+            assert (await admin.put(f"/v1/users/{other.id}/roles", {"roles": ["admin"]})).status == 204
+        ring = [admin, *others]
+
+        answers = await asyncio.gather(
+            *(
+                person.put(f"/v1/users/{victim.id}/roles", {"roles": []})
+                for person, victim in zip(ring, [*others, admin], strict=True)
+            )
+        )
+
+        assert {answer.status for answer in answers} <= {204, 403, 409, 503}
+        assert [person for person in ring if (await person.get("/v1/users")).status == 200]

@@ -1,14 +1,22 @@
 """Logging in: who fails learns nothing, and may not go on failing for long."""
 
 import asyncio
+import contextlib
+import sqlite3
 from pathlib import Path
 
 import pytest
+from argon2 import PasswordHasher
 
+from craton.application.api import operation_of
+from craton.application.context import Context
+from craton.domain import DomainError, Secret, TooManyAttempts
 from market.identity.adapters.argon2 import Argon2
+from market.identity.adapters.places import FairPlaces
+from market.identity.api import EmailAddress, Identity, Tokens, WrongCredentials
 from market.identity.module import identity
 from tests.http.client import Response
-from tests.market.shop import PASSWORD, Shop
+from tests.market.shop import PASSWORD, QuickArgon2, Shop
 from tests.market.world import Clock
 
 WRONG = "a password of another"
@@ -166,3 +174,93 @@ class TestFiveFailures:
 
         assert sorted(answer.status for answer in answers) == [401] * 5 + [429] * 45
         assert await tried(shop, email, PASSWORD) == [429]
+
+    async def test_close_the_account_for_the_address_that_they_came_from_only(self, shop: Shop) -> None:
+        ada = await shop.register("Ada")
+        login = operation_of(Identity.login)
+
+        async def try_from(address: str, password: str) -> object:
+            arguments = {"email": EmailAddress(ada.email), "password": Secret(password)}
+            try:
+                return (await shop.app.call(login, arguments, Context(address=address))).result
+            except DomainError as refusal:
+                return type(refusal)
+
+        failures = [await try_from("192.0.2.1", WRONG) for _ in range(6)]
+
+        assert failures == [WrongCredentials] * 5 + [TooManyAttempts]
+        assert isinstance(await try_from("192.0.2.2", PASSWORD), Tokens)
+        assert await try_from("192.0.2.1", PASSWORD) is TooManyAttempts
+
+
+class TestHashing:
+    async def test_is_done_for_everybody_though_one_address_wants_it_all(self) -> None:
+        places = FairPlaces(2, most_waiting=64)
+        done: list[str] = []
+        gate = asyncio.Event()
+
+        async def want(address: str) -> None:
+            async with places.taken_for(address):
+                await gate.wait()
+                done.append(address)
+
+        flood = [asyncio.create_task(want("flood")) for _ in range(60)]
+        await asyncio.sleep(0)
+        others = [asyncio.create_task(want(f"other {n}")) for n in range(3)]
+        await asyncio.sleep(0)
+        gate.set()
+        await asyncio.gather(*flood, *others)
+
+        assert max(done.index(f"other {n}") for n in range(3)) < 10
+
+    async def test_is_refused_at_once_to_who_would_wait_too_long(self) -> None:
+        places = FairPlaces(1, most_waiting=2)
+        async with places.taken_for("here"):
+            waiting = [asyncio.create_task(self._hold(places, "here")) for _ in range(2)]
+            await asyncio.sleep(0)
+
+            with pytest.raises(TooManyAttempts):
+                await self._hold(places, "here")
+            elsewhere = asyncio.create_task(self._hold(places, "elsewhere"))
+            await asyncio.sleep(0)
+
+        await asyncio.gather(*waiting, elsewhere)
+
+    async def test_is_not_done_for_who_waits_no_longer(self) -> None:
+        places = FairPlaces(1, most_waiting=2)
+        async with places.taken_for("here"):
+            for _ in range(5):
+                waiting = asyncio.create_task(self._hold(places, "here"))
+                await asyncio.sleep(0)
+                waiting.cancel()
+                await asyncio.wait([waiting])
+
+        await asyncio.wait_for(self._hold(places, "elsewhere"), 60)
+
+    @staticmethod
+    async def _hold(places: FairPlaces, address: str) -> None:
+        async with places.taken_for(address):
+            await asyncio.sleep(0)
+
+
+async def test_a_hash_with_other_parameters_is_renewed_at_the_next_login(tmp_path: Path) -> None:
+    class Stronger(QuickArgon2):
+        def __init__(self) -> None:
+            super().__init__()
+            self._hasher = PasswordHasher(time_cost=3, memory_cost=16, parallelism=1)
+
+    def costs() -> list[str]:
+        with contextlib.closing(sqlite3.connect(tmp_path / "identity.db")) as connection:
+            hashes = [str(line) for (line,) in connection.execute("SELECT hash FROM credentials")]
+        return sorted(line.split("$")[3] for line in hashes)
+
+    async with Shop("sqlite", tmp_path, modules=[identity]) as shop:
+        ada = await shop.register("Ada")
+        before = costs()
+        shop.hasher = Stronger
+        await shop.restart()
+
+        assert (await shop.login(ada.email)).id == ada.id
+
+    assert len(set(before)) == 1
+    assert [cost for cost in costs() if cost not in before] == ["m=16,t=3,p=1"]

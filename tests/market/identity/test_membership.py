@@ -76,11 +76,18 @@ class TestANotice:
         assert [answer.status for answer in answers] == [204] * 10
         assert await shown(ada) == (True, ["member"], 2)
 
-    async def test_that_changes_nothing_records_nothing(self, shop_sqlite: Shop) -> None:
+    @pytest.mark.parametrize("newest", [True, False])
+    async def test_that_is_older_than_another_that_was_heard_changes_nothing(
+        self, shop_sqlite: Shop, newest: bool
+    ) -> None:
         ada = await shop_sqlite.register("Ada")
 
-        assert (await tell(shop_sqlite, notice(ada.id, False))).status == 204
-        assert await shown(ada) == (False, [], 1)
+        assert (await tell(shop_sqlite, notice(ada.id, newest, "evt_3"), age=10)).status == 204
+        assert (await tell(shop_sqlite, notice(ada.id, not newest, "evt_2"), age=20)).status == 204
+
+        assert (await shown(ada))[0] is newest
+        assert (await tell(shop_sqlite, notice(ada.id, not newest, "evt_4"), age=0)).status == 204
+        assert (await shown(ada))[0] is not newest
 
     async def test_about_nobody_is_not_found_and_may_come_again(self, shop_sqlite: Shop) -> None:
         ada = await shop_sqlite.register("Ada")

@@ -55,6 +55,9 @@ class TestAnEmailAddress:
             "ada@example.com,bob@example.com",
             "ada@example.com\nBcc: bob@example.com",
             "ada@127.0.0.1",
+            "=?utf-8?q?victim?=@example.com",
+            "=?utf-8?b?dmljdGlt?=@example.com",
+            "a=?x@example.com",
             "ada@exämple.com",
             f"{'a' * 65}@example.com",
             f"ada@{'a' * 64}.com",
@@ -125,7 +128,7 @@ class TestRegistration:
             assert (answer.status, answer.code) == (422, "blank-name")
 
     async def test_takes_passwords_of_10_to_200_characters_however_many_bytes(self, shop_sqlite: Shop) -> None:
-        for number, password in enumerate(["x" * 10, "ß" * 10, "🥄" * 200, " " * 10, "  leading and trailing  "]):
+        for number, password in enumerate(["abcde" * 2, "äßöüé" * 2, "🥄🔪🍴🥢🧂" * 40, "  leading and trailing  "]):
             email = f"ada{number}@example.com"
             await shop_sqlite.register(email=email, password=password)
 
@@ -133,6 +136,34 @@ class TestRegistration:
                 if other != password:
                     wrong = {"email": email, "password": other}
                     assert (await shop_sqlite.nobody.post("/v1/login", wrong)).status == 401
+
+    @pytest.mark.parametrize(
+        ("password", "why"),
+        [
+            ("qwertyuiop", "others use it"),
+            ("Password123", "others use it"),
+            ("1234567890", "others use it"),
+            ("aaaaaaaaaaaa", "others use it"),
+            ("abababababab", "others use it"),
+            ("lovelace-2026", "it holds the e-mail address"),
+            ("i am LoveLace@Example.com", "it holds the e-mail address"),
+            ("the countess of ockham", "it holds the name"),
+        ],
+    )
+    async def test_refuses_what_others_would_try_first(self, shop_sqlite: Shop, password: str, why: str) -> None:
+        body = {"email": "Lovelace@example.com", "name": "Countess", "password": password}
+
+        answer = await shop_sqlite.nobody.post("/v1/users", body)
+
+        assert (answer.status, answer.code) == (422, "weak-password")
+        assert why in answer.json["detail"]
+        assert password not in answer.body.decode()
+
+    async def test_takes_letters_for_the_same_however_they_are_composed(self, shop_sqlite: Shop) -> None:
+        composed, decomposed = "pl\u00e9in de m\u00fbres", "ple\u0301in de mu\u0302res"
+        ada = await shop_sqlite.register("Ada", password=composed)
+
+        assert (await shop_sqlite.login(ada.email, decomposed)).id == ada.id
 
     async def test_bears_what_is_no_request(self, shop_sqlite: Shop) -> None:
         for body, kind, status, code in (
@@ -165,7 +196,8 @@ class TestAnEmail:
         await nobody.post("/v1/users", ADA)
 
         again = await nobody.post("/v1/users", {**ADA, "email": "aDA@eXAMPLE.COM"})
-        changed = await bob.put(f"/v1/users/{bob.id}", {"email": " ADA@example.com "})
+        proved = {"current_password": PASSWORD}
+        changed = await bob.put(f"/v1/users/{bob.id}", {"email": " ADA@example.com ", **proved})
 
         assert (again.status, again.code) == (changed.status, changed.code) == (409, "value-taken")
         assert again.json["details"] == {"field": "email"}
@@ -180,13 +212,14 @@ class TestAnEmail:
 
     async def test_is_free_when_its_owner_has_got_another(self, shop_sqlite: Shop) -> None:
         ada = await shop_sqlite.register("Ada", email="ada@example.com")
-        await ada.put(f"/v1/users/{ada.id}", {"email": "lovelace@example.com"})
+        proved = {"current_password": PASSWORD}
+        await ada.put(f"/v1/users/{ada.id}", {"email": "lovelace@example.com", **proved})
 
         bob = await shop_sqlite.register("Bob", email="ada@example.com")
 
         assert bob.id != ada.id
         assert (await shop_sqlite.login("lovelace@example.com")).id == ada.id
-        assert (await ada.put(f"/v1/users/{ada.id}", {"email": "Ada@example.com"})).code == "value-taken"
+        assert (await ada.put(f"/v1/users/{ada.id}", {"email": "Ada@example.com", **proved})).code == "value-taken"
 
     async def test_is_free_when_its_owner_is_deleted_as_often_as_that_happens(self, shop: Shop) -> None:
         ids = set()
@@ -216,7 +249,10 @@ class TestAnEmail:
         people = await asyncio.gather(*(shop.register("Ada") for _ in range(10)))
 
         answers = await asyncio.gather(
-            *(person.put(f"/v1/users/{person.id}", {"email": "wanted@example.com"}) for person in people)
+            *(
+                person.put(f"/v1/users/{person.id}", {"email": "wanted@example.com", "current_password": PASSWORD})
+                for person in people
+            )
         )
 
         assert sorted(answer.status for answer in answers) == [204] + [409] * 9

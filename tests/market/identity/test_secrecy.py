@@ -9,7 +9,7 @@ import pytest
 from market.identity.module import identity
 from tests.market.shop import ADMIN_PASSWORD, MEMBERSHIP_SECRET, Shop
 
-FIRST, SECOND, WRONG = "the first password of Ada's", "the second password of Ada's", "a wrong password of Ada's"
+FIRST, SECOND, WRONG = "the first one that was hers", "the second one that was hers", "a wrong one that wasn't"
 TOKEN_KEY = "the key that signs tokens, of 40 letters"  # noqa: S105
 SECRETS = (FIRST, SECOND, WRONG, ADMIN_PASSWORD, MEMBERSHIP_SECRET, TOKEN_KEY)
 
@@ -40,8 +40,9 @@ async def test_no_password_and_no_token_is_answered_logged_or_stored(
         path = f"/v1/users/{ada.id}"
         answers.append(await nobody.post("/v1/login", {"email": "ada@example.com", "password": WRONG}, key))
         answers.append(await nobody.post("/v1/login", {"email": WRONG, "password": [FIRST]}, key))
-        answers.append(await ada.put(path, {"password": SECOND}))
-        answers.append(await ada.put(path, {"password": SECOND}))  # his token has ended
+        answers.append(await ada.put(path, {"password": SECOND, "current_password": WRONG}))
+        answers.append(await ada.put(path, {"password": SECOND, "current_password": FIRST}))
+        answers.append(await ada.put(path, {"password": FIRST, "current_password": FIRST}))  # it isn't any more
         again = await shop.login("ada@example.com", SECOND)
         fresh = (await nobody.post("/v1/token/refresh", {"refresh_token": again.tokens["refresh_token"]}, key)).json
         answers += [await admin.get(path), await admin.get("/v1/users"), await again.get(path)]

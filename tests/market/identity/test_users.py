@@ -1,6 +1,9 @@
 """Users: who sees what of whom, and who changes what."""
 
 import asyncio
+from typing import Any
+
+import pytest
 
 from craton.application import Context
 from craton.application.context import entered
@@ -116,11 +119,39 @@ class TestChanging:
         path = f"/v1/users/{ada.id}"
 
         assert (await ada.put(path, {"name": " Ada Lovelace "})).status == 204
-        assert (await ada.put(path, {"email": "lovelace@example.com"})).status == 204
+        changed = {"email": "lovelace@example.com", "current_password": PASSWORD}
+        assert (await ada.put(path, changed)).status == 204
         assert (await ada.put(path, {})).status == 204
 
         shown = (await ada.get(path)).json
         assert (shown["name"], shown["email"], shown["version"]) == ("Ada Lovelace", "lovelace@example.com", 3)
+
+    @pytest.mark.parametrize("changed", [{"password": "quite another one"}, {"email": "countess@example.com"}])
+    @pytest.mark.parametrize("proved", [{}, {"current_password": None}, {"current_password": "a wrong one"}])
+    async def test_ones_own_password_or_address_needs_the_password_that_one_has(
+        self, shop_sqlite: Shop, changed: dict[str, str], proved: dict[str, Any]
+    ) -> None:
+        ada = await shop_sqlite.register("Ada")
+
+        refused = await ada.put(f"/v1/users/{ada.id}", {**changed, **proved})
+
+        assert (refused.status, refused.code) == (422, "wrong-password")
+        assert (await shop_sqlite.login(ada.email)).id == ada.id
+
+    async def test_an_administrators_own_password_too(self, shop_sqlite: Shop) -> None:
+        admin = await shop_sqlite.admin()
+
+        refused = await admin.put(f"/v1/users/{admin.id}", {"password": "quite another one"})
+
+        assert refused.code == "wrong-password"
+
+    async def test_is_refused_for_a_while_after_five_wrong_passwords(self, shop_sqlite: Shop) -> None:
+        ada = await shop_sqlite.register("Ada")
+        body = {"password": "quite another one", "current_password": "a wrong one"}
+
+        answers = [await ada.put(f"/v1/users/{ada.id}", body) for _ in range(6)]
+
+        assert [answer.status for answer in answers] == [422] * 5 + [429]
 
     async def test_another_is_refused_but_for_administrators(self, shop_sqlite: Shop) -> None:
         shop = shop_sqlite
@@ -144,7 +175,7 @@ class TestChanging:
         ada = await shop_sqlite.register("Ada")
         path = f"/v1/users/{ada.id}"
 
-        blank = await ada.put(path, {"name": " ", "email": "other@example.com"})
+        blank = await ada.put(path, {"name": " ", "email": "other@example.com", "current_password": PASSWORD})
         assert (blank.status, blank.code) == (422, "blank-name")
         for body, where in (
             ({"email": "ada"}, "$.email"),

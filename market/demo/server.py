@@ -26,6 +26,7 @@ class Server:
             "CRATON_LOG": "error",
             "CRATON_IDENTITY_ADMIN_PASSWORD": self.admin_password,
             "CRATON_NOTIFICATIONS_FOLDER": str(self.mail),
+            "CRATON_NOTIFICATIONS_LETTERS_A_DAY": "1000",
             "CRATON_PAYMENTS_PATIENCE": str(PATIENCE_SECONDS),
         }
         self.url = ""

@@ -20,8 +20,6 @@ FIRST_PAUSE = timedelta(minutes=5)
 """It doubles each time: the last try comes after about a day."""
 
 
-MOST_IN_A_DAY = 10
-"""Letters to one address: nobody has confirmed yet that he wants them."""
 DAY = timedelta(days=1)
 
 
@@ -128,13 +126,13 @@ class Mailbox(Aggregate):
     id: MailboxId
     admitted: tuple[LetterAdmitted, ...] = ()
 
-    def admit(self, letter: LetterId, now: datetime) -> timedelta:
-        """Let a letter go there; return in what time it may, which is zero if it may now."""
+    def admit(self, letter: LetterId, now: datetime, most: int) -> timedelta:
+        """Let a letter go there, at most so many within a day; return in what time it may: zero if it may now."""
         recent = [one for one in self.admitted if now - one.at < DAY and one.letter != letter]
-        if len(recent) >= MOST_IN_A_DAY:
-            return recent[-MOST_IN_A_DAY].at + DAY - now
+        if len(recent) >= most:
+            return recent[-most].at + DAY - now
         self.record(LetterAdmitted(letter=letter, at=now))
         return timedelta()
 
     def apply(self, event: LetterAdmitted) -> None:
-        self.admitted = (*self.admitted[1 - MOST_IN_A_DAY :], event)
+        self.admitted = (*(one for one in self.admitted if event.at - one.at < DAY), event)

@@ -20,3 +20,6 @@ class NotificationsSettings(Settings):
         "market@example.com"
     )
     folder: Annotated[str, Meta(description="where mails are put if there is no mail server")] = "./var/mail"
+    letters_a_day: Annotated[
+        int, Meta(ge=1, le=1_000, description="how many mails an address gets within a day; the others wait")
+    ] = 10

@@ -7,6 +7,7 @@ from market.notifications.api import Letter, Notifications, Unsent
 from market.notifications.domain import Letter as LetterAggregate
 from market.notifications.domain import LetterId, LetterStatus, Mailbox, MailboxId
 from market.notifications.read_models import LetterRow
+from market.notifications.settings import NotificationsSettings
 
 
 class NotificationsService(Notifications):
@@ -16,7 +17,9 @@ class NotificationsService(Notifications):
         mailboxes: Repository[Mailbox],
         rows: View[LetterRow],
         identity: Identity,
+        settings: NotificationsSettings,
     ) -> None:
+        self._letters_a_day = settings.letters_a_day
         self._letters = letters
         self._mailboxes = mailboxes
         self._rows = rows
@@ -51,7 +54,7 @@ class NotificationsService(Notifications):
         recipient = await self._identity.validate(UserId(found.user))
         if found.status is LetterStatus.SENT or not recipient.valid:
             return None
-        wait = (await self._mailboxes.find_or_add(MailboxId.at(found.to))).admit(letter, now())
+        wait = (await self._mailboxes.find_or_add(MailboxId.at(found.to))).admit(letter, now(), self._letters_a_day)
         if wait:
             found.hold_back()
             schedule(now() + wait, Notifications.try_again, letter=letter)

@@ -79,6 +79,7 @@ class Market(Process):
         environment = {
             "CRATON_IDENTITY_ADMIN_PASSWORD": PASSWORD,
             "CRATON_NOTIFICATIONS_FOLDER": str(self.mails),
+            "CRATON_NOTIFICATIONS_LETTERS_A_DAY": "1000",
             "CRATON_PAYMENTS_PATIENCE": str(patience),
         }
         super().__init__(**{"data": data, "app": MARKET, "environment": environment, **options})

@@ -4,16 +4,20 @@ import asyncio
 import socket
 import time
 from email import message_from_bytes
-from email.policy import default
-from email.utils import parsedate_to_datetime
+from email.policy import SMTP, default
+from email.utils import getaddresses, parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiosmtpd.smtp import AuthResult, LoginPassword
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from craton.application import Unavailable, WiringError
 from craton.domain import Secret
+from market.identity.api import EmailAddress
+from market.identity.domain import _ADDRESS
 from market.notifications.adapters import smtp
 from market.notifications.adapters.folder import FolderMailer
 from market.notifications.adapters.message import compose
@@ -260,3 +264,26 @@ async def test_settings_that_do_not_go_together_are_refused_at_the_start(
     with pytest.raises(WiringError, match=words):
         async with Shop("sqlite", tmp_path, settings=named):
             raise AssertionError("it must not start")
+
+
+@given(st.from_regex(_ADDRESS, fullmatch=True))
+@example("o'neil+tag@example.com")
+@example("{a}|b~c^d`e@example.com")
+@example(f"{'a' * 64}@{'b' * 60}.{'c' * 60}.{'d' * 60}.example")
+def test_the_recipient_of_a_mail_is_exactly_the_address_that_was_given(text: str) -> None:
+    try:
+        address = EmailAddress(text)
+    except ValueError:
+        return
+    message = compose(Mail(id="1", to=str(address), subject="Hi", body="Hi."), "market@example.com")
+
+    read = message_from_bytes(message.as_bytes(), policy=SMTP)
+
+    assert [recipient.addr_spec for recipient in read["To"].addresses] == [address]
+    assert getaddresses([message["To"]]) == [("", address)]
+
+
+@pytest.mark.parametrize("to", ["=?utf-8?q?victim?=@example.com", "=?utf-8?b?AAAA?=@example.com", "a@b@c", "a, b@c.d"])
+def test_an_address_that_would_be_read_as_another_one_is_refused(to: str) -> None:
+    with pytest.raises(MailRefused):
+        compose(Mail(id="1", to=to, subject="Hi", body="Hi."), "market@example.com")

@@ -9,6 +9,7 @@ class ProductId(Id):
     """A UUID, or a name of its own such as `product_1`."""
 
     pattern = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
+    example = "product_1"
 
 
 class ProductAdded(Event):

@@ -10,6 +10,7 @@ class ProductId(Id):
     """As the catalog calls it."""
 
     pattern = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
+    example = "product_1"
 
 
 class Line(Value):

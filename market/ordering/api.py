@@ -89,6 +89,7 @@ class Order(Value):
     version: int
 
 
+Method = Annotated[Name, Meta(description="for a card: what the gateway calls it", examples=["pm_card_visa"])]
 Items = Annotated[tuple[Item, ...], Meta(min_length=1, max_length=100)]
 
 
@@ -97,7 +98,7 @@ class Ordering(Api):
 
     @command
     async def place(
-        self, buyer: Id, lines: Items, pay_with: PayWith, payment_method: Name | None = None
+        self, buyer: Id, lines: Items, pay_with: PayWith, payment_method: Method | None = None
     ) -> PlacedOrder:
         """Order something. The checkout goes on from there by itself: see its saga."""
 

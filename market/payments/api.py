@@ -67,7 +67,7 @@ __all__ = [
     "WrongAmount",
 ]
 
-Method = Annotated[Name, Meta(description="a card, as the gateway calls it, such as pm_card_visa")]
+Method = Annotated[Name, Meta(description="a card, as the gateway calls it", examples=["pm_card_visa"])]
 
 
 class Payment(Value):

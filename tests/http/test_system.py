@@ -57,15 +57,6 @@ async def test_a_get_may_be_asked_for_its_head_only(client: Client) -> None:
     assert (head.status, head.headers["etag"], head.body) == (200, '"1"', b"")
 
 
-async def test_the_docs_need_nothing_from_elsewhere(client: Client) -> None:
-    docs = await client.get("/docs")
-
-    text = docs.body.decode()
-    assert docs.headers["content-type"].startswith("text/html")
-    assert not re.findall(r"""(?:https?:)?//[a-z0-9-]+\.[a-z]""", text)
-    assert "openapi.json" in text
-
-
 async def test_the_projections_are_listed_with_their_progress(client: Client) -> None:
     await open_account(client, "5")
 

@@ -61,6 +61,8 @@ class Id(str):
     __slots__ = ()
 
     pattern: ClassVar[str] = _UUID
+    example: ClassVar[str] = ""
+    """What documentation shows; a UUID needs none."""
     json_schema: ClassVar[dict[str, Any]] = {"type": "string", "format": "uuid"}
     _matches: ClassVar[Any] = re.compile(_UUID).fullmatch
 

@@ -1,6 +1,12 @@
-"""The OpenAPI document, and the page on which it is read and tried."""
+"""The OpenAPI document, and the page on which it is read and tried.
+
+The page is Swagger UI, whose files stand unchanged in `docs/swagger-ui`: of the viewers that are kept well it is the
+one that needs nothing from elsewhere, no inline styles and no `eval`.
+"""
 
 import hashlib
+from collections.abc import Callable
+from functools import cached_property, partial
 from importlib.resources import files
 from typing import Any, Final
 
@@ -12,34 +18,57 @@ from craton.adapters.http.replies import Headers, Reply
 from craton.adapters.http.router import Line
 
 _OWNER: Final = "the toolkit"
+_HTML, _SCRIPT, _STYLE, _IMAGE = "text/html; charset=utf-8", "text/javascript", "text/css", "image/png"
+_FILES: Final = {
+    "/docs": ("page.html", _HTML),
+    "/docs/page.js": ("page.js", _SCRIPT),
+    "/docs/page.css": ("page.css", _STYLE),
+    "/docs/swagger-ui-bundle.js": ("swagger-ui/swagger-ui-bundle.js", _SCRIPT),
+    "/docs/swagger-ui.css": ("swagger-ui/swagger-ui.css", _STYLE),
+    "/docs/favicon-32x32.png": ("swagger-ui/favicon-32x32.png", _IMAGE),
+}
+_POLICY: Final = (
+    b"content-security-policy",
+    b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
+    b"frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+)
+"""The page's styles hold images as data, and an image that a route answers with is shown as a blob."""
 
 
 class Asset:
     """Something that doesn't change while the process runs: a browser keeps it, and asks whether it still holds."""
 
-    def __init__(self, body: bytes, content_type: str, *headers: tuple[bytes, bytes]) -> None:
-        self._body = body
-        self._tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
-        self._kept: Headers = [(b"etag", self._tag.encode()), (b"cache-control", b"no-cache")]
-        self._told: Headers = [(b"content-type", content_type.encode()), (b"content-length", b"%d" % len(body))]
-        self._told += [*self._kept, *headers]
+    def __init__(self, read: Callable[[], bytes], content_type: str, *headers: tuple[bytes, bytes]) -> None:
+        self._read = read
+        self._headers = [(b"content-type", content_type.encode()), *headers]
+
+    @cached_property
+    def _body(self) -> bytes:
+        return self._read()
+
+    @cached_property
+    def _tag(self) -> str:
+        return f'"{hashlib.sha256(self._body).hexdigest()[:32]}"'
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        reply = Reply(304, self._kept, b"") if is_known(scope, self._tag) else Reply(200, self._told, self._body)
+        kept: Headers = [(b"etag", self._tag.encode()), (b"cache-control", b"no-cache")]
+        if is_known(scope, self._tag):
+            reply = Reply(304, kept, b"")
+        else:
+            length = (b"content-length", b"%d" % len(self._body))
+            reply = Reply(200, [*self._headers, length, *kept], self._body)
         await reply.send(send)
+
+
+def documentation_lines(openapi: dict[str, Any]) -> list[Line]:
+    """The document, the page's files, and what leads there."""
+    folder = files("craton.adapters.http").joinpath("docs")
+    assets = {"/openapi.json": Asset(partial(msgspec.json.encode, openapi), "application/json")}
+    for path, (name, content_type) in _FILES.items():
+        assets[path] = Asset(folder.joinpath(name).read_bytes, content_type, *([_POLICY] if path == "/docs" else []))
+    lines = [Line(_OWNER, "GET", path, asset) for path, asset in assets.items()]
+    return [Line(_OWNER, "GET", "/", _lead_to_docs), *lines]
 
 
 async def _lead_to_docs(scope: Scope, receive: Receive, send: Send) -> None:
     await Reply(307, [(b"location", b"/docs"), (b"content-length", b"0")], b"").send(send)
-
-
-def documentation_lines(openapi: dict[str, Any]) -> list[Line]:
-    page = files("craton.adapters.http").joinpath("docs.html").read_bytes()
-    assets = {
-        "/openapi.json": Asset(msgspec.json.encode(openapi), "application/json"),
-        "/docs": Asset(page, "text/html; charset=utf-8"),
-    }
-    return [
-        Line(_OWNER, "GET", "/", _lead_to_docs),
-        *(Line(_OWNER, "GET", path, asset) for path, asset in assets.items()),
-    ]

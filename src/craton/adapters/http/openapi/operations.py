@@ -139,4 +139,5 @@ def has_version(binding: Binding) -> bool:
 
 
 def _in_path(name: str, schema: Schema) -> Schema:
-    return {"name": name, "in": "path", "required": True, "schema": schema}
+    examples = {"example": schema["examples"][0]} if "examples" in schema else {}
+    return {"name": name, "in": "path", "required": True, "schema": schema, **examples}

@@ -55,7 +55,8 @@ class Schemas:
         """A scalar that is an object, such as `Money`, is a component like any other type with parts."""
         schema = schema_of_scalar(kind)
         if schema.get("type") != "object":
-            return schema
+            example = getattr(kind, "example", "")
+            return {**schema, "examples": [example]} if example else schema
         self._scalars[kind.__name__] = {"title": kind.__name__, **schema}
         return {"$ref": REFERENCE.format(name=kind.__name__)}
 

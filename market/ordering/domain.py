@@ -16,6 +16,8 @@ from craton.domain import (
     Value,
 )
 
+MOST_WAITING = 3
+
 
 class OrderId(Id):
     pass
@@ -96,6 +98,14 @@ class ProductKnown(Event):
     name: Name
 
 
+class WaitBegan(Event):
+    order: OrderId
+
+
+class WaitEnded(Event):
+    order: OrderId
+
+
 # --- refusals ------------------------------------------------------------------------------------------------
 
 
@@ -114,6 +124,21 @@ class ProductNotOnSale(InvalidValue):
 
 class MixedCurrencies(InvalidValue):
     """All products of an order must have prices in the same currency."""
+
+
+class OrderOverLimit(InvalidValue):
+    """An order can't cost more than can be paid at once."""
+
+    limit: Money
+
+    def __str__(self) -> str:
+        return f"An order can't cost more than {self.limit}, which is the most that can be paid at once."
+
+
+class TooManyWaiting(Conflict):
+    """Orders keep goods while they wait for their buyer to pay; pay or cancel one of yours first."""
+
+    orders: tuple[OrderId, ...]
 
 
 class UnknownBuyer(Conflict):
@@ -196,6 +221,29 @@ class Order(Aggregate):
                 self.status = OrderStatus.DELIVERED
             case OrderCancelled():
                 self.status = OrderStatus.CANCELLED
+
+
+class WaitingOrders(Aggregate):
+    """The orders of one buyer that keep goods until he pays in the browser."""
+
+    id: Id
+    orders: tuple[OrderId, ...] = ()
+
+    def add(self, order: OrderId) -> None:
+        if len(self.orders) >= MOST_WAITING:
+            raise TooManyWaiting(orders=self.orders)
+        self.record(WaitBegan(order=order))
+
+    def remove(self, order: OrderId) -> None:
+        if order in self.orders:
+            self.record(WaitEnded(order=order))
+
+    def apply(self, event: WaitBegan | WaitEnded) -> None:
+        match event:
+            case WaitBegan(order=order):
+                self.orders = (*self.orders, order)
+            case WaitEnded(order=order):
+                self.orders = tuple(other for other in self.orders if other != order)
 
 
 class Buyer(Aggregate):

@@ -13,22 +13,26 @@ from market.ordering.domain import (
     OrderId,
     OrderLine,
     OrderNotFound,
+    OrderOverLimit,
     OrderStatus,
     PayWith,
     Product,
     ProductId,
     ProductNotOnSale,
     UnknownBuyer,
+    WaitingOrders,
 )
 from market.ordering.domain import Order as OrderAggregate
 from market.ordering.read_models import BuyerRow, OrderRow, ProductRow
 from market.ordering.sagas import Checkout
+from market.payments.api import Payments
 
 
 class OrderingService(Ordering):
     def __init__(
         self,
         orders: Repository[OrderAggregate],
+        waiting: Repository[WaitingOrders],
         buyers: Repository[Buyer],
         products: Repository[Product],
         checkouts: Sagas[Checkout],
@@ -37,8 +41,10 @@ class OrderingService(Ordering):
         product_rows: View[ProductRow],
         catalog: Catalog,
         identity: Identity,
+        payments: Payments,
     ) -> None:
         self._orders = orders
+        self._waiting = waiting
         self._buyers = buyers
         self._products = products
         self._checkouts = checkouts
@@ -47,12 +53,18 @@ class OrderingService(Ordering):
         self._product_rows = product_rows
         self._catalog = catalog
         self._identity = identity
+        self._payments = payments
 
     async def place(
         self, buyer: Id, lines: tuple[Item, ...], pay_with: PayWith, payment_method: Name | None = None
     ) -> PlacedOrder:
         await self._require_user(buyer)
         order = OrderAggregate.place(OrderId.new(), buyer, await self._priced(lines))
+        limit = await self._payments.limit(order.total.currency)
+        if order.total > limit:
+            raise OrderOverLimit(limit=limit)
+        if pay_with is PayWith.CARD and not payment_method:
+            (await self._waiting.find_or_add(buyer)).add(order.id)
         self._orders.add(order)
         checkout = Checkout(
             order=order.id,
@@ -65,8 +77,15 @@ class OrderingService(Ordering):
         self._checkouts.start(checkout, id=order.id)
         return PlacedOrder(order_id=order.id, saga_id=order.id)
 
+    async def _wait_no_longer(self, order: OrderAggregate) -> None:
+        waiting = await self._waiting.find(order.buyer)
+        if waiting is not None:
+            waiting.remove(order.id)
+
     async def confirm(self, order: OrderId) -> None:
-        (await self._orders.get(order)).confirm()
+        found = await self._orders.get(order)
+        found.confirm()
+        await self._wait_no_longer(found)
 
     async def ship(self, order: OrderId) -> None:
         (await self._orders.get(order)).ship()
@@ -78,9 +97,12 @@ class OrderingService(Ordering):
         found = await self._orders.get(order)
         permit(found.buyer, "admin")
         found.cancel(reason)
+        await self._wait_no_longer(found)
 
     async def fail(self, order: OrderId, reason: Text) -> None:
-        (await self._orders.get(order)).fail(reason)
+        found = await self._orders.get(order)
+        found.fail(reason)
+        await self._wait_no_longer(found)
 
     async def know_buyer(self, buyer: Id, name: Name, email: Text) -> None:
         (await self._buyers.find_or_add(buyer)).know(name, email)

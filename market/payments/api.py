@@ -5,7 +5,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from craton.application import Api, Page, Paging, command, query
-from craton.domain import Id, Instant, Money, Name, Secret, Text, Value
+from craton.domain import Currency, Id, Instant, Money, Name, Secret, Text, Value
 from market.payments.domain import (
     AmountNotPositive,
     AmountOverLimit,
@@ -82,6 +82,8 @@ class Payment(Value):
     purpose: Purpose
     means: Means
     method: str | None
+    disputed: bool
+    """Whether the payer's bank has asked for the money, and it isn't settled yet or was lost."""
     created_at: Instant
     version: int
 
@@ -128,6 +130,14 @@ class Payments(Api):
     @command
     async def give_up(self, payment: PaymentId) -> None:
         """Wait no longer for a payment that hasn't come about."""
+
+    @command
+    async def return_deposit(self, payment: PaymentId) -> None:
+        """Give a deposit back that could not be put into the wallet."""
+
+    @query
+    async def limit(self, currency: Currency) -> Money:
+        """The most that can be paid at once in a currency."""
 
     @command
     async def refund(self, payment: PaymentId, amount: Money | None = None) -> RefundId:

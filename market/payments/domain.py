@@ -1,7 +1,9 @@
 """Payments: what is to be paid, how that stands, and what is given back."""
 
+import re
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import Self
+from typing import Final, Self
 from uuid import NAMESPACE_URL, uuid5
 
 from craton.domain import Aggregate, AggregateNotFound, Conflict, Currency, Event, Id, InvalidValue, Money, Text
@@ -15,7 +17,10 @@ class PaymentId(Id):
 
 
 class RefundId(Id):
-    pass
+    @classmethod
+    def told_by(cls, notice: str) -> Self:
+        """That of a refund of which a notice has told us."""
+        return cls(str(uuid5(NAMESPACE_URL, f"craton:market:payments:refund:{notice}")))
 
 
 class NoticeId(Id):
@@ -51,6 +56,10 @@ class PaymentStatus(StrEnum):
     REFUNDED = "refunded"
     PARTIALLY_REFUNDED = "partially_refunded"
 
+
+MOST_WITH_MINOR_UNITS: Final = "10000"
+MOST_WITHOUT: Final = "1000000"
+_LIMIT: Final = re.compile(r"\s*([A-Z]{3})\s*=\s*([0-9.]+)\s*", re.ASCII).fullmatch
 
 OPEN = (PaymentStatus.REQUIRES_ACTION, PaymentStatus.PROCESSING)
 PAID = (PaymentStatus.SUCCEEDED, PaymentStatus.PARTIALLY_REFUNDED)
@@ -136,6 +145,34 @@ class PaymentRefunded(Event):
     """What was paid and has not been given back."""
 
 
+class RefundMadeElsewhere(Event):
+    """Somebody has given money back at the gateway itself."""
+
+    refund: RefundId
+    amount: Money
+
+
+class RefundFailed(Event):
+    """Money that had been given back has come back to us: it could not be paid out."""
+
+    refund: RefundId
+    amount: Money
+    reason: str
+
+
+class PaymentDisputed(Event):
+    """The payer has his bank ask for the money; the gateway has taken it from us meanwhile."""
+
+    dispute: str
+    amount: Money
+    reason: str
+
+
+class DisputeClosed(Event):
+    dispute: str
+    lost: bool
+
+
 class NoticeReceived(Event):
     type: str
     payment: str | None
@@ -151,9 +188,12 @@ class AmountNotPositive(InvalidValue):
 
 
 class AmountOverLimit(InvalidValue):
-    """A payment can't be over 10,000.00."""
+    """A payment can't be over the limit of its currency."""
 
     limit: Money
+
+    def __str__(self) -> str:
+        return f"A payment can't be over {self.limit}."
 
 
 class WrongAmount(Conflict):
@@ -199,12 +239,36 @@ class DepositNotRefundable(Conflict):
 # --- aggregates ----------------------------------------------------------------------------------------------
 
 
-def require_payable(amount: Money) -> None:
-    if not amount.positive:
-        raise AmountNotPositive()
-    limit = Money.of("10000", amount.currency)
-    if amount > limit:
-        raise AmountOverLimit(limit=limit)
+class Limits:
+    """The most that may be paid at once, by currency."""
+
+    def __init__(self, limits: Mapping[Currency, Money] | None = None) -> None:
+        self._limits = limits or {}
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """Read `EUR=5000, JPY=2000000`. Raises `ValueError`."""
+        limits: dict[Currency, Money] = {}
+        for part in filter(None, text.split(",")):
+            found = _LIMIT(part)
+            if found is None:
+                raise ValueError(f"{part.strip()!r} isn't such as EUR=10000")
+            limits[Currency(found[1])] = Money.of(found[2], found[1])
+        return cls(limits)
+
+    def of(self, currency: Currency) -> Money:
+        default = MOST_WITH_MINOR_UNITS if currency.exponent else MOST_WITHOUT
+        return self._limits.get(currency) or Money.of(default, currency)
+
+    def require_payable(self, amount: Money) -> None:
+        """Raises `AmountNotPositive` or `AmountOverLimit`."""
+        if not amount.positive:
+            raise AmountNotPositive()
+        if amount > self.of(amount.currency):
+            raise AmountOverLimit(limit=self.of(amount.currency))
+
+
+DEFAULT_LIMITS: Final = Limits()
 
 
 class Payment(Aggregate):
@@ -225,14 +289,27 @@ class Payment(Aggregate):
     reference: str = ""
     """The charge that has taken the money."""
     paid_again: tuple[PaidAgain, ...] = ()
+    returned: tuple[RefundId, ...] = ()
+    """The refunds that have reached the payer."""
+    disputes: tuple[str, ...] = ()
+    """Those that were opened, at the gateway; and those that are closed."""
+    closed_disputes: tuple[str, ...] = ()
     forestalled: bool = False
     """Whether it was called off before it was asked for, so that nothing else is known of it."""
 
     @classmethod
     def request(
-        cls, id: PaymentId, order: Id, payer: Id, amount: Money, purpose: Purpose, means: Means, method: str | None
+        cls,
+        id: PaymentId,
+        order: Id,
+        payer: Id,
+        amount: Money,
+        purpose: Purpose,
+        means: Means,
+        method: str | None,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> Self:
-        require_payable(amount)
+        limits.require_payable(amount)
         fact = PaymentRequested(order=order, payer=payer, amount=amount, purpose=purpose, means=means, method=method)
         return cls.begin(id, fact)
 
@@ -309,6 +386,30 @@ class Payment(Aggregate):
             raise RefundExceeded(refundable=self.refundable)
         self.record(RefundRequested(refund=id, amount=amount))
 
+    def return_deposit(self, id: RefundId) -> None:
+        """Give a deposit back that could not be put into the wallet."""
+        if self.purpose is Purpose.DEPOSIT and self.refundable:
+            self.record(RefundRequested(refund=id, amount=self.refundable))
+
+    def learn_returned(self, total: Money, id: RefundId) -> None:
+        """Learn how much the gateway has given back in all: what was not asked for here was given back there."""
+        elsewhere = total - self.requested_refunds
+        if self.status in PAID and elsewhere.positive:
+            self.record(RefundMadeElsewhere(refund=id, amount=elsewhere))
+            self.refunded_by(id, elsewhere)
+
+    def learn_failed_refund(self, id: RefundId, amount: Money, reason: str) -> None:
+        if id in self.returned:
+            self.record(RefundFailed(refund=id, amount=amount, reason=reason))
+
+    def learn_dispute(self, dispute: str, amount: Money, reason: str) -> None:
+        if dispute not in self.disputes:
+            self.record(PaymentDisputed(dispute=dispute, amount=amount, reason=reason))
+
+    def learn_end_of_dispute(self, dispute: str, *, lost: bool) -> None:
+        if dispute not in self.closed_disputes:
+            self.record(DisputeClosed(dispute=dispute, lost=lost))
+
     @classmethod
     def forestall(cls, id: PaymentId, order: Id) -> Self:
         """What comes late to ask for the money is refused."""
@@ -339,7 +440,11 @@ class Payment(Aggregate):
         | PaidAgain
         | PaidAgainReturned
         | RefundRequested
-        | PaymentRefunded,
+        | RefundMadeElsewhere
+        | PaymentRefunded
+        | RefundFailed
+        | PaymentDisputed
+        | DisputeClosed,
     ) -> None:
         match event:
             case PaymentRequested(order=order, payer=payer, amount=amount, purpose=purpose, means=means, method=method):
@@ -357,11 +462,21 @@ class Payment(Aggregate):
                 self.status = PaymentStatus.FAILED
             case PaidAgain():
                 self.paid_again = (*self.paid_again, event)
-            case RefundRequested(amount=amount):
+            case RefundRequested(amount=amount) | RefundMadeElsewhere(amount=amount):
                 self.requested_refunds += amount
-            case PaymentRefunded(amount=amount, remaining=remaining):
+            case PaymentRefunded(refund=refund, amount=amount, remaining=remaining):
                 self.refunded += amount
+                self.returned = (*self.returned, refund)
                 self.status = PaymentStatus.PARTIALLY_REFUNDED if remaining else PaymentStatus.REFUNDED
+            case RefundFailed(refund=refund, amount=amount):
+                self.requested_refunds -= amount
+                self.refunded -= amount
+                self.returned = tuple(id for id in self.returned if id != refund)
+                self.status = PaymentStatus.PARTIALLY_REFUNDED if self.refunded else PaymentStatus.SUCCEEDED
+            case PaymentDisputed(dispute=dispute):
+                self.disputes = (*self.disputes, dispute)
+            case DisputeClosed(dispute=dispute):
+                self.closed_disputes = (*self.closed_disputes, dispute)
 
 
 class GatewayNotice(Aggregate):

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from craton.application import Module, WiringError
 from market.payments.adapters.sandbox import Sandbox
 from market.payments.api import Payments
+from market.payments.domain import Limits
 from market.payments.http import routes
 from market.payments.policies import FillWallet, TakeBackPayment
 from market.payments.ports import Gateway
@@ -12,6 +13,13 @@ from market.payments.read_models import PaymentList
 from market.payments.sagas import CallOff, CardCharge, Refunding, WalletCharge
 from market.payments.settings import PaymentsSettings
 from market.payments.use_cases import PaymentsService
+
+
+def read_limits(settings: PaymentsSettings) -> Limits:
+    try:
+        return Limits.read(settings.limits)
+    except ValueError as problem:
+        raise WiringError(f"CRATON_PAYMENTS_LIMITS can't be used: {problem}") from None
 
 
 def choose_gateway(settings: PaymentsSettings) -> Gateway:
@@ -47,6 +55,6 @@ payments = Module(
     sagas=[CardCharge, WalletCharge, CallOff, Refunding],
     routes=routes,
     settings=PaymentsSettings,
-    provides={Gateway: choose_gateway},
+    provides={Gateway: choose_gateway, Limits: read_limits},
     start=start,
 )

@@ -1,10 +1,10 @@
 """What payments do when something happens elsewhere, and when a deposit has come."""
 
 from craton.application import Policy
-from craton.domain import Id, Name, Recorded
+from craton.domain import DomainError, Id, Name, Recorded
 from market.ledger.api import Ledger
 from market.ordering.api import OrderCancelled
-from market.payments.api import PaymentProcessed, Payments, Purpose
+from market.payments.api import PaymentId, PaymentProcessed, Payments, Purpose
 
 
 class TakeBackPayment(Policy):
@@ -18,11 +18,18 @@ class TakeBackPayment(Policy):
 
 
 class FillWallet(Policy):
-    """Whenever a deposit is paid, it is in the wallet."""
+    """Whenever a deposit is paid, it is in the wallet, or goes back if that doesn't take it."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, payments: Payments) -> None:
         self._ledger = ledger
+        self._payments = payments
 
     async def react(self, event: Recorded[PaymentProcessed]) -> None:
-        if event.data.purpose is Purpose.DEPOSIT:
+        if event.data.purpose is not Purpose.DEPOSIT:
+            return
+        try:
             await self._ledger.deposit_to_wallet(Name(event.data.payer), event.data.amount)
+        except DomainError as refusal:
+            if refusal.temporary:
+                raise
+            await self._payments.return_deposit(PaymentId(event.subject))

@@ -22,8 +22,23 @@ class Outcome(Value):
     reason: str = ""
 
 
+class FailedRefund(Value):
+    refund: str
+    """Our id of it; empty if it isn't one of ours."""
+    amount: Money
+    reason: str
+
+
+class Dispute(Value):
+    id: str
+    amount: Money
+    reason: str
+    lost: bool | None = None
+    """None: it is open."""
+
+
 class Notice(Value):
-    """What a webhook has to say. `payment` is None if it is about none of ours, `outcome` if it says nothing of one."""
+    """What a webhook has to say. What it says nothing of is None; `payment` is, where it knows the charge only."""
 
     id: str
     type: str
@@ -31,6 +46,10 @@ class Notice(Value):
     reference: str = ""
     """What the gateway calls the charge."""
     outcome: Outcome | None = None
+    returned: Money | None = None
+    """How much of the charge was given back in all."""
+    failed_refund: FailedRefund | None = None
+    dispute: Dispute | None = None
 
 
 class BadNotice(InvalidValue):

@@ -24,6 +24,13 @@ class PaymentsSettings(Settings):
     cancel_url: Annotated[str, Meta(pattern=URL, description="where he goes when he hasn't")] = (
         "http://127.0.0.1:8000/docs"
     )
+    limits: Annotated[
+        str,
+        Meta(
+            description="the most that is paid at once, by currency, such as EUR=5000,JPY=500000; "
+            "of others 10,000, and 1,000,000 of those without minor units"
+        ),
+    ] = ""
     patience: Annotated[
         int, Meta(ge=1, le=86_400, description="seconds until a payment that hasn't come about is given up")
     ] = 900

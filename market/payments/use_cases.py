@@ -3,11 +3,12 @@
 from datetime import timedelta
 
 from craton.application import Page, Paging, Repository, Sagas, View, narrow, now, permit, schedule
-from craton.domain import Id, Money, Name, Secret, Text
+from craton.domain import Currency, Id, Money, Name, Secret, Text
 from market.payments.api import Payment, PaymentPage, Payments, StartedPayment
 from market.payments.domain import (
     CardMissing,
     GatewayNotice,
+    Limits,
     Means,
     NoticeId,
     NoticeReceived,
@@ -44,6 +45,7 @@ class PaymentsService(Payments):
         refunds: Sagas[Refunding],
         gateway: Gateway,
         settings: PaymentsSettings,
+        limits: Limits,
     ) -> None:
         self._payments = payments
         self._notices = notices
@@ -54,12 +56,15 @@ class PaymentsService(Payments):
         self._refunds = refunds
         self._gateway = gateway
         self._patience = timedelta(seconds=settings.patience)
+        self._limits = limits
 
     async def request(self, order: Id, payer: Id, amount: Money, means: Means, method: Name | None = None) -> PaymentId:
         id = PaymentId.of_order(order)
         payment = await self._payments.find(id)
         if payment is None:
-            payment = PaymentAggregate.request(id, order, payer, amount, Purpose.ORDER, means, method or None)
+            payment = PaymentAggregate.request(
+                id, order, payer, amount, Purpose.ORDER, means, method or None, self._limits
+            )
             self._payments.add(payment)
             self._set_off(payment)
         elif payment.status is PaymentStatus.FAILED:
@@ -86,7 +91,9 @@ class PaymentsService(Payments):
         if not payment_method:
             raise CardMissing()
         id = PaymentId.new()
-        payment = PaymentAggregate.request(id, id, payer, money, Purpose.DEPOSIT, Means.CARD, payment_method)
+        payment = PaymentAggregate.request(
+            id, id, payer, money, Purpose.DEPOSIT, Means.CARD, payment_method, self._limits
+        )
         self._payments.add(payment)
         self._set_off(payment)
         return id
@@ -132,9 +139,28 @@ class PaymentsService(Payments):
         )
         self._notices.add(GatewayNotice.begin(id, fact))
         payment = await self._told_of(notice)
-        if payment is not None and not payment.forestalled and outcome is not None:
+        if payment is None or payment.forestalled:
+            return
+        if outcome is not None:
             payment.settle(outcome.standing, Text(outcome.reason), notice.reference, RefundId.new())
-            self._set_off(payment)
+        if notice.returned is not None:
+            payment.learn_returned(notice.returned, RefundId.told_by(notice.id))
+        failed, dispute = notice.failed_refund, notice.dispute
+        if failed is not None and failed.refund:
+            payment.learn_failed_refund(RefundId(failed.refund), failed.amount, failed.reason)
+        if dispute is not None:
+            payment.learn_dispute(dispute.id, dispute.amount, dispute.reason)
+            if dispute.lost is not None:
+                payment.learn_end_of_dispute(dispute.id, lost=dispute.lost)
+        self._set_off(payment)
+
+    async def return_deposit(self, payment: PaymentId) -> None:
+        found = await self._known(payment)
+        found.return_deposit(RefundId.new())
+        self._set_off(found)
+
+    async def limit(self, currency: Currency) -> Money:
+        return self._limits.of(currency)
 
     async def payment(self, payment: PaymentId) -> Payment:
         row = await self._rows.get(payment)
@@ -170,6 +196,9 @@ class PaymentsService(Payments):
 
     async def _told_of(self, notice: Notice) -> PaymentAggregate | None:
         """The payment that a notice is about; None if it isn't one of ours."""
+        if notice.payment is None and notice.reference:
+            rows = await self._rows.find(charge=notice.reference, paging=Paging(1, 1))
+            return await self._payments.find(rows.items[0].payment) if rows.items else None
         try:
             return await self._payments.find(PaymentId(notice.payment or ""))
         except ValueError:

@@ -48,7 +48,7 @@ class QuickArgon2(Argon2):
     """Hashes as the market does, but with a hundredth of the work, so that tests needn't wait for it."""
 
     def __init__(self) -> None:
-        super().__init__(argon2.PasswordHasher(time_cost=1, memory_cost=64, parallelism=1))
+        super().__init__(argon2.PasswordHasher(time_cost=1, memory_cost=64, parallelism=1), most_waiting=10_000)
 
 
 class Person:
@@ -110,6 +110,7 @@ class Shop:
         self.hasher = hasher
         self.settings = {
             "CRATON_NOTIFICATIONS_FOLDER": str(self.mails),
+            "CRATON_NOTIFICATIONS_LETTERS_A_DAY": "1000",
             "CRATON_IDENTITY_ADMIN_PASSWORD": ADMIN_PASSWORD,
             "CRATON_IDENTITY_MEMBERSHIP_SECRET": MEMBERSHIP_SECRET,
             **(settings or {}),

@@ -17,9 +17,9 @@ MOST_WAITING = 64
 
 
 class Argon2:
-    def __init__(self, hasher: PasswordHasher | None = None) -> None:
+    def __init__(self, hasher: PasswordHasher | None = None, *, most_waiting: int = MOST_WAITING) -> None:
         self._hasher = hasher or PasswordHasher()
-        self._places = FairPlaces(SIDE_BY_SIDE, most_waiting=MOST_WAITING)
+        self._places = FairPlaces(SIDE_BY_SIDE, most_waiting=most_waiting)
         self._nobodys = _hash_of_no_password(self._hasher)
 
     async def hash(self, password: Secret, address: str) -> str:

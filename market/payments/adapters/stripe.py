@@ -4,7 +4,7 @@ import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from fractions import Fraction
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import httpx
 import msgspec
@@ -13,12 +13,14 @@ from stripe.params.checkout import SessionCreateParamsLineItemPriceData as Price
 
 from craton.adapters.breaker import Breaker
 from craton.application import Unavailable
-from craton.domain import Money
+from craton.domain import Currency, Money
 from market.payments.domain import Standing
 from market.payments.ports import (
     BadNotice,
     BadSignature,
     ChargeRefused,
+    Dispute,
+    FailedRefund,
     Intent,
     Notice,
     Outcome,
@@ -127,6 +129,8 @@ class StripeGateway:
                         {"idempotency_key": refund},
                     )
         except ChargeRefused as refused:
+            if refused.reason == "charge_already_refunded":
+                return  # somebody has done so at Stripe itself
             raise RefundRefused(reason=refused.reason) from None
         if made.status in ("pending", "requires_action"):
             raise Unavailable("Stripe hasn't paid it back yet.", maybe_executed=True)
@@ -170,10 +174,9 @@ class StripeGateway:
             raise BadSignature() from None
         try:
             event = msgspec.json.decode(body, type=_Event)
-            payment, reference, outcome = _told(event.type, event.data.object)
-        except (msgspec.MsgspecError, RecursionError):
+            return Notice(id=event.id, type=event.type, **_told(event.type, event.data.object))
+        except (msgspec.MsgspecError, RecursionError, ValueError):
             raise BadNotice() from None
-        return Notice(id=event.id, type=event.type, payment=payment, reference=reference, outcome=outcome)
 
 
 class _Data(msgspec.Struct):
@@ -193,27 +196,76 @@ class _Problem(msgspec.Struct):
 
 class _Intent(msgspec.Struct):
     id: str
-    metadata: dict[str, str]
+    metadata: dict[str, str] | None = None
     last_payment_error: _Problem | None = None
 
 
 class _Session(msgspec.Struct):
-    metadata: dict[str, str]
     payment_status: str
+    metadata: dict[str, str] | None = None
     payment_intent: str | None = None
 
 
-def _told(event: str, about: msgspec.Raw) -> tuple[str | None, str, Outcome | None]:
-    """Which payment of ours and which charge an event is about, and what it says of it."""
-    if event == "checkout.session.completed":
-        session = msgspec.json.decode(about, type=_Session)
-        standing = Standing.SUCCEEDED if session.payment_status == "paid" else Standing.PROCESSING
-        return session.metadata.get("payment"), session.payment_intent or "", Outcome(standing=standing)
-    if event not in EVENTS:
-        return None, "", None
-    intent, standing = msgspec.json.decode(about, type=_Intent), EVENTS[event]
-    reason = _reason(intent.last_payment_error) if standing is Standing.FAILED else ""
-    return intent.metadata.get("payment"), intent.id, Outcome(standing=standing, reason=reason)
+class _Charge(msgspec.Struct):
+    amount_refunded: int
+    currency: str
+    payment_intent: str | None = None
+
+
+class _Refund(msgspec.Struct):
+    amount: int
+    currency: str
+    status: str | None = None
+    failure_reason: str | None = None
+    payment_intent: str | None = None
+    metadata: dict[str, str] | None = None
+
+
+class _Dispute(msgspec.Struct):
+    id: str
+    amount: int
+    currency: str
+    status: str
+    reason: str | None = None
+    payment_intent: str | None = None
+
+
+def _told(event: str, about: msgspec.Raw) -> dict[str, Any]:
+    """The fields of a notice: which payment of ours or which charge an event is about, and what it says of it."""
+    match event:
+        case "checkout.session.completed":
+            session = msgspec.json.decode(about, type=_Session)
+            standing = Standing.SUCCEEDED if session.payment_status == "paid" else Standing.PROCESSING
+            return _of_charge(session.payment_intent, session.metadata) | {"outcome": Outcome(standing=standing)}
+        case "charge.refunded":
+            charge = msgspec.json.decode(about, type=_Charge)
+            return _of_charge(charge.payment_intent) | {"returned": _money(charge.amount_refunded, charge.currency)}
+        case "refund.failed" | "refund.updated" | "charge.refund.updated":
+            refund = msgspec.json.decode(about, type=_Refund)
+            if refund.status not in ("failed", "canceled"):
+                return {}
+            failed = FailedRefund(
+                refund=(refund.metadata or {}).get("refund", ""),
+                amount=_money(refund.amount, refund.currency),
+                reason=refund.failure_reason or refund.status,
+            )
+            return _of_charge(refund.payment_intent) | {"failed_refund": failed}
+        case "charge.dispute.created" | "charge.dispute.closed":
+            told = msgspec.json.decode(about, type=_Dispute)
+            lost = None if event == "charge.dispute.created" else told.status == "lost"
+            amount = _money(told.amount, told.currency)
+            dispute = Dispute(id=told.id, amount=amount, reason=told.reason or "unknown", lost=lost)
+            return _of_charge(told.payment_intent) | {"dispute": dispute}
+        case _ if event in EVENTS:
+            intent, standing = msgspec.json.decode(about, type=_Intent), EVENTS[event]
+            reason = _reason(intent.last_payment_error) if standing is Standing.FAILED else ""
+            return _of_charge(intent.id, intent.metadata) | {"outcome": Outcome(standing=standing, reason=reason)}
+        case _:
+            return {}
+
+
+def _of_charge(reference: str | None, metadata: dict[str, str] | None = None) -> dict[str, Any]:
+    return {"reference": reference or "", "payment": (metadata or {}).get("payment")}
 
 
 def _outcome(intent: stripe.PaymentIntent) -> Outcome:
@@ -238,6 +290,15 @@ def _units(money: Money) -> int:
     if units.denominator != 1:
         raise ChargeRefused(reason="invalid_charge_amount")
     return units.numerator
+
+
+def _money(units: int, currency: str) -> Money:
+    """The amount that Stripe counts so. Raises `ValueError`."""
+    known = Currency(currency.upper())
+    minor = Fraction(units) / STRIPE_UNITS.get(known, 1)
+    if minor.denominator != 1:
+        raise ValueError("this is no amount of the currency")
+    return Money(minor.numerator, known)
 
 
 @contextmanager

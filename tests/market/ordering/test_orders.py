@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from craton.domain import Id
 from market.ordering.api import Item, Ordering, PayWith, ProductId, UnknownBuyer
-from tests.market.shop import Person, Shop
+from tests.market.shop import PASSWORD, Person, Shop
 from tests.market.world import code_of
 
 NOBODYS = "01a1fd4f-1c5f-77dc-87c6-a76fd93d8f46"
@@ -184,7 +184,7 @@ async def test_a_product_that_inventory_never_had_and_one_of_which_there_are_too
     assert (await shop.stock("spoon"))["available"] == 10
 
 
-async def test_a_total_that_is_no_amount_is_refused_and_one_over_the_limit_cancels_the_order(shop_sqlite: Shop) -> None:
+async def test_a_total_that_is_no_amount_or_over_the_limit_is_refused(shop_sqlite: Shop) -> None:
     shop = shop_sqlite
     ada = await shop.register()
     await shop.add_product("90000000000.00", id="palace", stock=1_000_000)
@@ -196,9 +196,26 @@ async def test_a_total_that_is_no_amount_is_refused_and_one_over_the_limit_cance
 
     assert [(answer.status, answer.code) for answer in (too_much, summed)] == [(422, "amount-too-large")] * 2
     assert (await shop.order(ada, {"ring": 1}))["status"] == "confirmed"
-    over = await shop.order(ada, {"ring": 1, "nail": 1})
-    assert over["status_display"] == "Cancelled (A payment can't be over 10,000.00.)"
+    over = await ada.post("/v1/orders", order_of(line("ring", 1), line("nail", 1)))
+    assert (over.status, over.code) == (422, "order-over-limit")
     assert await shop.seen(ada, "/v1/products/ring/stock", lambda stock: stock["reserved"] == 0)
+
+
+async def test_a_buyer_has_at_most_three_orders_that_keep_goods_until_he_pays(shop: Shop) -> None:
+    ada, bob = await shop.register("Ada"), await shop.register("Bob")
+    await shop.add_product(id="pan", stock=50)
+    unpaid = {**order_of(line("pan", 1)), "pay_with": "card"}
+    unpaid.pop("payment_method", None)
+
+    answers = await asyncio.gather(*(ada.post("/v1/orders", unpaid) for _ in range(10)))
+
+    assert sorted(answer.status for answer in answers) == [202] * 3 + [409] * 7
+    assert {answer.code for answer in answers if answer.status == 409} == {"too-many-waiting"}
+    waiting = [answer.json["order_id"] for answer in answers if answer.status == 202]
+    assert (await shop.order(ada, {"pan": 1}))["status"] == "confirmed"  # who pays at once needn't wait
+    assert (await bob.post("/v1/orders", unpaid)).status == 202
+    assert (await ada.post(f"/v1/orders/{waiting[0]}/cancel", {"reason": "too many"})).status == 204
+    assert (await ada.post("/v1/orders", unpaid)).status == 202
 
 
 async def test_an_order_costs_what_its_products_cost_when_it_was_placed(shop_sqlite: Shop) -> None:
@@ -405,7 +422,8 @@ async def test_a_product_and_a_user_who_are_renamed_show_their_new_names_in_old_
     order = (await shop.order(ada, {"spoon": 1}))["id"]
 
     assert (await admin.put("/v1/products/spoon", {"name": "Ladle"})).status == 204
-    changed = await ada.put(f"/v1/users/{ada.id}", {"name": "Countess", "email": "ada@lovelace.example"})
+    change = {"name": "Countess", "email": "ada@lovelace.example", "current_password": PASSWORD}
+    changed = await ada.put(f"/v1/users/{ada.id}", change)
     assert changed.status == 204
 
     def renamed(shown: Any) -> bool:

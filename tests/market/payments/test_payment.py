@@ -75,13 +75,13 @@ def told(payment: Payment, kind: type[Event]) -> Iterator[Event]:
     ("limit", "over"),
     [
         (eur("10000.00"), eur("10000.01")),
-        (Money.of("10000", "JPY"), Money.of("10001", "JPY")),
+        (Money.of("1000000", "JPY"), Money.of("1000001", "JPY")),
         (Money.of("10000.000", "KWD"), Money.of("10000.001", "KWD")),
         (Money.of("10000.0000", "CLF"), Money.of("10000.0001", "CLF")),
     ],
     ids=str,
 )
-def test_ten_thousand_is_accepted_and_the_smallest_unit_more_refused(limit: Money, over: Money) -> None:
+def test_the_limit_is_accepted_and_the_smallest_unit_more_refused(limit: Money, over: Money) -> None:
     assert requested(limit).amount == limit
     with pytest.raises(AmountOverLimit) as refused:
         requested(over)

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from craton.application import Saga
+from craton.application import Saga, WiringError
 from craton.application.sagas import Definition
-from craton.domain import Id, Name, Text
+from craton.domain import Currency, Id, Name, Text
 from market.inventory.api import Inventory
 from market.payments.api import (
     ChargeAnnounced,
@@ -80,6 +80,7 @@ async def test_a_card_pays_for_an_order(shop: Shop) -> None:
         "purpose": "order",
         "means": "card",
         "method": "pm_card_visa",
+        "disputed": False,
     }
     assert (await ada.get(f"/v2/payments?order={order}")).json["items"] == [shown]
 
@@ -127,19 +128,60 @@ async def test_an_answer_that_got_lost_is_asked_for_and_the_money_taken_once(sho
     assert len([fact for fact in await events(shop) if isinstance(fact, PaymentProcessed)]) == 1
 
 
-async def test_an_order_over_ten_thousand_is_cancelled_and_one_of_ten_thousand_paid(shop_sqlite: Shop) -> None:
+@pytest.mark.parametrize("pay_with", ["card", "wallet"])
+async def test_an_order_over_the_limit_is_refused_and_one_at_the_limit_paid(shop_sqlite: Shop, pay_with: str) -> None:
     shop = shop_sqlite
     ada = await shop.register("Ada")
     for currency, limit, over in (
         ("EUR", "10000.00", "10000.01"),
-        ("JPY", "10000", "10001"),
+        ("JPY", "1000000", "1000001"),
         ("KWD", "10000.000", "10000.001"),
     ):
-        for price, status in ((limit, "confirmed"), (over, "cancelled")):
-            product = await shop.add_product(price, stock=1, currency=currency)
-            order = await shop.order(ada, {product: 1})
-            assert (price, currency, order["status"]) == (price, currency, status)
-    assert order["status_display"] == "Cancelled (A payment can't be over 10,000.00.)"
+        product = await shop.add_product(limit, stock=1, currency=currency)
+        assert (await shop.order(ada, {product: 1}))["status"] == "confirmed"
+        dear = await shop.add_product(over, stock=1, currency=currency)
+        lines = [{"product_id": dear, "quantity": 1}]
+        refused = await ada.post("/v1/orders", {"lines": lines, "pay_with": pay_with, "payment_method": "pm_card_visa"})
+        assert (refused.status, refused.code) == (422, "order-over-limit")
+        assert refused.json["details"]["limit"] == {"amount": limit, "currency": currency}
+
+
+async def test_a_deposit_over_the_limit_is_refused(shop_sqlite: Shop) -> None:
+    ada = await shop_sqlite.register("Ada")
+
+    refused = await ada.post("/v2/wallet/deposit", {"money": money("10000.01"), "payment_method": "pm_card_visa"})
+
+    assert (refused.status, refused.code) == (422, "amount-over-limit")
+
+
+async def test_the_limits_are_a_setting_by_currency(tmp_path: Path) -> None:
+    async with Shop("sqlite", tmp_path, settings={"CRATON_PAYMENTS_LIMITS": "EUR=50, JPY=6000"}) as shop:
+        limits = [await shop.api(Payments).limit(Currency(currency)) for currency in ("EUR", "JPY", "USD")]
+
+    assert [str(limit) for limit in limits] == ["50.00 EUR", "6000 JPY", "10000.00 USD"]
+
+
+@pytest.mark.parametrize("text", ["EUR", "EUR=", "EUR=x", "XXX=5", "eur=5", "EUR=1.234", "EUR=5;USD=6"])
+async def test_limits_that_are_none_keep_it_from_starting(tmp_path: Path, text: str) -> None:
+    with pytest.raises(WiringError, match="CRATON_PAYMENTS_LIMITS can't be used"):
+        async with Shop("sqlite", tmp_path, settings={"CRATON_PAYMENTS_LIMITS": text}):
+            """It has started."""
+
+
+async def test_a_deposit_that_the_wallet_does_not_take_goes_back_to_the_card(shop_sqlite: Shop) -> None:
+    shop = shop_sqlite
+    ada, admin = await shop.register("Ada"), await shop.admin()
+    body = {"money": money("5.00"), "payment_method": "pm_card_visa"}
+    await ada.post("/v2/wallet/deposit", body)
+    account = (await wallet(shop, ada, "5.00"))["id"]
+    assert (await ada.post("/v2/wallet/withdraw", {"money": money("5.00")})).status == 201
+    assert (await admin.post(f"/v1/accounts/{account}/close", {"reason": "too many accounts"})).status == 204
+
+    made = await ada.post("/v2/wallet/deposit", body)
+
+    refunded = await shop.seen(ada, made.headers["location"], lambda payment: payment["status"] == "refunded")
+    assert refunded["refunded"] == money("5.00")
+    assert await shop.app.running["payments"].store.parked() == []
 
 
 # --- in the browser ------------------------------------------------------------------------------------------

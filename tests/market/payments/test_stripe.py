@@ -473,12 +473,18 @@ async def test_a_failed_payment_is_not_refunded(gateway: StripeGateway, server: 
 
 
 async def test_a_refused_refund_tells_why() -> None:
-    script = Script((200, NO_REFUNDS), (400, error("charge_already_refunded")))
+    script = Script((200, NO_REFUNDS), (400, error("charge_disputed")))
     async with gateway_over(script) as gateway:
         with pytest.raises(RefundRefused) as raised:
             await gateway.refund("pi_1", "refund-1", eur("1"))
 
-    assert raised.value.reason == "charge_already_refunded"
+    assert raised.value.reason == "charge_disputed"
+
+
+async def test_what_somebody_has_refunded_at_stripe_itself_is_refunded() -> None:
+    script = Script((200, NO_REFUNDS), (400, error("charge_already_refunded")))
+    async with gateway_over(script) as gateway:
+        await gateway.refund("pi_1", "refund-1", eur("1"))
 
 
 async def test_a_refund_that_the_bank_sent_back_is_refused() -> None:

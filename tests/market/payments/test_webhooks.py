@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from craton.application import WiringError
-from market.payments.api import PaidAgainReturned, PaymentId, PaymentProcessed, RefundRequested
-from market.payments.domain import NoticeReceived
+from craton.domain import Money
+from market.payments.api import PaidAgainReturned, PaymentId, PaymentProcessed, Payments, RefundId, RefundRequested
+from market.payments.domain import NoticeReceived, PaymentDisputed, RefundFailed, RefundMadeElsewhere
 from tests.http.client import Response
 from tests.market.payments.stripe_server import KEY, SECRET, Server
 from tests.market.shop import Person, Shop
@@ -259,6 +260,95 @@ async def test_events_may_come_in_any_order(deaf_shop: Shop) -> None:
 
     assert (await shop.decided(ada, order))["status"] == "confirmed"
     assert (await status(shop, ada, order, "succeeded"))["reason"] == ""
+
+
+async def paid_at_stripe(shop: Shop, buyer: Person) -> tuple[str, str]:
+    """An order that was paid, by the charge `pi_1`, and its payment."""
+    order, payment = await open_order(shop, buyer)
+    await tell(shop, event("evt_paid", "payment_intent.succeeded", payment))
+    assert (await shop.decided(buyer, order))["status"] == "confirmed"
+    return order, payment
+
+
+def told_of_charge(event: str, type_: str, /, **about: Any) -> bytes:
+    thing = {"id": "xx_1", "payment_intent": "pi_1", "currency": "eur", "metadata": {}, **about}
+    return json.dumps({"id": event, "object": "event", "type": type_, "data": {"object": thing}}).encode()
+
+
+async def test_what_is_refunded_at_stripe_itself_is_heard(deaf_shop: Shop) -> None:
+    shop = deaf_shop
+    ada = await shop.register("Ada")
+    order, _ = await paid_at_stripe(shop, ada)
+
+    for id, total in (("evt_1", 500), ("evt_2", 1234), ("evt_1", 500), ("evt_3", 500)):
+        assert (await tell(shop, told_of_charge(id, "charge.refunded", amount_refunded=total))).status == 204
+
+    payment = await status(shop, ada, order, "refunded")
+    assert payment["refunded"] == {"amount": "12.34", "currency": "EUR"}
+    assert [fact.amount.amount for fact in await recorded(shop, RefundMadeElsewhere)] == ["5.00", "7.34"]
+    assert await recorded(shop, RefundRequested) == []  # nothing more is asked for
+
+
+async def test_a_refund_that_could_not_be_paid_out_is_heard_and_can_be_made_again(deaf_shop: Shop) -> None:
+    shop = deaf_shop
+    ada, admin = await shop.register("Ada"), await shop.admin()
+    order, payment = await paid_at_stripe(shop, ada)
+    refund = (await admin.post(f"/v2/payments/{payment}/refunds", {"amount": {"amount": "5", "currency": "EUR"}})).json
+    await shop.api(Payments).finish_refund(PaymentId(payment), RefundId(refund["id"]), Money.of("5", "EUR"))
+    await status(shop, ada, order, "partially_refunded")
+    failed = {
+        "amount": 500,
+        "status": "failed",
+        "failure_reason": "lost_or_stolen_card",
+        "metadata": {"refund": refund["id"]},
+    }
+
+    for id in ("evt_1", "evt_2"):
+        assert (await tell(shop, told_of_charge(id, "refund.failed", **failed))).status == 204
+
+    shown = await status(shop, ada, order, "succeeded")
+    assert shown["refunded"]["amount"] == "0.00"
+    assert [fact.reason for fact in await recorded(shop, RefundFailed)] == ["lost_or_stolen_card"]
+
+
+@pytest.mark.parametrize(("end", "disputed"), [("won", False), ("lost", True)])
+async def test_a_dispute_is_heard_from_its_beginning_to_its_end(deaf_shop: Shop, end: str, disputed: bool) -> None:
+    shop = deaf_shop
+    ada = await shop.register("Ada")
+    order, _ = await paid_at_stripe(shop, ada)
+    dispute = {"id": "dp_1", "amount": 1234, "reason": "fraudulent"}
+
+    opened = told_of_charge("evt_1", "charge.dispute.created", **dispute, status="needs_response")
+    assert (await tell(shop, opened)).status == 204
+    assert (await status(shop, ada, order, "succeeded"))["disputed"]
+    closed = told_of_charge("evt_2", "charge.dispute.closed", **dispute, status=end)
+    assert (await tell(shop, closed)).status == 204
+
+    assert (await status(shop, ada, order, "succeeded"))["disputed"] is disputed
+    assert len(await recorded(shop, PaymentDisputed)) == 1
+
+
+@pytest.mark.parametrize(
+    ("type_", "about"),
+    [
+        ("payment_intent.succeeded", {"id": "pi_9", "metadata": None}),
+        ("checkout.session.completed", {"metadata": None, "payment_status": "paid"}),
+        ("charge.refunded", {"payment_intent": None, "amount_refunded": 5, "currency": "eur", "metadata": None}),
+        ("charge.refunded", {"payment_intent": "pi_of_another", "amount_refunded": 5, "currency": "eur"}),
+        ("refund.failed", {"payment_intent": "pi_1", "amount": 5, "currency": "eur", "status": "failed"}),
+        (
+            "charge.dispute.closed",
+            {"id": "dp", "amount": 5, "currency": "eur", "status": "won", "payment_intent": None},
+        ),
+    ],
+)
+async def test_what_is_about_no_payment_of_ours_is_noted_and_changes_nothing(
+    deaf_shop: Shop, type_: str, about: dict[str, Any]
+) -> None:
+    body = json.dumps({"id": "evt_1", "type": type_, "data": {"object": about}}).encode()
+
+    assert (await tell(deaf_shop, body)).status == 204
+    assert [fact.type for fact in await recorded(deaf_shop, NoticeReceived)] == [type_]
 
 
 async def test_a_failure_is_told_with_its_reason(deaf_shop: Shop) -> None:

@@ -1,5 +1,6 @@
 """What identity can be told from outside."""
 
+from collections.abc import Iterator
 from typing import Annotated
 
 from msgspec import Meta
@@ -10,6 +11,10 @@ from market.identity.domain import EmailAddress, Password
 
 
 class IdentitySettings(Settings):
+    def unfit_for_production(self) -> Iterator[str]:
+        if self.admin_email.endswith("@example.com"):
+            yield "CRATON_IDENTITY_ADMIN_EMAIL is an example; say the first administrator's address."
+
     admin_email: Annotated[EmailAddress, Meta(description="the first administrator's e-mail")] = EmailAddress(
         "admin@example.com"
     )

@@ -1,5 +1,6 @@
 """What notifications can be told from outside."""
 
+from collections.abc import Iterator
 from typing import Annotated
 
 from msgspec import Meta
@@ -9,6 +10,14 @@ from craton.domain import Secret
 
 
 class NotificationsSettings(Settings):
+    def unfit_for_production(self) -> Iterator[str]:
+        if self.smtp_host is None:
+            yield "CRATON_NOTIFICATIONS_SMTP_HOST isn't set: mails would be put into a folder."
+        elif not self.smtp_tls:
+            yield "CRATON_NOTIFICATIONS_SMTP_TLS is off: mails, and the password, would go in clear."
+        if self.sender.endswith("@example.com"):
+            yield "CRATON_NOTIFICATIONS_SENDER is an example; say the address that mails come from."
+
     smtp_host: Annotated[str | None, Meta(description="the mail server; without one mails are put into a folder")] = (
         None
     )

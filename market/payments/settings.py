@@ -1,5 +1,6 @@
 """What payments can be told from outside."""
 
+from collections.abc import Iterator
 from typing import Annotated
 
 from msgspec import Meta
@@ -7,10 +8,20 @@ from msgspec import Meta
 from craton.application import Settings
 from craton.domain import Secret
 
+TEST_KEY = ("sk_test_", "rk_test_")
 URL = r"^https?://[^\s/]+"
 
 
 class PaymentsSettings(Settings):
+    def unfit_for_production(self) -> Iterator[str]:
+        if self.stripe_api_key is None:
+            yield (
+                "CRATON_PAYMENTS_STRIPE_API_KEY isn't set: payments would be played in a sandbox, whose cards fill "
+                "anybody's wallet."
+            )
+        elif self.stripe_api_key.reveal().startswith(TEST_KEY):
+            yield "CRATON_PAYMENTS_STRIPE_API_KEY is a key for trying out, with which no money is taken."
+
     stripe_api_key: Annotated[
         Secret | None, Meta(description="Stripe's secret key; without it the sandbox takes the money, which is none")
     ] = None

@@ -54,6 +54,7 @@ def test_each_setting_is_shown_with_its_source(tmp_path: Path) -> None:
         "port": ("9001", "CRATON_PORT"),
         "data": ("/somewhere", "flag"),
         "store": ("sqlite", "default"),
+        "mode": ("development", "default"),
         "address_share": ("50", "default"),
         "proxies": ("", "default"),
         "origins": ("", "default"),

@@ -1,7 +1,11 @@
 """What a module can be told from outside."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeVar, get_type_hints
+from ipaddress import ip_address
+from math import log2
+from typing import Any, Final, TypeVar, get_type_hints
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -12,6 +16,9 @@ from craton.domain.immutable import Immutable
 
 S = TypeVar("S", bound="Settings")
 
+FEWEST_BITS: Final = 48.0
+"""Of a secret: sixteen random letters have more, most words and years have fewer."""
+
 
 class Settings(Immutable):
     """A module's settings: fields with defaults, and a meaning (`Annotated[int, Meta(description="…")]`).
@@ -19,6 +26,13 @@ class Settings(Immutable):
     `page_limit` of the module `catalog` is read from the environment, from `CRATON_CATALOG_PAGE_LIMIT`. Keys and
     passwords are annotated as `Secret`.
     """
+
+    def unfit_for_production(self) -> Iterator[str]:
+        """Yield a sentence for each setting that suits trying out only. A module's own settings may say more.
+
+        Of all of them it is known that secrets must be hard to guess, and that URLs mustn't lead to this machine.
+        """
+        yield from ()
 
 
 def variable(module: str, field: str) -> str:
@@ -40,6 +54,35 @@ def read_settings(kind: type[S], module: str, environment: Mapping[str, str]) ->
         elif field.required:
             raise WiringError(f"{name} must be set: {meaning(kind, field.name)}")
     return kind(**values)
+
+
+def unfit_for_production(settings: Settings, module: str) -> Iterator[str]:
+    """Yield a sentence for each of a module's settings with which it can't be used in earnest."""
+    for name in settings.__struct_fields__:
+        value = getattr(settings, name)
+        if isinstance(value, Secret) and _bits(value.reveal()) < FEWEST_BITS:
+            yield f"{variable(module, name)} is too easily guessed; use a random one, of 32 characters for example."
+        elif isinstance(value, str) and _leads_here(value):
+            yield f"{variable(module, name)} leads to this machine ({value}); say where it leads for everybody."
+    yield from settings.unfit_for_production()
+
+
+def _bits(text: str) -> float:
+    """How much a text tells, by how often each of its characters is in it (Shannon, 1948); repetitions tell nothing."""
+    text = text[: (text + text).find(text, 1)]
+    counts = Counter(text).values()
+    return -sum(count * log2(count / len(text)) for count in counts)
+
+
+def _leads_here(text: str) -> bool:
+    if not text.startswith(("http://", "https://")):
+        return False
+    host = (urlsplit(text).hostname or "").rstrip(".")
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+    return address.is_loopback or address.is_unspecified
 
 
 def meaning(kind: type[Settings], field: str) -> str:

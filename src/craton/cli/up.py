@@ -6,6 +6,7 @@ from typing import Annotated, Final
 import typer
 
 from craton.adapters.http import asgi, listen, origins_of, serve
+from craton.application.errors import WiringError
 from craton.cli.loading import WRONG_USE, execute, fail, load_app, out, running, settings
 from craton.cli.options import Data, StoreUrl
 from craton.ports.crash import arm_from_environment
@@ -23,16 +24,31 @@ def up(
     port: Annotated[int | None, typer.Option(help="The port to listen on.")] = None,
     data: Data = None,
     store: StoreUrl = None,
-    empty: Annotated[bool, typer.Option("--empty", help="Start without demo data.")] = False,
+    empty: Annotated[
+        bool, typer.Option("--empty", help="Start without demo data; in production there never are any.")
+    ] = False,
 ) -> None:
     """Serve the application, until Ctrl-C or SIGTERM."""
     chosen = settings(app=app, host=host, port=port, data=data, store=store)
-    load_app(chosen["app"])
+    app_to_serve = load_app(chosen["app"])
+    if chosen.in_production:
+        _require_earnest(app_to_serve)
+        empty = True
     try:
         arm_from_environment()
     except ValueError as problem:
         fail(f"CRATON_CRASH_AT: {problem}.", WRONG_USE)
     execute(lambda: _serve(chosen, empty=empty), chosen["log"])
+
+
+def _require_earnest(app: App) -> None:
+    """Exit unless all settings are such that an application can be used in earnest."""
+    try:
+        unfit = list(app.unfit_for_production())
+    except WiringError as problem:
+        fail(f"{problem}.", WRONG_USE)
+    if unfit:
+        fail("\n".join(["This can't be used in production (CRATON_MODE):", *unfit]), WRONG_USE)
 
 
 async def _serve(chosen: Settings, *, empty: bool) -> None:

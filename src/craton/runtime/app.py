@@ -15,7 +15,7 @@ from craton.application.module import Module, dependencies_of, events_of
 from craton.application.repository import Repository
 from craton.application.sagas import Sagas
 from craton.application.sagas.process import SagaProcess
-from craton.application.settings import variable
+from craton.application.settings import read_settings, unfit_for_production, variable
 from craton.application.unit_of_work import Database
 from craton.application.view import View
 from craton.domain import Event, uuid7
@@ -187,6 +187,18 @@ class App:
                 yield Reader(name, source, frozenset(modules - {source}))
 
     @property
+    def event_readers(self) -> Iterator[tuple[str, str]]:
+        """The policies and the steps of sagas that wait, by name, each with a module whose events it reads."""
+        for module in self.modules.values():
+            reading = {name: kind.events for name, kind in module.policies.items()}
+            for definition in module.sagas.values():
+                for step, events in definition.awaits.items():
+                    reading[f"{module.name}.{definition.name}.{step}"] = events
+            for name, events in reading.items():
+                for source in dict.fromkeys(self._recorder_of[event] for event in events):
+                    yield name, source
+
+    @property
     def projections(self) -> dict[str, ProjectionRunner]:
         """The projections of the running modules, as `module.projection`."""
         return {
@@ -220,6 +232,12 @@ class App:
         said = [f"{name} is set, but there is no such setting." for name in self._unread_settings()]
         said += [sentence for running in self._running.values() for sentence in await running.begin()]
         return said if empty or self._fill is None else [*said, *await self._fill(self)]
+
+    def unfit_for_production(self) -> Iterator[str]:
+        """Yield a sentence for each setting with which it can't be used in earnest. Raises `WiringError`."""
+        for module in self.modules.values():
+            settings = read_settings(module.settings, module.name, self.environment)
+            yield from unfit_for_production(settings, module.name)
 
     def _unread_settings(self) -> list[str]:
         """Variables that look like a module's setting, and aren't."""

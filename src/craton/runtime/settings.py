@@ -37,6 +37,7 @@ SETTINGS: Final = (
     Setting("port", "8000", "the port to listen on"),
     Setting("data", "./var", "the folder of the SQLite files"),
     Setting("store", "sqlite", "sqlite, memory, or a postgresql:// URL"),
+    Setting("mode", "development", "development, or production, which refuses what suits trying out only"),
     Setting("address_share", "50", "how many per cent of the connections one address may hold; 100 behind a proxy"),
     Setting("proxies", "", "the addresses of proxies that tell where a request comes from (X-Forwarded-For)"),
     Setting("origins", "", "the web sites whose scripts may use the API from a browser, such as https://a.example.com"),
@@ -63,6 +64,10 @@ class Settings:
             self.values[setting.name] = Value(setting.name, value, source, setting.meaning)
         self._require_number("port", "the port", 0, 65_535)
         self._require_number("address_share", "the share of an address, in per cent,", 1, 100)
+        if self["mode"] not in ("development", "production"):
+            raise WiringError(
+                f"the mode must be development or production, not {self['mode']!r} ({self.source('mode')})"
+            )
         if self["log"] not in ("debug", "info", "warning", "error"):
             raise WiringError(f"the log level must be debug, info, warning or error, not {self['log']!r}")
 
@@ -84,6 +89,10 @@ class Settings:
     @property
     def address_share(self) -> int:
         return int(self["address_share"])
+
+    @property
+    def in_production(self) -> bool:
+        return self["mode"] == "production"
 
     @property
     def data(self) -> Path:

@@ -1,6 +1,7 @@
 """What is written to people: once for each event, and sent when it can be."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -217,6 +218,8 @@ async def test_what_is_refused_for_good_is_parked_and_others_flow(tmp_path: Path
         (entry,) = await parked(shop)
         assert entry.subscription == "notifications.post"
         assert "550" in entry.error
+        metrics = (await shop.nobody.get("/metrics")).body.decode()
+        assert 'craton_reader_parked_events{reader="notifications.post",source="notifications"} 1.0' in metrics
         tried = office.tried["gone@example.com"]
         await write(shop, ada, "Another")
         await office.arrived(ada.email, "Welcome", "Another")
@@ -386,3 +389,17 @@ async def test_everybody_reads_his_own_letters_and_administrators_all(shop_sqlit
     assert (refused.status, refused.code) == (403, "access-denied")
     assert (await shop.nobody.get("/v1/notifications")).status == 401
     assert (await ada.get("/v1/notifications?user=x")).status == 422
+
+
+async def test_how_far_each_policy_is_behind_is_measured(shop_sqlite: Shop) -> None:
+    await shop_sqlite.register("Ada")
+    readers = re.compile(r'craton_reader_lag_events\{reader="([^"]+)",source="([^"]+)"\} (\S+)')
+
+    async def none_is_behind() -> bool:
+        metrics = (await shop_sqlite.nobody.get("/metrics")).body.decode()
+        found = readers.findall(metrics)
+        assert ("notifications.write", "identity") in {(reader, source) for reader, source, _ in found}
+        assert ("ordering.Checkout.paid", "payments") in {(reader, source) for reader, source, _ in found}
+        return {float(lag) for _, _, lag in found} == {0.0}
+
+    await until(none_is_behind)

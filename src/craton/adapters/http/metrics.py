@@ -2,6 +2,9 @@
 
 import asyncio
 import contextlib
+from collections import Counter as Counts
+from collections import defaultdict
+from collections.abc import Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -36,6 +39,16 @@ class Metrics:
         labels = ("module", "projection")
         self._lag = Gauge("craton_projection_lag_events", "Events not yet projected.", labels, registry=self._registry)
         self._parked = Gauge("craton_projection_parked_events", "Parked events.", labels, registry=self._registry)
+        labels = ("reader", "source")
+        self._behind = Gauge(
+            "craton_reader_lag_events",
+            "Events of a module that a policy, or a step of a saga that waits, has not come to yet.",
+            labels,
+            registry=self._registry,
+        )
+        self._stopped = Gauge(
+            "craton_reader_parked_events", "Parked events of policies and of steps.", labels, registry=self._registry
+        )
         self._timers = Gauge("craton_timers_parked", "Parked timers.", ("module",), registry=self._registry)
         self._sagas = Gauge(
             "craton_sagas_open",
@@ -53,27 +66,37 @@ class Metrics:
     async def text(self, app: App) -> bytes:
         """The metrics now; of a module whose store can't be reached there are none but that."""
         async with self._one_at_a_time:
-            for gauge in (self._up, self._head, self._lag, self._parked, self._timers, self._sagas):
+            gauges = (self._up, self._head, self._lag, self._parked, self._behind, self._stopped)
+            for gauge in (*gauges, self._timers, self._sagas):
                 gauge.clear()
-            await asyncio.gather(*(self._look_at(name, running) for name, running in app.running.items()))
+            readers: defaultdict[str, list[str]] = defaultdict(list)
+            for reader, source in app.event_readers:
+                readers[source].append(reader)
+            await asyncio.gather(
+                *(self._look_at(name, running, readers[name]) for name, running in app.running.items())
+            )
             return generate_latest(self._registry)
 
-    async def _look_at(self, name: str, running: RunningModule) -> None:
+    async def _look_at(self, name: str, running: RunningModule, readers: Sequence[str]) -> None:
         try:
             async with asyncio.timeout(LOOK_SECONDS):
-                await self._look_into(name, running)
+                await self._look_into(name, running, readers)
         except (StoreUnavailable, TimeoutError):
             self._up.labels(name).set(0)
         else:
             self._up.labels(name).set(1)
 
-    async def _look_into(self, name: str, running: RunningModule) -> None:
+    async def _look_into(self, name: str, running: RunningModule, readers: Sequence[str]) -> None:
         head = await running.store.head()
         self._head.labels(name).set(head)
         for projection in running.projections.values():
             progress = await projection.progress()
             self._lag.labels(name, progress.projection).set(progress.lag)
             self._parked.labels(name, progress.projection).set(progress.parked + progress.parked_building)
+        parked = Counts(entry.subscription for entry in await running.store.parked()) if readers else Counts()
+        for reader in readers:
+            self._behind.labels(reader, name).set(max(0, head - await running.store.checkpoint(reader)))
+            self._stopped.labels(reader, name).set(parked[reader])
         self._timers.labels(name).set(len(await running.store.parked_timers()))
         if running.sagas is not None:
             with contextlib.suppress(Unavailable):  # the list of them is being built

@@ -44,6 +44,7 @@ from craton.runtime.feed import Page
 from craton.runtime.projecting import describe
 from craton.runtime.sagas.control import Progress, SagaControl
 from craton.runtime.sagas.steps import StepRunner
+from craton.runtime.sagas.telling import tell_outcome, tell_turn
 from craton.runtime.signal import POLL_SECONDS
 from craton.runtime.subscription import Handled, Subscription
 from craton.runtime.use_cases import UseCases
@@ -176,10 +177,15 @@ class SagaRunner:
                 for action in ended:
                     outcome = running.pop(action).result()
                     reach("saga.acted")
+                    before = progress.state.status
                     progress = await self._ask(_REPORT, progress, saga=saga, action=action, outcome=outcome)
                     reach("saga.reported")
+                    tell_outcome(saga, action, outcome, progress.state)
+                    tell_turn(saga, before, progress.state)
                 if not ended:
+                    before = progress.state.status
                     progress = await self._look(saga)
+                    tell_turn(saga, before, progress.state)
         except (CallFailed, DomainError, UnitRefused) as problem:
             log.warning("a saga is left for a moment", saga=saga, reason=describe(problem))
         except Exception:

@@ -6,10 +6,11 @@ from datetime import datetime
 from typing import Any, Final
 
 import msgspec
+import structlog
 
 from craton.application.codec import decode
 from craton.application.context import Context, Effect, entered
-from craton.application.errors import AnswerNotKept, KeyReused
+from craton.application.errors import AnswerNotKept, CallFailed, KeyReused
 from craton.application.sagas.definition import Cause, Definition, Method
 from craton.application.sagas.process import Action, Done, Outcome, Refused, Settled, Unknown, only_commands
 from craton.application.sagas.state import SagaState, StepState
@@ -19,6 +20,8 @@ from craton.runtime.attempt import ATTEMPT_SECONDS, attempt
 from craton.runtime.projecting import describe
 
 MAX_ERROR_LENGTH: Final = 500
+
+log = structlog.get_logger("craton.sagas")
 
 Provide = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -78,6 +81,12 @@ class StepRunner:
                 return Settled(ran=True, changes=changes)
             return Refused(not_kept.code, _shortened(str(not_kept)), "", certain=False, changes=changes)
         except Exception as problem:
+            if not isinstance(problem, CallFailed | TimeoutError):
+                log.error(
+                    "a step has raised what no caller could expect",
+                    step=f"{definition.name}.{step.name}",
+                    exc_info=problem,
+                )
             return Unknown(_shortened(describe(problem)), definition.changes(before, saga))
         changes = definition.changes(before, saga)
         if kind == "settle":

@@ -34,6 +34,8 @@ async def _start(app: App) -> list[str]:
     """Start it in stores that forget, without anything that goes on in the background; return what is said instead."""
     try:
         async with app.run(stores("memory", Path(), app.name), subscriptions=False):
+            for running in app.running.values():
+                running.make()
             asgi(app)
     except (WiringError, MisuseError, StoreUnavailable) as problem:
         return [str(problem)]

@@ -72,9 +72,16 @@ async def _show(
             require_module(app, module)
         names = [module] if module else list(app.running)
         positions: dict[str, int] = {}
+        newest: list[tuple[str, StoredEvent]] = []
         for name in names:
             positions[name], found = await _newest(app, name, stream, last, until)
-            _print(name, found, as_json=as_json)
+            newest += ((name, event) for event in found)
+        if stream is not None and not newest and not follow:
+            where = f"the module {module}" if module else "any module"
+            fail(f"There is no stream {stream!r} in {where}, or nothing in it by then.")
+        newest.sort(key=lambda found: (found[1].time, found[1].position))
+        for name, event in newest[-last:]:
+            _print(name, [event], as_json=as_json)
         while follow:
             for name in names:
                 page = await app.running[name].store.read_feed(positions[name], PAGE)

@@ -6,10 +6,12 @@ import importlib.util
 import logging
 import os
 import sys
+import traceback
+import warnings
 from collections.abc import AsyncIterator, Callable, Coroutine, MutableMapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 import structlog
 import structlog.tracebacks
@@ -21,6 +23,7 @@ from craton.application.errors import CallFailed, MisuseError, WiringError
 from craton.ports import Store, StoreUnavailable
 from craton.runtime.app import App
 from craton.runtime.settings import Settings, masked
+from craton.runtime.watchdog import is_authors
 
 PIPE_WIDTH = 200
 """So that who reads a table from a pipe finds its cells in one piece."""
@@ -122,10 +125,11 @@ def execute(work: Callable[[], Coroutine[Any, Any, int | None]], level: str) -> 
 def set_up_logging(level: str) -> None:
     """One line an event, on stderr: readable on a terminal, JSON elsewhere."""
     renderer: Any = (
-        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+        structlog.dev.ConsoleRenderer(exception_formatter=_brief_traceback)
         if sys.stderr.isatty()
         else structlog.processors.JSONRenderer()
     )
+    warnings.showwarning = _log_warning
     structlog.configure(
         processors=[
             _correlated,
@@ -137,6 +141,25 @@ def set_up_logging(level: str) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
+
+
+def _log_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, file: Any = None, line: Any = None
+) -> None:
+    """What Python warns of, such as a call that was never awaited, is a line of the log like any other."""
+    structlog.get_logger("craton.python").warning(str(message), kind=category.__name__, where=f"{filename}:{lineno}")
+
+
+def _brief_traceback(stream: TextIO, raised: Any) -> None:
+    """The traceback without the toolkit's own frames and those of libraries, unless there are no others."""
+    told = traceback.TracebackException(*raised)
+    part: traceback.TracebackException | None = told
+    while part is not None:
+        authors = [frame for frame in part.stack if is_authors(frame.filename)]
+        if authors:
+            part.stack = traceback.StackSummary.from_list(authors)
+        part = part.__cause__ or part.__context__
+    print("", *told.format(), file=stream, sep="", end="")
 
 
 def _correlated(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -13,6 +13,7 @@ from craton.ports.crash import arm_from_environment
 from craton.runtime.app import App
 from craton.runtime.garbage import collect_rarely
 from craton.runtime.settings import Settings, masked
+from craton.runtime.watchdog import watched
 
 STOP_SECONDS: Final = 10.0
 """A process that was told to stop ends within this time: by itself, or by force, showing what has held it up."""
@@ -65,13 +66,14 @@ async def _serve(chosen: Settings, *, empty: bool) -> None:
             _banner(chosen, app, listening.getsockname()[1])
             for sentence in said:
                 out.print(f"  {sentence}", markup=False)
-            await serve(
-                application,
-                listening,
-                lambda: faulthandler.dump_traceback_later(STOP_SECONDS, exit=True),
-                address_share=chosen.address_share,
-                proxies=chosen["proxies"],
-            )
+            async with watched():
+                await serve(
+                    application,
+                    listening,
+                    lambda: faulthandler.dump_traceback_later(STOP_SECONDS, exit=True),
+                    address_share=chosen.address_share,
+                    proxies=chosen["proxies"],
+                )
 
 
 def _banner(chosen: Settings, app: App, port: int) -> None:

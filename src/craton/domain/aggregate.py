@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+from contextvars import ContextVar
 from types import UnionType
 from typing import Any, ClassVar, Final, Self, Union, get_args, get_origin, get_type_hints
 
@@ -89,6 +90,9 @@ class Aggregate:
                 f"annotate it in the class, as in {name}: {type(getattr(self, name)).__name__}"
             )
         self.version += 1
+        noted = recording.get()
+        if noted is not None and not self._recorded:
+            noted.append(self)
         self._recorded.append(kept)
 
     def apply(self, event: Any) -> None:
@@ -99,6 +103,10 @@ class Aggregate:
     def recorded(self) -> tuple[Event, ...]:
         """The events recorded since the aggregate was loaded, in order."""
         return tuple(self._recorded)
+
+
+recording: Final[ContextVar[list[Aggregate] | None]] = ContextVar("craton_recording", default=None)
+"""Where aggregates that record something are noted, so that a unit of work finds those that nobody has given it."""
 
 
 class _Kind:

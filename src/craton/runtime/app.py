@@ -29,6 +29,7 @@ from craton.runtime.projections import ProjectionRunner
 from craton.runtime.roster import enrol
 from craton.runtime.rounds import Reader, Rounds
 from craton.runtime.running import REST_SECONDS, RunningModule
+from craton.runtime.settings import VARIABLES
 from craton.runtime.use_cases import Answer
 
 A = TypeVar("A", bound=Api)
@@ -139,6 +140,8 @@ class App:
                     self.environment,
                     check_all=self._copied_calls,
                 )
+                if subscriptions:
+                    running.make()
                 await running.store.open()
                 opened.append(running)
                 self._running[module.name] = running
@@ -240,11 +243,11 @@ class App:
             yield from unfit_for_production(settings, module.name)
 
     def _unread_settings(self) -> list[str]:
-        """Variables that look like a module's setting, and aren't."""
+        """Variables that look like a setting, and aren't."""
         modules = self.modules.values()
         known = {variable(module.name, field) for module in modules for field in module.settings.__struct_fields__}
-        prefixes = tuple(variable(module.name, "") for module in modules)
-        return sorted(name for name in self.environment if name.startswith(prefixes) and name not in known)
+        known |= VARIABLES
+        return sorted(name for name in self.environment if name.startswith("CRATON_") and name not in known)
 
     async def failing(self) -> dict[str, str]:
         """Touch every store; return the modules whose store doesn't answer, or not soon, and why."""

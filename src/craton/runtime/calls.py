@@ -36,6 +36,7 @@ def proxy(api: type[P], call: Call) -> P:
             return operation.own_result(answer.result)
 
         invoke.__name__ = operation.name
+        invoke.__qualname__ = str(operation)  # what Python calls it when it complains that nobody has awaited it
         return invoke
 
     methods = {name: method(operation) for name, operation in api.operations.items()}

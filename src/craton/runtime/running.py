@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from datetime import datetime
-from functools import partial
+from functools import cached_property, partial
 from inspect import iscoroutinefunction, isfunction
 from typing import Any, get_args, get_origin
 
@@ -18,7 +18,7 @@ from craton.application.repository import Repository
 from craton.application.sagas import Sagas
 from craton.application.sagas.index import SagaIndex, SagaRow
 from craton.application.sagas.process import SagaProcess
-from craton.application.settings import read_settings
+from craton.application.settings import Settings, read_settings
 from craton.application.unit_of_work import Database
 from craton.application.view import RowType, View, ViewSource
 from craton.domain import DomainError, Event, Recorded
@@ -67,7 +67,7 @@ class RunningModule:
         self.module = module
         self.store = store
         self._find_api = find_api
-        self._settings = read_settings(module.settings, module.name, environment)
+        self._environment = environment
         self._provided: dict[Any, Any] = {}
         self._signal = Signal()
         self._tasks: list[asyncio.Task[None]] = []
@@ -116,14 +116,37 @@ class RunningModule:
 
         self.subscription = subscription
         """Makes a subscription to this module's feed."""
-        self.use_cases = use_cases(module.service(**self.provide(module.dependencies)))
-        self.sagas = self._host_sagas(use_cases, clock) if module.sagas else None
-        self.timers = TimerRunner(module.api, self.use_cases, store, commit, self._signal, owner, clock)
+        self._use_cases_of = use_cases
+        self._commit = commit
+        self._owner = owner
+        self._clock = clock
 
-    def _host_sagas(self, use_cases: Callable[[Api], UseCases], clock: Callable[[], datetime]) -> SagaHost:
+    # What runs the module's own code is made when it is wanted: to look at its data needs no settings and no adapters.
+
+    @cached_property
+    def _settings(self) -> Settings:
+        return read_settings(self.module.settings, self.module.name, self._environment)
+
+    @cached_property
+    def use_cases(self) -> UseCases:
+        return self._use_cases_of(self.module.service(**self.provide(self.module.dependencies)))
+
+    @cached_property
+    def sagas(self) -> SagaHost | None:
+        if not self.module.sagas:
+            return None
         processes = Repository(SagaProcess, self._aggregates)
         rows: View[SagaRow] = self._one("sagas", View[SagaRow])
-        return SagaHost(self.module.sagas, processes, rows, use_cases, self.provide, clock)
+        return SagaHost(self.module.sagas, processes, rows, self._use_cases_of, self.provide, self._clock)
+
+    @cached_property
+    def timers(self) -> TimerRunner:
+        use_cases, commit = self.use_cases, self._commit
+        return TimerRunner(self.module.api, use_cases, self.store, commit, self._signal, self._owner, self._clock)
+
+    def make(self) -> None:
+        """Make all that runs the module's own code. Raises `WiringError`."""
+        _ = self._settings, self.timers, self.sagas
 
     async def prepare(self) -> None:
         """Make what is missing in the store, which is open, and prepare the projections."""

@@ -45,6 +45,10 @@ SETTINGS: Final = (
 )
 
 
+VARIABLES: Final = frozenset(("CRATON_CRASH_AT", *(f"CRATON_{setting.name.upper()}" for setting in SETTINGS)))
+"""All variables of the environment that the toolkit itself reads."""
+
+
 class Settings:
     """The settings in force. Raises `WiringError` for a wrong value."""
 

@@ -12,7 +12,7 @@ about what the same request has done in another process.
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -34,7 +34,8 @@ from craton.application.errors import (
 )
 from craton.application.unit_of_work import UnitOfWork, current_unit, enter_unit, leave_unit, require_unit
 from craton.application.upcasting import EventTypes
-from craton.domain import DomainError, Metadata, uuid7
+from craton.domain import Aggregate, DomainError, Metadata, uuid7
+from craton.domain.aggregate import recording
 from craton.ports import (
     Append,
     DocumentChanged,
@@ -328,8 +329,11 @@ class UseCases:
         Returns its result (or refusal), and the commit or, if there is none to wait for, the position.
         """
         token = enter_unit(unit)
+        noted: list[Aggregate] = []
+        noting = recording.set(noted)
         try:
             result = await self._result(operation, arguments)
+            _require_added(unit, noted, operation)
             stale = hold_precondition(unit)
             if stale is not None:
                 raise stale
@@ -346,6 +350,7 @@ class UseCases:
             await _roll_back(unit, problem)
             raise
         finally:
+            recording.reset(noting)
             leave_unit(token)
         unit.closed = True
         reach("call.decided")
@@ -535,3 +540,15 @@ async def _roll_back(unit: UnitOfWork, problem: BaseException) -> None:
     if unit.stack is not None:
         stack, unit.stack = unit.stack, None
         await stack.__aexit__(type(problem), problem, problem.__traceback__)
+
+
+def _require_added(unit: UnitOfWork, noted: Sequence[Aggregate], operation: Operation) -> None:
+    """Raise `MisuseError` for an aggregate that has recorded something and was given to no repository."""
+    for aggregate in noted:
+        tracked = unit.tracked.get(aggregate.stream)
+        if tracked is None or tracked.aggregate is not aggregate:
+            kind, fact = type(aggregate).__name__, type(aggregate.recorded[0]).__name__
+            raise MisuseError(
+                f"{operation}: a {kind} has recorded {fact}, which would be lost: it was given to no repository; "
+                f"add it to one of {kind}s"
+            )

@@ -1,5 +1,6 @@
 """Commands that look: --version, config, events, verify."""
 
+import asyncio
 import sqlite3
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 
 import craton as package
 from tests.cli.conftest import Data, craton
+from tests.market.shop import Shop
 
 
 def test_the_version_is_shown() -> None:
@@ -313,3 +315,38 @@ def test_data_with_names_that_the_program_does_not_know_is_refused_with_a_senten
 def test_a_store_that_was_not_restored_is_not_accepted_as_restored(data: Data) -> None:
     craton("restored", "ledger", *data.option).require_one_sentence(1, "The store of ledger isn't older")
     craton("restored", "nothing", *data.option).require_one_sentence(2, "no module 'nothing'")
+
+
+def test_the_newest_events_are_those_that_happened_last_in_whatever_module(tmp_path: Path) -> None:
+    async def fill() -> None:
+        async with Shop("sqlite", tmp_path) as shop:
+            await shop.add_product(stock=1)
+            await shop.register("Ada")
+
+    asyncio.run(fill())
+    shown = craton("events", "--last", "3", "--json", "--data", str(tmp_path), env={"CRATON_APP": "market.app:app"})
+
+    everything = craton(
+        "events", "--last", "500", "--json", "--data", str(tmp_path), env={"CRATON_APP": "market.app:app"}
+    )
+    times = [event["time"] for event in everything.records]
+    assert times == sorted(times)
+    assert shown.records == everything.records[-3:]
+
+
+def test_a_stream_that_there_is_not_is_a_sentence(data: Data) -> None:
+    craton("events", "account-of-nobody", *data.option).require_one_sentence(1, "no stream 'account-of-nobody'")
+    craton("events", "account-of-nobody", "--module", "ledger", *data.option).require_one_sentence(1, "module ledger")
+
+
+@pytest.mark.parametrize(
+    "command", [("events",), ("projections", "list"), ("parked", "list"), ("timers", "list")], ids=" ".join
+)
+def test_to_look_needs_no_settings_of_modules(data: Data, command: tuple[str, ...]) -> None:
+    environment = {"CRATON_APP": "tests.cli.needy_app:app"}
+    craton("events", *data.option)
+
+    shown = craton(*command, *data.option, env=environment)
+
+    assert (shown.code, shown.err) == (0, "")
+    assert "CRATON_LEDGER_KEY must be set" in craton("up", *data.option, "--port", "0", env=environment).err

@@ -5,6 +5,7 @@ said is folded in memory in the order of the events, and each row that came out 
 the subscription nobody else writes its rows, so they may be remembered from page to page.
 """
 
+import traceback
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final
@@ -13,6 +14,7 @@ from craton.application.projection import Projection
 from craton.application.view import RowChange, RowType, operation
 from craton.ports import RowOperation, StatementFailed, Store, StoredEvent
 from craton.runtime.feed import Page
+from craton.runtime.places import authors_place
 from craton.runtime.subscription import Failed, Handled
 
 REMEMBERED_ROWS: Final = 50_000
@@ -70,7 +72,7 @@ class Projector:
             except Exception as problem:
                 self._undo(undo)
                 blocked.add(event.stream)
-                failed.append(Failed(event, describe(problem)))
+                failed.append(Failed(event, located(problem)))
             else:
                 for row_key, row in undo:
                     before.setdefault(row_key, row)
@@ -114,7 +116,7 @@ class Projector:
                 self._projection.project(page.recorded(event))
             except Exception as problem:
                 blocked.add(event.stream)
-                failed.append(Failed(event, describe(problem)))
+                failed.append(Failed(event, located(problem)))
             else:
                 said.append((event, changes.copy()))
         return said, failed
@@ -152,6 +154,12 @@ def _decoded(row_type: RowType[Any], text: str) -> Any:
 def _by_table(row_key: RowKey) -> str:
     """Rows of one table together: they are written at once."""
     return row_key[0].name
+
+
+def located(problem: Exception) -> str:
+    """The same, with the place in the application's own code where it went wrong."""
+    place = authors_place(traceback.extract_tb(problem.__traceback__))
+    return f"{describe(problem)} ({place})" if place else describe(problem)
 
 
 def describe(problem: Exception) -> str:

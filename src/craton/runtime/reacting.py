@@ -14,7 +14,7 @@ from typing import Any, Final
 import structlog
 
 from craton.application.context import Context, Effect, entered
-from craton.application.errors import AnswerNotKept, KeyReused, Unavailable
+from craton.application.errors import AnswerNotKept, CallFailed, KeyReused, Unavailable
 from craton.application.policy import Policy
 from craton.application.upcasting import EventTypes, stored_names
 from craton.domain import DomainError, Event, Recorded
@@ -23,7 +23,7 @@ from craton.ports.crash import reach
 from craton.ports.wellformed import require_storable
 from craton.runtime.attempt import ATTEMPT_SECONDS, attempt, heed_cancellation
 from craton.runtime.feed import Page
-from craton.runtime.projecting import describe
+from craton.runtime.projecting import describe, located
 from craton.runtime.subscription import MAX_AT_ONCE, Failed, Handled
 
 SIDE_BY_SIDE: Final = MAX_AT_ONCE
@@ -120,9 +120,11 @@ class Reactor:
                 if isinstance(problem, DomainError) and not problem.temporary:
                     return describe(problem)
                 failed += not isinstance(problem, Unavailable)
+                reason = describe(problem) if isinstance(problem, DomainError | CallFailed) else located(problem)
                 if failed >= self._retry.attempts or time.monotonic() > patience:
-                    return describe(problem)
-                log.info("a policy tries again", policy=self._name, position=event.position, reason=describe(problem))
+                    return reason
+                about = {"policy": self._name, "position": event.position, "type": event.type}
+                log.info("a policy tries again", **about, reason=reason)
                 await asyncio.sleep(self._retry.pause_after(tried).total_seconds())
             else:
                 return None

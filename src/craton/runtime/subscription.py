@@ -224,9 +224,11 @@ class Subscription:
             parked = await self._write_event_by_event(page)
         reach("subscription.written")
         self._blocked |= {entry.key for entry in parked}
+        types = {event.position: event.type for event in page.events} if parked else {}
         for entry in parked:
             if entry.attempts:
-                log.error("an event was parked", subscription=self.name, position=entry.position, error=entry.error)
+                about = {"subscription": self.name, "type": types.get(entry.position), "position": entry.position}
+                log.error("an event was parked", **about, error=entry.error)
         self._observe(page.position)
         return True
 

@@ -2,22 +2,20 @@
 
 import asyncio
 import sys
-import sysconfig
 import threading
 import time
 import traceback
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from types import FrameType
 from typing import Final
 
 import structlog
 
+from craton.runtime.places import authors_place, shown
+
 LONGEST_SECONDS: Final = 1.0
 _BEATS: Final = 5
-_TOOLKIT: Final = str(Path(__file__).parents[1])
-_LIBRARIES: Final = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 
 log = structlog.get_logger("craton.watchdog")
 
@@ -54,12 +52,6 @@ async def watched(longest: float = LONGEST_SECONDS) -> AsyncIterator[None]:
 
 
 def where(frame: FrameType | None) -> str:
-    """The innermost place in code that is neither the toolkit's nor a library's; if there is none, the innermost."""
+    """The innermost place in the application's own code; if there is none, the innermost of all."""
     places = traceback.extract_stack(frame)
-    place = next((place for place in reversed(places) if is_authors(place.filename)), places[-1] if places else None)
-    return "" if place is None else f"{place.filename}:{place.lineno} in {place.name}"
-
-
-def is_authors(filename: str) -> bool:
-    """Whether a file is of the application, rather than of the toolkit, of a library or of nowhere."""
-    return not filename.startswith((_TOOLKIT, *_LIBRARIES, "<"))
+    return authors_place(places) or (shown(places[-1]) if places else "")

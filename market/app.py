@@ -4,6 +4,7 @@ from craton.runtime import About, App
 from market.demo.story import tell
 from market.demo_data import fill
 from market.identity.api import Identity
+from market.identity.cli import users
 from market.modules import MODULES
 
 app = App(
@@ -18,4 +19,5 @@ app = App(
     authenticate=Identity.authenticate,
     fill=fill,
     demo=tell,
+    commands={"users": users},
 )

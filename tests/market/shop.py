@@ -135,8 +135,13 @@ class Shop:
             authenticate=Identity.authenticate,
             copied_calls=True,
             clock=self.clock,
-            environment=dict(self.settings),
+            environment={name: value for name, value in self.settings.items() if name.startswith(self._variables)},
         )
+
+    @property
+    def _variables(self) -> tuple[str, ...]:
+        """How the variables of the modules begin that there are."""
+        return tuple(f"CRATON_{module.name.upper()}_" for module in self.modules)
 
     async def __aenter__(self) -> "Shop":
         async with AsyncExitStack() as stack:

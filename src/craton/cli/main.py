@@ -1,9 +1,10 @@
 """craton: run an application and look after it."""
 
 import os
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from craton import __version__
 from craton.application.errors import WiringError
@@ -13,7 +14,23 @@ from craton.cli.options import AppName, AsJson, Data, StoreUrl
 from craton.cli.output import print_records
 from craton.runtime.settings import module_settings
 
+
+class _Commands(TyperGroup):
+    """The toolkit's commands, and those of the application that is chosen."""
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        known = super().get_command(ctx, cmd_name)
+        if known is not None:
+            return known
+        try:
+            commands = import_app(settings()["app"]).commands
+        except LookupError:
+            return None
+        return typer.main.get_command(commands[cmd_name]) if cmd_name in commands else None
+
+
 cli = typer.Typer(
+    cls=_Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

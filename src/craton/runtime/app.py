@@ -63,6 +63,7 @@ class App:
     `fill` brings demo data in at each start that isn't told to be empty, so it must bear repetition; it returns
     sentences for whoever has started the application. `demo` is what `craton demo` shows,
     in a store that it is given; it returns whether all went well.
+    `commands` are what the command line can do with it beside its own: Typer applications, by name.
     `middleware` is ASGI middleware between the server and the routes, the first outermost.
     `environment` is where the modules' settings are read.
     `copied_calls` is for tests: it encodes and decodes every call between modules, as a network would, and checks after
@@ -78,6 +79,7 @@ class App:
         authenticate: Callable[..., Any] | None = None,
         fill: Callable[["App"], Awaitable[Sequence[str]]] | None = None,
         demo: Callable[[str], Awaitable[bool]] | None = None,
+        commands: Mapping[str, Any] | None = None,
         middleware: Sequence[Middleware] = (),
         copied_calls: bool = False,
         clock: Callable[[], datetime] = utc_now,
@@ -107,6 +109,7 @@ class App:
         self.authenticate = None if authenticate is None else operation_of(authenticate)
         self._fill = fill
         self.demo = demo
+        self.commands = dict(commands or {})
         self.middleware = tuple(middleware)
         self._clock = clock
         self.environment = environment

@@ -3,7 +3,11 @@
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from market.identity.module import identity
+from market.identity.use_cases import IdentityService
+from tests.cli.conftest import Ended, craton
 from tests.market.shop import ADMIN_EMAIL, ADMIN_PASSWORD, PASSWORD, Shop
 
 
@@ -108,3 +112,50 @@ class TestTheLastOne:
 
         assert {answer.status for answer in answers} <= {204, 403, 409, 503}
         assert [person for person in ring if (await person.get("/v1/users")).status == 200]
+
+
+class TestNoneIsLeft:
+    @pytest.fixture
+    async def without(self, tmp_path: Path) -> Shop:
+        """A market in which nobody is an administrator any more, as older versions have let it become."""
+        async with Shop("sqlite", tmp_path) as shop:
+            admin = await shop.admin()
+            ada = await shop.register("Ada", email="ada@example.com")
+            service = shop.app.running["identity"].use_cases._service
+            assert isinstance(service, IdentityService)
+            with pytest.MonkeyPatch.context() as patch:
+
+                async def nothing(_: object) -> None:
+                    """Any of them may go."""
+
+                patch.setattr(service, "_require_another_administrator", nothing)
+                assert (await admin.put(f"/v1/users/{admin.id}/roles", {"roles": []})).status == 204
+            assert (await admin.get("/v1/users")).status == 403
+            assert (await ada.get("/v1/users")).status == 403
+        return shop
+
+    def appoint(self, shop: Shop, email: str) -> Ended:
+        environment = {"CRATON_APP": "market.app:app", "CRATON_DATA": str(shop.folder)}
+        return craton("users", "appoint", email, env=environment)
+
+    async def test_an_operator_makes_a_user_one(self, without: Shop) -> None:
+        ended = await asyncio.to_thread(self.appoint, without, "ADA@example.com")
+
+        assert (ended.code, ended.out) == (0, "ADA@example.com is an administrator.\n")
+        async with without as shop:
+            assert (await (await shop.login("ada@example.com")).get("/v1/users")).status == 200
+
+    async def test_an_operator_makes_a_new_one_whose_password_is_shown(self, without: Shop) -> None:
+        ended = await asyncio.to_thread(self.appoint, without, "root@example.com")
+
+        password = ended.out.partition("with the password ")[2].partition(" ")[0]
+        async with without as shop:
+            assert (await (await shop.login("root@example.com", password)).get("/v1/users")).status == 200
+
+    async def test_there_is_no_second_one_made(self, without: Shop) -> None:
+        await asyncio.to_thread(self.appoint, without, "ada@example.com")
+
+        refused = await asyncio.to_thread(self.appoint, without, "eve@example.com")
+
+        refused.require_one_sentence(1, "There is an administrator already")
+        (await asyncio.to_thread(self.appoint, without, "eve")).require_one_sentence(2, "no e-mail address")

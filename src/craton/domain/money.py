@@ -202,6 +202,8 @@ class Money:
     def decode_value(cls, wire: Any) -> Self:
         if type(wire) is not dict or wire.keys() != {"amount", "currency"}:
             raise ValueError('money is an object such as {"amount": "12.34", "currency": "EUR"}')
+        if type(wire["currency"]) is not str:
+            raise ValueError("a currency is a code such as EUR")
         return cls.of(wire["amount"], wire["currency"])
 
 

@@ -37,7 +37,7 @@ class Text(str):
     @classmethod
     def decode_value(cls, wire: Any) -> Self:
         if type(wire) is not str:
-            raise ValueError(f"expected a text, got {type(wire).__name__}")
+            raise ValueError("expected a text")
         return cls(wire)
 
 

@@ -1,5 +1,6 @@
 """Errors as RFC 9457 problem details. Never an internal text, a stack trace or a secret."""
 
+import re
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any, Final
@@ -10,6 +11,16 @@ from craton.application.errors import AnswerNotKept, DeadlineExceeded, KeyReused
 from craton.domain import AccessDenied, DomainError, InvalidValue, NotFound, TooManyAttempts, Unauthenticated
 
 CONTENT_TYPE: Final = b"application/problem+json"
+_JSONS: Final = {
+    "int": "an integer",
+    "float": "a number",
+    "str": "a string",
+    "bool": "true or false",
+    "array": "an array",
+    "object": "an object",
+    "null": "null",
+}
+_PYTHONS: Final = re.compile(rf"`({'|'.join(_JSONS)})`")
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -43,8 +54,9 @@ def make(status: int, code: str, detail: str, **more: Any) -> Problem:
 
 
 def of_validation(error: msgspec.ValidationError) -> Problem:
-    """Split msgspec's "… - at `$.path`"."""
+    """Split msgspec's "… - at `$.path`", and say what JSON calls it instead of Python."""
     message, _, path = str(error).partition(" - at `")
+    message = _PYTHONS.sub(lambda name: _JSONS[name[1]], message)
     return make(422, "invalid-value", f"{message.rstrip('.')}.", path=path.rstrip("`") or "$")
 
 

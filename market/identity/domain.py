@@ -146,6 +146,9 @@ class UserDeleted(Event):
 class PasswordChanged(Event):
     """Whoever was logged in isn't any more. The log knows no password and no hash of one."""
 
+    email: EmailAddress | None = None
+    """The address that the user had when he changed it."""
+
 
 class MembershipChanged(Event):
     membership: bool
@@ -280,9 +283,10 @@ class User(Aggregate):
             former = None if email.key == self.email.key else self.email
             self.record(UserUpdated(email=email, name=name, former_email=former))
 
-    def change_password(self) -> None:
+    def change_password(self, email: EmailAddress) -> None:
+        """`email` is the address that the user had before, if he changes that, too."""
         self.require_living()
-        self.record(PasswordChanged())
+        self.record(PasswordChanged(email=email))
 
     def change_membership(self, membership: bool, at: datetime | None = None) -> None:
         """`at` is when it became so: what was told later but is older changes nothing."""

@@ -100,14 +100,14 @@ class IdentityService(Identity):
         current_password: Secret | None = None,
     ) -> None:
         found = await self._users.get(user)
-        caller, credentials = context().caller, found.credentials
+        caller, credentials, had = context().caller, found.credentials, found.email
         is_guarded = password is not None or (email is not None and email.key != found.email.key)
         if is_guarded and caller is not None and caller.id == user:
             await self._require_password(found, current_password)
         found.update(email, name)
         if password is not None:
             password.require_strong(found.email, found.name)
-            found.change_password()
+            found.change_password(had)
             await self._keep_password(found, password)
         elif found.credentials != credentials:
             await self._database.execute(

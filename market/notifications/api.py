@@ -41,7 +41,7 @@ class Notifications(Api):
     async def write(
         self, letter: LetterId, user: Id, subject: Name, body: Text, *, to: EmailAddress | None = None
     ) -> None:
-        """Write to a user, once, at the address that he has, or had (`to`); to one who is gone nothing is written."""
+        """Write to a user, once; to one who is gone nothing is written. `to`: about his account, where he had it."""
 
     @command
     async def delay(self, letter: LetterId, reason: Text) -> None:

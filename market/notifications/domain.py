@@ -39,6 +39,8 @@ class LetterWritten(Event):
     to: Text
     subject: Name
     body: Text
+    about_account: bool = False
+    """It is sent whatever else the address gets, and though the account may be gone: somebody may have taken it."""
 
 
 class LetterDelayed(Event):
@@ -84,11 +86,13 @@ class Letter(Aggregate):
     subject: Name
     body: Text
     status: LetterStatus
+    about_account: bool = False
     delays: int = 0
 
     @classmethod
-    def write(cls, id: LetterId, user: Id, to: Text, subject: Name, body: Text) -> Self:
-        return cls.begin(id, LetterWritten(user=user, to=to, subject=subject, body=body))
+    def write(cls, id: LetterId, user: Id, to: Text, subject: Name, body: Text, *, about_account: bool = False) -> Self:
+        fact = LetterWritten(user=user, to=to, subject=subject, body=body, about_account=about_account)
+        return cls.begin(id, fact)
 
     def delay(self, reason: Text) -> timedelta:
         """Note that the recipient couldn't take it; return in what time to try again. Raises `Undeliverable`."""
@@ -111,8 +115,9 @@ class Letter(Aggregate):
 
     def apply(self, event: LetterWritten | LetterDelayed | LetterHeldBack | LetterDue | LetterSent) -> None:
         match event:
-            case LetterWritten(user=user, to=to, subject=subject, body=body):
+            case LetterWritten(user=user, to=to, subject=subject, body=body, about_account=about_account):
                 self.user, self.to, self.subject, self.body = user, to, subject, body
+                self.about_account = about_account
                 self.status = LetterStatus.QUEUED
             case LetterDelayed():
                 self.delays += 1
@@ -128,7 +133,9 @@ class Mailbox(Aggregate):
 
     def admit(self, letter: LetterId, now: datetime, most: int) -> timedelta:
         """Let a letter go there, at most so many within a day; return in what time it may: zero if it may now."""
-        recent = [one for one in self.admitted if now - one.at < DAY and one.letter != letter]
+        recent = [one for one in self.admitted if now - one.at < DAY]
+        if any(one.letter == letter for one in recent):
+            return timedelta()  # it is tried again
         if len(recent) >= most:
             return recent[-most].at + DAY - now
         self.record(LetterAdmitted(letter=letter, at=now))

@@ -38,9 +38,9 @@ class Write(Policy):
             case UserUpdated(former_email=former) if former is not None:
                 text = "The e-mail address of your account was changed. If it wasn't you, write to us."
                 await self._write(event, id, "Your e-mail address", text, to=former)
-            case PasswordChanged():
+            case PasswordChanged(email=email):
                 text = "The password of your account was changed. If it wasn't you, write to us."
-                await self._write(event, id, "Your password", text)
+                await self._write(event, id, "Your password", text, to=email)
             case OrderPlaced(buyer=buyer, total=total):
                 await self._write(event, buyer, "Order confirmation", f"We have your order {id} over {total}.")
             case OrderShipped(buyer=buyer):

@@ -30,14 +30,14 @@ class NotificationsService(Notifications):
     ) -> None:
         if await self._letters.find(letter) is not None:
             return
-        try:
-            recipient = await self._identity.user(UserId(user))
-        except UserNotFound:
-            return
-        address = Text(to or recipient.email or "")
-        self._letters.add(
-            LetterAggregate.write(letter, user, address, subject, Text(f"Hello,\n\n{body}\n\nYour market"))
-        )
+        address = Text(to or "")
+        if not address:
+            try:
+                address = Text((await self._identity.user(UserId(user))).email or "")
+            except UserNotFound:
+                return
+        whole = Text(f"Hello,\n\n{body}\n\nYour market")
+        self._letters.add(LetterAggregate.write(letter, user, address, subject, whole, about_account=to is not None))
 
     async def delay(self, letter: LetterId, reason: Text) -> None:
         pause = (await self._letters.get(letter)).delay(reason)
@@ -52,6 +52,9 @@ class NotificationsService(Notifications):
     async def to_post(self, letter: LetterId) -> Unsent | None:
         found = await self._letters.get(letter)
         recipient = await self._identity.validate(UserId(found.user))
+        unsent = Unsent(to=found.to, subject=found.subject, body=found.body)
+        if found.about_account and found.status is not LetterStatus.SENT:
+            return unsent
         if found.status is LetterStatus.SENT or not recipient.valid:
             return None
         wait = (await self._mailboxes.find_or_add(MailboxId.at(found.to))).admit(letter, now(), self._letters_a_day)
@@ -59,7 +62,7 @@ class NotificationsService(Notifications):
             found.hold_back()
             schedule(now() + wait, Notifications.try_again, letter=letter)
             return None
-        return Unsent(to=found.to, subject=found.subject, body=found.body)
+        return unsent
 
     async def letters(self, *, user: Id | None = None, paging: Paging = Paging()) -> Page[Letter]:
         rows = await self._rows.find(user=narrow(user, "admin"), order="-written_at", paging=paging)

@@ -1,6 +1,6 @@
 """Ordering's contract: all that others may import of it."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
@@ -76,6 +76,8 @@ class ShownLine(Value):
 class Order(Value):
     """An order as people look at it: with the names that buyer and products have now."""
 
+    version_tells_all: ClassVar[bool] = False
+
     id: OrderId
     user_id: Id
     buyer_name: Name
@@ -121,6 +123,10 @@ class Ordering(Api):
     @command
     async def fail(self, order: OrderId, reason: Text) -> None:
         """Cancel an order whose checkout has failed; nothing happens to one that is cancelled."""
+
+    @command
+    async def keep_waiting(self, order: OrderId) -> None:
+        """Learn that an order waits for its buyer to pay; with too many that do it is cancelled."""
 
     @command
     async def know_buyer(self, buyer: Id, name: Name, email: Text) -> None:

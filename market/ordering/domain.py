@@ -230,6 +230,8 @@ class WaitingOrders(Aggregate):
     orders: tuple[OrderId, ...] = ()
 
     def add(self, order: OrderId) -> None:
+        if order in self.orders:
+            return
         if len(self.orders) >= MOST_WAITING:
             raise TooManyWaiting(orders=self.orders)
         self.record(WaitBegan(order=order))

@@ -4,7 +4,8 @@ from craton.application import Policy
 from craton.domain import Id, Recorded, Text
 from market.catalog.api import ProductAdded, ProductChanged
 from market.identity.api import UserCreated, UserDeleted, UserUpdated
-from market.ordering.api import Ordering, ProductId
+from market.ordering.api import OrderId, Ordering, ProductId
+from market.payments.api import ChargeAnnounced
 
 
 class KnowBuyers(Policy):
@@ -20,6 +21,17 @@ class KnowBuyers(Policy):
                 await self._ordering.forget_buyer(buyer)
             case UserCreated(email=email, name=name) | UserUpdated(email=email, name=name):
                 await self._ordering.know_buyer(buyer, name, Text(email))
+
+
+class KeepWaiting(Policy):
+    """Whenever a payment waits for its buyer, its order counts among those that keep goods meanwhile."""
+
+    def __init__(self, ordering: Ordering) -> None:
+        self._ordering = ordering
+
+    async def react(self, event: Recorded[ChargeAnnounced]) -> None:
+        if event.data.order is not None:
+            await self._ordering.keep_waiting(OrderId(event.data.order))
 
 
 class KnowProducts(Policy):

@@ -19,6 +19,7 @@ from market.ordering.domain import (
     Product,
     ProductId,
     ProductNotOnSale,
+    TooManyWaiting,
     UnknownBuyer,
     WaitingOrders,
 )
@@ -76,6 +77,15 @@ class OrderingService(Ordering):
         )
         self._checkouts.start(checkout, id=order.id)
         return PlacedOrder(order_id=order.id, saga_id=order.id)
+
+    async def keep_waiting(self, order: OrderId) -> None:
+        found = await self._orders.find(order)
+        if found is None or found.status is not OrderStatus.PENDING:
+            return
+        try:
+            (await self._waiting.find_or_add(found.buyer)).add(order)
+        except TooManyWaiting:
+            found.fail(Text("too many orders wait for their payment"))
 
     async def _wait_no_longer(self, order: OrderAggregate) -> None:
         waiting = await self._waiting.find(order.buyer)

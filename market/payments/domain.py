@@ -94,6 +94,7 @@ class ChargeAnnounced(Event):
     """The gateway waits for the payer to do something."""
 
     reference: str
+    order: Id | None = None
 
 
 class PaymentProcessed(Event):
@@ -171,6 +172,8 @@ class PaymentDisputed(Event):
 class DisputeClosed(Event):
     dispute: str
     lost: bool
+    disputed: bool
+    """Whether the payment still is: by another one, or because one was lost."""
 
 
 class NoticeReceived(Event):
@@ -258,7 +261,7 @@ class Limits:
 
     def of(self, currency: Currency) -> Money:
         default = MOST_WITH_MINOR_UNITS if currency.exponent else MOST_WITHOUT
-        return self._limits.get(currency) or Money.of(default, currency)
+        return self._limits[currency] if currency in self._limits else Money.of(default, currency)
 
     def require_payable(self, amount: Money) -> None:
         """Raises `AmountNotPositive` or `AmountOverLimit`."""
@@ -289,11 +292,15 @@ class Payment(Aggregate):
     reference: str = ""
     """The charge that has taken the money."""
     paid_again: tuple[PaidAgain, ...] = ()
+    asked_refunds: tuple[RefundId, ...] = ()
     returned: tuple[RefundId, ...] = ()
     """The refunds that have reached the payer."""
+    elsewhere: tuple[RefundMadeElsewhere, ...] = ()
+    failed_refunds: tuple[RefundFailed, ...] = ()
     disputes: tuple[str, ...] = ()
-    """Those that were opened, at the gateway; and those that are closed."""
+    """Those that were opened, at the gateway; those that are closed; and those of them that were lost."""
     closed_disputes: tuple[str, ...] = ()
+    lost_disputes: tuple[str, ...] = ()
     forestalled: bool = False
     """Whether it was called off before it was asked for, so that nothing else is known of it."""
 
@@ -339,7 +346,7 @@ class Payment(Aggregate):
 
     def announce(self, reference: str) -> None:
         if self.open and reference != self.announced:
-            self.record(ChargeAnnounced(reference=reference))
+            self.record(ChargeAnnounced(reference=reference, order=self.order))
 
     def settle(self, standing: Standing, reason: Text, reference: str, late: RefundId) -> None:
         """Learn how it stands with the gateway, in whatever order that is told.
@@ -394,12 +401,19 @@ class Payment(Aggregate):
     def learn_returned(self, total: Money, id: RefundId) -> None:
         """Learn how much the gateway has given back in all: what was not asked for here was given back there."""
         elsewhere = total - self.requested_refunds
+        for failed in self.failed_refunds:  # it may tell of what had been given back before it came back
+            elsewhere -= failed.amount
         if self.status in PAID and elsewhere.positive:
             self.record(RefundMadeElsewhere(refund=id, amount=elsewhere))
             self.refunded_by(id, elsewhere)
 
-    def learn_failed_refund(self, id: RefundId, amount: Money, reason: str) -> None:
-        if id in self.returned:
+    def learn_failed_refund(self, id: RefundId | None, amount: Money, reason: str) -> None:
+        """Learn that a refund has come back; one that was made elsewhere (None) is known by its amount only."""
+        failed = {fact.refund for fact in self.failed_refunds}
+        if id is None:
+            made = [fact.refund for fact in self.elsewhere if fact.amount == amount and fact.refund not in failed]
+            id = made[0] if made else None
+        if id is not None and id not in failed and id in (*self.asked_refunds, *self.returned):
             self.record(RefundFailed(refund=id, amount=amount, reason=reason))
 
     def learn_dispute(self, dispute: str, amount: Money, reason: str) -> None:
@@ -408,7 +422,9 @@ class Payment(Aggregate):
 
     def learn_end_of_dispute(self, dispute: str, *, lost: bool) -> None:
         if dispute not in self.closed_disputes:
-            self.record(DisputeClosed(dispute=dispute, lost=lost))
+            others = set(self.disputes) - {dispute, *self.closed_disputes}
+            disputed = lost or bool(self.lost_disputes or others)
+            self.record(DisputeClosed(dispute=dispute, lost=lost, disputed=disputed))
 
     @classmethod
     def forestall(cls, id: PaymentId, order: Id) -> Self:
@@ -426,6 +442,8 @@ class Payment(Aggregate):
         if any(again.refund == id for again in self.paid_again):
             self.record(PaidAgainReturned(order=self.order, payer=self.payer, refund=id, amount=amount))
             return
+        if any(fact.refund == id for fact in self.failed_refunds):
+            return  # it has come back before we could say that it was given back
         remaining = self.amount - self.refunded - amount
         self.record(PaymentRefunded(order=self.order, payer=self.payer, refund=id, amount=amount, remaining=remaining))
 
@@ -462,21 +480,28 @@ class Payment(Aggregate):
                 self.status = PaymentStatus.FAILED
             case PaidAgain():
                 self.paid_again = (*self.paid_again, event)
-            case RefundRequested(amount=amount) | RefundMadeElsewhere(amount=amount):
+            case RefundRequested(refund=refund, amount=amount):
                 self.requested_refunds += amount
+                self.asked_refunds = (*self.asked_refunds, refund)
+            case RefundMadeElsewhere(amount=amount):
+                self.requested_refunds += amount
+                self.elsewhere = (*self.elsewhere, event)
             case PaymentRefunded(refund=refund, amount=amount, remaining=remaining):
                 self.refunded += amount
                 self.returned = (*self.returned, refund)
                 self.status = PaymentStatus.PARTIALLY_REFUNDED if remaining else PaymentStatus.REFUNDED
             case RefundFailed(refund=refund, amount=amount):
                 self.requested_refunds -= amount
-                self.refunded -= amount
-                self.returned = tuple(id for id in self.returned if id != refund)
-                self.status = PaymentStatus.PARTIALLY_REFUNDED if self.refunded else PaymentStatus.SUCCEEDED
+                self.failed_refunds = (*self.failed_refunds, event)
+                if refund in self.returned:
+                    self.refunded -= amount
+                    self.returned = tuple(id for id in self.returned if id != refund)
+                    self.status = PaymentStatus.PARTIALLY_REFUNDED if self.refunded else PaymentStatus.SUCCEEDED
             case PaymentDisputed(dispute=dispute):
                 self.disputes = (*self.disputes, dispute)
-            case DisputeClosed(dispute=dispute):
+            case DisputeClosed(dispute=dispute, lost=lost):
                 self.closed_disputes = (*self.closed_disputes, dispute)
+                self.lost_disputes = (*self.lost_disputes, dispute) if lost else self.lost_disputes
 
 
 class GatewayNotice(Aggregate):

@@ -7,7 +7,7 @@ from market.payments.adapters.sandbox import Sandbox
 from market.payments.api import Payments
 from market.payments.domain import Limits
 from market.payments.http import routes
-from market.payments.policies import FillWallet, TakeBackPayment
+from market.payments.policies import EmptyWallet, FillWallet, TakeBackPayment
 from market.payments.ports import Gateway
 from market.payments.read_models import PaymentList
 from market.payments.sagas import CallOff, CardCharge, Refunding, WalletCharge
@@ -51,7 +51,7 @@ payments = Module(
     api=Payments,
     service=PaymentsService,
     projections=[PaymentList],
-    policies=[TakeBackPayment, FillWallet],
+    policies=[TakeBackPayment, FillWallet, EmptyWallet],
     sagas=[CardCharge, WalletCharge, CallOff, Refunding],
     routes=routes,
     settings=PaymentsSettings,

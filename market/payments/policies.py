@@ -4,7 +4,7 @@ from craton.application import Policy
 from craton.domain import DomainError, Id, Name, Recorded
 from market.ledger.api import Ledger
 from market.ordering.api import OrderCancelled
-from market.payments.api import PaymentId, PaymentProcessed, Payments, Purpose
+from market.payments.api import PaymentId, PaymentProcessed, Payments, Purpose, RefundMadeElsewhere
 
 
 class TakeBackPayment(Policy):
@@ -15,6 +15,19 @@ class TakeBackPayment(Policy):
 
     async def react(self, event: Recorded[OrderCancelled]) -> None:
         await self._payments.take_back(Id(event.subject))
+
+
+class EmptyWallet(Policy):
+    """Whenever a deposit is given back at the gateway itself, it leaves the wallet; if that can't be, it is parked."""
+
+    def __init__(self, ledger: Ledger, payments: Payments) -> None:
+        self._ledger = ledger
+        self._payments = payments
+
+    async def react(self, event: Recorded[RefundMadeElsewhere]) -> None:
+        payment = await self._payments.payment(PaymentId(event.subject))
+        if payment.purpose is Purpose.DEPOSIT:
+            await self._ledger.withdraw_from_wallet(Name(payment.payer), event.data.amount)
 
 
 class FillWallet(Policy):

@@ -10,6 +10,8 @@ from market.payments.api import Payment
 from market.payments.domain import (
     ChargeAnnounced,
     DisputeClosed,
+    PaidAgain,
+    PaidAgainReturned,
     PaymentCameLate,
     PaymentDisputed,
     PaymentFailed,
@@ -19,6 +21,8 @@ from market.payments.domain import (
     PaymentRequested,
     PaymentStatus,
     RefundFailed,
+    RefundMadeElsewhere,
+    RefundRequested,
 )
 
 
@@ -28,7 +32,7 @@ class PaymentRow(Row):
     payer: Index[Id]
     created_at: Index[datetime]
     charge: Index[str]
-    """What the gateway calls it, once it has taken the money."""
+    """What the gateway calls it, as soon as that is known."""
     state: Payment
 
 
@@ -48,7 +52,11 @@ class PaymentList(Projection):
             | PaymentFailed
             | PaymentCameLate
             | PaymentRefunded
+            | RefundRequested
+            | RefundMadeElsewhere
             | RefundFailed
+            | PaidAgain
+            | PaidAgainReturned
             | PaymentDisputed
             | DisputeClosed
         ],
@@ -82,12 +90,15 @@ class PaymentList(Projection):
                     )
                 )
             case fact:
-                taken = fact.reference if isinstance(fact, PaymentProcessed | PaymentCameLate) else None
+                if isinstance(fact, ChargeAnnounced | PaymentProcessed | PaymentCameLate):
+                    reference = fact.reference
+                else:
+                    reference = ""
                 self.payments.change(
                     id,
                     change=lambda row: replace(
                         row,
-                        charge=row.charge if taken is None else taken,
+                        charge=reference or row.charge,
                         state=replace(_after(row.state, fact), version=event.version),
                     ),
                 )
@@ -100,7 +111,11 @@ def _after(
     | PaymentFailed
     | PaymentCameLate
     | PaymentRefunded
+    | RefundRequested
+    | RefundMadeElsewhere
     | RefundFailed
+    | PaidAgain
+    | PaidAgainReturned
     | PaymentDisputed
     | DisputeClosed,
 ) -> Payment:
@@ -118,7 +133,9 @@ def _after(
             refunded = state.refunded - amount
             status = PaymentStatus.PARTIALLY_REFUNDED if refunded else PaymentStatus.SUCCEEDED
             return replace(state, refunded=refunded, status=status)
+        case RefundRequested() | RefundMadeElsewhere() | PaidAgain() | PaidAgainReturned():
+            return state
         case PaymentDisputed():
             return replace(state, disputed=True)
-        case DisputeClosed(lost=lost):
-            return replace(state, disputed=lost)
+        case DisputeClosed(disputed=disputed):
+            return replace(state, disputed=disputed)

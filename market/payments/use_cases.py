@@ -146,8 +146,8 @@ class PaymentsService(Payments):
         if notice.returned is not None:
             payment.learn_returned(notice.returned, RefundId.told_by(notice.id))
         failed, dispute = notice.failed_refund, notice.dispute
-        if failed is not None and failed.refund:
-            payment.learn_failed_refund(RefundId(failed.refund), failed.amount, failed.reason)
+        if failed is not None:
+            payment.learn_failed_refund(_refund_id(failed.refund), failed.amount, failed.reason)
         if dispute is not None:
             payment.learn_dispute(dispute.id, dispute.amount, dispute.reason)
             if dispute.lost is not None:
@@ -236,3 +236,11 @@ class PaymentsService(Payments):
             from_wallet=payment.means is Means.WALLET,
         )
         self._refunds.start(refunding, id=refund)
+
+
+def _refund_id(text: str) -> RefundId | None:
+    """Our id of a refund, None if it isn't one of ours."""
+    try:
+        return RefundId(text)
+    except ValueError:
+        return None

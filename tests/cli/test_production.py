@@ -42,6 +42,9 @@ def up(data: Path, settings: dict[str, str]) -> Ended:
         ({"CRATON_IDENTITY_ADMIN_EMAIL": ""}, "CRATON_IDENTITY_ADMIN_EMAIL is an example"),
         ({"CRATON_NOTIFICATIONS_SMTP_HOST": ""}, "mails would be put into a folder"),
         ({"CRATON_NOTIFICATIONS_SMTP_TLS": "false"}, "in clear"),
+        ({"CRATON_STORE": "memory"}, "all would be lost"),
+        ({"CRATON_ORIGINS": "http://shop.example.org"}, "CRATON_ORIGINS names http://shop.example.org"),
+        ({"CRATON_CRASH_AT": "call.decided"}, "CRATON_CRASH_AT"),
     ],
 )
 def test_what_suits_trying_out_only_is_refused(tmp_path: Path, settings: dict[str, str], said: str) -> None:
@@ -64,6 +67,10 @@ def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
 
 def test_settings_in_earnest_are_accepted(tmp_path: Path) -> None:
     assert "Can't listen" in up(tmp_path, {}).err
+
+
+def test_no_proxy_is_anybody(tmp_path: Path) -> None:
+    up(tmp_path, {"CRATON_PROXIES": "*"}).require_one_sentence(2, "addresses or networks", "CRATON_PROXIES")
 
 
 def test_a_mode_that_there_is_none_is_refused(tmp_path: Path) -> None:

@@ -215,8 +215,11 @@ async def test_a_wrong_id_is_a_wrong_value(client: Client) -> None:
 
 
 @pytest.mark.parametrize("path", ["/health/live", "/health/ready", "/metrics", "/docs", "/openapi.json"])
-async def test_health_metrics_and_documentation_are_public(client: Client, path: str) -> None:
-    assert (await client.get(path)).status == 200
+@pytest.mark.parametrize("headers", [{}, {"Authorization": "Basic YTpi"}, with_token("nobody")], ids=str)
+async def test_health_metrics_and_documentation_are_public_whatever_token_comes_along(
+    client: Client, path: str, headers: dict[str, str]
+) -> None:
+    assert (await client.get(path, headers)).status == 200
 
 
 async def test_the_document_says_which_routes_want_a_token(client: Client) -> None:

@@ -304,6 +304,15 @@ class TestMoreConnectionsThanOneAddressMayHold:
             await other.send(WHOLE + b"\r\n" + OPEN)
             assert (await other.answer()).status == 201
 
+    async def test_keep_nobody_else_out_though_it_opens_more_than_there_may_be_in_all(self, client: Client) -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            for _ in range(8):
+                connection = await stack.enter_async_context(connected(client, HERE))
+                await connection.send(b"GET / HTTP/1.1\r\n")
+            async with connected(client, THERE) as other:
+                await other.send(WHOLE + b"\r\n" + OPEN)
+                assert (await other.answer()).status == 201
+
     async def test_are_served_again_when_it_has_closed_some(self, client: Client) -> None:
         for _ in range(5):
             async with two_busy(client, HERE, HERE) as busy:

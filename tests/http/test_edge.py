@@ -235,6 +235,16 @@ async def test_a_command_may_name_several_versions_but_no_weak_one(client: Clien
     assert (await client.request("PUT", "/notes/a", b'{"text": "y"}', headers)).status == status
 
 
+@pytest.mark.parametrize("known", ["*", '"1"'])
+async def test_a_command_that_is_to_make_something_new_only_is_refused_rather_than_carried_out(
+    client: Client, known: str
+) -> None:
+    headers = {"If-None-Match": known, "Content-Type": "application/json"}
+
+    assert (await client.request("PUT", "/notes/a", b'{"text": "y"}', headers)).status == 400
+    assert (await client.get("/notes/a")).json["text"] == "x"
+
+
 REQUESTS = {
     "a query": ("GET", "/notes/a", 200),
     "not found": ("GET", "/nothing", 404),

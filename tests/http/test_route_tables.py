@@ -149,6 +149,8 @@ def test_a_table_without_mistakes_has_none() -> None:
         (get("/t/{table}", TablesService.table), "TablesService.table is neither a @command nor a @query"),
         (get("/by-hand", at_once), "at_once must be an async function of the request"),
         (get("/by-hand", of_nothing), "of_nothing must be an async function of the request"),
+        (get("/b/{table}", by_hand, access=own("table", "host")), "has no parameters that could be the caller"),
+        (get("/b", by_hand, caller="table"), "has no parameters that could be the caller"),
         (post("/t/{table}", Tables.book, status=204), "status 204 has no body, and Tables.book returns something"),
         (post("/t/{table}", Tables.book, location="/tables/{id}"), "the location asks for {id}"),
         (post("/t/{table}/c", Tables.cancel, location="/tables/{table}"), "the location asks for fields of a result"),

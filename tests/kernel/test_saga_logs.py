@@ -1,5 +1,6 @@
 """The log says what goes wrong with a saga, and how it turns: a line for each."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -34,6 +35,12 @@ def said(logs: list[Any], *names: str) -> list[tuple[Any, ...]]:
     return [(line["event"], *(line.get(name) for name in names)) for line in logs if "saga" in line or "step" in line]
 
 
+async def until_said(logs: list[Any], event: str) -> None:
+    """What is recorded is told a moment later."""
+    while not any(line["event"] == event for line in logs):
+        await asyncio.sleep(0.005)
+
+
 async def test_a_step_that_fails_is_told_each_time(office: Office, weather: Weather, logs: list[Any]) -> None:
     weather.plan("top", ConnectionError("the line is dead"), ConnectionError("still dead"))
 
@@ -61,6 +68,7 @@ async def test_a_refusal_and_what_follows_are_told(office: Office, weather: Weat
     weather.plan("top", SoldOut())
 
     await office.at_rest(await office.begin(), Status.COMPENSATED)
+    await until_said(logs, "the saga was compensated")
 
     assert said(logs, "code") == [
         ("the step was refused", "sold-out"),
@@ -75,6 +83,7 @@ async def test_what_can_not_be_undone_is_told_as_stuck(office: Office, weather: 
 
     trip = await office.begin()
     await office.at_rest(trip, Status.STUCK)
+    await until_said(logs, "the saga is stuck and wants an operator")
 
     told = said(logs, "log_level", "saga", "step")
     assert ("the undo was refused", "warning", trip, "base") in told

@@ -3,12 +3,16 @@
 import asyncio
 import base64
 import secrets
+from collections.abc import Callable
+from typing import TypeVar
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from craton.domain import Secret
 from market.identity.adapters.places import FairPlaces
+
+T = TypeVar("T")
 
 SIDE_BY_SIDE = 4
 """Each hashing takes 64 MiB and a core."""
@@ -23,13 +27,21 @@ class Argon2:
         self._nobodys = _hash_of_no_password(self._hasher)
 
     async def hash(self, password: Secret, address: str) -> str:
-        async with self._places.taken_for(address):
-            return await asyncio.to_thread(self._hasher.hash, password.reveal())
+        return await self._work(address, self._hasher.hash, password.reveal())
 
     async def verify(self, password: Secret, hashed: str | None, address: str) -> bool:
-        async with self._places.taken_for(address):
-            matches = await asyncio.to_thread(self._verify, password.reveal(), hashed or self._nobodys)
+        matches = await self._work(address, self._verify, password.reveal(), hashed or self._nobodys)
         return matches and hashed is not None
+
+    async def _work(self, address: str, work: Callable[..., T], *arguments: str) -> T:
+        """Work in a thread, and hold the place until it has ended: it does so though nobody waits for it any more."""
+        async with self._places.taken_for(address):
+            working = asyncio.create_task(asyncio.to_thread(work, *arguments))
+            try:
+                return await asyncio.shield(working)
+            except asyncio.CancelledError:
+                await asyncio.wait([working])
+                raise
 
     def is_outdated(self, hashed: str) -> bool:
         return self._hasher.check_needs_rehash(hashed)

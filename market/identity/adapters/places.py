@@ -40,6 +40,10 @@ class FairPlaces:
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
                 self._pass_on()
+            elif turn in queue:
+                queue.remove(turn)
+                if not queue and self._queues.get(address) is queue:
+                    del self._queues[address]
             raise
 
     def _pass_on(self) -> None:

@@ -210,6 +210,8 @@ class _Charge(msgspec.Struct):
     amount_refunded: int
     currency: str
     payment_intent: str | None = None
+    metadata: dict[str, str] | None = None
+    """That of the intent, as it was when the charge was made."""
 
 
 class _Refund(msgspec.Struct):
@@ -239,7 +241,9 @@ def _told(event: str, about: msgspec.Raw) -> dict[str, Any]:
             return _of_charge(session.payment_intent, session.metadata) | {"outcome": Outcome(standing=standing)}
         case "charge.refunded":
             charge = msgspec.json.decode(about, type=_Charge)
-            return _of_charge(charge.payment_intent) | {"returned": _money(charge.amount_refunded, charge.currency)}
+            return _of_charge(charge.payment_intent, charge.metadata) | {
+                "returned": _money(charge.amount_refunded, charge.currency)
+            }
         case "refund.failed" | "refund.updated" | "charge.refund.updated":
             refund = msgspec.json.decode(about, type=_Refund)
             if refund.status not in ("failed", "canceled"):

@@ -6,6 +6,7 @@ import importlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from craton.adapters.http import asgi, wrong_routes
 from craton.adapters.stores import stores
@@ -34,14 +35,22 @@ async def _start(app: App) -> list[str]:
     """Start it in stores that forget, without anything that goes on in the background; return what is said instead."""
     try:
         async with app.run(stores("memory", Path(), app.name), subscriptions=False):
-            for running in app.running.values():
-                running.make()
-            asgi(app)
+            await _describe(asgi(app))
     except (WiringError, MisuseError, StoreUnavailable) as problem:
         return [str(problem)]
     except Exception as problem:
         return [f"app {app.name} can't be started: {type(problem).__name__}: {problem}"]
     return []
+
+
+async def _describe(application: Any) -> None:
+    """Have the API's description made, as whoever looks at it first does."""
+
+    async def hear(_: Any) -> None:
+        """What is answered is of no concern."""
+
+    scope = {"type": "http", "method": "GET", "path": "/openapi.json", "headers": [], "query_string": b""}
+    await application(scope, None, hear)
 
 
 def _boundaries(app: App) -> Iterator[str]:

@@ -108,7 +108,8 @@ async def _newest(
                 found.append(event)
             if len(found) > 2 * last:
                 del found[:-last]
-    return position, [event for event in found if until is None or event.time <= until][-last:]
+    until_then = [event for event in found if event.position <= position]
+    return position, [event for event in until_then if until is None or event.time <= until][-last:]
 
 
 def _print(module: str, found: Sequence[StoredEvent], *, as_json: bool) -> None:

@@ -98,7 +98,7 @@ async def running(chosen: Settings, *, subscriptions: bool, existing: bool = Tru
             f"(CRATON_DATA, CRATON_STORE), or have `craton up` make it.",
             WRONG_USE,
         )
-    async with app.run(open_store, subscriptions=subscriptions):
+    async with app.run(open_store, subscriptions=subscriptions, looking=not subscriptions):
         yield app
 
 

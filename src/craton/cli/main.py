@@ -18,15 +18,26 @@ from craton.runtime.settings import module_settings
 class _Commands(TyperGroup):
     """The toolkit's commands, and those of the application that is chosen."""
 
+    def list_commands(self, ctx: Any) -> list[str]:
+        try:
+            return [*super().list_commands(ctx), *self._own()]
+        except LookupError:
+            return super().list_commands(ctx)
+
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         known = super().get_command(ctx, cmd_name)
         if known is not None:
             return known
         try:
-            commands = import_app(settings()["app"]).commands
-        except LookupError:
-            return None
-        return typer.main.get_command(commands[cmd_name]) if cmd_name in commands else None
+            own = self._own()
+        except LookupError as problem:
+            fail(f"craton has no command {cmd_name!r}, and the application's aren't known: {problem}.", WRONG_USE)
+        return typer.main.get_command(own[cmd_name]) if cmd_name in own else None
+
+    @staticmethod
+    def _own() -> dict[str, typer.Typer]:
+        """Raises `LookupError` when the application can't be loaded."""
+        return import_app(settings()["app"]).commands
 
 
 cli = typer.Typer(

@@ -33,7 +33,7 @@ def up(
     chosen = settings(app=app, host=host, port=port, data=data, store=store)
     app_to_serve = load_app(chosen["app"])
     if chosen.in_production:
-        _require_earnest(app_to_serve)
+        _require_earnest(chosen, app_to_serve)
         empty = True
     try:
         arm_from_environment()
@@ -42,10 +42,10 @@ def up(
     execute(lambda: _serve(chosen, empty=empty), chosen["log"])
 
 
-def _require_earnest(app: App) -> None:
+def _require_earnest(chosen: Settings, app: App) -> None:
     """Exit unless all settings are such that an application can be used in earnest."""
     try:
-        unfit = list(app.unfit_for_production())
+        unfit = [*chosen.unfit_for_production(), *app.unfit_for_production()]
     except WiringError as problem:
         fail(f"{problem}.", WRONG_USE)
     if unfit:

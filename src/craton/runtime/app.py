@@ -123,10 +123,13 @@ class App:
         return self._running
 
     @asynccontextmanager
-    async def run(self, open_store: Callable[[str], Store], *, subscriptions: bool = True) -> AsyncIterator["App"]:
+    async def run(
+        self, open_store: Callable[[str], Store], *, subscriptions: bool = True, looking: bool = False
+    ) -> AsyncIterator["App"]:
         """Run all modules, each in the store that `open_store` makes for its name, while the block lasts.
 
-        Without `subscriptions` nothing goes on in the background: no projections, no timers.
+        Without `subscriptions` nothing goes on in the background: no projections, no timers. `looking`: what runs the
+        modules' own code, with their settings and adapters, is only made when it is called.
         Raises `WiringError` or `StoreUnavailable`.
         """
         owner = f"{socket.gethostname()}/{os.getpid()}/{uuid7()}"
@@ -143,7 +146,7 @@ class App:
                     self.environment,
                     check_all=self._copied_calls,
                 )
-                if subscriptions:
+                if not looking:
                     running.make()
                 await running.store.open()
                 opened.append(running)

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Final
 
 _TOOLKIT: Final = str(Path(__file__).parents[1])
-_LIBRARIES: Final = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
+_LIBRARIES: Final = tuple(
+    {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib", "scripts")}
+)
 
 
 def is_authors(filename: str) -> bool:

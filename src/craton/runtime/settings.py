@@ -68,6 +68,11 @@ class Settings:
             self.values[setting.name] = Value(setting.name, value, source, setting.meaning)
         self._require_number("port", "the port", 0, 65_535)
         self._require_number("address_share", "the share of an address, in per cent,", 1, 100)
+        if "*" in self["proxies"]:
+            raise WiringError(
+                f"proxies must be addresses or networks, not {self['proxies']!r}: anybody could say that he calls from "
+                f"elsewhere ({self.source('proxies')})"
+            )
         if self["mode"] not in ("development", "production"):
             raise WiringError(
                 f"the mode must be development or production, not {self['mode']!r} ({self.source('mode')})"
@@ -93,6 +98,16 @@ class Settings:
     @property
     def address_share(self) -> int:
         return int(self["address_share"])
+
+    def unfit_for_production(self) -> Iterator[str]:
+        """Yield a sentence for each setting of the toolkit's own with which nothing can be served in earnest."""
+        if self["store"] == "memory":
+            yield "CRATON_STORE is memory: all would be lost when the process ends."
+        for origin in filter(None, map(str.strip, self["origins"].split(","))):
+            if not origin.startswith("https://"):
+                yield f"CRATON_ORIGINS names {origin}, whose scripts come in clear; name https origins only."
+        if os.environ.get("CRATON_CRASH_AT"):
+            yield "CRATON_CRASH_AT has the process kill itself, for tests."
 
     @property
     def in_production(self) -> bool:

@@ -164,10 +164,34 @@ async def test_an_address_gets_ten_letters_a_day_and_the_others_when_it_may_get_
         await office.arrived(bob.email, "Welcome", "To Bob")
         await until_recorded(shop, "LetterHeldBack", 3)
         assert len([mail for mail in office.mails if mail["to"] == ada.email]) == 10
+        changed = {"email": "new@example.com", "password": "quite another one", "current_password": PASSWORD}
+        assert (await ada.put(f"/v1/users/{ada.id}", changed)).status == 204
+        assert (await (await shop.login("new@example.com", changed["password"])).delete(f"/v1/users/{ada.id}")).status
+        told = ("Your e-mail address", "Your password")
+        await office.arrived(ada.email, *first_ten(office, ada.email), *told)  # whoever has taken the account over
 
         clock.advance(24 * 60 * 60)
-        await office.arrived(ada.email, "Welcome", *(f"Letter {number}" for number in range(12)))
+        await write(shop, bob, "Tomorrow")
+        await office.arrived(bob.email, "Welcome", "To Bob", "Tomorrow")
         assert await parked(shop) == []
+
+
+async def test_what_was_held_back_is_sent_the_next_day(tmp_path: Path) -> None:
+    clock, limit = Clock(), {"CRATON_NOTIFICATIONS_LETTERS_A_DAY": "2"}
+    async with PostOfficeBox().open() as office, shop_with(office, tmp_path, clock=clock, **limit) as shop:
+        ada = await shop.register("Ada")
+        for number in range(3):  # and there was the welcome
+            await write(shop, ada, f"Letter {number}")
+        await until_recorded(shop, "LetterHeldBack", 2)
+
+        clock.advance(24 * 60 * 60)
+
+        await office.arrived(ada.email, "Welcome", *(f"Letter {number}" for number in range(3)))
+        assert await parked(shop) == []
+
+
+def first_ten(office: PostOfficeBox, address: str) -> list[str]:
+    return [str(mail["subject"]) for mail in office.mails if mail["to"] == address][:10]
 
 
 # --- when it can't be sent -----------------------------------------------------------------------------------

@@ -214,6 +214,10 @@ async def test_a_buyer_has_at_most_three_orders_that_keep_goods_until_he_pays(sh
     waiting = [answer.json["order_id"] for answer in answers if answer.status == 202]
     assert (await shop.order(ada, {"pan": 1}))["status"] == "confirmed"  # who pays at once needn't wait
     assert (await bob.post("/v1/orders", unpaid)).status == 202
+    card = {**order_of(line("pan", 1)), "payment_method": "pm_card_authentication"}
+    checked = (await ada.post("/v1/orders", card)).json["order_id"]  # its card asks for a check, which nobody makes
+    ended = await shop.seen(ada, f"/v1/orders/{checked}", lambda order: order["status"] == "cancelled")
+    assert ended["status_display"] == "Cancelled (too many orders wait for their payment)"
     assert (await ada.post(f"/v1/orders/{waiting[0]}/cancel", {"reason": "too many"})).status == 204
     assert (await ada.post("/v1/orders", unpaid)).status == 202
 

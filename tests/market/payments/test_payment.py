@@ -32,7 +32,7 @@ from market.payments.api import (
     RefundRequested,
     Standing,
 )
-from market.payments.domain import Payment
+from market.payments.domain import DisputeClosed, Limits, Payment
 from tests.market.world import eur
 
 ORDER, PAYER = Id.new(), Id.new()
@@ -154,7 +154,7 @@ def test_a_charge_is_announced_once_and_only_while_it_may_be_paid() -> None:
     payment.announce("pi_2")
 
     assert (waiting, payment.announced) == (PaymentStatus.REQUIRES_ACTION, "pi_1")
-    assert list(told(payment, ChargeAnnounced)) == [ChargeAnnounced(reference="pi_1")]
+    assert list(told(payment, ChargeAnnounced)) == [ChargeAnnounced(reference="pi_1", order=ORDER)]
 
 
 def test_success_is_told_once() -> None:
@@ -426,3 +426,64 @@ class PaymentInAnyOrder(RuleBasedStateMachine):
 
 TestPaymentInAnyOrder = PaymentInAnyOrder.TestCase
 TestPaymentInAnyOrder.settings = settings(max_examples=200, stateful_step_count=20, deadline=None)
+
+
+class TestWhatTheGatewayTells:
+    """Refunds made there, refunds that come back, disputes: in whatever order it is told."""
+
+    def test_a_refund_that_came_back_is_not_taken_for_one_that_was_made_elsewhere(self) -> None:
+        payment, refund = paid(), RefundId.new()
+        payment.refund(refund, eur("10"))
+        payment.refunded_by(refund, eur("10"))
+        payment.learn_failed_refund(refund, eur("10"), "lost card")
+
+        payment.learn_returned(eur("10"), RefundId.told_by("evt_late"))
+
+        assert (payment.status, payment.refunded) == (PaymentStatus.SUCCEEDED, eur("0"))
+        payment.refund(RefundId.new(), eur("10"))
+
+    def test_a_refund_may_be_told_to_have_come_back_before_it_is_reported_here(self) -> None:
+        payment, refund = paid(), RefundId.new()
+        payment.refund(refund, eur("10"))
+
+        payment.learn_failed_refund(refund, eur("10"), "lost card")
+        payment.refunded_by(refund, eur("10"))
+
+        assert (payment.status, payment.refunded) == (PaymentStatus.SUCCEEDED, eur("0"))
+        payment.refund(RefundId.new(), eur("10"))
+
+    def test_a_refund_that_was_made_elsewhere_may_come_back(self) -> None:
+        payment = paid()
+        payment.learn_returned(eur("4"), RefundId.told_by("evt_1"))
+        assert payment.status is PaymentStatus.PARTIALLY_REFUNDED
+
+        payment.learn_failed_refund(None, eur("4"), "lost card")
+        payment.learn_failed_refund(None, eur("4"), "lost card")
+
+        assert (payment.status, payment.refunded) == (PaymentStatus.SUCCEEDED, eur("0"))
+
+    def test_what_was_asked_for_here_was_not_made_elsewhere(self) -> None:
+        payment, refund = paid(), RefundId.new()
+        payment.refund(refund, eur("4"))
+
+        payment.learn_returned(eur("4"), RefundId.told_by("evt_1"))
+        payment.refunded_by(refund, eur("4"))
+
+        assert payment.refunded == eur("4")
+
+    def test_it_is_disputed_as_long_as_one_dispute_is_open_or_one_was_lost(self) -> None:
+        payment = paid()
+        for dispute in ("one", "two"):
+            payment.learn_dispute(dispute, eur("5"), "fraudulent")
+        payment.learn_end_of_dispute("one", lost=False)
+        payment.learn_end_of_dispute("two", lost=True)
+        payment.learn_dispute("three", eur("5"), "fraudulent")
+        payment.learn_end_of_dispute("three", lost=False)
+
+        ends = [fact.disputed for fact in payment.recorded if isinstance(fact, DisputeClosed)]
+        assert ends == [True, True, True]
+
+
+def test_a_limit_of_nothing_lets_nothing_through() -> None:
+    with pytest.raises(AmountOverLimit):
+        Limits.read("EUR=0").require_payable(eur("0.01"))

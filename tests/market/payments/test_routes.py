@@ -237,7 +237,8 @@ async def test_a_client_secret_is_not_kept_though_the_request_has_a_key(shop_sql
     secret = started[0].json["client_secret"]
     assert anew.json["client_secret"] == secret
     facts = [fact for fact in await events(shop) if isinstance(fact, ChargeAnnounced)]
-    assert facts == [ChargeAnnounced(reference=f"sandbox_{PaymentId.of_order(order)}")]
+    reference = f"sandbox_{PaymentId.of_order(order)}"
+    assert facts == [ChargeAnnounced(reference=reference, order=Id(order))]
     await shop.restart()  # so that all is in the files
     files = [file for file in shop.folder.rglob("*") if file.is_file()]
     assert files

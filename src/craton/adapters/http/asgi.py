@@ -52,7 +52,7 @@ def asgi(app: App, *, origins: Sequence[str] = ()) -> ASGIApp:
         [
             *lines,
             *system_lines(app, metrics, callers),
-            *documentation_lines(document(app, described)),
+            *documentation_lines(partial(document, app, described)),
         ]
     )
     middleware: list[Any] = [sharing(origins)] if origins else []

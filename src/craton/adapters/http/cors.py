@@ -39,7 +39,7 @@ def sharing(origins: Sequence[str]) -> Callable[[ASGIApp], ASGIApp]:
         return CORSMiddleware(
             application,
             allow_origins=origins,
-            allow_methods=("GET", "POST", "PUT", "PATCH", "DELETE"),
+            allow_methods=("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"),
             allow_headers=_UNDERSTOOD,
             expose_headers=_SHOWN,
         )

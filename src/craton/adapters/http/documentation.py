@@ -6,7 +6,7 @@ one that needs nothing from elsewhere, no inline styles and no `eval`.
 
 import hashlib
 from collections.abc import Callable
-from functools import cached_property, partial
+from functools import cached_property
 from importlib.resources import files
 from typing import Any, Final
 
@@ -60,10 +60,10 @@ class Asset:
         await reply.send(send)
 
 
-def documentation_lines(openapi: dict[str, Any]) -> list[Line]:
-    """The document, the page's files, and what leads there."""
+def documentation_lines(document: Callable[[], dict[str, Any]]) -> list[Line]:
+    """The document, which is made when it is asked for first; the page's files; and what leads there."""
     folder = files("craton.adapters.http").joinpath("docs")
-    assets = {"/openapi.json": Asset(partial(msgspec.json.encode, openapi), "application/json")}
+    assets = {"/openapi.json": Asset(lambda: msgspec.json.encode(document()), "application/json")}
     for path, (name, content_type) in _FILES.items():
         assets[path] = Asset(folder.joinpath(name).read_bytes, content_type, *([_POLICY] if path == "/docs" else []))
     lines = [Line(_OWNER, "GET", path, asset) for path, asset in assets.items()]

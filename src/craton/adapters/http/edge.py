@@ -99,7 +99,12 @@ async def _answered(application: ASGIApp, scope: Scope, receive: Receive, send: 
         request.status = HUNG_UP
         return
     except asyncio.CancelledError:
-        reply = of_problem(problems.stopping(maybe_executed=scope["method"] not in ("GET", "HEAD")))
+        task = asyncio.current_task()
+        if task is None or not task.cancelling():
+            log.exception("a request was cancelled from within", method=scope["method"], path=scope["path"])
+            reply = of_problem(problems.internal(request.id))
+        else:
+            reply = of_problem(problems.stopping(maybe_executed=scope["method"] not in ("GET", "HEAD")))
     except Exception as error:
         found = of_error(error)
         if found is None:

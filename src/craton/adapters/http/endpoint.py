@@ -63,7 +63,11 @@ class Endpoint:
 
     def _precondition(self, scope: Scope, arguments: dict[str, Any]) -> Precondition | None:
         """If-Match is about the resource that the path names. A weak tag never matches there."""
-        seen = None if self._operation.kind == "query" else wanted_versions(scope)
+        if self._operation.kind == "query":
+            return None
+        if header(scope, b"if-none-match") is not None:
+            raise BadRequest(400, "malformed-header", "If-None-Match goes with GET and HEAD; a command takes If-Match.")
+        seen = wanted_versions(scope)
         if seen is None:
             return None
         subjects = tuple(arguments[name] for name in self.binding.in_path if isinstance(arguments[name], str))
@@ -82,7 +86,8 @@ class Endpoint:
         version = getattr(result, "version", None)
         if type(version) is int:
             headers.append((b"etag", etag(version).encode()))
-            if self.route.method == "GET" and is_known(scope, etag(version)):
+            tells_all = getattr(type(result), "version_tells_all", True)
+            if self.route.method == "GET" and tells_all and is_known(scope, etag(version)):
                 return Reply(304, headers, b"")
         if result is None:
             return Reply(204 if self.route.status == 200 else self.route.status, headers, b"")

@@ -10,7 +10,7 @@ from starlette.types import Receive, Scope, Send
 
 from craton.adapters.http.addresses import address_of_client
 from craton.adapters.http.callers import Callers
-from craton.application.access import Access
+from craton.application.access import STRANGER, Access
 from craton.application.context import Context, context, entered
 from craton.application.routes import DEFAULT_TIMEOUT_SECONDS
 from craton.runtime.attempt import in_time
@@ -19,16 +19,21 @@ Handler = Callable[..., Awaitable[Response]]
 
 
 class Handwritten:
-    """Has a handler answer whom its guard admits; `given` is what it asks for beside the request."""
+    """Has a handler answer whom its guard admits; `given` is what it asks for beside the request.
 
-    def __init__(self, handler: Handler, access: Access, callers: Callers, given: dict[str, Any] | None = None) -> None:
+    Without `callers` nobody is asked who he is: a handler for everybody answers whatever a token is worth.
+    """
+
+    def __init__(
+        self, handler: Handler, access: Access, callers: Callers | None, given: dict[str, Any] | None = None
+    ) -> None:
         self._handler = handler
         self._access = access
         self._callers = callers
         self._given = given or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        caller = await self._callers.admit(self._access, scope)
+        caller = STRANGER if self._callers is None else await self._callers.admit(self._access, scope)
         asked = Context(
             id=context().id,
             actor=caller.id or None,

@@ -55,11 +55,15 @@ class Addresses:
     def __init__(self, share: int) -> None:
         self._share = share
         self._held: Counter[str] = Counter()
+        self.within = 0
+        """How many connections there are without those that are more than their address may hold."""
 
     def take(self, address: str) -> None:
         self._held[address] += 1
+        self.within += not self.has_too_many(address)
 
     def give_back(self, address: str) -> None:
+        self.within -= not self.has_too_many(address)
         self._held[address] -= 1
         if not self._held[address]:
             del self._held[address]
@@ -90,6 +94,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._addresses.take(self._address)
         self._watch()
         self._is_too_many = self._there_are_too_many and not self._make_room()
+        if self._is_too_many and len(self.connections) > 2 * MAX_CONNECTIONS:
+            self._end()  # not even to be told so
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._addresses.give_back(self._address)
@@ -200,7 +206,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     @property
     def _there_are_too_many(self) -> bool:
-        return len(self.connections) > MAX_CONNECTIONS or self._addresses.has_too_many(self._address)
+        return self._addresses.within > MAX_CONNECTIONS or self._addresses.has_too_many(self._address)
 
     def _make_room(self) -> bool:
         """Close the connection on which nothing goes on and whose time is over first; return whether there was one.

@@ -68,7 +68,7 @@ def system_lines(app: App, metrics: Metrics, callers: Callers) -> list[Line]:
         ("POST", f"{PROJECTIONS}/{{name}}/rollback", bounded(roll_back), ADMIN),
     ]
     return [
-        Line("the toolkit", method, path, Handwritten(handler, access, callers))
+        Line("the toolkit", method, path, Handwritten(handler, access, None if access.public else callers))
         for method, path, handler, access in handlers
     ]
 

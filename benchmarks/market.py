@@ -4,5 +4,11 @@ import os
 
 from craton.runtime import App
 from market.ledger.module import ledger
+from tests.door.standing_open import Door, door, stands_open
 
-app = App(os.environ.get("BENCH_APP", "bench"), modules=[ledger])
+app = App(
+    os.environ.get("BENCH_APP", "bench"),
+    modules=[ledger, door],
+    authenticate=Door.authenticate,
+    middleware=[stands_open],
+)

@@ -71,6 +71,7 @@ def main() -> None:
             "CRATON_LOG": "warning",
             "CRATON_IDENTITY_ADMIN_PASSWORD": PASSWORD,
             "CRATON_NOTIFICATIONS_FOLDER": str(Path(folder) / "mail"),
+            "CRATON_NOTIFICATIONS_LETTERS_A_DAY": "1000",
         }
         try:
             with ExitStack() as servers:

@@ -63,14 +63,18 @@ async def _serve(chosen: Settings, *, empty: bool) -> None:
         async with running(chosen, subscriptions=True, existing=False) as app:
             application = asgi(app, origins=origins_of(chosen["origins"]))
             said = await app.begin(empty=empty)
-            _banner(chosen, app, listening.getsockname()[1])
-            for sentence in said:
-                out.print(f"  {sentence}", markup=False)
+
+            def tell() -> None:
+                _banner(chosen, app, listening.getsockname()[1])
+                for sentence in said:
+                    out.print(f"  {sentence}", markup=False)
+
             async with watched():
                 await serve(
                     application,
                     listening,
-                    lambda: faulthandler.dump_traceback_later(STOP_SECONDS, exit=True),
+                    has_started=tell,
+                    told_to_stop=lambda: faulthandler.dump_traceback_later(STOP_SECONDS, exit=True),
                     address_share=chosen.address_share,
                     proxies=chosen["proxies"],
                 )

@@ -18,9 +18,16 @@ FINISH_SECONDS: Final = 4
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, told_to_stop: Callable[[], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, has_started: Callable[[], None], told_to_stop: Callable[[], None]
+    ) -> None:
         super().__init__(config)
+        self._has_started = has_started
         self._told_to_stop = told_to_stop
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._has_started()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -47,16 +54,17 @@ def listen(host: str, port: int) -> socket.socket:
 async def serve(
     application: Any,
     listening: socket.socket,
-    told_to_stop: Callable[[], None] = lambda: None,
     *,
+    has_started: Callable[[], None] = lambda: None,
+    told_to_stop: Callable[[], None] = lambda: None,
     address_share: int = 50,
     proxies: str = "",
 ) -> None:
     """Serve until SIGINT or SIGTERM; then stop accepting and finish what runs, for four seconds at most.
 
-    `told_to_stop` is called when the signal comes. `address_share` is how many per cent of the connections one address
-    may hold: all, if a proxy stands before the server. `proxies` are the addresses of those whose X-Forwarded-For is
-    believed: where a request comes from.
+    `has_started` is called when it serves, and would be ended cleanly; `told_to_stop` when the signal comes.
+    `address_share` is how many per cent of the connections one address may hold: all, if a proxy stands before the
+    server. `proxies` are the addresses of those whose X-Forwarded-For is believed: where a request comes from.
     """
     protocol: Any = partial(BoundedProtocol, addresses=Addresses(address_share))
     config = uvicorn.Config(
@@ -72,4 +80,4 @@ async def serve(
         timeout_keep_alive=int(STAGE_SECONDS[Stage.IDLE]),
         timeout_graceful_shutdown=FINISH_SECONDS,
     )
-    await _Server(config, told_to_stop).serve(sockets=[listening])
+    await _Server(config, has_started, told_to_stop).serve(sockets=[listening])

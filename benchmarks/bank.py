@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from craton.application import Api, Column, Key, Module, Projection, Repository, Row, Rows, View, command, query
 from craton.application.codec import encode_text
 from craton.domain import Aggregate, Currency, Event, Id, Metadata, Name, Recorded, uuid7
-from craton.ports import Append, NewEvent, Store, Unit, UnitRefused
+from craton.ports import Append, Changeset, ChangesetRefused, NewEvent, Store
 
 ACCOUNTS = 1_000
 BULK_DEPOSITS = 5  # to each account in one unit
@@ -25,8 +25,7 @@ class Deposited(Event):
     amount: int
 
 
-class Account(Aggregate):
-    id: AccountId
+class Account(Aggregate[AccountId]):
     owner: Name
     currency: Currency
     balance: int = 0
@@ -58,9 +57,7 @@ class Balances(Projection):
             case Opened():
                 self.accounts.put(BalanceRow(account=account, balance=0))
             case Deposited(amount=amount):
-                self.accounts.change(
-                    account, change=lambda row: BalanceRow(account=account, balance=row.balance + amount)
-                )
+                self.accounts.fold(account, by=lambda row: BalanceRow(account=account, balance=row.balance + amount))
 
 
 class Bank(Api):
@@ -102,14 +99,14 @@ async def record(store: Store, total: int) -> int:
     """Write so many events in bulk, spread evenly over new accounts; return how many of them are deposits of 1."""
     ids = [AccountId.new() for _ in range(min(ACCOUNTS, total))]
     opened = Opened(owner=Name("owner"), currency=Currency("EUR"))
-    await _write(store, Unit(appends=[_append(id, 0, opened) for id in ids]))
+    await _write(store, Changeset(appends=[_append(id, 0, opened) for id in ids]))
     deposits = total - len(ids)
     for unit in _deposits(ids, deposits):
         await _write(store, unit)
     return deposits
 
 
-def _deposits(ids: list[AccountId], count: int) -> Iterator[Unit]:
+def _deposits(ids: list[AccountId], count: int) -> Iterator[Changeset]:
     versions = dict.fromkeys(ids, 1)
     for start in range(0, count, len(ids) * BULK_DEPOSITS):
         now = min(count - start, len(ids) * BULK_DEPOSITS)
@@ -118,7 +115,7 @@ def _deposits(ids: list[AccountId], count: int) -> Iterator[Unit]:
             events = [Deposited(amount=1)] * len(range(place, now, len(ids)))
             appends.append(_append(id, versions[id], *events))
             versions[id] += len(events)
-        yield Unit(appends=appends)
+        yield Changeset(appends=appends)
 
 
 def _append(id: AccountId, version: int, *events: Event) -> Append:
@@ -133,7 +130,7 @@ def _append(id: AccountId, version: int, *events: Event) -> Append:
     return Append(stream, version, new)
 
 
-async def _write(store: Store, unit: Unit) -> None:
+async def _write(store: Store, unit: Changeset) -> None:
     (outcome,) = await store.write([unit])
-    if isinstance(outcome, UnitRefused):
+    if isinstance(outcome, ChangesetRefused):
         raise outcome

@@ -27,7 +27,7 @@ from craton.adapters.stores import stores
 from craton.domain import Currency, Money, Name
 from craton.ports import Store
 from craton.runtime import App
-from craton.runtime.garbage import collect_rarely
+from craton.runtime.process.garbage import collect_rarely
 from market.ledger.api import Ledger
 from market.ledger.module import ledger
 

@@ -19,8 +19,7 @@ class Noted(Event):
     number: int
 
 
-class Note(Aggregate):
-    id: NoteId
+class Note(Aggregate[NoteId]):
     number: int
 
     def apply(self, event: Noted) -> None:

@@ -4,13 +4,15 @@ import secrets
 from collections.abc import Sequence
 from typing import Any
 
-from craton.application import Context
+from craton.application import CommandKey, Context
 from craton.application.api import operation_of
 from craton.domain import Currency, DomainError, Money, Name, Text
 from craton.runtime import App
-from craton.runtime.use_cases import Answer
-from market.catalog.api import Catalog, ProductId
-from market.identity.api import EmailAddress, Identity, Password
+from craton.runtime.commands.results import Answer
+from market.catalog.api import Catalog
+from market.catalog.events import ProductId
+from market.identity.api import Identity
+from market.identity.events import EmailAddress, Password
 from market.inventory.api import Inventory
 from market.ledger.api import Ledger
 
@@ -55,7 +57,7 @@ async def _person(app: App, name: str) -> list[str]:
 async def _once(app: App, key: str, command: Any, **arguments: Any) -> Answer | None:
     """The answer, the same at each start; None if somebody has done something of the kind, or had other ideas."""
     operation = operation_of(command)
-    context = Context(actor="demo", key=f"demo-{key}")
+    context = Context(actor="demo", key=CommandKey(f"demo-{key}"))
     try:
         return await app.call(operation, operation.bind((), arguments), context)
     except DomainError:

@@ -21,7 +21,7 @@ pytest.register_assert_rewrite("craton.testing.conformance")
 from craton.adapters.postgres import PostgresDatabase, PostgresStore  # noqa: E402
 from craton.adapters.sqlite import SqliteStore  # noqa: E402
 from craton.ports import Store  # noqa: E402
-from craton.runtime.garbage import collect_rarely  # noqa: E402
+from craton.runtime.process.garbage import collect_rarely  # noqa: E402
 from tests.crash.databases import fresh_database  # noqa: E402
 
 POSTGRES_URL = os.environ.get("CRATON_TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432/test")
@@ -33,8 +33,8 @@ LIMITS: Final = (
     "craton.adapters.http.handlers.DEFAULT_TIMEOUT_SECONDS",
     "craton.adapters.postgres.database.CONNECT_TIMEOUT_SECONDS",
     "craton.adapters.postgres.database.STATEMENT_TIMEOUT_SECONDS",
-    "craton.runtime.projections.VIEW_WAIT_SECONDS",
-    "craton.runtime.use_cases.COLLIDING_SECONDS",
+    "craton.runtime.projections.runner.VIEW_WAIT_SECONDS",
+    "craton.runtime.commands.execution.MAX_COLLIDING_SECONDS",
 )
 """How long the program itself waits for an answer, a connection, a view, and for others that change the same."""
 RUN_BY_ONE_WORKER: Final = (

@@ -1,43 +1,12 @@
-"""The catalog's contract: all that others may import of it."""
+"""The catalog's front door. Others may import it."""
 
-from craton.application import Api, Page, Paging, command, query
-from craton.domain import Money, Name, Text, Value
-from market.catalog.domain import (
-    BlankName,
-    CurrencyChanged,
-    PriceChanged,
-    PriceNotPositive,
-    ProductAdded,
-    ProductChanged,
-    ProductId,
-    ProductNotFound,
-    ProductReinstated,
-    ProductRetired,
-)
+from __future__ import annotations
 
-__all__ = [
-    "BlankName",
-    "Catalog",
-    "CurrencyChanged",
-    "PriceChanged",
-    "PriceNotPositive",
-    "Product",
-    "ProductAdded",
-    "ProductChanged",
-    "ProductId",
-    "ProductNotFound",
-    "ProductReinstated",
-    "ProductRetired",
-]
+from datetime import datetime
 
-
-class Product(Value):
-    id: ProductId
-    name: Name
-    description: Text
-    price: Money
-    active: bool
-    version: int
+from craton.application import Api, Column, Hidden, Index, Key, Page, Paging, Row, Search, command, query
+from craton.domain import Money, Name, Text
+from market.catalog.events import ProductId, ProductNotFound
 
 
 class Catalog(Api):
@@ -78,3 +47,16 @@ class Catalog(Api):
     @query
     async def offers(self, products: tuple[ProductId, ...]) -> tuple[Product, ...]:
         """Those of some products that are on sale."""
+
+
+class Product(Row):
+    not_found = ProductNotFound
+
+    id: Key[ProductId]
+    name: Name
+    description: Text
+    price: Money
+    active: Column[bool]
+    version: int
+    added_at: Hidden[Index[datetime]]
+    searched: Hidden[Search[str]]

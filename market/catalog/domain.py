@@ -2,59 +2,24 @@
 
 from typing import Self
 
-from craton.domain import Aggregate, AggregateNotFound, Conflict, Event, Id, InvalidValue, Money, Name, Text
+from craton.domain import Aggregate, Money, Name, Text
+from market.catalog.events import (
+    BlankName,
+    CurrencyChanged,
+    PriceChanged,
+    PriceNotPositive,
+    ProductAdded,
+    ProductChanged,
+    ProductId,
+    ProductNotFound,
+    ProductReinstated,
+    ProductRetired,
+)
 
 
-class ProductId(Id):
-    """A UUID, or a name of its own such as `product_1`."""
-
-    pattern = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
-    example = "product_1"
-
-
-class ProductAdded(Event):
-    name: Name
-    description: Text
-    price: Money
-
-
-class ProductChanged(Event):
-    name: Name
-    description: Text
-
-
-class PriceChanged(Event):
-    price: Money
-
-
-class ProductRetired(Event):
-    pass
-
-
-class ProductReinstated(Event):
-    pass
-
-
-class BlankName(InvalidValue):
-    """A product needs a name."""
-
-
-class PriceNotPositive(InvalidValue):
-    """A price must be more than zero."""
-
-
-class CurrencyChanged(Conflict):
-    """A product's price stays in its currency."""
-
-
-class ProductNotFound(AggregateNotFound):
-    """There is no such product."""
-
-
-class Product(Aggregate):
+class Product(Aggregate[ProductId]):
     not_found = ProductNotFound
 
-    id: ProductId
     name: Name
     description: Text
     price: Money

@@ -2,21 +2,20 @@
 
 from craton.application import Page, Paging, Repository, View
 from craton.domain import Money, Name, Text
+from market.catalog import domain
 from market.catalog.api import Catalog, Product
-from market.catalog.domain import Product as ProductAggregate
-from market.catalog.domain import ProductId, ProductNotFound
-from market.catalog.read_models import ProductRow
+from market.catalog.events import ProductId
 
 
 class CatalogService(Catalog):
-    def __init__(self, products: Repository[ProductAggregate], rows: View[ProductRow]) -> None:
+    def __init__(self, products: Repository[domain.Product], rows: View[Product]) -> None:
         self._products = products
         self._rows = rows
 
     async def add(
         self, name: Name, price: Money, *, description: Text | None = None, id: ProductId | None = None
     ) -> ProductId:
-        product = ProductAggregate.add(id or ProductId.new(), name, description or Text(""), price)
+        product = domain.Product.add(id or ProductId.new(), name, description or Text(""), price)
         self._products.add(product)
         return product.id
 
@@ -38,17 +37,13 @@ class CatalogService(Catalog):
         (await self._products.get(product)).retire()
 
     async def product(self, product: ProductId) -> Product:
-        row = await self._rows.get(product)
-        if row is None:
-            raise ProductNotFound(id=product)
-        return row.state
+        return await self._rows.get(product)
 
     async def products(
         self, *, q: Text | None = None, active: bool | None = None, paging: Paging = Paging()
     ) -> Page[Product]:
-        found = await self._rows.find(contains={"searched": q}, active=active, order="-added", paging=paging)
-        return found.map(lambda row: row.state)
+        return await self._rows.page(contains={"searched": q}, active=active, order="-added_at", paging=paging)
 
     async def offers(self, products: tuple[ProductId, ...]) -> tuple[Product, ...]:
-        rows = await self._rows.get_all(products)
-        return tuple(row.state for row in rows.values() if row.active)
+        found = await self._rows.all(products)
+        return tuple(product for product in found.values() if product.active)

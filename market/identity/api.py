@@ -4,7 +4,7 @@ from typing import Annotated
 
 from craton.application import INCIDENTAL, Api, Caller, Page, Paging, command, query
 from craton.domain import Instant, Name, Secret, Text, Value
-from market.identity.domain import (
+from market.identity.events import (
     AdministratorsLeft,
     BlankName,
     EmailAddress,

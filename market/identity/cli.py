@@ -8,8 +8,9 @@ import typer
 from craton.cli.loading import WRONG_USE, execute, fail, out, running, settings
 from craton.cli.options import AppName, Data, StoreUrl
 from craton.domain import DomainError
-from craton.runtime.settings import Settings
-from market.identity.api import EmailAddress, Identity, Password
+from craton.runtime.process.settings import Settings
+from market.identity.api import Identity
+from market.identity.events import EmailAddress, Password
 
 users = typer.Typer(no_args_is_help=True, add_completion=False)
 

@@ -7,7 +7,8 @@ from craton.application import Module, ValueTaken, WiringError
 from craton.domain import Secret
 from market.identity.adapters.argon2 import Argon2
 from market.identity.adapters.jwt import Jwt
-from market.identity.api import Identity, Password
+from market.identity.api import Identity
+from market.identity.events import Password
 from market.identity.http import routes
 from market.identity.ports import PasswordHasher, TokenSigner
 from market.identity.read_models import Sessions, Users

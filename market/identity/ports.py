@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Protocol
 
 from craton.domain import Secret, Value
-from market.identity.domain import SessionId, UserId
+from market.identity.events import SessionId, UserId
 
 
 class Claims(Value):

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from craton.application import Index, Key, Projection, Row, Rows, Search, Unique
 from craton.domain import Name, Recorded, Value
-from market.identity.domain import (
+from market.identity.events import (
     ADMIN,
     MEMBER,
     EmailAddress,
@@ -69,9 +69,9 @@ class Users(Projection):
             case UserDeleted():
                 self.users.delete(user)
             case fact:
-                self.users.change(
+                self.users.fold(
                     user,
-                    change=lambda row: _row(user, row.created, replace(_after(row.state, fact), version=event.version)),
+                    by=lambda row: _row(user, row.created, replace(_after(row.state, fact), version=event.version)),
                 )
 
 
@@ -118,6 +118,6 @@ class Sessions(Projection):
             case SessionBegun(user=user, credentials=credentials):
                 self.sessions.put(SessionRow(session=session, user=user, credentials=credentials))
             case SessionKept(credentials=credentials):
-                self.sessions.change(session, change=lambda row: replace(row, credentials=credentials))
+                self.sessions.fold(session, by=lambda row: replace(row, credentials=credentials))
             case SessionEnded():
                 self.sessions.delete(session)

@@ -7,7 +7,7 @@ from msgspec import Meta
 
 from craton.application import Settings
 from craton.domain import Secret
-from market.identity.domain import EmailAddress, Password
+from market.identity.events import EmailAddress, Password
 
 
 class IdentitySettings(Settings):

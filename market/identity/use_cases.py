@@ -24,24 +24,22 @@ from craton.application import (
 from craton.application.page import MAX_PAGE_SIZE
 from craton.domain import Instant, Name, Secret, Text, Unauthenticated
 from market.identity.api import Identity, Tokens, User, Validity
-from market.identity.domain import (
+from market.identity.domain import FREE_FAILURES, LoginAttempts, Session
+from market.identity.domain import User as UserAggregate
+from market.identity.events import (
     ADMIN,
-    FREE_FAILURES,
     AdministratorsLeft,
     AttemptsId,
     EmailAddress,
     InvalidRefreshToken,
     LastAdministrator,
-    LoginAttempts,
     Password,
-    Session,
     SessionId,
     UserId,
     UserNotFound,
     WrongCredentials,
     WrongPassword,
 )
-from market.identity.domain import User as UserAggregate
 from market.identity.ports import Claims, PasswordHasher, TokenSigner
 from market.identity.read_models import SessionRow, UserRow
 from market.identity.settings import IdentitySettings
@@ -84,7 +82,7 @@ class IdentityService(Identity):
 
     async def register(self, email: EmailAddress, name: Name, password: Password) -> UserId:
         password.require_strong(email, name)
-        if (await self._user_rows.find(email=email.key, paging=Paging(1, 1))).total:
+        if (await self._user_rows.page(email=email.key, paging=Paging(1, 1))).total:
             raise ValueTaken(field="email")  # the constraint would find it, too, after the hashing
         user = UserAggregate.register(UserId.new(), email, name)
         await self._add(user, password)
@@ -153,7 +151,7 @@ class IdentityService(Identity):
     async def _administrators(self) -> AsyncIterator[UserAggregate]:
         number = total = 1
         while number <= total:
-            page = await self._user_rows.find(administrator=True, paging=Paging(number, MAX_PAGE_SIZE))
+            page = await self._user_rows.page(administrator=True, paging=Paging(number, MAX_PAGE_SIZE))
             for row in page.items:
                 user = await self._users.get(row.user)
                 if not user.deleted and ADMIN in user.granted:
@@ -163,7 +161,7 @@ class IdentityService(Identity):
     async def appoint(self, email: EmailAddress, password: Password) -> bool:
         async for _ in self._administrators():
             raise AdministratorsLeft()
-        found = await self._user_rows.find(email=email.key, paging=Paging(1, 1))
+        found = await self._user_rows.page(email=email.key, paging=Paging(1, 1))
         if found.items:
             user = await self._users.get(found.items[0].user)
             user.change_roles(user.granted | {ADMIN})
@@ -178,7 +176,7 @@ class IdentityService(Identity):
 
     async def login(self, email: EmailAddress, password: Secret) -> Tokens:
         async with self._attempt(email) as attempts:
-            found = await self._user_rows.find(email=email.key, paging=Paging(1, 1))
+            found = await self._user_rows.page(email=email.key, paging=Paging(1, 1))
             user = await self._users.get(found.items[0].user) if found.items else None
             hashed = None if user is None else await self._hash_of(user)
             given = Password.given(password)
@@ -198,7 +196,7 @@ class IdentityService(Identity):
         They are judged one after the other, and no more wait than may fail: so each counts before it is judged, and
         none is judged twice.
         """
-        id = AttemptsId.at(email, context().address)
+        id = AttemptsId.derived(email.key, context().address)
         async with self._turns.taken_for(id):
             attempts = await self._attempts.find_or_add(id)
             self._attempts.require_unchanged(attempts)  # in another process others may fail meanwhile
@@ -220,7 +218,7 @@ class IdentityService(Identity):
             return
         number = total = 1
         while number <= total:
-            page = await self._session_rows.find(user=user, paging=Paging(number, MAX_PAGE_SIZE))
+            page = await self._session_rows.page(user=user, paging=Paging(number, MAX_PAGE_SIZE))
             for row in page.items:
                 (await self._sessions.get(row.session)).end("logged out")
             number, total = number + 1, page.total_pages
@@ -235,7 +233,7 @@ class IdentityService(Identity):
         )
 
     async def ensure_admin(self, email: EmailAddress, password: Password) -> bool:
-        id = UserId.of_admin(email)
+        id = UserId.derived(email.key)
         if await self._users.find(id) is not None:
             return False
         await self._add(UserAggregate.register(id, email, ADMINISTRATOR, frozenset({ADMIN})), password)
@@ -245,7 +243,7 @@ class IdentityService(Identity):
         claims = self._signer.read(token, await self._token_key(), now())
         if claims is None:
             raise Unauthenticated()
-        session, user = await self._session_rows.get(claims.session), await self._user_rows.get(claims.user)
+        session, user = await self._session_rows.find(claims.session), await self._user_rows.find(claims.user)
         if session is None or user is None or session.user != claims.user:
             raise Unauthenticated()
         if session.credentials != user.state.credentials:
@@ -253,7 +251,7 @@ class IdentityService(Identity):
         return Caller(user.user, user.state.roles, session=claims.session)
 
     async def user(self, user: UserId) -> User:
-        row = await self._user_rows.get(user)
+        row = await self._user_rows.find(user)
         if row is None:
             raise UserNotFound(id=user)
         caller = context().caller
@@ -261,10 +259,10 @@ class IdentityService(Identity):
         return _shown(row) if knows_him else User(id=user, name=row.state.name)
 
     async def users(self, *, q: Text | None = None, paging: Paging = Paging()) -> Page[User]:
-        return (await self._user_rows.find(contains={"searched": q}, order="-created", paging=paging)).map(_shown)
+        return (await self._user_rows.page(contains={"searched": q}, order="-created", paging=paging)).map(_shown)
 
     async def validate(self, user: UserId) -> Validity:
-        return Validity(valid=await self._user_rows.get(user) is not None)
+        return Validity(valid=await self._user_rows.find(user) is not None)
 
     async def _add(self, user: UserAggregate, password: Password) -> None:
         self._users.add(user)

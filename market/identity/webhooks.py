@@ -14,7 +14,8 @@ from starlette.responses import Response
 from craton.adapters.http import read_bounded
 from craton.application import once
 from craton.domain import InvalidValue, Secret, Unauthenticated
-from market.identity.api import Identity, UserId
+from market.identity.api import Identity
+from market.identity.events import UserId
 from market.identity.settings import IdentitySettings
 
 HEADER = "membership-signature"

@@ -1,69 +1,15 @@
-"""Inventory's contract: all that others may import of it."""
+"""Inventory's front door. Others may import it."""
+
+from __future__ import annotations
 
 from typing import Annotated
 
 from msgspec import Meta
 
-from craton.application import Api, command, query
-from craton.domain import Id, Value
-from market.inventory.domain import (
-    GoodsTaken,
-    InsufficientStock,
-    Line,
-    ProductId,
-    QuantityNotPositive,
-    ReservationCommitted,
-    ReservationGone,
-    ReservationMade,
-    ReservationNotFound,
-    ReservationReleased,
-    ReservationRestocked,
-    ReservationStatus,
-    StockDepleted,
-    StockNotFound,
-    StockReleased,
-    StockReserved,
-    StockRestocked,
-    StockUpdated,
-    TooMuchStock,
-    UnknownProduct,
-)
-
-__all__ = [
-    "GoodsTaken",
-    "InsufficientStock",
-    "Inventory",
-    "Line",
-    "ProductId",
-    "QuantityNotPositive",
-    "ReservationCommitted",
-    "ReservationGone",
-    "ReservationMade",
-    "ReservationNotFound",
-    "ReservationReleased",
-    "ReservationRestocked",
-    "ReservationStatus",
-    "Stock",
-    "StockDepleted",
-    "StockNotFound",
-    "StockReleased",
-    "StockReserved",
-    "StockRestocked",
-    "StockUpdated",
-    "TooMuchStock",
-    "UnknownProduct",
-]
-
-Quantity = Annotated[int, Meta(ge=1, le=1_000_000)]
-Lines = Annotated[tuple[Line, ...], Meta(min_length=1, max_length=100)]
-
-
-class Stock(Value):
-    product: ProductId
-    on_hand: int
-    reserved: int
-    available: int
-    version: int
+from craton.application import Api, Key, Row, command, query
+from craton.domain import Id
+from market.catalog.events import ProductId
+from market.inventory.events import Line, ReservationStatus, StockNotFound
 
 
 class Inventory(Api):
@@ -79,7 +25,7 @@ class Inventory(Api):
 
     @command
     async def release(self, order: Id) -> None:
-        """Let go of what is kept for an order, any number of times. What comes late to reserve for it is refused."""
+        """Release what is kept for an order, any number of times. A reservation that comes later is refused."""
 
     @command
     async def commit(self, order: Id) -> None:
@@ -96,3 +42,17 @@ class Inventory(Api):
     @query
     async def reservation(self, order: Id) -> ReservationStatus | None:
         """How an order's reservation stands, None if there is none."""
+
+
+Quantity = Annotated[int, Meta(ge=1, le=1_000_000)]
+Lines = Annotated[tuple[Line, ...], Meta(min_length=1, max_length=100)]
+
+
+class Stock(Row):
+    not_found = StockNotFound
+
+    product: Key[ProductId]
+    on_hand: int
+    reserved: int
+    available: int
+    version: int

@@ -1,133 +1,35 @@
 """Stock and reservations. What is available is what is on hand less what is reserved; it never falls below zero."""
 
 from collections.abc import Mapping
-from enum import StrEnum
 
-from craton.domain import Aggregate, AggregateNotFound, Conflict, Event, Id, InvalidValue, Value
-
-
-class ProductId(Id):
-    """As the catalog calls it."""
-
-    pattern = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
-    example = "product_1"
-
-
-class Line(Value):
-    product: ProductId
-    quantity: int
-
-
-class ReservationStatus(StrEnum):
-    RESERVED = "reserved"
-    RELEASED = "released"
-    COMMITTED = "committed"  # the goods have left the shelf
-    RESTOCKED = "restocked"
-
-
-# --- facts ---------------------------------------------------------------------------------------------------
-
-
-class StockReserved(Event):
-    order: Id
-    quantity: int
-
-
-class StockReleased(Event):
-    order: Id
-    quantity: int
-
-
-class StockUpdated(Event):
-    """Goods have left the shelf."""
-
-    order: Id
-    quantity: int
-    on_hand: int
-
-
-class StockRestocked(Event):
-    quantity: int
-    on_hand: int
-    order: Id | None = None
-    """The order whose goods came back, if that is where they are from."""
-
-
-class StockDepleted(Event):
-    """None is available any more."""
-
-
-class ReservationMade(Event):
-    lines: tuple[Line, ...]
-
-
-class ReservationReleased(Event):
-    pass
-
-
-class ReservationCommitted(Event):
-    pass
-
-
-class ReservationRestocked(Event):
-    pass
-
-
-# --- refusals ------------------------------------------------------------------------------------------------
-
-
-class UnknownProduct(InvalidValue):
-    """There is no stock of a product that nobody has ever had."""
-
-    product: ProductId
-
-    def __str__(self) -> str:
-        return f"Inventory doesn't know the product {self.product}."
-
-
-class StockNotFound(AggregateNotFound):
-    """There is no stock of this product."""
-
-
-class QuantityNotPositive(InvalidValue):
-    """A quantity must be more than zero."""
-
-
-class InsufficientStock(Conflict):
-    """There aren't that many available."""
-
-    product: ProductId
-    available: int
-
-    def __str__(self) -> str:
-        return f"Of {self.product} only {self.available} are available."
-
-
-class TooMuchStock(Conflict):
-    """There can't be more than a billion of a product."""
-
-
-class ReservationGone(Conflict):
-    """The reservation was released before."""
-
-
-class GoodsTaken(Conflict):
-    """The goods have left the shelf; only restocking brings them back."""
-
-
-class ReservationNotFound(AggregateNotFound):
-    """There is no such reservation."""
-
-
-# --- aggregates ----------------------------------------------------------------------------------------------
+from craton.domain import Aggregate, Id
+from market.catalog.events import ProductId
+from market.inventory.events import (
+    GoodsTaken,
+    InsufficientStock,
+    Line,
+    ReservationCommitted,
+    ReservationGone,
+    ReservationMade,
+    ReservationNotFound,
+    ReservationReleased,
+    ReservationRestocked,
+    ReservationStatus,
+    StockDepleted,
+    StockNotFound,
+    StockReleased,
+    StockReserved,
+    StockRestocked,
+    StockUpdated,
+    TooMuchStock,
+)
 
 MOST = 1_000_000_000
 
 
-class StockItem(Aggregate):
+class StockItem(Aggregate[ProductId]):
     not_found = StockNotFound
 
-    id: ProductId
     on_hand: int = 0
     reserved: int = 0
 
@@ -166,12 +68,11 @@ class StockItem(Aggregate):
                 self.on_hand = on_hand
 
 
-class Reservation(Aggregate):
+class Reservation(Aggregate[Id]):
     """What is kept for an order. Each turn in its life is taken once; asking for it again changes nothing."""
 
     not_found = ReservationNotFound
 
-    id: Id
     lines: tuple[Line, ...] = ()
     status: ReservationStatus | None = None
 

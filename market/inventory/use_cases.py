@@ -6,19 +6,10 @@ from collections.abc import Iterable
 from craton.application import Repository, View
 from craton.domain import Id
 from market.catalog.api import Catalog
-from market.catalog.api import ProductId as CatalogId
+from market.catalog.events import ProductId
 from market.inventory.api import Inventory, Stock
-from market.inventory.domain import (
-    Line,
-    ProductId,
-    QuantityNotPositive,
-    Reservation,
-    ReservationStatus,
-    StockItem,
-    StockNotFound,
-    UnknownProduct,
-)
-from market.inventory.read_models import StockRow
+from market.inventory.domain import Reservation, StockItem
+from market.inventory.events import Line, QuantityNotPositive, ReservationStatus, UnknownProduct
 
 
 class InventoryService(Inventory):
@@ -26,7 +17,7 @@ class InventoryService(Inventory):
         self,
         items: Repository[StockItem],
         reservations: Repository[Reservation],
-        stocks: View[StockRow],
+        stocks: View[Stock],
         catalog: Catalog,
     ) -> None:
         self._items = items
@@ -35,7 +26,7 @@ class InventoryService(Inventory):
         self._catalog = catalog
 
     async def restock(self, product: ProductId, quantity: int) -> None:
-        await self._catalog.product(CatalogId(product))
+        await self._catalog.product(product)
         (await self._items.find_or_add(product)).restock(quantity)
 
     async def reserve(self, order: Id, lines: tuple[Line, ...]) -> None:
@@ -63,10 +54,7 @@ class InventoryService(Inventory):
             reservation.release(shelf)
 
     async def stock(self, product: ProductId) -> Stock:
-        row = await self._stocks.get(product)
-        if row is None:
-            raise StockNotFound(id=product)
-        return row.state
+        return await self._stocks.get(product)
 
     async def reservation(self, order: Id) -> ReservationStatus | None:
         found = await self._reservations.find(order)

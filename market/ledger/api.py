@@ -7,7 +7,7 @@ from msgspec import Meta
 
 from craton.application import Api, AuditEvent, Page, Paging, command, query
 from craton.domain import Conflict, Currency, Instant, Money, Name, Text, Total, Value
-from market.ledger.domain import (
+from market.ledger.events import (
     AccountClosed,
     AccountId,
     AccountIsClosed,

@@ -5,210 +5,52 @@ zero. An account's balance is its credits less its debits; what is held is still
 """
 
 from datetime import datetime
-from enum import StrEnum
 from typing import Self
-from uuid import NAMESPACE_URL, uuid5
 
 from craton.domain import (
     Aggregate,
-    AggregateNotFound,
-    Conflict,
     Currency,
     CurrencyMismatch,
-    Event,
-    Id,
-    InvalidValue,
     Money,
     Name,
     Text,
     Total,
 )
-
-
-class AccountId(Id):
-    @classmethod
-    def external(cls, currency: Currency) -> Self:
-        """The account that stands for the world outside: deposits come from it, withdrawals go to it."""
-        return cls(str(uuid5(NAMESPACE_URL, f"craton:market:ledger:external:{currency}")))
-
-    @classmethod
-    def wallet(cls, owner: Name, currency: Currency) -> Self:
-        """Each user's own account in a currency."""
-        return cls(str(uuid5(NAMESPACE_URL, f"craton:market:ledger:wallet:{owner}:{currency}")))
-
-    @classmethod
-    def sales(cls, currency: Currency) -> Self:
-        """The market's own account, into which wallets pay."""
-        return cls(str(uuid5(NAMESPACE_URL, f"craton:market:ledger:sales:{currency}")))
-
-
-class TransferId(Id):
-    pass
-
-
-class AccountKind(StrEnum):
-    ASSET = "asset"
-    LIABILITY = "liability"  # what the market owes its customers: their accounts
-    INCOME = "income"
-    EXPENSE = "expense"
-    EXTERNAL = "external"
-
-
-class TransferStatus(StrEnum):
-    PENDING = "pending"
-    POSTED = "posted"
-    VOIDED = "voided"
-
-
-# --- facts ---------------------------------------------------------------------------------------------------
-
-
-class AccountOpened(Event):
-    owner: Name
-    currency: Currency
-    kind: AccountKind
-
-
-class MoneyDebited(Event):
-    transfer: TransferId
-    counterparty: AccountId
-    money: Money
-    balance: Money
-    reference: Text | None = None
-
-
-class MoneyCredited(Event):
-    transfer: TransferId
-    counterparty: AccountId
-    money: Money
-    balance: Money
-    reference: Text | None = None
-
-
-class MoneyHeld(Event):
-    transfer: TransferId
-    money: Money
-
-
-class HoldReleased(Event):
-    transfer: TransferId
-    money: Money
-
-
-class AccountClosed(Event):
-    reason: Text
-
-
-class TransferHeld(Event):
-    source: AccountId
-    target: AccountId
-    money: Money
-    reference: Text | None = None
-    expires_at: datetime | None = None
-
-
-class TransferPosted(Event):
-    money: Money
-
-
-class TransferReturned(Event):
-    """Of what was posted, so much has gone back."""
-
-    money: Money
-
-
-class TransferVoided(Event):
-    reason: Text
-
-
-# --- refusals ------------------------------------------------------------------------------------------------
-
-
-class BlankOwner(InvalidValue):
-    """An account needs an owner."""
-
-
-class BlankReason(InvalidValue):
-    """An account is closed for a reason."""
-
-
-class AmountNotPositive(InvalidValue):
-    """An amount must be more than zero."""
-
-
-class SameAccount(InvalidValue):
-    """Money can't be moved from an account to itself."""
-
-    account: AccountId
-
-
-class ExpiryWithoutHold(InvalidValue):
-    """Only a pending transfer can expire."""
-
-
-class AccountNotFound(AggregateNotFound):
-    """There is no such account."""
-
-
-class TransferNotFound(AggregateNotFound):
-    """There is no such pending transfer."""
-
-
-class AccountIsClosed(Conflict):
-    """The account is closed."""
-
-    account: AccountId
-
-
-class BalanceNotZero(Conflict):
-    """Only an empty account can be closed."""
-
-    balance: Money
-    held: Money
-
-
-class InsufficientFunds(Conflict):
-    """The account doesn't have that much available."""
-
-    account: AccountId
-    available: Money
-
-
-class HoldResolved(Conflict):
-    """The hold was posted or voided before."""
-
-    status: TransferStatus
-
-
-class HoldExpired(Conflict):
-    """The time of the hold is over."""
-
-
-class ExternalAccount(Conflict):
-    """The account that stands for the world outside can't be closed."""
-
-
-class PermanentAccount(Conflict):
-    """Wallets and the market's own accounts stay open: money may come back to them at any time."""
-
-
-class HoldOfAnOrder(Conflict):
-    """What is held for the market is taken or returned by the order that it is for."""
-
-
-class HoldExceeded(Conflict):
-    """No more can be posted than was held."""
-
-    held: Money
-
-
-# --- aggregates ----------------------------------------------------------------------------------------------
-
-
-class Account(Aggregate):
+from market.ledger.events import (
+    AccountClosed,
+    AccountId,
+    AccountIsClosed,
+    AccountKind,
+    AccountNotFound,
+    AccountOpened,
+    AmountNotPositive,
+    BalanceNotZero,
+    BlankOwner,
+    BlankReason,
+    ExternalAccount,
+    HoldExceeded,
+    HoldExpired,
+    HoldReleased,
+    HoldResolved,
+    InsufficientFunds,
+    MoneyCredited,
+    MoneyDebited,
+    MoneyHeld,
+    PermanentAccount,
+    SameAccount,
+    TransferHeld,
+    TransferId,
+    TransferNotFound,
+    TransferPosted,
+    TransferReturned,
+    TransferStatus,
+    TransferVoided,
+)
+
+
+class Account(Aggregate[AccountId]):
     not_found = AccountNotFound
 
-    id: AccountId
     owner: Name
     kind: AccountKind
     balance: Money
@@ -306,12 +148,11 @@ class Account(Aggregate):
                 self.closed = True
 
 
-class Transfer(Aggregate):
+class Transfer(Aggregate[TransferId]):
     """A transfer that waits: its money is held until it is posted or voided, once."""
 
     not_found = TransferNotFound
 
-    id: TransferId
     source: AccountId
     target: AccountId
     money: Money

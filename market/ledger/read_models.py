@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from craton.application import Column, Index, Key, Projection, Row, Rows
 from craton.domain import Currency, Money, Recorded, Total
 from market.ledger.api import AccountState, Entry, Side, TransferState
-from market.ledger.domain import (
+from market.ledger.events import (
     AccountClosed,
     AccountId,
     AccountOpened,
@@ -43,9 +43,7 @@ class Balances(Projection):
             case AccountOpened() as opened:
                 self.accounts.put(BalanceRow(account=account, state=_opened(account, opened)))
             case fact:
-                self.accounts.change(
-                    account, change=lambda row: replace(row, state=_after(row.state, fact, event.version))
-                )
+                self.accounts.fold(account, by=lambda row: replace(row, state=_after(row.state, fact, event.version)))
 
 
 def _opened(account: AccountId, fact: AccountOpened) -> AccountState:
@@ -190,6 +188,4 @@ class Transfers(Projection):
                 self._resolve(event.subject, status=TransferStatus.VOIDED, version=event.version)
 
     def _resolve(self, transfer: str, **changes: object) -> None:
-        self.transfers.change(
-            TransferId(transfer), change=lambda row: replace(row, state=replace(row.state, **changes))
-        )
+        self.transfers.fold(TransferId(transfer), by=lambda row: replace(row, state=replace(row.state, **changes)))

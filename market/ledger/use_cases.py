@@ -16,19 +16,17 @@ from market.ledger.api import (
     TrialBalance,
     TrialBalanceLine,
 )
-from market.ledger.domain import (
-    Account,
+from market.ledger.domain import Account, Transfer, move
+from market.ledger.events import (
     AccountId,
     AccountKind,
     AccountNotFound,
     ExpiryWithoutHold,
     HoldOfAnOrder,
     HoldResolved,
-    Transfer,
     TransferId,
     TransferNotFound,
     TransferStatus,
-    move,
 )
 from market.ledger.read_models import BalanceRow, EntryRow, TransferRow
 
@@ -141,7 +139,7 @@ class LedgerService(Ledger):
         self, account: AccountId, *, at: datetime | None = None, version: int | None = None
     ) -> AccountState:
         if at is None and version is None:
-            row = await self._balances.get(account)
+            row = await self._balances.find(account)
             if row is None:
                 raise AccountNotFound(id=account)
             permit(row.state.owner, "admin")
@@ -153,11 +151,11 @@ class LedgerService(Ledger):
     async def wallet(self, owner: Name, *, currency: Currency | None = None) -> AccountState:
         currency = currency or DEFAULT_CURRENCY
         id = AccountId.wallet(owner, currency)
-        row = await self._balances.get(id)
+        row = await self._balances.find(id)
         return _state(Account.open(id, owner, currency, AccountKind.LIABILITY)) if row is None else row.state
 
     async def transfer_state(self, transfer: TransferId) -> TransferState:
-        row = await self._transfer_states.get(transfer)
+        row = await self._transfer_states.find(transfer)
         if row is None:
             raise TransferNotFound(id=transfer)
         await self._permit_parties(row.state.source, row.state.target)
@@ -172,7 +170,7 @@ class LedgerService(Ledger):
         paging: Paging = Paging(),
     ) -> Page[Entry]:
         await self._permit_owner(account)
-        rows = await self._statement.find(account=account, time=within(from_, to), order="-number", paging=paging)
+        rows = await self._statement.page(account=account, time=within(from_, to), order="-number", paging=paging)
         return rows.map(lambda row: row.entry)
 
     async def events(self, account: AccountId, *, paging: Paging = Paging()) -> Page[AuditEvent]:
@@ -231,7 +229,7 @@ class LedgerService(Ledger):
         """A transfer that was pending when it began; any other was posted at once."""
         hold = await self._transfers.find(transfer)
         if hold is None:
-            known = await self._transfer_states.get(transfer)
+            known = await self._transfer_states.find(transfer)
             raise TransferNotFound(id=transfer) if known is None else HoldResolved(status=known.state.status)
         return hold
 
@@ -242,7 +240,7 @@ class LedgerService(Ledger):
             raise HoldOfAnOrder()
 
     async def _permit_owner(self, account: AccountId) -> None:
-        row = await self._balances.get(account)
+        row = await self._balances.find(account)
         if row is None:
             raise AccountNotFound(id=account)
         permit(row.state.owner, "admin")

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 
 from craton.domain import Event, Recorded
-from market.ledger.domain import MoneyCredited, MoneyDebited
+from market.ledger.events import MoneyCredited, MoneyDebited
 
 
 async def verify(events: AsyncIterator[Recorded[Event]]) -> Sequence[str]:

@@ -2,8 +2,8 @@
 
 from craton.application import Api, Page, Paging, command, query
 from craton.domain import Id, Instant, Name, Text, Value
-from market.identity.api import EmailAddress
-from market.notifications.domain import LetterDue, LetterId, LetterSent, LetterStatus, LetterWritten, Undeliverable
+from market.identity.events import EmailAddress
+from market.notifications.events import LetterDue, LetterId, LetterSent, LetterStatus, LetterWritten, Undeliverable
 
 __all__ = [
     "Letter",

@@ -1,19 +1,22 @@
 """Letters: what was written to whom about what, and whether it was sent."""
 
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Self
-from uuid import NAMESPACE_URL, uuid5
 
-from craton.domain import Aggregate, AggregateNotFound, Conflict, Event, Id, Name, Text
-
-
-class LetterId(Id):
-    @classmethod
-    def about(cls, event: str) -> Self:
-        """There is one letter for each event, however often it is told."""
-        return cls(str(uuid5(NAMESPACE_URL, f"craton:market:notifications:{event}")))
-
+from craton.domain import Aggregate, Id, Name, Text
+from market.notifications.events import (
+    LetterAdmitted,
+    LetterDelayed,
+    LetterDue,
+    LetterHeldBack,
+    LetterId,
+    LetterNotFound,
+    LetterSent,
+    LetterStatus,
+    LetterWritten,
+    MailboxId,
+    Undeliverable,
+)
 
 MOST_DELAYS = 8
 FIRST_PAUSE = timedelta(minutes=5)
@@ -23,64 +26,9 @@ FIRST_PAUSE = timedelta(minutes=5)
 DAY = timedelta(days=1)
 
 
-class MailboxId(Id):
-    @classmethod
-    def at(cls, address: str) -> Self:
-        return cls(str(uuid5(NAMESPACE_URL, f"craton:market:notifications:mailbox:{address.casefold()}")))
-
-
-class LetterStatus(StrEnum):
-    QUEUED = "queued"
-    SENT = "sent"
-
-
-class LetterWritten(Event):
-    user: Id
-    to: Text
-    subject: Name
-    body: Text
-    about_account: bool = False
-    """It is sent whatever else the address gets, and though the account may be gone: somebody may have taken it."""
-
-
-class LetterDelayed(Event):
-    reason: Text
-
-
-class LetterHeldBack(Event):
-    """Its recipient has got too many of late."""
-
-
-class LetterDue(Event):
-    """It is tried again."""
-
-
-class LetterSent(Event):
-    pass
-
-
-class LetterAdmitted(Event):
-    letter: LetterId
-    at: datetime
-
-
-class LetterNotFound(AggregateNotFound):
-    """There is no such letter."""
-
-
-class Undeliverable(Conflict):
-    """The recipient couldn't take the letter however often it was tried."""
-
-    reason: Text
-
-    def __str__(self) -> str:
-        return f"The letter can't be delivered: {self.reason}."
-
-
-class Letter(Aggregate):
+class Letter(Aggregate[LetterId]):
     not_found = LetterNotFound
 
-    id: LetterId
     user: Id
     to: Text
     subject: Name
@@ -125,10 +73,9 @@ class Letter(Aggregate):
                 self.status = LetterStatus.SENT
 
 
-class Mailbox(Aggregate):
+class Mailbox(Aggregate[MailboxId]):
     """An address, and the letters that went there within a day."""
 
-    id: MailboxId
     admitted: tuple[LetterAdmitted, ...] = ()
 
     def admit(self, letter: LetterId, now: datetime, most: int) -> timedelta:

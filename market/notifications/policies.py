@@ -3,65 +3,74 @@
 from datetime import timedelta
 
 from craton.application import Policy
-from craton.domain import Event, Id, Name, Recorded, Text
-from market.identity.api import EmailAddress, PasswordChanged, UserCreated, UserUpdated
-from market.notifications.api import LetterDue, LetterId, LetterWritten, Notifications
+from craton.domain import Id, Name, Recorded, Text, Value
+from market.identity.events import EmailAddress, PasswordChanged, UserCreated, UserUpdated
+from market.notifications.api import Notifications
+from market.notifications.events import LetterDue, LetterId, LetterWritten
 from market.notifications.ports import Mail, MailDelayed, Mailer
-from market.ordering.api import OrderCancelled, OrderPlaced, OrderShipped
-from market.payments.api import PaidAgainReturned, PaymentRefunded
-from market.shipping.api import ShipmentId
+from market.ordering.events import OrderCancelled, OrderPlaced, OrderShipped
+from market.payments.events import PaidAgainReturned, PaymentRefunded
+from market.shipping.events import ShipmentId
+
+Told = (
+    UserCreated
+    | UserUpdated
+    | PasswordChanged
+    | OrderPlaced
+    | OrderShipped
+    | OrderCancelled
+    | PaymentRefunded
+    | PaidAgainReturned
+)
+"""What a person is told of."""
 
 
 class Write(Policy):
-    """Whenever something happens that a person should know of."""
+    """Whenever something happens that a person should know of, he is written to, once for each event."""
 
-    def __init__(self, notifications: Notifications) -> None:
-        self._notifications = notifications
+    async def react(self, event: Recorded[Told], notifications: Notifications) -> None:
+        draft = draft_about(event.data, event.subject)
+        if draft is not None:
+            letter = LetterId.derived(event.id)
+            await notifications.write(letter, draft.user, draft.subject, draft.body, to=draft.to)
 
-    async def react(
-        self,
-        event: Recorded[
-            UserCreated
-            | UserUpdated
-            | PasswordChanged
-            | OrderPlaced
-            | OrderShipped
-            | OrderCancelled
-            | PaymentRefunded
-            | PaidAgainReturned
-        ],
-    ) -> None:
-        id = event.subject
-        match event.data:
-            case UserCreated():
-                await self._write(event, id, "Welcome", "It is good to have you here.")
-            case UserUpdated(former_email=former) if former is not None:
-                text = "The e-mail address of your account was changed. If it wasn't you, write to us."
-                await self._write(event, id, "Your e-mail address", text, to=former)
-            case PasswordChanged(email=email):
-                text = "The password of your account was changed. If it wasn't you, write to us."
-                await self._write(event, id, "Your password", text, to=email)
-            case OrderPlaced(buyer=buyer, total=total):
-                await self._write(event, buyer, "Order confirmation", f"We have your order {id} over {total}.")
-            case OrderShipped(buyer=buyer):
-                number = ShipmentId.of_order(Id(id)).tracking_number
-                text = f"Your order {id} is on its way. Its tracking number is {number}."
-                await self._write(event, buyer, "Order shipped", text)
-            case OrderCancelled(buyer=buyer):
-                text = f"Your order {id} was cancelled. Why, you find where you look at the order."
-                await self._write(event, buyer, "Order cancelled", text)
-            case (
-                PaymentRefunded(payer=payer, amount=amount, order=order)
-                | PaidAgainReturned(payer=payer, amount=amount, order=order)
-            ):
-                text = f"We have given you back {amount} for your order {order}."
-                await self._write(event, payer, "Payment refunded", text)
 
-    async def _write(
-        self, event: Recorded[Event], user: str, subject: str, text: str, *, to: EmailAddress | None = None
-    ) -> None:
-        """No letter holds what somebody has typed: nobody has confirmed yet that an address is his."""
-        await self._notifications.write(LetterId.about(event.id), Id(user), Name(subject), Text(text), to=to)
+class Draft(Value):
+    user: Id
+    subject: Name
+    body: Text
+    to: EmailAddress | None = None
+
+
+def draft_about(fact: Told, id: str) -> Draft | None:
+    """What is to be written. It holds nothing that somebody has typed, because no address is confirmed to be his."""
+    match fact:
+        case UserCreated():
+            return _draft(id, "Welcome", "It is good to have you here.")
+        case UserUpdated(former_email=former) if former is not None:
+            text = "The e-mail address of your account was changed. If it wasn't you, write to us."
+            return _draft(id, "Your e-mail address", text, former)
+        case PasswordChanged(email=email):
+            text = "The password of your account was changed. If it wasn't you, write to us."
+            return _draft(id, "Your password", text, email)
+        case OrderPlaced(buyer=buyer, total=total):
+            return _draft(buyer, "Order confirmation", f"We have your order {id} over {total}.")
+        case OrderShipped(buyer=buyer):
+            number = ShipmentId.derived(id).tracking_number
+            return _draft(buyer, "Order shipped", f"Your order {id} is on its way. Its tracking number is {number}.")
+        case OrderCancelled(buyer=buyer):
+            text = f"Your order {id} was cancelled. Why, you find where you look at the order."
+            return _draft(buyer, "Order cancelled", text)
+        case (
+            PaymentRefunded(payer=payer, amount=amount, order=order)
+            | PaidAgainReturned(payer=payer, amount=amount, order=order)
+        ):
+            return _draft(payer, "Payment refunded", f"We have given you back {amount} for your order {order}.")
+    return None
+
+
+def _draft(user: str, subject: str, body: str, to: EmailAddress | None = None) -> Draft:
+    return Draft(user=Id(user), subject=Name(subject), body=Text(body), to=to)
 
 
 class Post(Policy):
@@ -69,18 +78,16 @@ class Post(Policy):
 
     patience = timedelta(days=1)
 
-    def __init__(self, notifications: Notifications, mailer: Mailer) -> None:
-        self._notifications = notifications
-        self._mailer = mailer
-
-    async def react(self, event: Recorded[LetterWritten | LetterDue]) -> None:
+    async def react(
+        self, event: Recorded[LetterWritten | LetterDue], notifications: Notifications, mailer: Mailer
+    ) -> None:
         id = LetterId(event.subject)
-        letter = await self._notifications.to_post(id)
+        letter = await notifications.to_post(id)
         if letter is None:
             return
         try:
-            await self._mailer.send(Mail(id=id, to=letter.to, subject=letter.subject, body=letter.body))
+            await mailer.send(Mail(id=id, to=letter.to, subject=letter.subject, body=letter.body))
         except MailDelayed as delayed:
-            await self._notifications.delay(id, Text(delayed.reason))
+            await notifications.delay(id, Text(delayed.reason))
         else:
-            await self._notifications.sent(id)
+            await notifications.sent(id)

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from craton.application import Index, Key, Projection, Row, Rows
 from craton.domain import Id, Recorded
 from market.notifications.api import Letter
-from market.notifications.domain import LetterId, LetterSent, LetterStatus, LetterWritten
+from market.notifications.events import LetterId, LetterSent, LetterStatus, LetterWritten
 
 
 class LetterRow(Row):
@@ -38,9 +38,9 @@ class Letters(Projection):
                 )
                 self.letters.put(LetterRow(letter=id, user=user, written_at=event.time, state=state))
             case LetterSent():
-                self.letters.change(
+                self.letters.fold(
                     id,
-                    change=lambda row: replace(
+                    by=lambda row: replace(
                         row, state=replace(row.state, status=LetterStatus.SENT, version=event.version)
                     ),
                 )

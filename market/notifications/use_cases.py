@@ -2,10 +2,12 @@
 
 from craton.application import Page, Paging, Repository, View, narrow, now, schedule
 from craton.domain import Id, Name, Text
-from market.identity.api import EmailAddress, Identity, UserId, UserNotFound
+from market.identity.api import Identity
+from market.identity.events import EmailAddress, UserId, UserNotFound
 from market.notifications.api import Letter, Notifications, Unsent
 from market.notifications.domain import Letter as LetterAggregate
-from market.notifications.domain import LetterId, LetterStatus, Mailbox, MailboxId
+from market.notifications.domain import Mailbox
+from market.notifications.events import LetterId, LetterStatus, MailboxId
 from market.notifications.read_models import LetterRow
 from market.notifications.settings import NotificationsSettings
 
@@ -57,7 +59,9 @@ class NotificationsService(Notifications):
             return unsent
         if found.status is LetterStatus.SENT or not recipient.valid:
             return None
-        wait = (await self._mailboxes.find_or_add(MailboxId.at(found.to))).admit(letter, now(), self._letters_a_day)
+        wait = (await self._mailboxes.find_or_add(MailboxId.derived(found.to.casefold()))).admit(
+            letter, now(), self._letters_a_day
+        )
         if wait:
             found.hold_back()
             schedule(now() + wait, Notifications.try_again, letter=letter)
@@ -65,5 +69,5 @@ class NotificationsService(Notifications):
         return unsent
 
     async def letters(self, *, user: Id | None = None, paging: Paging = Paging()) -> Page[Letter]:
-        rows = await self._rows.find(user=narrow(user, "admin"), order="-written_at", paging=paging)
+        rows = await self._rows.page(user=narrow(user, "admin"), order="-written_at", paging=paging)
         return rows.map(lambda row: row.state)

@@ -1,4 +1,6 @@
-"""Ordering's contract: all that others may import of it."""
+"""Ordering's front door. Others may import it."""
+
+from __future__ import annotations
 
 from typing import Annotated, ClassVar
 
@@ -6,93 +8,8 @@ from msgspec import Meta
 
 from craton.application import Api, Page, Paging, command, query
 from craton.domain import Id, Instant, Money, Name, Text, Value
-from market.ordering.domain import (
-    BlankReason,
-    MixedCurrencies,
-    OrderCancelled,
-    OrderConfirmed,
-    OrderDelivered,
-    OrderId,
-    OrderLine,
-    OrderNotFound,
-    OrderPlaced,
-    OrderShipped,
-    OrderStatus,
-    PayWith,
-    ProductId,
-    ProductNotOnSale,
-    UnknownBuyer,
-    WrongStatus,
-)
-
-__all__ = [
-    "BlankReason",
-    "Item",
-    "MixedCurrencies",
-    "Order",
-    "OrderCancelled",
-    "OrderConfirmed",
-    "OrderDelivered",
-    "OrderId",
-    "OrderLine",
-    "OrderNotFound",
-    "OrderPlaced",
-    "OrderShipped",
-    "OrderStatus",
-    "Ordering",
-    "PayWith",
-    "PlacedOrder",
-    "ProductId",
-    "ProductNotOnSale",
-    "ShownLine",
-    "UnknownBuyer",
-    "WrongStatus",
-]
-
-
-Quantity = Annotated[int, Meta(ge=1, le=1_000_000)]
-
-
-class Item(Value):
-    """What is wanted; its price is the catalog's."""
-
-    product_id: ProductId
-    quantity: Quantity
-
-
-class PlacedOrder(Value):
-    order_id: OrderId
-    saga_id: OrderId
-
-
-class ShownLine(Value):
-    product_id: ProductId
-    product_name: Name
-    quantity: int
-    unit_price: Money
-    subtotal: Money
-
-
-class Order(Value):
-    """An order as people look at it: with the names that buyer and products have now."""
-
-    version_tells_all: ClassVar[bool] = False
-
-    id: OrderId
-    user_id: Id
-    buyer_name: Name
-    buyer_email: Text
-    lines: tuple[ShownLine, ...]
-    item_count: int
-    total: Money
-    status: OrderStatus
-    status_display: str
-    placed_at: Instant
-    version: int
-
-
-Method = Annotated[Name, Meta(description="for a card: what the gateway calls it", examples=["pm_card_visa"])]
-Items = Annotated[tuple[Item, ...], Meta(min_length=1, max_length=100)]
+from market.catalog.events import ProductId
+from market.ordering.events import OrderId, OrderStatus, PayWith
 
 
 class Ordering(Api):
@@ -155,3 +72,48 @@ class Ordering(Api):
         paging: Paging = Paging(),
     ) -> Page[Order]:
         """Orders, newest first."""
+
+
+Quantity = Annotated[int, Meta(ge=1, le=1_000_000)]
+
+
+class Item(Value):
+    """What is wanted; its price is the catalog's."""
+
+    product_id: ProductId
+    quantity: Quantity
+
+
+class PlacedOrder(Value):
+    order_id: OrderId
+    saga_id: OrderId
+
+
+class ShownLine(Value):
+    product_id: ProductId
+    product_name: Name
+    quantity: int
+    unit_price: Money
+    subtotal: Money
+
+
+class Order(Value):
+    """An order as people look at it: with the names that buyer and products have now."""
+
+    version_tells_all: ClassVar[bool] = False
+
+    id: OrderId
+    user_id: Id
+    buyer_name: Name
+    buyer_email: Text
+    lines: tuple[ShownLine, ...]
+    item_count: int
+    total: Money
+    status: OrderStatus
+    status_display: str
+    placed_at: Instant
+    version: int
+
+
+Method = Annotated[Name, Meta(description="for a card: what the gateway calls it", examples=["pm_card_visa"])]
+Items = Annotated[tuple[Item, ...], Meta(min_length=1, max_length=100)]

@@ -1,176 +1,50 @@
 """Orders: what was ordered, by whom, for how much, and how far it got."""
 
-from enum import StrEnum
 from typing import Self
 
 from craton.domain import (
     Aggregate,
-    AggregateNotFound,
-    Conflict,
-    Event,
     Id,
-    InvalidValue,
     Money,
     Name,
     Text,
-    Value,
+)
+from market.catalog.events import ProductId
+from market.ordering.events import (
+    BlankReason,
+    BuyerForgotten,
+    BuyerKnown,
+    MixedCurrencies,
+    OrderCancelled,
+    OrderConfirmed,
+    OrderDelivered,
+    OrderId,
+    OrderLine,
+    OrderNotFound,
+    OrderPlaced,
+    OrderShipped,
+    OrderStatus,
+    ProductKnown,
+    TooManyWaiting,
+    WaitBegan,
+    WaitEnded,
+    WrongStatus,
 )
 
-MOST_WAITING = 3
+MAX_WAITING_ORDERS = 3
 
 
-class OrderId(Id):
-    pass
-
-
-class ProductId(Id):
-    """As the catalog calls it."""
-
-    pattern = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
-
-
-class PayWith(StrEnum):
-    CARD = "card"
-    WALLET = "wallet"
-
-
-class OrderStatus(StrEnum):
-    PENDING = "pending"
-    CONFIRMED = "confirmed"
-    SHIPPED = "shipped"
-    DELIVERED = "delivered"
-    CANCELLED = "cancelled"
-
-
-class OrderLine(Value):
-    product: ProductId
-    name: Name
-    """As it was called when it was ordered."""
-    quantity: int
-    unit_price: Money
-
-    @property
-    def subtotal(self) -> Money:
-        return self.unit_price * self.quantity
-
-
-# --- facts ---------------------------------------------------------------------------------------------------
-
-
-class OrderPlaced(Event):
-    buyer: Id
-    lines: tuple[OrderLine, ...]
-    total: Money
-
-
-class OrderConfirmed(Event):
-    buyer: Id
-    total: Money
-
-
-class OrderShipped(Event):
-    buyer: Id
-
-
-class OrderDelivered(Event):
-    buyer: Id
-
-
-class OrderCancelled(Event):
-    buyer: Id
-    reason: Text
-
-
-class BuyerKnown(Event):
-    """What identity has said of a user."""
-
-    name: Name
-    email: Text
-
-
-class BuyerForgotten(Event):
-    pass
-
-
-class ProductKnown(Event):
-    """What the catalog has said of a product."""
-
-    name: Name
-
-
-class WaitBegan(Event):
-    order: OrderId
-
-
-class WaitEnded(Event):
-    order: OrderId
-
-
-# --- refusals ------------------------------------------------------------------------------------------------
-
-
-class OrderNotFound(AggregateNotFound):
-    """There is no such order."""
-
-
-class ProductNotOnSale(InvalidValue):
-    """The product isn't on sale."""
-
-    product: ProductId
-
-    def __str__(self) -> str:
-        return f"The product {self.product} isn't on sale."
-
-
-class MixedCurrencies(InvalidValue):
-    """All products of an order must have prices in the same currency."""
-
-
-class OrderOverLimit(InvalidValue):
-    """An order can't cost more than can be paid at once."""
-
-    limit: Money
-
-    def __str__(self) -> str:
-        return f"An order can't cost more than {self.limit}, which is the most that can be paid at once."
-
-
-class TooManyWaiting(Conflict):
-    """Orders keep goods while they wait for their buyer to pay; pay or cancel one of yours first."""
-
-    orders: tuple[OrderId, ...]
-
-
-class UnknownBuyer(Conflict):
-    """The buyer isn't a user any more."""
-
-
-class WrongStatus(Conflict):
-    """The order's status doesn't allow it."""
-
-    status: OrderStatus
-
-    def __str__(self) -> str:
-        return f"The order is {self.status}; that doesn't allow it."
-
-
-class BlankReason(InvalidValue):
-    """A cancellation needs a reason."""
-
-
-# --- aggregates ----------------------------------------------------------------------------------------------
-
-
-class Order(Aggregate):
+class Order(Aggregate[OrderId]):
     """pending, confirmed, shipped, delivered; cancelled from each of them but the last."""
 
     not_found = OrderNotFound
 
-    id: OrderId
     buyer: Id
     lines: tuple[OrderLine, ...]
     total: Money
     status: OrderStatus
+    reason: Text = Text("")
+    """Why it was cancelled."""
 
     @classmethod
     def place(cls, id: OrderId, buyer: Id, lines: tuple[OrderLine, ...]) -> Self:
@@ -200,7 +74,7 @@ class Order(Aggregate):
         self.record(OrderCancelled(buyer=self.buyer, reason=reason))
 
     def fail(self, reason: Text) -> None:
-        """The checkout has failed: cancelled, unless somebody was faster."""
+        """The checkout has failed: cancel the order, unless it is cancelled already."""
         if self.status is not OrderStatus.CANCELLED:
             self.cancel(reason)
 
@@ -219,20 +93,19 @@ class Order(Aggregate):
                 self.status = OrderStatus.SHIPPED
             case OrderDelivered():
                 self.status = OrderStatus.DELIVERED
-            case OrderCancelled():
-                self.status = OrderStatus.CANCELLED
+            case OrderCancelled(reason=reason):
+                self.status, self.reason = OrderStatus.CANCELLED, reason
 
 
-class WaitingOrders(Aggregate):
-    """The orders of one buyer that keep goods until he pays in the browser."""
+class WaitingOrders(Aggregate[Id]):
+    """The orders of one buyer that keep goods until they are paid in the browser."""
 
-    id: Id
     orders: tuple[OrderId, ...] = ()
 
     def add(self, order: OrderId) -> None:
         if order in self.orders:
             return
-        if len(self.orders) >= MOST_WAITING:
+        if len(self.orders) >= MAX_WAITING_ORDERS:
             raise TooManyWaiting(orders=self.orders)
         self.record(WaitBegan(order=order))
 
@@ -248,10 +121,9 @@ class WaitingOrders(Aggregate):
                 self.orders = tuple(other for other in self.orders if other != order)
 
 
-class Buyer(Aggregate):
-    """A user, as far as his orders show him."""
+class Buyer(Aggregate[Id]):
+    """A user, as far as orders show one."""
 
-    id: Id
     name: Name = Name("")
     email: Text = Text("")
 
@@ -270,10 +142,9 @@ class Buyer(Aggregate):
                 self.name, self.email = Name(""), Text("")
 
 
-class Product(Aggregate):
+class Product(Aggregate[ProductId]):
     """A product, as far as orders show it."""
 
-    id: ProductId
     name: Name = Name("")
 
     def know(self, name: Name) -> None:

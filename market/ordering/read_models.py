@@ -2,27 +2,16 @@
 
 from datetime import datetime
 
-from msgspec.structs import replace
-
-from craton.application import Column, Index, Key, Projection, Row, Rows
-from craton.domain import Id, Money, Name, Recorded, Text
-from market.ordering.domain import (
-    BuyerForgotten,
-    BuyerKnown,
-    OrderCancelled,
-    OrderConfirmed,
-    OrderDelivered,
-    OrderId,
-    OrderLine,
-    OrderPlaced,
-    OrderShipped,
-    OrderStatus,
-    ProductId,
-    ProductKnown,
-)
+from craton.application import Column, Index, Key, Projection, Row
+from craton.domain import Event, Id, Money, Name, Recorded, Text
+from market.catalog.events import ProductId
+from market.ordering.domain import Buyer, Order, Product
+from market.ordering.events import OrderId, OrderLine, OrderNotFound, OrderStatus
 
 
 class OrderRow(Row):
+    not_found = OrderNotFound
+
     order_id: Key[OrderId]
     buyer: Index[Id]
     placed_at: Index[datetime]
@@ -34,42 +23,23 @@ class OrderRow(Row):
 
 
 class Orders(Projection):
-    """All orders. Inline: who has just ordered finds it."""
+    """All orders. Inline, so that buyers see an order as soon as it is placed."""
 
-    version = 1
+    version = 2
     inline = True
     cached = True
-    orders: Rows[OrderRow]
 
-    def project(
-        self, event: Recorded[OrderPlaced | OrderConfirmed | OrderShipped | OrderDelivered | OrderCancelled]
-    ) -> None:
-        id = OrderId(event.subject)
-        match event.data:
-            case OrderPlaced(buyer=buyer, lines=lines, total=total):
-                self.orders.put(
-                    OrderRow(
-                        order_id=id,
-                        buyer=buyer,
-                        placed_at=event.time,
-                        status=OrderStatus.PENDING,
-                        lines=lines,
-                        total=total,
-                        reason=Text(""),
-                        version=event.version,
-                    )
-                )
-            case OrderConfirmed():
-                self._turn(id, event.version, OrderStatus.CONFIRMED)
-            case OrderShipped():
-                self._turn(id, event.version, OrderStatus.SHIPPED)
-            case OrderDelivered():
-                self._turn(id, event.version, OrderStatus.DELIVERED)
-            case OrderCancelled(reason=reason):
-                self._turn(id, event.version, OrderStatus.CANCELLED, reason)
-
-    def _turn(self, id: OrderId, version: int, status: OrderStatus, reason: Text = Text("")) -> None:
-        self.orders.change(id, change=lambda row: replace(row, status=status, reason=reason, version=version))
+    def row(self, order: Order, event: Recorded[Event]) -> OrderRow:
+        return OrderRow(
+            order_id=order.id,
+            buyer=order.buyer,
+            placed_at=order.began_at,
+            status=order.status,
+            lines=order.lines,
+            total=order.total,
+            reason=order.reason,
+            version=order.version,
+        )
 
 
 class BuyerRow(Row):
@@ -79,20 +49,14 @@ class BuyerRow(Row):
 
 
 class Buyers(Projection):
-    """What users are called now."""
+    """What users are called now; of one who is gone, nothing."""
 
-    version = 1
+    version = 2
     inline = True
     cached = True
-    buyers: Rows[BuyerRow]
 
-    def project(self, event: Recorded[BuyerKnown | BuyerForgotten]) -> None:
-        buyer = Id(event.subject)
-        match event.data:
-            case BuyerKnown(name=name, email=email):
-                self.buyers.put(BuyerRow(buyer=buyer, name=name, email=email))
-            case BuyerForgotten():
-                self.buyers.delete(buyer)
+    def row(self, buyer: Buyer, event: Recorded[Event]) -> BuyerRow | None:
+        return BuyerRow(buyer=buyer.id, name=buyer.name, email=buyer.email) if buyer.name else None
 
 
 class ProductRow(Row):
@@ -103,11 +67,9 @@ class ProductRow(Row):
 class Products(Projection):
     """What products are called now."""
 
-    version = 1
+    version = 2
     inline = True
     cached = True
-    products: Rows[ProductRow]
 
-    def project(self, event: Recorded[ProductKnown]) -> None:
-        product = ProductId(event.subject)
-        self.products.put(ProductRow(product=product, name=event.data.name))
+    def row(self, product: Product, event: Recorded[Event]) -> ProductRow:
+        return ProductRow(product=product.id, name=product.name)

@@ -4,11 +4,14 @@ from contextlib import suppress
 
 from craton.application import Cause, Saga, step, wait_for
 from craton.domain import Conflict, Id, Money, Name, Recorded, Text
-from market.inventory.api import Inventory, Line, ReservationGone
-from market.inventory.api import ProductId as StockedProduct
-from market.ledger.api import HoldResolved, Ledger, TransferId
-from market.ordering.api import OrderId, Ordering, OrderLine, PayWith
-from market.payments.api import Means, PaymentFailed, PaymentId, PaymentProcessed, Payments
+from market.inventory.api import Inventory
+from market.inventory.events import Line, ReservationGone
+from market.ledger.api import Ledger
+from market.ledger.events import HoldResolved, TransferId
+from market.ordering.api import Ordering
+from market.ordering.events import OrderId, OrderLine, PayWith
+from market.payments.api import Payments
+from market.payments.events import Means, PaymentFailed, PaymentId, PaymentProcessed
 from market.shipping.api import Shipping
 
 
@@ -22,10 +25,11 @@ class PaymentRefused(Conflict):
 
 
 class Checkout(Saga):
-    """Reserve the goods and take the money; then the order is confirmed, and goes out.
+    """Reserve the goods and take the money; then confirm the order and have it shipped.
 
-    An order that can't be had or paid is cancelled, with the reason, and what was done for it is undone. One that is
-    cancelled in the middle ends the same way: at the confirmation, or past it by those who react to its cancellation.
+    An order that can't be delivered or paid is cancelled, with the reason, and what was done for it is undone. One that
+    is cancelled in the middle ends the same way: at the confirmation, or after it by the policies that react to its
+    cancellation.
     """
 
     order: OrderId
@@ -46,7 +50,7 @@ class Checkout(Saga):
 
     @step(after=begin)
     async def reserve(self, inventory: Inventory) -> None:
-        lines = tuple(Line(product=StockedProduct(line.product), quantity=line.quantity) for line in self.lines)
+        lines = tuple(Line(product=line.product, quantity=line.quantity) for line in self.lines)
         await inventory.reserve(self.order, lines)
 
     @reserve.undo

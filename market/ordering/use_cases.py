@@ -5,25 +5,21 @@ from datetime import datetime
 from craton.application import Page, Paging, Repository, Sagas, View, narrow, permit, within
 from craton.domain import Id, Name, Text
 from market.catalog.api import Catalog
-from market.catalog.api import ProductId as CatalogId
-from market.identity.api import Identity, UserId
+from market.catalog.events import ProductId
+from market.identity.api import Identity
+from market.identity.events import UserId
+from market.ordering import domain
 from market.ordering.api import Item, Order, Ordering, PlacedOrder, ShownLine
-from market.ordering.domain import (
-    Buyer,
+from market.ordering.events import (
     OrderId,
     OrderLine,
-    OrderNotFound,
     OrderOverLimit,
     OrderStatus,
     PayWith,
-    Product,
-    ProductId,
     ProductNotOnSale,
     TooManyWaiting,
     UnknownBuyer,
-    WaitingOrders,
 )
-from market.ordering.domain import Order as OrderAggregate
 from market.ordering.read_models import BuyerRow, OrderRow, ProductRow
 from market.ordering.sagas import Checkout
 from market.payments.api import Payments
@@ -32,10 +28,10 @@ from market.payments.api import Payments
 class OrderingService(Ordering):
     def __init__(
         self,
-        orders: Repository[OrderAggregate],
-        waiting: Repository[WaitingOrders],
-        buyers: Repository[Buyer],
-        products: Repository[Product],
+        orders: Repository[domain.Order],
+        waiting: Repository[domain.WaitingOrders],
+        buyers: Repository[domain.Buyer],
+        products: Repository[domain.Product],
         checkouts: Sagas[Checkout],
         order_rows: View[OrderRow],
         buyer_rows: View[BuyerRow],
@@ -60,7 +56,7 @@ class OrderingService(Ordering):
         self, buyer: Id, lines: tuple[Item, ...], pay_with: PayWith, payment_method: Name | None = None
     ) -> PlacedOrder:
         await self._require_user(buyer)
-        order = OrderAggregate.place(OrderId.new(), buyer, await self._priced(lines))
+        order = domain.Order.place(OrderId.new(), buyer, await self._priced(lines))
         limit = await self._payments.limit(order.total.currency)
         if order.total > limit:
             raise OrderOverLimit(limit=limit)
@@ -87,7 +83,7 @@ class OrderingService(Ordering):
         except TooManyWaiting:
             found.fail(Text("too many orders wait for their payment"))
 
-    async def _wait_no_longer(self, order: OrderAggregate) -> None:
+    async def _wait_no_longer(self, order: domain.Order) -> None:
         waiting = await self._waiting.find(order.buyer)
         if waiting is not None:
             waiting.remove(order.id)
@@ -125,8 +121,6 @@ class OrderingService(Ordering):
 
     async def order(self, order: OrderId) -> Order:
         row = await self._order_rows.get(order)
-        if row is None:
-            raise OrderNotFound(id=order)
         permit(row.buyer, "admin")
         (shown,) = await self._shown((row,))
         return shown
@@ -141,7 +135,7 @@ class OrderingService(Ordering):
         paging: Paging = Paging(),
     ) -> Page[Order]:
         buyer = narrow(user_id, "admin")
-        rows = await self._order_rows.find(
+        rows = await self._order_rows.page(
             buyer=buyer, status=status, placed_at=within(from_, to), order="-placed_at", paging=paging
         )
         return Page.of(await self._shown(rows.items), rows.total, paging)
@@ -152,8 +146,8 @@ class OrderingService(Ordering):
 
     async def _priced(self, lines: tuple[Item, ...]) -> tuple[OrderLine, ...]:
         """The lines at the catalog's prices. Raises `ProductNotOnSale`."""
-        offers = await self._catalog.offers(tuple(CatalogId(line.product_id) for line in lines))
-        prices = {ProductId(offer.id): offer for offer in offers}
+        offers = await self._catalog.offers(tuple(line.product_id for line in lines))
+        prices = {offer.id: offer for offer in offers}
         for line in lines:
             if line.product_id not in prices:
                 raise ProductNotOnSale(product=line.product_id)
@@ -169,8 +163,8 @@ class OrderingService(Ordering):
 
     async def _shown(self, rows: tuple[OrderRow, ...]) -> list[Order]:
         """Orders with the names that buyers and products have now."""
-        buyers = await self._buyer_rows.get_all(row.buyer for row in rows)
-        products = await self._product_rows.get_all(line.product for row in rows for line in row.lines)
+        buyers = await self._buyer_rows.all(row.buyer for row in rows)
+        products = await self._product_rows.all(line.product for row in rows for line in row.lines)
         return [_shown(row, buyers.get(row.buyer), products) for row in rows]
 
 

@@ -6,7 +6,7 @@ from msgspec import Meta
 
 from craton.application import Api, Page, Paging, command, query
 from craton.domain import Currency, Id, Instant, Money, Name, Secret, Text, Value
-from market.payments.domain import (
+from market.payments.events import (
     AmountNotPositive,
     AmountOverLimit,
     CardMissing,

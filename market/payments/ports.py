@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from craton.domain import Conflict, InvalidValue, Money, Value
-from market.payments.domain import Standing
+from market.payments.events import Standing
 
 
 class Intent(Value):

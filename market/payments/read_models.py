@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from craton.application import Index, Key, Projection, Row, Rows
 from craton.domain import Id, Money, Recorded, Text
 from market.payments.api import Payment
-from market.payments.domain import (
+from market.payments.events import (
     ChargeAnnounced,
     DisputeClosed,
     PaidAgain,
@@ -94,9 +94,9 @@ class PaymentList(Projection):
                     reference = fact.reference
                 else:
                     reference = ""
-                self.payments.change(
+                self.payments.fold(
                     id,
-                    change=lambda row: replace(
+                    by=lambda row: replace(
                         row,
                         charge=reference or row.charge,
                         state=replace(_after(row.state, fact), version=event.version),

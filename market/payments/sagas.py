@@ -6,9 +6,11 @@ known what came of it, and who gives a payment up in the meantime gets back what
 
 from craton.application import Saga, step
 from craton.domain import DomainError, Id, Money, Name, Text
-from market.ledger.api import Ledger, TransferId
+from market.ledger.api import Ledger
+from market.ledger.events import TransferId
 from market.payments.api import Payments
-from market.payments.domain import OPEN, PaymentId, RefundId, Standing
+from market.payments.domain import OPEN
+from market.payments.events import PaymentId, RefundId, Standing
 from market.payments.ports import ChargeRefused, Gateway
 
 

@@ -5,10 +5,10 @@ from datetime import timedelta
 from craton.application import Page, Paging, Repository, Sagas, View, narrow, now, permit, schedule
 from craton.domain import Currency, Id, Money, Name, Secret, Text
 from market.payments.api import Payment, PaymentPage, Payments, StartedPayment
-from market.payments.domain import (
+from market.payments.domain import GatewayNotice, Limits
+from market.payments.domain import Payment as PaymentAggregate
+from market.payments.events import (
     CardMissing,
-    GatewayNotice,
-    Limits,
     Means,
     NoticeId,
     NoticeReceived,
@@ -26,7 +26,6 @@ from market.payments.domain import (
     Standing,
     WrongAmount,
 )
-from market.payments.domain import Payment as PaymentAggregate
 from market.payments.ports import Gateway, Notice
 from market.payments.read_models import PaymentRow
 from market.payments.sagas import CallOff, CardCharge, Refunding, WalletCharge
@@ -59,7 +58,7 @@ class PaymentsService(Payments):
         self._limits = limits
 
     async def request(self, order: Id, payer: Id, amount: Money, means: Means, method: Name | None = None) -> PaymentId:
-        id = PaymentId.of_order(order)
+        id = PaymentId.derived(order)
         payment = await self._payments.find(id)
         if payment is None:
             payment = PaymentAggregate.request(
@@ -115,7 +114,7 @@ class PaymentsService(Payments):
         return id
 
     async def take_back(self, order: Id) -> None:
-        id = PaymentId.of_order(order)
+        id = PaymentId.derived(order)
         payment = await self._payments.find(id)
         if payment is None:
             self._payments.add(PaymentAggregate.forestall(id, order))
@@ -127,7 +126,7 @@ class PaymentsService(Payments):
         (await self._known(payment)).refunded_by(refund, amount)
 
     async def note(self, notice: Notice) -> None:
-        id = NoticeId.of(notice.id)
+        id = NoticeId.derived(notice.id)
         if await self._notices.find(id) is not None:
             return
         outcome = notice.outcome
@@ -144,7 +143,7 @@ class PaymentsService(Payments):
         if outcome is not None:
             payment.settle(outcome.standing, Text(outcome.reason), notice.reference, RefundId.new())
         if notice.returned is not None:
-            payment.learn_returned(notice.returned, RefundId.told_by(notice.id))
+            payment.learn_returned(notice.returned, RefundId.derived(notice.id))
         failed, dispute = notice.failed_refund, notice.dispute
         if failed is not None:
             payment.learn_failed_refund(_refund_id(failed.refund), failed.amount, failed.reason)
@@ -163,7 +162,7 @@ class PaymentsService(Payments):
         return self._limits.of(currency)
 
     async def payment(self, payment: PaymentId) -> Payment:
-        row = await self._rows.get(payment)
+        row = await self._rows.find(payment)
         if row is None:
             raise PaymentNotFound(id=payment)
         permit(row.payer, "admin")
@@ -173,7 +172,7 @@ class PaymentsService(Payments):
         self, *, order: Id | None = None, payer: Id | None = None, paging: Paging = Paging()
     ) -> Page[Payment]:
         whose = narrow(payer, "admin")
-        rows = await self._rows.find(order_id=order, payer=whose, order="-created_at", paging=paging)
+        rows = await self._rows.page(order_id=order, payer=whose, order="-created_at", paging=paging)
         return rows.map(lambda row: row.state)
 
     async def _known(self, id: PaymentId) -> PaymentAggregate:
@@ -185,7 +184,7 @@ class PaymentsService(Payments):
 
     async def _for_browser(self, order: Id, amount: Money | None) -> PaymentAggregate:
         """The payment of an order that waits for its buyer to pay it in the browser."""
-        payment = await self._payments.find(PaymentId.of_order(order))
+        payment = await self._payments.find(PaymentId.derived(order))
         if payment is None or payment.forestalled:
             raise NotPaidInBrowser()
         permit(payment.payer, "admin")
@@ -197,7 +196,7 @@ class PaymentsService(Payments):
     async def _told_of(self, notice: Notice) -> PaymentAggregate | None:
         """The payment that a notice is about; None if it isn't one of ours."""
         if notice.payment is None and notice.reference:
-            rows = await self._rows.find(charge=notice.reference, paging=Paging(1, 1))
+            rows = await self._rows.page(charge=notice.reference, paging=Paging(1, 1))
             return await self._payments.find(rows.items[0].payment) if rows.items else None
         try:
             return await self._payments.find(PaymentId(notice.payment or ""))

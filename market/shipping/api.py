@@ -4,7 +4,7 @@ from datetime import date
 
 from craton.application import Api, Page, Paging, command, query
 from craton.domain import Id, Value
-from market.shipping.domain import (
+from market.shipping.events import (
     ShipmentCancelled,
     ShipmentDelivered,
     ShipmentId,

@@ -1,62 +1,24 @@
 """Shipments: one for each order, from its scheduling to its arrival, or its recall."""
 
 from datetime import date
-from enum import StrEnum
-from typing import Self
-from uuid import NAMESPACE_URL, uuid5
 
-from craton.domain import Aggregate, AggregateNotFound, Event, Id
-
-
-class ShipmentId(Id):
-    @classmethod
-    def of_order(cls, order: Id) -> Self:
-        return cls(str(uuid5(NAMESPACE_URL, f"craton:market:shipping:{order}")))
-
-    @property
-    def tracking_number(self) -> str:
-        return "CR" + self.replace("-", "")[:12].upper()
+from craton.domain import Aggregate, Id
+from market.shipping.events import (
+    ShipmentCancelled,
+    ShipmentDelivered,
+    ShipmentId,
+    ShipmentNotFound,
+    ShipmentScheduled,
+    ShipmentShipped,
+    ShipmentStatus,
+)
 
 
-class ShipmentStatus(StrEnum):
-    SCHEDULED = "scheduled"
-    SHIPPED = "shipped"
-    DELIVERED = "delivered"
-    CANCELLED = "cancelled"
-
-
-class ShipmentScheduled(Event):
-    order: Id
-    recipient: Id
-    tracking_number: str
-    day: date
-
-
-class ShipmentShipped(Event):
-    order: Id
-
-
-class ShipmentDelivered(Event):
-    order: Id
-
-
-class ShipmentCancelled(Event):
-    """It doesn't go out, or is called back. One that was cancelled before it was scheduled never will be."""
-
-    order: Id
-    recipient: Id
-
-
-class ShipmentNotFound(AggregateNotFound):
-    """There is no such shipment."""
-
-
-class Shipment(Aggregate):
+class Shipment(Aggregate[ShipmentId]):
     """Each turn is taken once; asking for one that was taken, or that comes too late, changes nothing."""
 
     not_found = ShipmentNotFound
 
-    id: ShipmentId
     order: Id
     recipient: Id
     tracking_number: str = ""

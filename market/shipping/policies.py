@@ -2,22 +2,19 @@
 
 from craton.application import Policy
 from craton.domain import Id, Recorded
-from market.ordering.api import OrderCancelled, OrderDelivered, OrderShipped
+from market.ordering.events import OrderCancelled, OrderDelivered, OrderShipped
 from market.shipping.api import Shipping
 
 
 class FollowOrders(Policy):
     """Whenever an order is shipped, delivered or cancelled, so are its goods."""
 
-    def __init__(self, shipping: Shipping) -> None:
-        self._shipping = shipping
-
-    async def react(self, event: Recorded[OrderShipped | OrderDelivered | OrderCancelled]) -> None:
+    async def react(self, event: Recorded[OrderShipped | OrderDelivered | OrderCancelled], shipping: Shipping) -> None:
         order, recipient = Id(event.subject), event.data.buyer
         match event.data:
             case OrderShipped():
-                await self._shipping.ship(order, recipient)
+                await shipping.ship(order, recipient)
             case OrderDelivered():
-                await self._shipping.deliver(order)
+                await shipping.deliver(order)
             case OrderCancelled():
-                await self._shipping.cancel(order, recipient)
+                await shipping.cancel(order, recipient)

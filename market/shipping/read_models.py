@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from craton.application import Index, Key, Projection, Row, Rows
 from craton.domain import Id, Recorded
 from market.shipping.api import Shipment
-from market.shipping.domain import (
+from market.shipping.events import (
     ShipmentCancelled,
     ShipmentDelivered,
     ShipmentId,
@@ -63,9 +63,7 @@ class Shipments(Projection):
                 self._turn(id, ShipmentStatus.CANCELLED, event.version)
 
     def _turn(self, id: ShipmentId, status: ShipmentStatus, version: int) -> None:
-        self.shipments.change(
-            id, change=lambda row: replace(row, state=replace(row.state, status=status, version=version))
-        )
+        self.shipments.fold(id, by=lambda row: replace(row, state=replace(row.state, status=status, version=version)))
 
 
 def _row(state: Shipment, recipient: Id, at: datetime) -> ShipmentRow:

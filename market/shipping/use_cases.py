@@ -6,7 +6,7 @@ from craton.application import Page, Paging, Repository, View, narrow, now, perm
 from craton.domain import Id
 from market.shipping.api import Shipment, Shipping
 from market.shipping.domain import Shipment as ShipmentAggregate
-from market.shipping.domain import ShipmentId, ShipmentNotFound
+from market.shipping.events import ShipmentId, ShipmentNotFound
 from market.shipping.read_models import ShipmentRow
 
 
@@ -31,7 +31,7 @@ class ShippingService(Shipping):
         (await self._of(order)).cancel(order, recipient)
 
     async def shipment(self, shipment: ShipmentId) -> Shipment:
-        row = await self._rows.get(shipment)
+        row = await self._rows.find(shipment)
         if row is None:
             raise ShipmentNotFound(id=shipment)
         permit(row.recipient, "admin", "service")
@@ -39,8 +39,8 @@ class ShippingService(Shipping):
 
     async def shipments(self, *, order: Id | None = None, paging: Paging = Paging()) -> Page[Shipment]:
         recipient = narrow(None, "admin", "service")
-        rows = await self._rows.find(recipient=recipient, order_id=order, order="-scheduled_at", paging=paging)
+        rows = await self._rows.page(recipient=recipient, order_id=order, order="-scheduled_at", paging=paging)
         return rows.map(lambda row: row.state)
 
     async def _of(self, order: Id) -> ShipmentAggregate:
-        return await self._shipments.find_or_add(ShipmentId.of_order(order))
+        return await self._shipments.find_or_add(ShipmentId.derived(order))

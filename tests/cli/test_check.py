@@ -71,6 +71,16 @@ def test_what_another_modules_api_offers_may_be_imported(tmp_path: Path) -> None
     assert craton("check", "--app", "wrong.app:app", cwd=tmp_path).code == 0
 
 
+def test_what_another_module_tells_in_its_events_may_be_imported(tmp_path: Path) -> None:
+    write(tmp_path, "wrong/stock/events.py", "LIMIT = 5\n")
+    module(tmp_path, "stock")
+    module(tmp_path, "orders", imports="from wrong.stock.events import LIMIT")
+    write(tmp_path, "wrong/orders/domain.py", "from wrong.stock.events import LIMIT\n")
+    app(tmp_path, "stock", "orders")
+
+    assert craton("check", "--app", "wrong.app:app", cwd=tmp_path).code == 0
+
+
 @pytest.mark.parametrize(
     "imports",
     [
@@ -111,11 +121,13 @@ def test_an_import_that_is_hidden_in_a_function_is_found(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    "imports", ["import msgspec", "from craton.application import Api", "from wrong import shared"]
+    "imports",
+    ["import msgspec", "from craton.application import Api", "from wrong import shared", "from wrong.stock.api import X"],
 )
-def test_a_domain_that_imports_more_than_it_may_is_found(tmp_path: Path, imports: str) -> None:
+@pytest.mark.parametrize("file", ["domain.py", "events.py"])
+def test_a_domain_that_imports_more_than_it_may_is_found(tmp_path: Path, imports: str, file: str) -> None:
     write(tmp_path, "wrong/shared.py", "")
-    write(tmp_path, "wrong/stock/domain.py", f"import decimal\nfrom craton.domain import Money\n{imports}\n")
+    write(tmp_path, f"wrong/stock/{file}", f"import decimal\nfrom craton.domain import Money\n{imports}\n")
     module(tmp_path, "stock")
     app(tmp_path, "stock")
 
@@ -123,7 +135,7 @@ def test_a_domain_that_imports_more_than_it_may_is_found(tmp_path: Path, imports
 
     assert checked.code == 1
     assert len(checked.lines) == 1
-    assert "domain.py:3" in checked.out
+    assert f"{file}:3" in checked.out
 
 
 @pytest.mark.parametrize("parameter", ["object", "complex", "type(print)", "dict[str, object]", "list[complex]"])
@@ -241,3 +253,81 @@ def test_an_application_that_cannot_be_imported_is_a_sentence(tmp_path: Path, te
     write(tmp_path, "broken.py", text)
 
     craton("check", "--app", "broken:app", cwd=tmp_path).require_one_sentence(2, "broken")
+
+
+CALLERS = """
+    from craton.application import Api, Module, Saga, query, step
+    from craton.runtime import App
+
+    class Egg(Api):
+        @query
+        async def hello(self) -> str:
+            "Say hello."
+
+    class Hen(Api):
+        @query
+        async def hello(self) -> str:
+            "Say hello."
+
+    class Hatching(Saga):
+        @step
+        async def call(self, hen: Hen) -> None:
+            await hen.hello()
+
+    class EggService(Egg):
+        async def hello(self) -> str:
+            return "egg"
+
+    class HenService(Hen):
+        def __init__(self, egg: Egg) -> None:
+            self.egg = egg
+
+        async def hello(self) -> str:
+            return await self.egg.hello()
+
+    app = App(
+        "farm",
+        modules=[
+            Module("egg", api=Egg, service=EggService, sagas=[Hatching]),
+            Module("hen", api=Hen, service=HenService),
+        ],
+    )
+"""
+
+
+def test_modules_that_call_each_other_in_a_circle_are_found(tmp_path: Path) -> None:
+    write(tmp_path, "farm.py", CALLERS)
+
+    checked = craton("check", "--app", "farm:app", cwd=tmp_path)
+
+    assert checked.code == 1
+    assert checked.lines == [
+        "the modules egg → hen → egg call each other in a circle: egg calls hen (Hatching.call), "
+        "hen calls egg (HenService); replace one of the calls by a policy that listens to the other module's events"
+    ]
+
+
+def test_the_map_tells_calls_from_listening() -> None:
+    lines = craton("check", "--app", "market.app:app", "--map").lines
+
+    assert lines[0] == "identity: Identity"
+    payments = lines[lines.index("payments: Payments") :]
+    payments = payments[: payments.index("ledger: Ledger")]
+    assert "  sagas: CardCharge, WalletCharge, CallOff, Refunding" in payments
+    assert "  calls ledger: FillWallet, EmptyWallet, WalletCharge.hold, Refunding.give_back" in payments
+    assert "  listens to ordering: TakeBackPayment (OrderCancelled)" in payments
+
+
+def test_the_map_can_be_drawn_by_mermaid() -> None:
+    drawn = craton("check", "--app", "market.app:app", "--map", "--format", "mermaid").lines
+
+    assert "    payments --> ledger" in drawn
+    assert '    ordering -. "OrderCancelled" .-> payments' in drawn
+
+
+def test_no_map_is_drawn_of_what_is_wrong(tmp_path: Path) -> None:
+    write(tmp_path, "farm.py", CALLERS)
+
+    checked = craton("check", "--map", "--app", "farm:app", cwd=tmp_path)
+
+    assert (checked.code, len(checked.lines)) == (1, 1)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from craton.ports import Timer, Unit
-from market.ledger.api import AccountId
+from craton.ports import Changeset, Timer
+from market.ledger.events import AccountId
 from tests.cli.conftest import CRATON, PROJECT, Data, craton, environment
 from tests.http.client import Client
 from tests.market.guarded import GuardedPlace
@@ -237,7 +237,7 @@ def park_timers(data: Data, *ids: str) -> None:
         async with place.open() as bank:
             store = bank.running.store
             when = datetime(2026, 5, 17, tzinfo=UTC)
-            await store.write([Unit(timers=[Timer(id, when, "gone", '{"pin":"s3cret"}', "{}") for id in ids])])
+            await store.write([Changeset(timers=[Timer(id, when, "gone", '{"pin":"s3cret"}', "{}") for id in ids])])
 
             async def all_parked() -> bool:
                 return len(await store.parked_timers()) == len(ids)

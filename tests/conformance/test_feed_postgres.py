@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from craton.adapters.postgres.store import PostgresStore
-from craton.ports import FeedPage, NewEvent, Store, StoredEvent, StoreUnavailable, UnitRefused
+from craton.ports import ChangesetRefused, FeedPage, NewEvent, Store, StoredEvent, StoreUnavailable
 from craton.testing.conformance.making import appending, attempt, event, versions, whole_feed, write
 from tests.conftest import PostgresPlace
 
@@ -375,7 +375,7 @@ class TestABurst:
             stream = f"shared-{chance.randrange(3)}" if chance.random() < 0.4 else f"own-{seed}"
             at = (await versions(store, stream) or [0])[-1]
             if chance.random() < 0.5:
-                if not isinstance(await attempt(store, appending(stream, at, chance.randint(1, 3))), UnitRefused):
+                if not isinstance(await attempt(store, appending(stream, at, chance.randint(1, 3))), ChangesetRefused):
                     committed.append(f"{stream} {at + 1}")
                 continue
             transaction = connection.transaction()

@@ -19,6 +19,8 @@ from craton.adapters.postgres.server import SESSION
 from craton.application import WiringError
 from craton.ports import (
     INLINE,
+    Changeset,
+    ChangesetRefused,
     Document,
     DocumentChanged,
     Query,
@@ -31,8 +33,6 @@ from craton.ports import (
     StoreUnavailable,
     StoreUnsuitable,
     Transaction,
-    Unit,
-    UnitRefused,
     VersionConflict,
 )
 from craton.testing.conformance.making import (
@@ -69,7 +69,7 @@ class TestTheSetOfLiveInlineProjections:
     async def test_is_not_replaced_while_an_event_is_on_its_way(self, store: Store, second_store: Store) -> None:
         async with store.transaction("read committed") as transaction:
             await transaction.write(appending("a", inline=0))
-            replacing = asyncio.create_task(second_store.write([Unit(documents=[Document(INLINE, 1, "{}")])]))
+            replacing = asyncio.create_task(second_store.write([Changeset(documents=[Document(INLINE, 1, "{}")])]))
             for _ in range(50):
                 await second_store.head()
             assert not replacing.done()
@@ -351,8 +351,10 @@ class TestOneDatabase:
         stores = [PostgresStore(database, postgres_place.schema(module)) for module in ("shop", "bank")]
         for store, column in zip(stores, ("goods", "money"), strict=True):
             await store.open()
-            await store.write([Unit(statements=[Statement(f"CREATE TABLE things ({column} TEXT)", {})])])
-            await store.write([Unit(statements=[Statement("INSERT INTO things VALUES (:what)", {"what": column})])])
+            await store.write([Changeset(statements=[Statement(f"CREATE TABLE things ({column} TEXT)", {})])])
+            await store.write(
+                [Changeset(statements=[Statement("INSERT INTO things VALUES (:what)", {"what": column})])]
+            )
         try:
             for _ in range(10):  # the connections are shared, and remember statements
                 found = [await store.fetch(Statement("SELECT * FROM things", {})) for store in stores]
@@ -368,7 +370,7 @@ class TestFailuresOfABatch:
         outcomes = await store.write([appending("a"), appending("b", statements=[_raising("P0001")]), appending("c")])
 
         assert numbers(outcomes) == [True, False, True]
-        assert isinstance(outcomes[1], UnitRefused)
+        assert isinstance(outcomes[1], ChangesetRefused)
 
     async def test_a_unit_that_collides_for_ever_harms_no_neighbour(self, store: Store) -> None:
         outcomes = await store.write([appending("a"), appending("b", statements=[_raising("40001")]), appending("c")])
@@ -428,7 +430,7 @@ class TestLocks:
         neighbour = await open_stores(place("neighbour"))
 
         async with store.transaction("read committed") as transaction:
-            await transaction.write(Unit(appends=[append(f"s{n}") for n in range(20_000)]))
+            await transaction.write(Changeset(appends=[append(f"s{n}") for n in range(20_000)]))
 
             assert await _locks_held(transaction) <= FEW
             assert await write(neighbour, appending("a")) > 0
@@ -440,7 +442,7 @@ class TestLocks:
         async with store.transaction("read committed") as transaction:
             for n in range(5):
                 await transaction.write(
-                    Unit(appends=[append(f"s{n}-{m}") for m in range(MAX_LOCKS // 2)], guards=[("seen", 0)])
+                    Changeset(appends=[append(f"s{n}-{m}") for m in range(MAX_LOCKS // 2)], guards=[("seen", 0)])
                 )
 
             assert await _locks_held(transaction) <= FEW
@@ -449,11 +451,11 @@ class TestLocks:
         await with_tables(store, SEATS)
 
         async with store.transaction("read committed") as transaction:
-            await transaction.write(Unit(rows=_folds(10 * BIG)))
+            await transaction.write(Changeset(rows=_folds(10 * BIG)))
             assert await _locks_held(transaction) <= FEW
         async with store.transaction("read committed") as transaction:
             for start in range(0, BIG, 50):
-                await transaction.write(Unit(rows=_folds(50, start)))
+                await transaction.write(Changeset(rows=_folds(50, start)))
             assert await _locks_held(transaction) <= FEW
 
         assert (await store.get_rows(SEATS, [("hall", 0), ("hall", BIG), ("hall", 10 * BIG)])) == ["2", "1", None]
@@ -463,9 +465,9 @@ class TestLocks:
 
         async with store.transaction("read committed") as transaction:
             with pytest.raises(VersionConflict):
-                await transaction.write(Unit(appends=[append(f"s{n}", 7) for n in range(BIG)]))
+                await transaction.write(Changeset(appends=[append(f"s{n}", 7) for n in range(BIG)]))
             with pytest.raises(StatementFailed):
-                await transaction.write(Unit(rows=_folds(BIG), statements=[Statement("NO SQL", {})]))
+                await transaction.write(Changeset(rows=_folds(BIG), statements=[Statement("NO SQL", {})]))
             assert await _locks_held(transaction) == 0
             await transaction.write(appending("a", rows=_folds(1)))
             assert await _locks_held(transaction) == 4
@@ -478,12 +480,12 @@ class TestLocks:
         await with_tables(store, SEATS)
         streams = [f"s{n}" for n in range(BIG)]
 
-        def big(version: int, order: int) -> list[Unit]:
+        def big(version: int, order: int) -> list[Changeset]:
             """All streams, in one direction or the other, in a batch of so many runs."""
             names = streams[::order]
             size = BIG // units
             return [
-                Unit(
+                Changeset(
                     appends=[append(name, version) for name in names[start : start + size]],
                     rows=_folds(1),
                     statements=[Statement("SELECT 1", {})],
@@ -497,7 +499,7 @@ class TestLocks:
                 (store, big(version, 1)),
                 (second_store, big(version, -1)),
                 (store, [appending(f"s{n}", version, rows=_folds(1)) for n in range(3)]),
-                (second_store, [Unit(appends=[append("s3", version), append("s1", version)], rows=_folds(1))]),
+                (second_store, [Changeset(appends=[append("s3", version), append("s1", version)], rows=_folds(1))]),
             ]
             found = await asyncio.gather(*(client.write(batch) for client, batch in batches))
             for unit, outcome in zip((u for _, batch in batches for u in batch), chain(*found), strict=True):
@@ -522,7 +524,7 @@ class TestLocks:
             async with client.transaction("read committed") as transaction:
                 await transaction.write(appending(name))
                 await both_have_written.wait()
-                await transaction.write(Unit(appends=[append(f"{name}{n}") for n in range(BIG)]))
+                await transaction.write(Changeset(appends=[append(f"{name}{n}") for n in range(BIG)]))
 
         outcomes = await asyncio.gather(grow(store, "a"), grow(second_store, "b"), return_exceptions=True)
 
@@ -538,10 +540,10 @@ class TestLocks:
 
         for _ in range(5):
             outcomes = await asyncio.gather(
-                write(store, Unit(rows=_folds(BIG))),
-                write(second_store, Unit(rows=_folds(BIG)[::-1])),
-                write(store, Unit(rows=_folds(5))),
-                write(second_store, Unit(rows=_folds(5, 2)[::-1])),
+                write(store, Changeset(rows=_folds(BIG))),
+                write(second_store, Changeset(rows=_folds(BIG)[::-1])),
+                write(store, Changeset(rows=_folds(5))),
+                write(second_store, Changeset(rows=_folds(5, 2)[::-1])),
             )
             assert list(outcomes) == [0, 0, 0, 0]
 
@@ -579,8 +581,8 @@ class TestIsolation:
         assert await versions(store, "a") == [1, 2]
 
     async def test_of_two_that_would_both_overdraw_one_collides(self, store: Store, second_store: Store) -> None:
-        await write(store, Unit(statements=[Statement("CREATE TABLE purses (id int PRIMARY KEY, coins int)", {})]))
-        await write(store, Unit(statements=[Statement("INSERT INTO purses VALUES (1, 5), (2, 5)", {})]))
+        await write(store, Changeset(statements=[Statement("CREATE TABLE purses (id int PRIMARY KEY, coins int)", {})]))
+        await write(store, Changeset(statements=[Statement("INSERT INTO purses VALUES (1, 5), (2, 5)", {})]))
         both_have_read = asyncio.Barrier(2)
 
         async def spend(client: Store, purse: int) -> None:

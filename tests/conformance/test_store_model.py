@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from craton.adapters.sqlite import SqliteStore
-from craton.ports import Append, StoredResult, Unit, UnitRefused, VersionConflict
+from craton.ports import Append, Changeset, ChangesetRefused, StoredResult, VersionConflict
 from craton.testing.conformance.making import event
 
 STREAMS = st.sampled_from(["a", "b", "c"])
@@ -118,14 +118,14 @@ class StoreAgainstModel(RuleBasedStateMachine):
     def _run(self, work: Any) -> Any:
         return self._loop.run_until_complete(work)
 
-    def _unit(self, parts: list[tuple[str, int, int]]) -> Unit:
+    def _unit(self, parts: list[tuple[str, int, int]]) -> Changeset:
         appends = []
         for stream, count, off_by in parts:
             expected = max(0, len(self.streams[stream]) + off_by)
             appends.append(Append(stream, expected, [event(stream, expected + n) for n in range(1, count + 1)]))
-        return Unit(appends=appends)
+        return Changeset(appends=appends)
 
-    def _write(self, units: list[Unit]) -> None:
+    def _write(self, units: list[Changeset]) -> None:
         outcomes = self._run(self.store.write(units))
 
         refused: set[str] = set()
@@ -134,7 +134,7 @@ class StoreAgainstModel(RuleBasedStateMachine):
             stale += [append.stream for append in unit.appends if append.expected != len(self.streams[append.stream])]
             stale += [stream for stream, version in unit.guards if version != len(self.streams[stream])]
             taken = unit.result is not None and unit.result.key in self.results
-            assert isinstance(outcome, UnitRefused) == bool(stale or taken)
+            assert isinstance(outcome, ChangesetRefused) == bool(stale or taken)
             if stale:
                 assert isinstance(outcome, VersionConflict)
                 assert outcome.stream in stale

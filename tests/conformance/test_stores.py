@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from craton.adapters.sqlite import SqliteStore
 from craton.adapters.sqlite.connection import time_text
-from craton.ports import LONGEST_LEASE_SECONDS, Statement, Store, StoreUnavailable, StoreUnsuitable, Timer, Unit
+from craton.ports import LONGEST_LEASE_SECONDS, Changeset, Statement, Store, StoreUnavailable, StoreUnsuitable, Timer
 from craton.testing import conformance
 from craton.testing.conformance.making import NOON, appending, whole_feed, write
 from tests.conftest import Place, SqlitePlace
@@ -45,19 +45,19 @@ async def test_the_timers_of_an_older_version_go_on(place: Place, open_stores: C
     timer = Timer("t", NOON, "remind", "{}", "{}")
     assert list(await store.due_timers(NOON, 10)) == [timer]
     parked = replace(timer, attempts=1, parked=True)
-    await write(store, Unit(timers_done=["t"], timers=[parked]))
+    await write(store, Changeset(timers_done=["t"], timers=[parked]))
     assert list(await store.parked_timers()) == [parked]
 
 
 async def _run(store: Store, *statements: str) -> None:
-    await write(store, Unit(statements=[Statement(sql, {}) for sql in statements]))
+    await write(store, Changeset(statements=[Statement(sql, {}) for sql in statements]))
 
 
 async def test_a_store_of_a_version_that_did_not_mark_units_is_read_and_written(place: Place) -> None:
     before, after = place("old"), place("old")
     await before.open()
     await write(before, appending("a", 0, 2))
-    await write(before, Unit(statements=[Statement("ALTER TABLE events DROP COLUMN last", {})]))
+    await write(before, Changeset(statements=[Statement("ALTER TABLE events DROP COLUMN last", {})]))
     await before.close()
 
     await after.open()
@@ -103,7 +103,7 @@ async def test_an_expiry_further_away_than_any_lease_lasts_is_none(place: Place,
     await store.acquire("lease", "ann", LONGEST_LEASE_SECONDS)
     later = "3600" if place.name == "sqlite" else "interval '1 hour'"
 
-    await write(store, Unit(statements=[Statement(f"UPDATE leases SET expires = expires + {later}", {})]))
+    await write(store, Changeset(statements=[Statement(f"UPDATE leases SET expires = expires + {later}", {})]))
 
     assert await store.acquire("lease", "bob", LONGEST_LEASE_SECONDS) is not None
     assert await store.acquire("lease", "ann", LONGEST_LEASE_SECONDS) is None
@@ -128,13 +128,13 @@ async def test_a_store_of_before_ids_were_unique_is_opened_unless_they_are_not(p
     store = place()
     await store.open()
     await write(store, appending("a", 0, 2))
-    await write(store, Unit(statements=[Statement("DROP INDEX events_id", {})]))
+    await write(store, Changeset(statements=[Statement("DROP INDEX events_id", {})]))
     await store.close()
 
     older = place()
     await older.open()
-    await write(older, Unit(statements=[Statement("DROP INDEX events_id", {})]))
-    await write(older, Unit(statements=[Statement("UPDATE events SET id = 'twice'", {})]))
+    await write(older, Changeset(statements=[Statement("DROP INDEX events_id", {})]))
+    await write(older, Changeset(statements=[Statement("UPDATE events SET id = 'twice'", {})]))
     await older.close()
 
     with pytest.raises(StoreUnavailable, match="one id"):

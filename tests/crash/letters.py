@@ -16,7 +16,8 @@ from pathlib import Path
 from craton.adapters.stores import stores
 from craton.application import Api, Module, Policy, Repository, command
 from craton.domain import Aggregate, Event, Id, Recorded
-from craton.runtime import App, lease, subscription
+from craton.runtime import App
+from craton.runtime.subscriptions import lease, subscription
 
 EVENTS = 200
 BLOCKED_EVENTS = 8
@@ -30,9 +31,7 @@ class Written(Event):
     number: int
 
 
-class Note(Aggregate):
-    id: NoteId
-
+class Note(Aggregate[NoteId]):
     def apply(self, event: Written) -> None:
         """Nothing is remembered."""
 
@@ -70,11 +69,8 @@ class Letters:
 class Writer(Policy):
     """Whenever something is written, send a letter."""
 
-    def __init__(self, letters: Letters) -> None:
-        self._letters = letters
-
-    async def react(self, event: Recorded[Written]) -> None:
-        self._letters.send(event.data.number)
+    async def react(self, event: Recorded[Written], letters: Letters) -> None:
+        letters.send(event.data.number)
 
 
 async def run(letters: Letters, url: str, data: Path, events: int) -> None:

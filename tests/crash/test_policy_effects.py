@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from craton.runtime.subscription import MAX_AT_ONCE
+from craton.runtime.subscriptions.subscription import MAX_AT_ONCE
 from tests.crash.databases import fresh_database
 from tests.crash.letters import BLOCKED_EVENTS, EVENTS
 

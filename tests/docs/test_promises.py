@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from craton.runtime.settings import SETTINGS, Setting
+from craton.runtime.process.settings import SETTINGS, Setting
 
 README = Path("README.md").read_text(encoding="utf-8")
 OPERATIONS = Path("docs/operations.md").read_text(encoding="utf-8")

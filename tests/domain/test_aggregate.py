@@ -20,8 +20,7 @@ class SweetAdded(Event):
     count: int
 
 
-class Jar(Aggregate):
-    id: JarId
+class Jar(Aggregate[JarId]):
     label: str
     sweets: int = 0
 
@@ -108,7 +107,7 @@ def test_events_are_equal_when_they_say_the_same() -> None:
 
 
 def test_an_aggregate_without_apply_says_so() -> None:
-    class Empty(Aggregate):
+    class Empty(Aggregate[Id]):
         pass
 
     with pytest.raises(TypeError, match="Empty must define apply"):
@@ -130,10 +129,9 @@ class SweetsPoured(Event):
     sweets: list[str]
 
 
-class Bowl(Aggregate):
+class Bowl(Aggregate[JarId]):
     """Keeps what its events hold, and changes it later on."""
 
-    id: JarId
     poured: tuple[list[str], ...] = ()
 
     def apply(self, event: SweetsPoured) -> None:
@@ -187,7 +185,7 @@ def test_what_an_aggregate_cannot_change_in_place_may_stand_in_its_class() -> No
     class Sweets:
         sweets: Any = []  # noqa: RUF012
 
-    class Right(Sweets, Aggregate):
+    class Right(Sweets, Aggregate[Id]):
         kinds: ClassVar[dict[str, int]] = {"mint": 1}
         others: "ClassVar[list[str]]" = []  # noqa: RUF012
         sweets = ()
@@ -204,7 +202,7 @@ def test_what_an_aggregate_cannot_change_in_place_may_stand_in_its_class() -> No
 
 
 def test_an_attribute_of_the_class_is_no_field_that_an_instance_may_set() -> None:
-    class Counting(Aggregate):
+    class Counting(Aggregate[Id]):
         count: ClassVar[int] = 0
 
         def apply(self, event: SweetAdded) -> None:
@@ -230,6 +228,6 @@ def test_a_mixins_field_may_not_take_a_name_that_has_a_meaning_either() -> None:
 def test_the_parameter_of_apply_is_called_event() -> None:
     with pytest.raises(TypeError, match=r"the parameter of Wrong.apply must be called event"):
 
-        class Wrong(Aggregate):
+        class Wrong(Aggregate[Id]):
             def apply(self, fact: JarMade | SweetAdded) -> None:
                 pass

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from craton.adapters.http import asgi
 from craton.adapters.stores import stores
 from craton.application import Api, Module, Page, Paging, Routes, command, get, post, public, query
-from craton.application.api import Operation
+from craton.application.api import OperationDefinition
 from craton.domain import Money, Value
 from craton.runtime import App
 from market.app import app as market
@@ -79,7 +79,7 @@ async def test_every_parameter_of_a_route_is_described(client: Client) -> None:
 
     for route in routes:
         entry = document["paths"][route.path][route.method.lower()]
-        assert isinstance(route.handler, Operation)
+        assert isinstance(route.handler, OperationDefinition)
         described = {resolved(document, parameter)["name"] for parameter in entry["parameters"]}
         if "requestBody" in entry:
             described |= resolved(document, entry["requestBody"]["content"]["application/json"]["schema"])[

@@ -47,8 +47,7 @@ class Written(Event):
     text: Name
 
 
-class Note(Aggregate):
-    id: NoteId
+class Note(Aggregate[NoteId]):
     text: Name = Name("-")
 
     def apply(self, event: Written) -> None:

@@ -50,8 +50,7 @@ class Written(Event):
     text: str
 
 
-class Box(Aggregate):
-    id: PersonId
+class Box(Aggregate[PersonId]):
     letters: tuple[str, ...] = ()
 
     def apply(self, event: Written) -> None:

@@ -31,8 +31,7 @@ class Full(Conflict):
     """There is no room for another line."""
 
 
-class Doc(Aggregate):
-    id: DocId
+class Doc(Aggregate[DocId]):
     not_found = DocNotFound
     lines: int = 0
 

@@ -16,7 +16,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from craton.application.api import Operation
+from craton.application.api import OperationDefinition
 from craton.application.routes import Route
 from craton.testing.crash import Process
 from market.modules import MODULES
@@ -186,7 +186,7 @@ def test_what_is_adas_is_closed_to_another_buyer(town: Town, route: Route) -> No
     filled(town)
     name = [part.strip("{}") for part in route.path.split("/") if part.startswith("{")][-1]
     path = route.path.replace(f"{{{name}}}", WHAT_IS_ADAS[name](town))
-    body = BODIES.get(path.rpartition("/")[2], {}) if isinstance(route.handler, Operation) else {}
+    body = BODIES.get(path.rpartition("/")[2], {}) if isinstance(route.handler, OperationDefinition) else {}
 
     answer = town.http.request(
         route.method, town.url + path, headers=town.headers("buyer"), json=None if route.method == "GET" else body

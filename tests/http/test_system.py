@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from craton.ports import Timer, Unit
-from market.ledger.api import AccountId
+from craton.ports import Changeset, Timer
+from market.ledger.events import AccountId
 from tests.http.calls import money, open_account
 from tests.http.client import Client
 from tests.market.world import Bank, until
@@ -42,7 +42,7 @@ async def test_metrics_are_prometheus_text(client: Client) -> None:
 async def test_parked_timers_are_counted(client: Client, bank: Bank) -> None:
     store = bank.running.store
     timers = [Timer(f"t{n}", datetime(2026, 5, 17, tzinfo=UTC), "gone", "{}", "{}", parked=True) for n in range(3)]
-    await store.write([Unit(timers=timers)])
+    await store.write([Changeset(timers=timers)])
 
     text = (await client.get("/metrics")).body.decode()
 

@@ -32,7 +32,7 @@ from craton.application import (
 from craton.application.api import operation_of
 from craton.domain import Aggregate, AggregateNotFound, Conflict, Event, Id, Recorded, Value
 from craton.runtime import App
-from craton.runtime.use_cases import Answer
+from craton.runtime.commands.results import Answer
 
 TABLES = ("CREATE TABLE IF NOT EXISTS notes (id TEXT PRIMARY KEY, body TEXT NOT NULL)",)
 
@@ -68,7 +68,7 @@ class InsufficientFunds(Conflict):
     balance: int
 
 
-class Account(Aggregate):
+class Account(Aggregate[Id]):
     snapshot_every = 5
     not_found = AccountNotFound
 
@@ -123,9 +123,7 @@ class Balances(Projection):
                 self._add(account, -amount)
 
     def _add(self, account: AccountId, amount: int) -> None:
-        self.balances.change(
-            account, change=lambda row: replace(row, balance=row.balance + amount, events=row.events + 1)
-        )
+        self.balances.fold(account, by=lambda row: replace(row, balance=row.balance + amount, events=row.events + 1))
 
 
 class OwnerRow(Row):
@@ -146,7 +144,7 @@ class Owners(Projection):
             case AccountOpened(email=email):
                 self.owners.put(OwnerRow(account=account, email=email, deposits=0))
             case MoneyDeposited():
-                self.owners.change(account, change=lambda row: replace(row, deposits=row.deposits + 1))
+                self.owners.fold(account, by=lambda row: replace(row, deposits=row.deposits + 1))
 
 
 # --- the front door --------------------------------------------------------------------------------------------------
@@ -355,17 +353,17 @@ class BankService(Bank):
         return AccountState(owner=found.owner, balance=found.balance, version=found.version)
 
     async def balance(self, account: AccountId) -> int | None:
-        row = await self._balances.get(account)
+        row = await self._balances.find(account)
         return row.balance if row else None
 
     async def search(self, owner: str) -> tuple[str, ...]:
-        return tuple(row.owner for row in (await self._balances.find(contains={"owner": owner})).items)
+        return tuple(row.owner for row in (await self._balances.page(contains={"owner": owner})).items)
 
     async def accounts(self, paging: Paging = Paging()) -> Page[BalanceRow]:
-        return await self._balances.find(paging=paging)
+        return await self._balances.page(paging=paging)
 
     async def owner(self, account: AccountId) -> OwnerRow | None:
-        return await self._owners.get(account)
+        return await self._owners.find(account)
 
     async def notes(self) -> tuple[str, ...]:
         return tuple(row["id"] for row in await self._database.fetch("SELECT id FROM notes ORDER BY id"))

@@ -24,10 +24,9 @@ class Noted(Event):
     text: str
 
 
-class Member(Aggregate):
+class Member(Aggregate[TripId]):
     """A traveller, as the club knows them: one for each trip."""
 
-    id: TripId
     notes: tuple[str, ...] = ()
 
     def apply(self, event: Joined | Noted) -> None:
@@ -71,14 +70,11 @@ class Diary(Policy):
 
     retry = QUICK
 
-    def __init__(self, club: Club) -> None:
-        self._club = club
-
     def key(self, event: Recorded[Booked | Cancelled]) -> str:
         return str(event.data.trip)
 
-    async def react(self, event: Recorded[Booked | Cancelled]) -> None:
-        await self._club.note(event.data.trip, f"{type(event.data).__name__.lower()} {event.data.what}")
+    async def react(self, event: Recorded[Booked | Cancelled], club: Club) -> None:
+        await club.note(event.data.trip, f"{type(event.data).__name__.lower()} {event.data.what}")
 
 
 class Greeting(Policy):
@@ -86,13 +82,10 @@ class Greeting(Policy):
 
     retry = QUICK
 
-    def __init__(self, club: Club) -> None:
-        self._club = club
-
-    async def react(self, event: Recorded[Joined | Booked]) -> None:
+    async def react(self, event: Recorded[Joined | Booked], club: Club) -> None:
         trip = TripId(event.subject) if isinstance(event.data, Joined) else event.data.trip
-        await self._club.note(trip, f"welcome, {type(event.data).__name__.lower()}")
-        await self._club.note(trip, "good day")
+        await club.note(trip, f"welcome, {type(event.data).__name__.lower()}")
+        await club.note(trip, "good day")
 
 
 class ClubHouse(Office):

@@ -21,7 +21,7 @@ from craton.application.view import ViewSource
 from craton.domain import Aggregate, Event, Id, Recorded
 from craton.ports import Isolation
 from craton.runtime import App
-from craton.runtime.projections import ProjectionRunner
+from craton.runtime.projections.runner import ProjectionRunner
 from tests.kernel.conftest import eventually
 
 
@@ -37,7 +37,7 @@ class JarLabelled(Event):
     label: str
 
 
-class Jar(Aggregate):
+class Jar(Aggregate[Id]):
     coins: int = 0
     label: str = ""
 
@@ -68,7 +68,7 @@ class Totals(Projection):
 
     def project(self, event: Recorded[CoinPut]) -> None:
         self.totals.put_new(JarRow(jar=JarId(event.subject)))
-        self.totals.change(JarId(event.subject), change=lambda row: replace(row, coins=row.coins + event.data.amount))
+        self.totals.fold(JarId(event.subject), by=lambda row: replace(row, coins=row.coins + event.data.amount))
 
 
 class InlineTotals(Totals):
@@ -86,9 +86,9 @@ class TotalsWithLabels(Totals):
         self.totals.put_new(JarRow(jar=id))
         match fact:
             case CoinPut(amount=amount):
-                self.totals.change(id, change=lambda row: replace(row, coins=row.coins + amount))
+                self.totals.fold(id, by=lambda row: replace(row, coins=row.coins + amount))
             case JarLabelled():
-                self.totals.change(id, change=lambda row: replace(row, labels=row.labels + 1))
+                self.totals.fold(id, by=lambda row: replace(row, labels=row.labels + 1))
 
 
 class Sums(Totals):
@@ -156,7 +156,7 @@ def view(app: App, name: str) -> View[Any]:
 
 async def coins(app: App, name: str = "totals") -> dict[JarId, int]:
     """What the view shows to this process now."""
-    return {row.jar: row.coins for row in (await view(app, name).find()).items}
+    return {row.jar: row.coins for row in (await view(app, name).page()).items}
 
 
 async def caught_up(app: App, name: str = "totals") -> None:
@@ -165,6 +165,6 @@ async def caught_up(app: App, name: str = "totals") -> None:
     async def up_to_date() -> bool:
         state = await runner(app, name).record.refresh()
         progress = await runner(app, name).progress()
-        return runner(app, name).record.ours(state.live) and not progress.building and not progress.lag
+        return runner(app, name).record.is_current(state.live) and not progress.building and not progress.lag
 
     await eventually(up_to_date)

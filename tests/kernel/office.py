@@ -7,15 +7,28 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
-from craton.application import Api, AuditEvent, Context, Module, Paging, Retry, Saga, Sagas, command, seconds, step
-from craton.application.api import Operation, operation_of
+from craton.application import (
+    Api,
+    AuditEvent,
+    CommandKey,
+    Context,
+    Module,
+    Paging,
+    Retry,
+    Saga,
+    Sagas,
+    command,
+    seconds,
+    step,
+)
+from craton.application.api import OperationDefinition, operation_of
 from craton.application.sagas.state import SagaId, Status, StepStatus
 from craton.domain import DomainError, Text
 from craton.runtime import App
+from craton.runtime.commands.results import Answer
 from craton.runtime.sagas.control import SagaControl
-from craton.runtime.sagas.desk import call_sagas
+from craton.runtime.sagas.directory import call_sagas
 from craton.runtime.sagas.view import SagaView, StepView
-from craton.runtime.use_cases import Answer
 from tests.conftest import Place
 from tests.kernel.travel import Agency, BookingId, Desk, TripId, Weather, desk, unavailable
 
@@ -29,7 +42,7 @@ AT_REST = (Status.COMPLETED, Status.COMPENSATED, Status.STUCK, Status.RESOLVED)
 class Line(App):
     """An app that reaches the desk over a line of which the weather decides."""
 
-    async def call(self, operation: Operation, arguments: dict[str, Any], context: Context) -> Answer:
+    async def call(self, operation: OperationDefinition, arguments: dict[str, Any], context: Context) -> Answer:
         weather: Weather = self.modules["desk"].provides[Weather]
         name = {"book": "{what}", "cancel": "undo {what}"}.get(operation.name, operation.name).format(**arguments)
         if _took_one(weather.cut, name):
@@ -281,7 +294,7 @@ class Office:
     async def book_under(self, key: str, trip: TripId, what: str) -> BookingId:
         """Book something as a step would whose command has this key."""
         operation = operation_of(Desk.book)
-        context = Context(actor=ADA.actor, tenant=ADA.tenant, key=key)
+        context = Context(actor=ADA.actor, tenant=ADA.tenant, key=CommandKey(key))
         booked: BookingId = (await self.app.call(operation, operation.bind((trip, what), {}), context)).result
         return booked
 

@@ -31,7 +31,7 @@ from craton.application.api import operation_of
 from craton.domain import Aggregate, Event, Id, Recorded
 from craton.ports import Document, Table
 from craton.runtime import App
-from craton.runtime.caching import MAX_AGE_SECONDS
+from craton.runtime.projections.row_cache import MAX_AGE_SECONDS
 from tests.conftest import Place
 
 
@@ -43,8 +43,7 @@ class Named(Event):
     name: str
 
 
-class Person(Aggregate):
-    id: PersonId
+class Person(Aggregate[PersonId]):
     name: str = ""
 
     def apply(self, event: Named) -> None:
@@ -109,15 +108,15 @@ class PeopleService(People):
             await self.call(person, name)
 
     async def name(self, person: PersonId) -> str:
-        row = await self._rows.get(person)
+        row = await self._rows.find(person)
         return "" if row is None else row.name
 
     async def names(self, people: tuple[PersonId, ...]) -> tuple[str, ...]:
-        found = await self._rows.get_all(people)
+        found = await self._rows.all(people)
         return tuple(row.name for row in found.values())
 
     async def everybody(self) -> tuple[str, ...]:
-        return tuple(row.name for row in (await self._rows.find(paging=Paging(page_size=100))).items)
+        return tuple(row.name for row in (await self._rows.page(paging=Paging(page_size=100))).items)
 
     async def letters(self) -> int:
         return sum((await self._rows.sum("letters")).values())
@@ -135,12 +134,8 @@ class Greeted:
 
 
 class Greeter(Policy):
-    def __init__(self, people: People, greeted: Greeted) -> None:
-        self._people = people
-        self._greeted = greeted
-
-    async def react(self, event: Recorded[Named]) -> None:
-        self._greeted.names.append((event.data.name, await self._people.name(PersonId(event.subject))))
+    async def react(self, event: Recorded[Named], people: People, greeted: Greeted) -> None:
+        greeted.names.append((event.data.name, await people.name(PersonId(event.subject))))
 
 
 class Greeting(Api):
@@ -156,8 +151,8 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._turned = 0.0
-        for module in ("caching", "projections", "generations"):
-            monkeypatch.setattr(f"craton.runtime.{module}.monotonic", self)
+        for module in ("row_cache", "runner", "generations"):
+            monkeypatch.setattr(f"craton.runtime.projections.{module}.monotonic", self)
 
     def __call__(self) -> float:
         return time.monotonic() + self._turned
@@ -410,7 +405,7 @@ async def test_nothing_is_kept_of_a_store_that_was_put_back_to_an_older_state(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     person = PersonId.new()
-    monkeypatch.setattr("craton.runtime.caching.ERROR_PAUSE_SECONDS", 0)
+    monkeypatch.setattr("craton.runtime.projections.row_cache.ERROR_PAUSE_SECONDS", 0)
     async with town(place, monkeypatch) as here:
         await here.people.call(person, "Ada")
         await here.kept(person)
@@ -582,7 +577,7 @@ class TestARebuild:
             arrives.set()
             await slow
 
-            assert names.record.state.live == names.record.made(2)
+            assert names.record.state.live == names.record.new_generation(2)
 
 
 async def rebuild(here: Town, read: Callable[[], Awaitable[str]], name: str) -> None:

@@ -21,14 +21,15 @@ from hypothesis import strategies as st
 from craton.application import Column, Context, Key, Paging, Projection, Row, Rows, View
 from craton.application.codec import encode_text
 from craton.application.context import entered
+from craton.application.projection import ProjectionDefinition
 from craton.application.upcasting import EventTypes
 from craton.application.view import ViewSource
 from craton.domain import Event, Recorded, uuid7
-from craton.ports import Append, NewEvent, RowFold, Store, StoredRow, StoreUnavailable, Unit
-from craton.runtime.caching import MAX_AGE_SECONDS, RowCache
+from craton.ports import Append, Changeset, NewEvent, RowFold, Store, StoredRow, StoreUnavailable
 from craton.runtime.committer import Committer, write_alone
-from craton.runtime.feed import Feed
-from craton.runtime.signal import Signal
+from craton.runtime.process.signal import Signal
+from craton.runtime.projections.row_cache import MAX_AGE_SECONDS, RowCache
+from craton.runtime.subscriptions.feed import Feed
 from tests.conftest import Place, PostgresPlace, SqlitePlace
 
 KEYS: Final = ("ada", "bob", "slow")
@@ -55,11 +56,11 @@ class Counts(Projection):
 
     def project(self, event: Recorded[Written]) -> None:
         for key in event.data.keys:
-            self.counts.change(key, change=lambda row: row)
+            self.counts.fold(key, by=lambda row: row)
 
 
-Counts.resolve()
-ROWS: Final = Counts.rows["counts"]
+COUNTS: Final = ProjectionDefinition(Counts)
+ROWS: Final = COUNTS.rows["counts"]
 TABLE: Final = ROWS.table(1)
 
 
@@ -77,7 +78,7 @@ class Clock:
 class HeldUp:
     """A store some of whose answers are held up until they are let go on."""
 
-    def __init__(self, store: Store, written: Callable[[Unit, int], None]) -> None:
+    def __init__(self, store: Store, written: Callable[[Changeset, int], None]) -> None:
         self._store = store
         self._written = written
         self.writers = store.writers
@@ -139,7 +140,7 @@ class World:
         types = EventTypes([Written])
         self._feed = Feed(self.store, types, self._signal)
         self._committer = Committer(self.store, self._signal.fire)
-        self._cache = RowCache("m", Counts, self._feed, self._signal, lambda: self._committer.newest, self._proven)
+        self._cache = RowCache("m", COUNTS, self._feed, self._signal, lambda: self._committer.newest, self._proven)
         self.view = View(ViewSource(ROWS, self.store, self._live, self._cache))
         self.states: list[State] = [dict.fromkeys(KEYS, 0)]
         self._times = [0.0]
@@ -191,7 +192,7 @@ class World:
         key = KEYS[number % len(KEYS)]
 
         async def read() -> State:
-            row = await self.view.get(key)
+            row = await self.view.find(key)
             return {key: row.count if row else 0}
 
         self._begin(number // len(KEYS), read)
@@ -200,14 +201,14 @@ class World:
         keys = self._several(number)
 
         async def read() -> State:
-            rows = await self.view.get_all(keys)
+            rows = await self.view.all(keys)
             return {key: rows[key].count if key in rows else 0 for key in keys}
 
         self._begin(number >> len(KEYS), read)
 
     async def list(self, number: int) -> None:
         async def read() -> State:
-            page = await self.view.find(paging=Paging(page_size=100))
+            page = await self.view.page(paging=Paging(page_size=100))
             return dict.fromkeys(KEYS, 0) | {row.name: row.count for row in page.items}
 
         self._begin(number, read)
@@ -256,7 +257,7 @@ class World:
 
     # --- how it is done -------------------------------------------------------------------------------------------
 
-    def _unit(self, keys: Sequence[str]) -> Unit:
+    def _unit(self, keys: Sequence[str]) -> Changeset:
         """A unit that counts some rows up."""
         stream, state = f"s-{len(self._changes)}", State()
         self._changes[stream] = state
@@ -267,18 +268,19 @@ class World:
             def count_up(old: str | None) -> StoredRow:
                 count = 1 + (ROWS.decode(old).count if old else 0)
                 state[key] = count
-                return ROWS.stored(CountRow(name=key, count=count))
+                row: StoredRow = ROWS.stored(CountRow(name=key, count=count))
+                return row
 
             return count_up
 
         rows = [RowFold(TABLE, (key,), fold(key)) for key in keys]
-        return Unit(appends=[Append(stream, 0, [event])], rows=rows)
+        return Changeset(appends=[Append(stream, 0, [event])], rows=rows)
 
     @staticmethod
     def _several(number: int) -> Sequence[str]:
         return [key for place, key in enumerate(KEYS) if number >> place & 1] or KEYS[:2]
 
-    def _committed(self, unit: Unit, position: int) -> None:
+    def _committed(self, unit: Changeset, position: int) -> None:
         """Note that a unit was committed just now."""
         changed = self._positions[position] = self._changes[unit.appends[0].stream]
         self.states.append(self.states[-1] | changed)
@@ -451,9 +453,9 @@ async def play(history: History, place: Place, clock: Clock) -> None:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr("craton.runtime.caching.monotonic", clock)
-    monkeypatch.setattr("craton.runtime.caching.ERROR_PAUSE_SECONDS", 0)
-    monkeypatch.setattr("craton.runtime.caching.PAGE", 1)
+    monkeypatch.setattr("craton.runtime.projections.row_cache.monotonic", clock)
+    monkeypatch.setattr("craton.runtime.projections.row_cache.ERROR_PAUSE_SECONDS", 0)
+    monkeypatch.setattr("craton.runtime.projections.row_cache.PAGE", 1)
     return clock
 
 

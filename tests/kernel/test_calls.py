@@ -5,6 +5,7 @@ import json
 import pytest
 
 from craton.application import Api, Context, Module, Paging, command, query
+from craton.application.command_keys import CommandKey
 from craton.application.context import context_var
 from craton.domain import Value
 from craton.runtime import App
@@ -90,7 +91,7 @@ class TestACopiedCall:
 
 class TestTheContext:
     async def test_is_recorded_with_each_event(self, app: App) -> None:
-        asked = Context(actor="ann", tenant="acme", correlation="conversation-1", key="k")
+        asked = Context(actor="ann", tenant="acme", correlation="conversation-1", key=CommandKey("k"))
 
         await ask(app, Bank.open, "Ann", "ann@example.org", context=asked)
 
@@ -112,7 +113,7 @@ class TestTheContext:
         assert json.loads(event.metadata) == {"correlation": asked.id, "causation": asked.id}
 
     async def test_of_a_call_inside_a_call_is_of_the_same_people_and_conversation(self, app: App) -> None:
-        token = context_var.set(Context(actor="ann", tenant="acme", correlation="conversation-1", key="k"))
+        token = context_var.set(Context(actor="ann", tenant="acme", correlation="conversation-1", key=CommandKey("k")))
         try:
             assert await app.api(Bank).who_asks() == ("ann", "acme", "conversation-1")
         finally:

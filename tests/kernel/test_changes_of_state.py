@@ -8,8 +8,9 @@ import pytest
 
 from craton.application import Api, MisuseError, Module, NotStorable, Repository, command, query
 from craton.domain import Aggregate, Conflict, Event, Id
-from craton.ports import Append, NewEvent, Unit
-from craton.runtime import App, aggregates
+from craton.ports import Append, Changeset, NewEvent
+from craton.runtime import App
+from craton.runtime.commands import aggregates
 from tests.kernel.bank import Bank, Gate, bank
 from tests.kernel.conftest import StartApp
 
@@ -56,11 +57,10 @@ class Unencodable:
         return cls()
 
 
-class Note(Aggregate):
+class Note(Aggregate[NoteId]):
     """Says in its state what its events said, and more than can be stored if a label says so."""
 
     snapshot_every = 3
-    id: NoteId
     labels: tuple[str, ...] = ()
     versions: tuple[int, ...] = ()
     ratio: float = 0.0
@@ -182,7 +182,7 @@ async def has_been_said(app: App, *labels: str) -> None:
         NewEvent(f"note-{N}", version, f"id-{version}", "Labelled", 1, text, "{}", NOON)
         for version, text in enumerate(data, 1)
     ]
-    await store.write([Unit(appends=[Append(f"note-{N}", 0, new)])])
+    await store.write([Changeset(appends=[Append(f"note-{N}", 0, new)])])
 
 
 class TestAChangeOutsideOfApply:
@@ -240,9 +240,9 @@ class TestAChangeOutsideOfApply:
         app = await start(bank(gate), copied_calls=True)
         api = app.api(Bank)
         account = await api.open("Ann", "ann@example.org")
-        async with app.running["bank"].use_cases._committer.paused():
+        async with app.running["bank"]._committer.paused():
             doomed = asyncio.create_task(api.deposit(account, 1))
-            while not app.running["bank"].use_cases._committer._queue:
+            while not app.running["bank"]._committer._queue:
                 await asyncio.sleep(0)
             gate.shut()
             built_on_it = asyncio.create_task(api.deposit(account, 10))

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from craton.application import (
     AnswerNotKept,
     Api,
+    CommandKey,
     Context,
     DeadlineExceeded,
     KeyReused,
@@ -27,15 +28,15 @@ from craton.application.codec import canonical, holds_secrets
 from craton.application.errors import Overtaken
 from craton.application.sagas.state import Status
 from craton.domain import Aggregate, Conflict, Event, Id, Secret, TooManyAttempts, Value
-from craton.ports import Statement, StoreUnavailable, Unit
+from craton.ports import Changeset, Statement, StoreUnavailable
 from craton.runtime import App
-from craton.runtime.refusals import RefusedBefore
+from craton.runtime.commands.refusals import RefusedBefore
 from tests.kernel.bank import Bank, Gate, ask
 from tests.kernel.conftest import Clock, OpenOffice, StartApp
 from tests.kernel.office import QUICK
 from tests.kernel.travel import BookingId, Desk, TripId, Weather
 
-KEY = Context(key="key-1", actor="ann")
+KEY = Context(key=CommandKey("key-1"), actor="ann")
 
 
 class TillId(Id):
@@ -50,8 +51,7 @@ class Refused(Event):
     pass
 
 
-class Till(Aggregate):
-    id: TillId
+class Till(Aggregate[TillId]):
     charges: int = 0
     total: int = 0
     refusals: int = 0
@@ -236,9 +236,9 @@ class TestARequest:
         (old,) = [await shop.running["tills"].store.find_result('[null,"ann","Tills.charge"]', "key-1")]
         assert old is not None
         older = replace(old, key="key-0", fingerprint="00112233445566778899aabbccddeeff")
-        await shop.running["tills"].store.write([Unit(result=older)])
+        await shop.running["tills"].store.write([Changeset(result=older)])
 
-        again = await ask(shop, Tills.charge, till, 5, context=Context(key="key-0", actor="ann"))
+        again = await ask(shop, Tills.charge, till, 5, context=Context(key=CommandKey("key-0"), actor="ann"))
 
         assert (again.result, again.replayed) == (1, True)
 
@@ -331,7 +331,7 @@ class TestASaga:
         office = await open_office(kind)
         operation = Desk.operations["book"]
         trip = TripId.new()
-        context = Context(actor="ada", tenant="acme", key=f"§{trip}/seat/Desk.book#1")
+        context = Context(actor="ada", tenant="acme", key=CommandKey(f"§{trip}/seat/Desk.book#1"))
         await office.app.call(operation, operation.bind((trip, "as-the-first-try"), {}), context)
 
         await office.begin(trip)
@@ -426,17 +426,19 @@ class TestACommandThatAnswersASecret:
     async def test_that_was_never_given_is_only_settled_not_carried_out(self, shop: App, till: TillId) -> None:
         for _ in range(2):
             with pytest.raises(Overtaken):
-                await ask(shop, Tills.charge_secretly, till, 5, context=Context(key="settled", settles=True))
+                await ask(
+                    shop, Tills.charge_secretly, till, 5, context=Context(key=CommandKey("settled", settles=True))
+                )
 
         assert await shop.api(Tills).charges(till) == 0
         with pytest.raises(Overtaken):
-            await ask(shop, Tills.charge_secretly, till, 5, context=Context(key="settled"))
+            await ask(shop, Tills.charge_secretly, till, 5, context=Context(key=CommandKey("settled")))
 
     async def test_that_was_carried_out_is_known_to_have_run_when_it_is_settled(self, shop: App, till: TillId) -> None:
-        await ask(shop, Tills.charge_secretly, till, 5, context=Context(key="settled"))
+        await ask(shop, Tills.charge_secretly, till, 5, context=Context(key=CommandKey("settled")))
 
         with pytest.raises(AnswerNotKept):
-            await ask(shop, Tills.charge_secretly, till, 5, context=Context(key="settled", settles=True))
+            await ask(shop, Tills.charge_secretly, till, 5, context=Context(key=CommandKey("settled", settles=True)))
 
 
 class TestARefusalThatHoldsASecret:
@@ -503,7 +505,7 @@ async def test_a_key_that_the_store_calls_taken_may_have_been_carried_out_whatev
         raise StoreUnavailable("The store can't be read.", maybe_executed=False)
 
     monkeypatch.setattr(shop.running["tills"].store, "find_result", find_result)
-    hurried = Context(key=KEY.key, actor=KEY.actor, key_is_new=True)
+    hurried = Context(key=CommandKey("key-1", is_new=True), actor=KEY.actor)
 
     with pytest.raises(Unavailable) as unavailable:
         await ask(shop, Tills.charge, till, 5, context=hurried)
@@ -520,7 +522,7 @@ class TestFindOrAdd:
 
         for _ in range(5):
             till = TillId.new()
-            async with tills_module.use_cases._committer.paused():
+            async with tills_module._committer.paused():
                 hurried = Context(deadline=asyncio.get_running_loop().time() + 0.05)
                 first = asyncio.create_task(ask(shop, Tills.charge, till, 1, context=hurried))
                 others = [asyncio.create_task(shop.api(Tills).charge(till, 1)) for _ in range(5)]
@@ -542,7 +544,7 @@ async def test_what_a_caller_no_longer_waits_for_is_still_what_the_next_one_buil
     app: App, api: Bank, clock: Clock
 ) -> None:
     account = await api.open("Ann", "ann@example.org")
-    committer = app.running["bank"].use_cases._committer
+    committer = app.running["bank"]._committer
     async with committer.paused():
         waiting = asyncio.create_task(api.deposit(account, 5))
         while not committer._queue:

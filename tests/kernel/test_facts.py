@@ -25,6 +25,7 @@ from craton.application import (
     query,
     step,
 )
+from craton.application.command_keys import CommandKey
 from craton.application.context import entered
 from craton.application.sagas.state import Status
 from craton.domain import AccessDenied, Aggregate, Conflict, DomainError, Event, Id, Recorded, Secret, Text
@@ -35,7 +36,7 @@ from tests.kernel.travel import Desk, SoldOut, TripId, Weather
 
 SAFE = "00000000-0000-7000-8000-00000000000a"
 OTHER = "00000000-0000-7000-8000-00000000000b"
-KEY = Context(key="key-1", actor="ann")
+KEY = Context(key=CommandKey("key-1"), actor="ann")
 
 
 class SafeId(Id):
@@ -64,8 +65,7 @@ class Jammed(WrongCode):
     keeps_changes = False
 
 
-class Safe(Aggregate):
-    id: SafeId
+class Safe(Aggregate[SafeId]):
     failures: int = 0
     openings: int = 0
 
@@ -93,7 +93,7 @@ class SafeList(Projection):
         if event.version == 1:
             self.safes.put(SafeRow(safe=safe, owner=begun.owner, failures=int(more)))
         elif more:
-            self.safes.change(safe, change=lambda row: SafeRow(safe=safe, owner=row.owner, failures=row.failures + 1))
+            self.safes.fold(safe, by=lambda row: SafeRow(safe=safe, owner=row.owner, failures=row.failures + 1))
 
 
 class Ticket(Row):
@@ -155,11 +155,11 @@ class VaultService(Vault):
         return (0, 0) if found is None else (found.failures, found.openings)
 
     async def listed(self, safes: tuple[SafeId, ...]) -> dict[str, int]:
-        return {str(safe): row.failures for safe, row in (await self._rows.get_all(safes)).items()}
+        return {str(safe): row.failures for safe, row in (await self._rows.all(safes)).items()}
 
     async def safes(self, owner: Text | None = None) -> tuple[str, ...]:
         whose = narrow(owner, "admin")
-        found: Page[SafeRow] = await self._rows.find(owner=whose)
+        found: Page[SafeRow] = await self._rows.page(owner=whose)
         return tuple(row.owner for row in found.items)
 
     async def _safe(self, id: SafeId) -> Safe:

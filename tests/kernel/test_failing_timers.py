@@ -10,9 +10,9 @@ from structlog.testing import capture_logs
 
 from craton.application.errors import Unavailable
 from craton.application.retry import minutes, seconds
-from craton.ports import StoreUnavailable, Timer, Unit
+from craton.ports import Changeset, StoreUnavailable, Timer
 from craton.runtime import App
-from craton.runtime.timers import LEASE, MAX_RUNNING, RETRY
+from craton.runtime.subscriptions.timers import LEASE, MAX_RUNNING, RETRY
 from tests.kernel.alarms import Alarms, Bells, NotNow, OldAlarms, TooLate, alarms, old_alarms
 from tests.kernel.conftest import Clock, StartApp, eventually
 
@@ -93,7 +93,7 @@ async def tower(start: StartApp, clock: Clock) -> Tower:
 async def schedule_plain(tower: Tower, operation: str, arguments: str, at: datetime) -> None:
     """Set a timer as another version of the program would have."""
     timer = Timer("timer-1", at, operation, arguments, "{}")
-    (outcome,) = await tower.store.write([Unit(timers=[timer])])
+    (outcome,) = await tower.store.write([Changeset(timers=[timer])])
     assert outcome == 0
     await tower.forward(timedelta())
 
@@ -237,11 +237,11 @@ class TestAFailingTimer:
     async def test_is_left_alone_for_a_moment_when_not_even_its_failure_can_be_written(
         self, tower: Tower, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        async def commit(unit: Unit) -> int:
+        async def commit(unit: Changeset) -> int:
             raise StoreUnavailable("The disk is full.", maybe_executed=False)
 
         monkeypatch.setattr(tower.timers, "_commit", commit)
-        monkeypatch.setattr("craton.runtime.timers.ERROR_PAUSE_SECONDS", 30)
+        monkeypatch.setattr("craton.runtime.subscriptions.timers.ERROR_PAUSE_SECONDS", 30)
         tower.bells.fail("broken", ZeroDivisionError())
         await tower.api.set("broken", tower.clock.time)
         await eventually(lambda: _rung(tower, "broken"))
@@ -357,7 +357,7 @@ class TestATimerThatDoesNotEnd:
         assert tower.bells.rung == ["stuck", "good"]
 
     async def test_fails_when_its_time_is_over(self, tower: Tower, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("craton.runtime.timers.ATTEMPT_SECONDS", 0.05)
+        monkeypatch.setattr("craton.runtime.subscriptions.timers.ATTEMPT_SECONDS", 0.05)
         tower.bells.hang("stuck")
 
         await tower.api.set("stuck", tower.clock.time)
@@ -370,7 +370,7 @@ class TestATimerThatDoesNotEnd:
         )
 
     async def test_is_parked_in_the_end(self, tower: Tower, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("craton.runtime.timers.ATTEMPT_SECONDS", 0.01)
+        monkeypatch.setattr("craton.runtime.subscriptions.timers.ATTEMPT_SECONDS", 0.01)
         tower.bells.hang("stuck")
 
         await tower.api.set("stuck", tower.clock.time)
@@ -381,7 +381,9 @@ class TestATimerThatDoesNotEnd:
         tower.bells.hang("stuck")
         await tower.api.set("stuck", tower.clock.time)
         await eventually(lambda: _rung(tower, "stuck"))
-        monkeypatch.setattr("craton.runtime.lease.LEASE_SECONDS", 0.0)  # whenever it is asked for, it is to be renewed
+        monkeypatch.setattr(
+            "craton.runtime.subscriptions.lease.LEASE_SECONDS", 0.0
+        )  # whenever it is asked for, it is to be renewed
         renewed: list[str] = []
         acquire = tower.store.acquire
 
@@ -414,7 +416,7 @@ class TestATimerThatDoesNotEnd:
         for bell in stuck:
             tower.bells.hang(bell)
         with monkeypatch.context() as patch:
-            patch.setattr("craton.runtime.timers.ATTEMPT_SECONDS", 0.5)
+            patch.setattr("craton.runtime.subscriptions.timers.ATTEMPT_SECONDS", 0.5)
             await tower.api.set_many(stuck, tower.clock.time)
 
             async def begun() -> bool:

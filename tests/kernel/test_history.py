@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from craton.application import Api, Module, Repository, Upcaster, WiringError, command, query
-from craton.domain import Aggregate, Event
-from craton.ports import Append, NewEvent, Snapshot, Store, Unit
+from craton.domain import Aggregate, Event, Id
+from craton.ports import Append, Changeset, NewEvent, Snapshot, Store
 from craton.runtime import App
-from craton.runtime.aggregates import state_type
+from craton.runtime.commands.state_type import state_type
 from tests.conftest import Place
 from tests.kernel.bank import Account, AccountId, AccountNotFound, Bank, bank
 from tests.kernel.conftest import Clock, StartApp
@@ -86,7 +86,7 @@ class TestSnapshots:
         lie = Snapshot(
             kept.stream, kept.version + 1, kept.fingerprint, kept.state.replace('"balance":4', '"balance":70')
         )
-        await app.running["bank"].store.write([Unit(guards=[(kept.stream, 6)], snapshots=[lie])])
+        await app.running["bank"].store.write([Changeset(guards=[(kept.stream, 6)], snapshots=[lie])])
 
         assert (await other.state(account)).balance == 70
         assert (await other.state(account, version=6)).balance == 5
@@ -108,7 +108,7 @@ class MoneyDeposited(Event):
     reference: str = ""
 
 
-class TillAccount(Aggregate):
+class TillAccount(Aggregate[Id]):
     """The account of a later release: it keeps another state from the same facts."""
 
     stream_prefix = "account"
@@ -148,7 +148,7 @@ class Weighed(Event):
     scale: str
 
 
-class Parcel(Aggregate):
+class Parcel(Aggregate[Id]):
     grams: int = 0
     scale: str = ""
 
@@ -189,7 +189,7 @@ class TestUpcasters:
         stream = f"parcel-{parcel}"
         time: Any = Clock().time
         old = NewEvent(stream, 1, "id", "Weighed", version, data, "{}", time)
-        await store.write([Unit(appends=[Append(stream, 0, [old])])])
+        await store.write([Changeset(appends=[Append(stream, 0, [old])])])
 
     @pytest.mark.parametrize(
         ("version", "data", "expected"),

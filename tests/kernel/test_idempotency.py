@@ -4,11 +4,11 @@ import asyncio
 
 import pytest
 
-from craton.application import Context, KeyReused
+from craton.application import CommandKey, Context, KeyReused
 from craton.runtime import App
 from tests.kernel.bank import AccountId, Bank, Gate, InsufficientFunds, ask
 
-KEY = Context(key="key-1", actor="ann")
+KEY = Context(key=CommandKey("key-1"), actor="ann")
 
 
 @pytest.fixture
@@ -43,7 +43,12 @@ class TestTheSameKey:
         assert (await api.state(account)).balance == 5
 
     @pytest.mark.parametrize(
-        "context", [Context(key="key-1", actor="bob"), Context(key="key-1", actor="ann", tenant="t"), Context(key="k2")]
+        "context",
+        [
+            Context(key=CommandKey("key-1"), actor="bob"),
+            Context(key=CommandKey("key-1"), actor="ann", tenant="t"),
+            Context(key=CommandKey("k2")),
+        ],
     )
     async def test_of_somebody_else_is_another_key(
         self, app: App, api: Bank, account: AccountId, context: Context
@@ -134,7 +139,7 @@ class TestAtTheSameTime:
     ) -> None:
         answers = await asyncio.gather(
             *(
-                ask(one, Bank.deposit, account, 1, context=Context(key=f"k{n}"))
+                ask(one, Bank.deposit, account, 1, context=Context(key=CommandKey(f"k{n}")))
                 for n in range(10)
                 for one in (app, other_app, app)
             )

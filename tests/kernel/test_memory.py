@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from craton.ports import Store, Unit
+from craton.ports import Changeset, Store
 from craton.runtime import App
 from tests.kernel.bank import AccountId, Bank, Gate, InsufficientFunds
 
@@ -104,7 +104,7 @@ class HeldWriter:
     def let_go(self) -> None:
         self._go.set()
 
-    async def _hold(self, units: Sequence[Unit]) -> Any:
+    async def _hold(self, units: Sequence[Changeset]) -> Any:
         self.holding.set()
         await self._go.wait()
         return await self._write(units)
@@ -159,7 +159,7 @@ class TestWhatWasBuiltOnARefusedDecision:
         depositing.cancel()
         await asyncio.wait([depositing])
         held.let_go()
-        await app.running["bank"].use_cases._committer.drain()
+        await app.running["bank"]._committer.drain()
         gate.open()
 
         with pytest.raises(InsufficientFunds):

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from craton.application import Api, MisuseError, Module, Repository, command, query
 from craton.domain import Aggregate, Event, Id
 from craton.runtime import App
-from craton.runtime.watchdog import watched
+from craton.runtime.process.watchdog import watched
 from tests.conftest import Place
 
 
@@ -23,8 +23,7 @@ class Written(Event):
     text: str
 
 
-class Note(Aggregate):
-    id: NoteId
+class Note(Aggregate[NoteId]):
     texts: tuple[str, ...] = ()
 
     def apply(self, event: Written) -> None:

@@ -31,9 +31,9 @@ from craton.application import (
 from craton.application.codec import decode
 from craton.application.sagas.state import SagaCompleted
 from craton.domain import Aggregate, Event, Id, Recorded, Value
-from craton.ports import Statement, Store, Unit
+from craton.ports import Changeset, Statement, Store
 from craton.runtime import App
-from craton.runtime.names import DOCUMENT, Names, keep_names
+from craton.runtime.compatibility.names import DOCUMENT, Names, keep_names
 from tests.conftest import Place
 from tests.kernel.conftest import eventually
 
@@ -78,9 +78,8 @@ def shelf(
 ) -> Module:
     """A module with boxes, to which the kinds of these facts happen, and other kinds; `put` records the facts."""
 
-    class Box(Aggregate):
+    class Box(Aggregate[BoxId]):
         stream_prefix = prefix
-        id: BoxId
         facts: tuple[str, ...] = ()
 
         def apply(self, event: Any) -> None:
@@ -303,10 +302,10 @@ class TestAliases:
             view: View[BoxRow] = running.provide({"view": View[BoxRow]})["view"]
 
             async def is_built() -> bool:
-                return running.projections["boxes"].record.state.live is not None and await view.get(BOX) is not None
+                return running.projections["boxes"].record.state.live is not None and await view.find(BOX) is not None
 
             await eventually(is_built)
-            assert await view.get(BOX) == BoxRow(box=BOX, weight=7)
+            assert await view.find(BOX) == BoxRow(box=BOX, weight=7)
             assert [problem async for problem in running.verify()] == []
 
     async def test_a_policy_reacts_to_them(self, process: Process) -> None:
@@ -512,7 +511,7 @@ class TestStoresOfBefore:
 
 
 async def _forget(store: Store) -> None:
-    (outcome,) = await store.write([Unit(statements=[Statement("DELETE FROM documents", {})])])
+    (outcome,) = await store.write([Changeset(statements=[Statement("DELETE FROM documents", {})])])
     assert not isinstance(outcome, Exception)
 
 

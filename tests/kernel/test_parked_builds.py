@@ -5,7 +5,7 @@ import pytest
 from craton.application import Index, Key, Projection, Row, Rows, Unavailable
 from craton.domain import Recorded
 from craton.runtime import App
-from craton.runtime.projections import Progress
+from craton.runtime.projections.runner import Progress
 from tests.conftest import Place
 from tests.kernel.conftest import StartApp, eventually
 from tests.kernel.jars import InlineLabels, JarId, JarLabelled, Jars, Labels, caught_up, jars, runner, view
@@ -38,7 +38,7 @@ async def wish(app: App, progress: Progress, what: str) -> None:
 
 
 async def labels(app: App) -> dict[JarId, str]:
-    return {row.jar: row.label for row in (await view(app, "labels").find()).items}
+    return {row.jar: row.label for row in (await view(app, "labels").page()).items}
 
 
 @pytest.mark.parametrize("kind", [Labels, InlineLabels])

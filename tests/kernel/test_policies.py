@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -10,13 +11,14 @@ import pytest
 from craton.application import Context, Module, Policy, WiringError
 from craton.application.api import operation_of
 from craton.application.codec import decode
+from craton.application.policy import PolicyDefinition
 from craton.domain import Recorded
 from craton.ports import FenceLost, Store
 from craton.runtime import App
-from craton.runtime.feed import Page
-from craton.runtime.lease import LEASE_SECONDS, Lease
-from craton.runtime.reacting import Reactor
-from craton.runtime.roster import enrol
+from craton.runtime.compatibility.registry import register_policies
+from craton.runtime.subscriptions.feed import Page
+from craton.runtime.subscriptions.lease import LEASE_SECONDS, Lease
+from craton.runtime.subscriptions.policies import PolicyHandler
 from tests.conftest import Place
 from tests.kernel.club import QUICK, Club, ClubHouse, ClubService, Diary, Greeting, club_house
 from tests.kernel.office import ADA, Line, Office
@@ -78,8 +80,8 @@ class TestReacting:
             trip, module = TripId.new(), house.app.running["desk"]
             await house.desk.book(trip, "flight")
             await house.desk.cancel(trip, "flight")
-            diary = Diary(house.club)
-            reactor = Reactor("club.diary", [Booked, Cancelled], diary.react, Diary, module.module.events, diary.key)
+            react = partial(Diary().react, club=house.club)
+            reactor = PolicyHandler("club.diary", [Booked, Cancelled], react, Diary, module.module.events, Diary().key)
             read = await module.store.read_feed(0, 100)
             page = Page(read.events, read.position, module.module.events)
 
@@ -367,7 +369,7 @@ class TestAnotherName:
                 for policies in ([Diary], [Diary, Greeting])
             ]
             processes = zip(modules, stores, strict=True)
-            await asyncio.gather(*(enrol("travel", [process]) for process in processes))
+            await asyncio.gather(*(register_policies("travel", [process]) for process in processes))
 
             document = await stores[0].document("policies")
             assert document is not None
@@ -382,8 +384,8 @@ class TestDefinitions:
         class Vague(Policy):
             async def react(self, event: Recorded[Any]) -> None: ...
 
-        with pytest.raises(WiringError, match=r"^Vague\.react must take event: Recorded\[…\]$"):
-            Vague.resolve()
+        with pytest.raises(WiringError, match=r"^module club: Vague\.react must take event: Recorded\[…\]$"):
+            PolicyDefinition("club", Vague)
 
     def test_an_event_that_no_module_records_is_refused(self) -> None:
         class Deaf(Policy):
@@ -455,7 +457,7 @@ async def test_a_policy_stops_where_another_process_has_taken_over(place: Place,
         async def is_owned() -> bool:
             return not reacted
 
-        reactor = Reactor("club.diary", [Booked], react, Diary, module.module.events, lambda _: "one key")
+        reactor = PolicyHandler("club.diary", [Booked], react, Diary, module.module.events, lambda _: "one key")
         reactor.is_owned = is_owned
         read = await module.store.read_feed(0, 100)
 

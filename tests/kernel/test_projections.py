@@ -10,10 +10,12 @@ import pytest
 from msgspec.structs import replace
 
 from craton.application import Context, Index, Key, MisuseError, Projection, Row, Rows, Unavailable
+from craton.application.projection import ProjectionDefinition
+from craton.application.rows import RowDefinition
 from craton.application.upcasting import EventTypes
-from craton.application.view import RowType
 from craton.domain import Recorded, Value
 from craton.ports import (
+    Changeset,
     DocumentChanged,
     NewEvent,
     RowPut,
@@ -22,12 +24,11 @@ from craton.ports import (
     Store,
     StoredEvent,
     StoredRow,
-    Unit,
 )
 from craton.runtime import App
-from craton.runtime.feed import Page
-from craton.runtime.generations import GenerationRecord, Generations, LiveInline
-from craton.runtime.projecting import Projector
+from craton.runtime.projections.generations import GenerationRecord, Generations, LiveInline
+from craton.runtime.projections.handler import ProjectionHandler
+from craton.runtime.subscriptions.feed import Page
 from craton.testing.conformance.making import NOON, appending, write
 from tests.conftest import Place
 from tests.kernel.bank import (
@@ -169,7 +170,7 @@ class Spoiled(Balances):
     def project(self, event: Recorded[AccountOpened | MoneyDeposited | MoneyWithdrawn]) -> None:
         super().project(event)
         if isinstance(event.data, MoneyDeposited) and event.data.reference == "spoiled":
-            self.balances.change(AccountId(event.subject), change=lambda row: replace(row, **self.unfit))
+            self.balances.fold(AccountId(event.subject), by=lambda row: replace(row, **self.unfit))
         if isinstance(event.data, MoneyDeposited) and event.data.reference == "unspeakable":
             raise ValueError("\0 and \ud800")
 
@@ -244,16 +245,16 @@ class Shared(Projection):
         match event.data:
             case AccountOpened(owner=self.poison):
                 self.shared.put(SharedRow(name="all", count=-1))
-                self.shared.change("nobody", change=lambda row: row)
+                self.shared.fold("nobody", by=lambda row: row)
             case AccountOpened(owner=self.unfit):
                 self.shared.put(SharedRow(name=self.unfit, count="a\ud800b"))  # type: ignore[arg-type]
             case AccountOpened():
                 self.shared.put_new(SharedRow(name="all", count=0))
-                self.shared.change("all", change=lambda row: replace(row, count=row.count + 1))
+                self.shared.fold("all", by=lambda row: replace(row, count=row.count + 1))
             case MoneyDeposited(reference=reference):
                 if reference == self.poison:
                     raise ValueError(reference)
-                self.shared.change("all", change=lambda row: replace(row, count=row.count + 100))
+                self.shared.fold("all", by=lambda row: replace(row, count=row.count + 100))
 
 
 class TestAPage:
@@ -263,9 +264,11 @@ class TestAPage:
 
     async def _project(self, store: Store, *events: StoredEvent) -> tuple[list[str], list[tuple[int, bool]]]:
         """Project a page without anything remembered; return the row, and what was parked with or without an error."""
-        handled = await Projector(Shared, store, 1).handle(Page(events, events[-1].position, self.TYPES), events)
-        await write(store, Unit(rows=handled.rows))
-        (table,) = (row_type.table(1) for row_type in Shared.rows.values())
+        handled = await ProjectionHandler(ProjectionDefinition(Shared), store, self.TYPES, 1).handle(
+            Page(events, events[-1].position, self.TYPES), events
+        )
+        await write(store, Changeset(rows=handled.rows))
+        (table,) = (row_type.table(1) for row_type in ProjectionDefinition(Shared).rows.values())
         rows = await store.get_rows(table, [("all",)])
         return [row for row in rows if row], [(fail.event.position, bool(fail.error)) for fail in handled.failed]
 
@@ -281,8 +284,7 @@ class TestAPage:
 
     @pytest.fixture
     async def tables(self, store: Store) -> None:
-        Shared.resolve()
-        for row_type in Shared.rows.values():
+        for row_type in ProjectionDefinition(Shared).rows.values():
             await store.create_table(row_type.table(1))
 
     async def test_what_a_failed_event_has_said_is_forgotten_wholly(self, store: Store, tables: None) -> None:
@@ -310,10 +312,10 @@ class TestAPage:
     async def test_a_page_that_no_rows_can_be_made_of_leaves_nothing_remembered(
         self, store: Store, tables: None
     ) -> None:
-        projector = Projector(Shared, store, 1)
+        projector = ProjectionHandler(ProjectionDefinition(Shared), store, self.TYPES, 1)
         first, second, unfit = self._opened(1, "a"), self._opened(2, "b"), self._opened(3, "c", "unfit")
         handled = await projector.handle(Page([first], 1, self.TYPES), [first])
-        await write(store, Unit(rows=handled.rows))
+        await write(store, Changeset(rows=handled.rows))
 
         with pytest.raises(StatementFailed):
             await projector.handle(Page([second, unfit], 3, self.TYPES), [second, unfit])
@@ -333,8 +335,8 @@ class TestAPage:
     async def test_what_needs_a_row_that_can_not_be_decoded_is_parked_and_others_flow(
         self, store: Store, tables: None
     ) -> None:
-        (table,) = (row_type.table(1) for row_type in Shared.rows.values())
-        await write(store, Unit(rows=[RowPut(table, StoredRow(("all",), (), '{"name":"all","count":"many"}'))]))
+        (table,) = (row_type.table(1) for row_type in ProjectionDefinition(Shared).rows.values())
+        await write(store, Changeset(rows=[RowPut(table, StoredRow(("all",), (), '{"name":"all","count":"many"}'))]))
 
         rows, failed = await self._project(store, self._opened(1, "a"), self._opened(2, "b"))
 
@@ -344,17 +346,17 @@ class TestAPage:
     async def test_a_row_that_can_not_be_decoded_is_read_again_when_it_is_retried(
         self, store: Store, tables: None
     ) -> None:
-        (table,) = (row_type.table(1) for row_type in Shared.rows.values())
-        projector = Projector(Shared, store, 1)
-        await write(store, Unit(rows=[RowPut(table, StoredRow(("all",), (), "?"))]))
+        (table,) = (row_type.table(1) for row_type in ProjectionDefinition(Shared).rows.values())
+        projector = ProjectionHandler(ProjectionDefinition(Shared), store, self.TYPES, 1)
+        await write(store, Changeset(rows=[RowPut(table, StoredRow(("all",), (), "?"))]))
         event = self._opened(1, "a")
         await projector.handle(Page([event], 1, self.TYPES), [event])
-        await write(store, Unit(rows=[RowPut(table, StoredRow(("all",), (), '{"name":"all","count":7}'))]))
+        await write(store, Changeset(rows=[RowPut(table, StoredRow(("all",), (), '{"name":"all","count":7}'))]))
 
         handled = await projector.handle(Page([event], 1, self.TYPES), [event])
 
         assert not handled.failed
-        await write(store, Unit(rows=handled.rows))
+        await write(store, Changeset(rows=handled.rows))
         assert list(await store.get_rows(table, [("all",)])) == ['{"name":"all","count":8}']
 
 
@@ -504,8 +506,8 @@ class TestANewVersion:
 
 class TestGenerations:
     async def test_a_change_that_was_thought_out_on_an_older_state_is_refused(self, store: Store) -> None:
-        record = GenerationRecord(Owners, store, LiveInline(store))
-        first, second = record.made(1), record.made(2)
+        record = GenerationRecord(ProjectionDefinition(Owners), store, LiveInline(store))
+        first, second = record.new_generation(1), record.new_generation(2)
         await record.replace(record.state, Generations(live=first, newest=1))
         seen = await record.refresh()
         await record.replace(seen, Generations(live=first, building=second, newest=2))
@@ -513,7 +515,9 @@ class TestGenerations:
         with pytest.raises(DocumentChanged):  # though the record itself knows the newest state
             await record.replace(seen, Generations(live=second, newest=2))
 
-        assert (await GenerationRecord(Owners, store, LiveInline(store)).refresh()).building == second
+        assert (
+            await GenerationRecord(ProjectionDefinition(Owners), store, LiveInline(store)).refresh()
+        ).building == second
 
 
 class TestAnInlineProjection:
@@ -598,10 +602,10 @@ class TestVerifying:
 
     @staticmethod
     async def _store(store: Store, tags: str) -> None:
-        (row_type,) = Tags.rows.values()
+        (row_type,) = ProjectionDefinition(Tags).rows.values()
         ((row,),) = (tuple(await store.fetch(Statement(f"SELECT account FROM {row_type.table(1).name}", {}))),)
         text = f'{{"account":"{row["account"]}","tags":{tags}}}'
-        await write(store, Unit(rows=[RowPut(row_type.table(1), StoredRow((row["account"],), (), text))]))
+        await write(store, Changeset(rows=[RowPut(row_type.table(1), StoredRow((row["account"],), (), text))]))
 
     @pytest.mark.parametrize("tags", ['["new","Ann"]', '["Ann","new"]'])
     async def test_a_set_may_be_written_in_the_order_of_another_process(
@@ -631,7 +635,7 @@ class TestTheShapeOfRows:
             id: Key[str]
             inner: tuple[Inner, ...]
 
-        before = RowType(Before)
+        before = RowDefinition(Before)
 
         class Inner(Value):  # type: ignore[no-redef]
             amount: int
@@ -642,7 +646,7 @@ class TestTheShapeOfRows:
             inner: tuple[Inner, ...]
 
         After.__name__ = "Before"
-        assert RowType(After).shape != before.shape
+        assert RowDefinition(After).shape != before.shape
 
     async def test_another_index_makes_a_new_generation(self, place: Place) -> None:
         class TagsRow(Row):

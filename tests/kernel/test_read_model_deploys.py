@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from craton.application import Projection, Unavailable
-from craton.ports import Document, Isolation, Statement, Store, Unit
+from craton.ports import Changeset, Document, Isolation, Statement, Store
 from craton.runtime import App
 from craton.testing.conformance.making import write
 from tests.conftest import Place
@@ -226,7 +226,7 @@ class TestOtherEvents:
         new = await start(jars(After), subscriptions=True)
         await caught_up(new)
 
-        (row,) = (await view(new, "totals").find()).items
+        (row,) = (await view(new, "totals").page()).items
         assert (row.coins, row.labels) == (10, 1)
 
 
@@ -281,7 +281,8 @@ class TestAStoreOfAnOlderVersionOfTheToolkit:
             recorded |= {"building": recorded["live"], "live": None}
         older = Document(document.name, document.revision + 1, msgspec.json.encode(recorded).decode())
         await write(
-            store, Unit(documents=[older], statements=[Statement("DELETE FROM documents WHERE name = 'inline'", {})])
+            store,
+            Changeset(documents=[older], statements=[Statement("DELETE FROM documents WHERE name = 'inline'", {})]),
         )
 
     async def test_is_taken_over_as_it_is(

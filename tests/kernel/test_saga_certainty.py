@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 import pytest
 
 from craton.application import Module, Saga, seconds, step, wait_for
-from craton.application.sagas import Definition
+from craton.application.sagas import SagaDefinition
 from craton.application.sagas.process import Action, Done, Refused, SagaProcess
 from craton.application.sagas.state import SagaId, Status, StepStatus
 from craton.domain import Recorded
 from craton.runtime.sagas.control import SagaControl
-from craton.runtime.sagas.desk import AmbiguousSaga
+from craton.runtime.sagas.directory import AmbiguousSaga
 from tests.kernel.conftest import OpenOffice, StartApp
 from tests.kernel.office import QUICK, Office, Passage, tours
 from tests.kernel.travel import Booked, Desk, SoldOut, TripId, Weather, agency, desk
@@ -80,8 +80,8 @@ class Patient(Saga):
         """It is enough that it comes."""
 
 
-def started(kind: type[Saga]) -> tuple[Definition[Saga], SagaProcess]:
-    definition, trip = Definition(kind), TripId.new()
+def started(kind: type[Saga]) -> tuple[SagaDefinition[Saga], SagaProcess]:
+    definition, trip = SagaDefinition(kind), TripId.new()
     fields = definition.encode(kind(**{"trip": trip}))
     process = SagaProcess.start(SagaId(trip), definition, fields, NOON, actor=None, tenant=None, correlation=None)
     return definition, process

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from craton.application import Api, Module, Saga, Sagas, WiringError, command, step, wait_for
-from craton.application.sagas import Definition
+from craton.application.sagas import SagaDefinition
 from craton.domain import Event, Recorded
 from craton.runtime import App
 from tests.kernel.conftest import StartApp
@@ -29,7 +29,7 @@ class TestSteps:
             trip: TripId
 
         with pytest.raises(WiringError, match=r"^saga Idle has no steps: mark its methods with @step$"):
-            Definition(Idle)
+            SagaDefinition(Idle)
 
     def test_a_cycle_is_refused(self) -> None:
         class Round(Saga):
@@ -41,7 +41,7 @@ class TestSteps:
             async def third(self) -> None: ...
 
         with pytest.raises(WiringError, match=r"^saga Round: first after third after second after first is a cycle$"):
-            Definition(Round)
+            SagaDefinition(Round)
 
     def test_a_step_that_comes_after_itself_is_refused(self) -> None:
         class Own(Saga):
@@ -49,7 +49,7 @@ class TestSteps:
             async def only(self) -> None: ...
 
         with pytest.raises(WiringError, match=r"^saga Own: only after only is a cycle$"):
-            Definition(Own)
+            SagaDefinition(Own)
 
     def test_a_step_after_an_unknown_one_is_refused(self) -> None:
         class Far(Saga):
@@ -57,7 +57,7 @@ class TestSteps:
             async def only(self) -> None: ...
 
         with pytest.raises(WiringError, match=r"^saga Far: only comes after 'nowhere', which is none of its steps$"):
-            Definition(Far)
+            SagaDefinition(Far)
 
     def test_a_parameter_without_an_annotation_is_refused(self) -> None:
         class Vague(Saga):
@@ -65,7 +65,7 @@ class TestSteps:
             async def book(self, desk) -> None: ...  # type: ignore[no-untyped-def]
 
         with pytest.raises(WiringError, match=r"^saga Vague: parameter 'desk' of book has no annotation$"):
-            Definition(Vague)
+            SagaDefinition(Vague)
 
     def test_a_parameter_of_a_compensation_without_an_annotation_is_refused(self) -> None:
         class Vague(Saga):
@@ -75,7 +75,7 @@ class TestSteps:
             async def cancel(self, desk) -> None: ...  # type: ignore[no-untyped-def]
 
         with pytest.raises(WiringError, match=r"^saga Vague: parameter 'desk' of book\.undo has no annotation$"):
-            Definition(Vague)
+            SagaDefinition(Vague)
 
     def test_its_steps_are_ordered_by_their_graph_and_not_by_their_place(self) -> None:
         class Backwards(Saga):
@@ -84,7 +84,7 @@ class TestSteps:
             @step
             async def first(self) -> None: ...
 
-        assert Definition(Backwards).order == ("first", "second")
+        assert SagaDefinition(Backwards).order == ("first", "second")
 
 
 class TestThePivot:
@@ -96,7 +96,7 @@ class TestThePivot:
             async def two(self) -> None: ...
 
         with pytest.raises(WiringError, match=r"^saga Twice has two pivots, one and two; there is one at most$"):
-            Definition(Twice)
+            SagaDefinition(Twice)
 
     def test_a_pivot_with_a_compensation_is_refused(self) -> None:
         class Torn(Saga):
@@ -108,7 +108,7 @@ class TestThePivot:
         with pytest.raises(
             WiringError, match=r"^saga Torn: go has a compensation, but past the pivot nothing is undone"
         ):
-            Definition(Torn)
+            SagaDefinition(Torn)
 
     def test_a_compensation_past_the_pivot_is_refused(self) -> None:
         class Torn(Saga):
@@ -120,7 +120,7 @@ class TestThePivot:
             async def leave(self) -> None: ...
 
         with pytest.raises(WiringError, match=r"^saga Torn: stay has a compensation, but past the pivot nothing is"):
-            Definition(Torn)
+            SagaDefinition(Torn)
 
     def test_a_step_beside_the_pivot_is_refused(self) -> None:
         class Aside(Saga):
@@ -132,7 +132,7 @@ class TestThePivot:
         with pytest.raises(
             WiringError, match=r"^saga Aside: eat runs beside the pivot go, so that nobody knows whether"
         ):
-            Definition(Aside)
+            SagaDefinition(Aside)
 
 
 class TestFields:
@@ -145,7 +145,7 @@ class TestFields:
             async def go(self) -> None: ...
 
         with pytest.raises(WiringError, match=r"^saga Heavy: its fields can't be stored: "):
-            Definition(Heavy)
+            SagaDefinition(Heavy)
 
     def test_fields_are_given_by_name(self) -> None:
         with pytest.raises(TypeError):
@@ -159,7 +159,7 @@ class TestWaiting:
             async def listen(self) -> None: ...
 
         with pytest.raises(WiringError, match=r"^saga Deaf: listen waits, so it must take event: Recorded\[…\]$"):
-            Definition(Deaf)
+            SagaDefinition(Deaf)
 
     def test_a_step_that_waits_must_take_it_with_its_envelope(self) -> None:
         class Bare(Saga):
@@ -167,7 +167,7 @@ class TestWaiting:
             async def listen(self, event: Booked) -> None: ...
 
         with pytest.raises(WiringError, match=r"^saga Bare: listen waits, so it must take event: Recorded\[…\]$"):
-            Definition(Bare)
+            SagaDefinition(Bare)
 
     def test_a_step_that_waits_must_say_for_which_events(self) -> None:
         class Open(Saga):
@@ -175,14 +175,14 @@ class TestWaiting:
             async def listen(self, event: Recorded[Any]) -> None: ...
 
         with pytest.raises(WiringError, match=r"Open: listen"):
-            Definition(Open)
+            SagaDefinition(Open)
 
     def test_a_step_may_wait_for_one_of_several_events(self) -> None:
         class Either(Saga):
             @wait_for(lambda event: None)
             async def listen(self, event: Recorded[Booked | Cancelled]) -> None: ...
 
-        assert Definition(Either).awaits == {"listen": (Booked, Cancelled)}
+        assert SagaDefinition(Either).awaits == {"listen": (Booked, Cancelled)}
 
     def test_an_event_that_no_module_records_is_refused(self) -> None:
         class Patient(Saga):
@@ -250,13 +250,13 @@ class _Silent(Tours):
 
 class TestFingerprints:
     def test_two_definitions_that_say_the_same_are_the_same(self) -> None:
-        assert Definition(_walk()).fingerprint == Definition(_walk()).fingerprint
+        assert SagaDefinition(_walk()).fingerprint == SagaDefinition(_walk()).fingerprint
 
     @pytest.mark.parametrize(
         "other", [{"fields": {"trip": TripId, "days": int}}, {"pivot": True}, {"undo": True}, {"after": ()}]
     )
     def test_another_field_step_order_pivot_or_compensation_makes_another_definition(self, other: Any) -> None:
-        assert Definition(_walk(**other)).fingerprint != Definition(_walk()).fingerprint
+        assert SagaDefinition(_walk(**other)).fingerprint != SagaDefinition(_walk()).fingerprint
 
 
 def _walk(

@@ -8,9 +8,9 @@ from structlog.testing import capture_logs
 
 from craton.application import Module, Saga, Sagas, step
 from craton.application.sagas.state import Status, StepStatus
-from craton.runtime.feed import Page
 from craton.runtime.sagas import runner
 from craton.runtime.sagas.control import SagaControl, Stranded
+from craton.runtime.subscriptions.feed import Page
 from tests.conftest import Place
 from tests.kernel.office import QUICK, Expedition, Office, Tours, opened, tours
 from tests.kernel.travel import Desk, SoldOut, TripId, Weather

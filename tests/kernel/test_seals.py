@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from craton.application.context import entered
-from craton.ports import Statement, Store, Unit
+from craton.ports import Changeset, Statement, Store
 from craton.runtime import App
 from tests.conftest import Place
 from tests.kernel.bank import Bank, bank, reached
@@ -94,7 +94,7 @@ class TestVerification:
         store = sealed.running["bank"].store
         reached = await store.head() + 3
 
-        await store.write([Unit(checkpoint=("seals", reached))])
+        await store.write([Changeset(checkpoint=("seals", reached))])
 
         assert await _problems(sealed) == []
 

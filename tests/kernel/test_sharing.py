@@ -35,9 +35,8 @@ class TooMuch(Conflict):
     """That doesn't go in."""
 
 
-class Basket(Aggregate):
+class Basket(Aggregate[BasketId]):
     snapshot_every = 1
-    id: BasketId
     lines: MutableSequence[str]
     labels: MutableMapping[str, int]
 

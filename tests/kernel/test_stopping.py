@@ -11,10 +11,10 @@ from craton.application import Api, Context, DeadlineExceeded, Module, Policy, c
 from craton.application.api import operation_of
 from craton.application.context import entered
 from craton.domain import Recorded
-from craton.ports import Outcome, StoreUnavailable, Unit
+from craton.ports import Changeset, Outcome, StoreUnavailable
 from craton.runtime import App
-from craton.runtime.attempt import heed_cancellation
 from craton.runtime.committer import Committer
+from craton.runtime.process.attempt import heed_cancellation
 from craton.testing.conformance.making import appending
 from tests.conftest import Place, PostgresPlace
 from tests.kernel.bank import AccountId, Bank, bank
@@ -70,7 +70,7 @@ class TestBackground:
 
 class TestAdapters:
     async def test_one_that_does_not_close_holds_up_nobody(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("craton.runtime.running.ADAPTER_SECONDS", 0.05)
+        monkeypatch.setattr("craton.runtime.module.ADAPTER_SECONDS", 0.05)
 
         class Stuck:
             async def close(self) -> None:
@@ -96,7 +96,7 @@ class SilentStore:
 
     writers = 1
 
-    async def write(self, units: Sequence[Unit]) -> Sequence[Outcome]:
+    async def write(self, units: Sequence[Changeset]) -> Sequence[Outcome]:
         await asyncio.Event().wait()
         return []
 

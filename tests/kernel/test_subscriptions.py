@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 
 from craton.application.upcasting import EventTypes
-from craton.ports import ParkedEvent, RowPut, Store, StoredEvent, StoredRow, Unit
+from craton.ports import Changeset, ParkedEvent, RowPut, Store, StoredEvent, StoredRow
 from craton.runtime.committer import Committer
-from craton.runtime.feed import Feed, Page
-from craton.runtime.signal import Signal
-from craton.runtime.subscription import PARKED_PAGE, Failed, Handled, Subscription
+from craton.runtime.process.signal import Signal
+from craton.runtime.subscriptions.feed import Feed, Page
+from craton.runtime.subscriptions.subscription import PARKED_PAGE, Failed, Handled, Subscription
 from craton.testing.conformance.making import SEATS, append, appending, with_tables, write
 from tests.kernel.conftest import Clock
 
@@ -27,7 +27,7 @@ class Noting:
     def key(self, event: StoredEvent) -> str:
         return event.stream
 
-    async def begin(self) -> None:
+    async def reset(self) -> None:
         self.begun += 1
 
     async def handle(self, page: Page, events: Sequence[StoredEvent]) -> Handled:
@@ -74,7 +74,7 @@ async def reader(store: Store) -> Reader:
 
 class TestReading:
     async def test_each_event_takes_effect_and_the_checkpoint_follows(self, store: Store, reader: Reader) -> None:
-        await write(store, Unit(appends=[append("a", 0, 2), append("b")]))
+        await write(store, Changeset(appends=[append("a", 0, 2), append("b")]))
 
         assert await reader.step()
         assert not await reader.step()
@@ -199,7 +199,7 @@ class TestParking:
         """A reader that has met a poisoned second event of stream a."""
         reader.handler.poison = {"poison"}
         await write(store, appending("a"))
-        await write(store, Unit(appends=[append("a", 1, data="poison"), append("b")]))
+        await write(store, Changeset(appends=[append("a", 1, data="poison"), append("b")]))
         await write(store, appending("a", 2))
         await reader.step()
         return reader
@@ -213,7 +213,7 @@ class TestParking:
         assert poisoned.position == await store.head()
 
     async def test_later_events_of_the_stream_queue_up_behind_it(self, store: Store, poisoned: Reader) -> None:
-        await write(store, Unit(appends=[append("a", 3), append("b", 1)]))
+        await write(store, Changeset(appends=[append("a", 3), append("b", 1)]))
 
         await poisoned.step()
 
@@ -265,7 +265,7 @@ class TestParking:
 
     async def test_what_is_wished_for_one_stream_leaves_another_alone(self, store: Store, poisoned: Reader) -> None:
         await write(store, appending("c"))
-        await write(store, Unit(appends=[append("c", 1, data="poison")]))
+        await write(store, Changeset(appends=[append("c", 1, data="poison")]))
         await poisoned.step()
         entries = {entry.key: entry for entry in await store.parked(NAME)}
         await store.wish(NAME, entries["c"].position, "drop")
@@ -275,7 +275,7 @@ class TestParking:
         assert {entry.key for entry in await store.parked(NAME)} == {"a"}
 
     async def test_wishes_for_two_streams_are_both_fulfilled(self, store: Store, poisoned: Reader) -> None:
-        await write(store, Unit(appends=[append("c", 0, data="poison")]))
+        await write(store, Changeset(appends=[append("c", 0, data="poison")]))
         await poisoned.step()
         for entry in await store.parked(NAME):
             await store.wish(NAME, entry.position, "drop")
@@ -289,7 +289,7 @@ class TestParking:
         self, store: Store, poisoned: Reader
     ) -> None:
         lost = ParkedEvent(NAME, 1_000_000, "lost", "ValueError: no", 1, Clock().time, "retry")
-        await write(store, Unit(parked=[lost]))
+        await write(store, Changeset(parked=[lost]))
         await write(store, appending("b", 1))
 
         for _ in range(3):
@@ -324,7 +324,7 @@ class TestParking:
     async def test_a_row_that_the_store_refuses_parks_its_event_and_others_flow(
         self, store: Store, reader: Reader
     ) -> None:
-        await write(store, Unit(appends=[append("a"), append("b"), append("c")]))
+        await write(store, Changeset(appends=[append("a"), append("b"), append("c")]))
         handle = reader.handler.handle
 
         async def too_large(page: Page, events: Sequence[StoredEvent]) -> Handled:
@@ -354,10 +354,12 @@ class TestManyParked:
     async def crowded(self, store: Store, reader: Reader) -> Reader:
         """A reader of whose stream a all is parked, behind the first one, which is poisoned."""
         reader.handler.poison = {"poison"}
-        await write(store, Unit(appends=[append("a", data="poison")]))
-        await write(store, Unit(appends=[append("a", 1, self.MANY - 1)]))
+        await write(store, Changeset(appends=[append("a", data="poison")]))
+        await write(store, Changeset(appends=[append("a", 1, self.MANY - 1)]))
         events = await store.read_stream("a", limit=self.MANY)
-        await write(store, Unit(parked=[_entry(event) for event in events], checkpoint=(NAME, events[-1].position)))
+        await write(
+            store, Changeset(parked=[_entry(event) for event in events], checkpoint=(NAME, events[-1].position))
+        )
         return reader
 
     async def _steps(self, reader: Reader) -> int:
@@ -426,7 +428,7 @@ class TestManyParked:
 
     async def test_a_retry_stops_at_the_first_that_fails(self, store: Store, crowded: Reader) -> None:
         crowded.handler.poison = {"poison late"}
-        await write(store, Unit(appends=[append("a", self.MANY, data="poison late"), append("a2")]))
+        await write(store, Changeset(appends=[append("a", self.MANY, data="poison late"), append("a2")]))
         await write(store, appending("a", self.MANY + 1))
         await store.wish(NAME, (await store.parked(NAME))[0].position, "retry")
 
@@ -457,7 +459,9 @@ class TestUnits:
     """What was committed together takes effect together."""
 
     async def test_a_page_never_ends_inside_a_unit(self, store: Store, reader: Reader) -> None:
-        await store.write([Unit(appends=[append("a", 0, 2), append("b")]), Unit(appends=[append("c"), append("d")])])
+        await store.write(
+            [Changeset(appends=[append("a", 0, 2), append("b")]), Changeset(appends=[append("c"), append("d")])]
+        )
         small = Reader(store, "ann", page=4)
         seen = []
 
@@ -469,7 +473,7 @@ class TestUnits:
     async def test_nobody_sees_half_of_a_unit_while_the_reader_looks_for_what_the_store_refuses(
         self, store: Store, reader: Reader, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        await store.write([appending("x"), Unit(appends=[append("a"), append("b"), append("c")]), appending("y")])
+        await store.write([appending("x"), Changeset(appends=[append("a"), append("b"), append("c")]), appending("y")])
         seen: set[frozenset[tuple[str, int]]] = set()
         handle = reader.handler.handle
 
@@ -490,7 +494,7 @@ class TestUnits:
     async def test_a_unit_of_which_much_is_refused_is_not_handled_over_and_over(
         self, store: Store, reader: Reader, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        await write(store, Unit(appends=[append(f"{kind}{n}") for n in range(50) for kind in ("good", "bad")]))
+        await write(store, Changeset(appends=[append(f"{kind}{n}") for n in range(50) for kind in ("good", "bad")]))
         handle, handled = reader.handler.handle, list[int]()
 
         async def handle_some_wrongly(page: Page, events: Sequence[StoredEvent]) -> Handled:
@@ -510,8 +514,8 @@ class TestUnits:
     async def test_an_owner_who_has_lost_its_lease_writes_nothing_of_a_unit(
         self, store: Store, second_store: Store, reader: Reader, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        await write(store, Unit(appends=[append("a"), append("b")]))
-        handle, begin = reader.handler.handle, reader.handler.begin
+        await write(store, Changeset(appends=[append("a"), append("b")]))
+        handle, begin = reader.handler.handle, reader.handler.reset
 
         async def handle_wrongly(page: Page, events: Sequence[StoredEvent]) -> Handled:
             return _too_large(await handle(page, events), "b")
@@ -523,7 +527,7 @@ class TestUnits:
                 await second_store.acquire(NAME, "bob", 60)
 
         monkeypatch.setattr(reader.handler, "handle", handle_wrongly)
-        monkeypatch.setattr(reader.handler, "begin", begin_again)
+        monkeypatch.setattr(reader.handler, "reset", begin_again)
 
         assert not await reader.step()
 

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from craton.application import Context, MisuseError, schedule
+from craton.application import CommandKey, Context, MisuseError, schedule
 from craton.runtime import App
 from tests.kernel.bank import AccountId, Bank, InsufficientFunds, ask, bank
 from tests.kernel.conftest import Clock, StartApp, eventually
@@ -63,7 +63,7 @@ class TestATimer:
 
     async def test_with_a_key_is_set_once(self, app: App, account: AccountId, clock: Clock) -> None:
         for _ in range(2):
-            await ask(app, Bank.promise, account, 5, clock.time, context=Context(key="k"))
+            await ask(app, Bank.promise, account, 5, clock.time, context=Context(key=CommandKey("k")))
 
         assert len(await app.running["bank"].store.due_timers(clock.time, 10)) == 1
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from craton.application import Context, MisuseError, transaction
+from craton.application import CommandKey, Context, MisuseError, transaction
 from craton.runtime import App
 from tests.kernel.bank import AccountId, Bank, Gate, InsufficientFunds, ask
 
@@ -85,7 +85,7 @@ class TestATransaction:
 
     async def test_with_a_key_has_its_effect_once(self, app: App, api: Bank, account: AccountId) -> None:
         for _ in range(2):
-            await ask(app, Bank.note, "one", account, context=Context(key="k"))
+            await ask(app, Bank.note, "one", account, context=Context(key=CommandKey("k")))
 
         assert await api.notes() == ("one",)
         assert (await api.state(account)).balance == 1
@@ -93,7 +93,7 @@ class TestATransaction:
     async def test_that_is_refused_with_a_key_is_refused_again(self, app: App, api: Bank, account: AccountId) -> None:
         for _ in range(2):
             with pytest.raises(InsufficientFunds):
-                await ask(app, Bank.note, "one", account, "refuse", context=Context(key="k"))
+                await ask(app, Bank.note, "one", account, "refuse", context=Context(key=CommandKey("k")))
 
         assert await api.notes() == ()
 

@@ -7,6 +7,7 @@ import pytest
 from craton.application import (
     AlreadyExists,
     Api,
+    CommandKey,
     Context,
     DeadlineExceeded,
     MisuseError,
@@ -384,7 +385,7 @@ class TestDeadlines:
         gate.shut()
         with pytest.raises(DeadlineExceeded):
             soon = asyncio.get_running_loop().time() + 0.05
-            await ask(app, Bank.deposit, account, 1, context=Context(key="k", deadline=soon))
+            await ask(app, Bank.deposit, account, 1, context=Context(key=CommandKey("k"), deadline=soon))
         gate.open()
 
-        assert (await ask(app, Bank.deposit, account, 1, context=Context(key="k"))).result == 1
+        assert (await ask(app, Bank.deposit, account, 1, context=Context(key=CommandKey("k")))).result == 1

@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from craton.application import Api, Index, Key, Module, Projection, Row, Rows, View, WiringError, command, query
 from craton.application.codec import unencodable
-from craton.application.view import RowType
+from craton.application.rows import RowDefinition
 from craton.domain import Aggregate, Event, Money, Recorded
 from craton.ports import Store
 from craton.runtime import App
@@ -59,7 +59,7 @@ class TestAModule:
             pass
 
         with pytest.raises(WiringError, match="module small: Lazy has no ask"):
-            small(service=Lazy)
+            small(service=Lazy)  # type: ignore[type-abstract]
 
     def test_has_a_service_whose_methods_are_those_of_its_api(self) -> None:
         class Renamed(Small):
@@ -82,7 +82,7 @@ class TestAModule:
             def ask(self, number: int) -> int:  # type: ignore[override]
                 return number
 
-        said = {
+        said: dict[Any, str] = {
             Renamed: r"Renamed\.ask takes \(n\), and Small\.ask says \(number\)",
             Narrower: r"Narrower\.ask takes 'number' as bool, and Small\.ask says int",
             Wider: r"Wider\.ask takes \(number=1\), and Small\.ask says \(number\)",
@@ -141,8 +141,7 @@ class TestAModule:
         class NoEvents(Projection):
             stored: Rows[Stored]
 
-            def project(self, event: MoneyDeposited) -> None:  # type: ignore[override]
-                ...
+            def project(self, event: MoneyDeposited) -> None: ...
 
         with pytest.raises(WiringError, match="projection NoRows keeps no rows"):
             small(projections=[NoRows])
@@ -158,31 +157,32 @@ class TestARow:
         row = type("LongRow", (Row,), {"__annotations__": {"id": Key[str], name: Index[str]}})
 
         with pytest.raises(WiringError, match=f"LongRow.{name} can't be a column: its name has 64 bytes"):
-            RowType(row)
+            RowDefinition(row)
 
     def test_has_no_column_whose_name_is_cut_off_counted_in_bytes(self) -> None:
         row = type("LongRow", (Row,), {"__annotations__": {"id": Key[str], "ö" * 32: Index[str]}})
 
         with pytest.raises(WiringError, match="its name has 64 bytes"):
-            RowType(row)
+            RowDefinition(row)
 
     def test_has_no_two_columns_that_differ_in_case_alone(self) -> None:
         row = type("TwoRow", (Row,), {"__annotations__": {"id": Key[str], "Name": Index[str], "name": Index[str]}})
 
         with pytest.raises(WiringError, match="TwoRow: Name and name can't both be columns"):
-            RowType(row)
+            RowDefinition(row)
 
     @pytest.mark.parametrize("name", ["row", "ROW"])
     def test_has_no_column_called_row(self, name: str) -> None:
         row = type("OddRow", (Row,), {"__annotations__": {"id": Key[str], name: Index[str]}})
 
         with pytest.raises(WiringError, match="that is where the row itself is kept"):
-            RowType(row)
+            RowDefinition(row)
 
     @pytest.mark.parametrize("length", [10, 45, 46, 50, 51, 52, 53, 60, 100])
     def test_has_tables_that_no_two_generations_share_however_long_its_name(self, length: int) -> None:
-        rows: list[RowType[Any]] = [
-            RowType(type("R" * length + last, (Row,), {"__annotations__": {"id": Key[str]}})) for last in ("x", "y")
+        rows: list[RowDefinition[Any]] = [
+            RowDefinition(type("R" * length + last, (Row,), {"__annotations__": {"id": Key[str]}}))
+            for last in ("x", "y")
         ]
         names = [row.table(generation).name for row in rows for generation in (1, 2, 10, 12, 99_999)]
 
@@ -198,12 +198,16 @@ class TestAnApi:
                 async def ask(self, number) -> int:  # type: ignore[no-untyped-def]
                     ...
 
+            _ = Bad.operations
+
         with pytest.raises(WiringError, match=r"Worse.ask: the result has no annotation"):
 
             class Worse(Api):
                 @command
                 async def ask(self, number: int):  # type: ignore[no-untyped-def]
                     ...
+
+            _ = Worse.operations
 
     def test_marks_every_method_that_others_may_call(self) -> None:
         with pytest.raises(WiringError, match=r"Forgetful\.ask is neither a @command nor a @query; mark it as one"):
@@ -218,12 +222,16 @@ class TestAnApi:
                 @query
                 def ask(self) -> int: ...
 
+            _ = Hasty.operations
+
     def test_names_every_parameter(self) -> None:
         with pytest.raises(WiringError, match=r"Bad.ask: \*numbers can't be sent"):
 
             class Bad(Api):
                 @query
                 async def ask(self, *numbers: int) -> int: ...
+
+            _ = Bad.operations
 
     def test_whose_values_can_not_be_sent_is_a_problem(self) -> None:
         class Odd(Api):
@@ -253,7 +261,7 @@ class TestAnAggregate:
     def test_has_no_field_with_a_meaning_of_its_own(self) -> None:
         with pytest.raises(TypeError, match=r"Bad.version has a meaning of its own"):
 
-            class Bad(Aggregate):
+            class Bad(Aggregate[Any]):
                 version: int
 
 
@@ -275,7 +283,12 @@ class TestAnApp:
             await App("test", modules=[small()]).api(Small).ask(1)
 
     async def test_names_what_nothing_provides(self, sqlite_place: SqlitePlace) -> None:
-        module = Module("bank", api=Bank, service=BankService, projections=bank().projections.values())  # type: ignore[arg-type]
+        module = Module(
+            "bank",
+            api=Bank,
+            service=BankService,
+            projections=[read_model.kind for read_model in bank().projections.values()],
+        )
         app = App("test", modules=[module])
 
         assert [problem for problem in app.problems() if "gate" in problem]

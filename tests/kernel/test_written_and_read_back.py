@@ -10,6 +10,7 @@ import pytest
 
 from craton.application import (
     Api,
+    CommandKey,
     Context,
     Key,
     MisuseError,
@@ -30,13 +31,13 @@ from craton.application.codec import encode_to_keep
 from craton.application.errors import AnswerNotKept, UnusableId
 from craton.domain import Aggregate, Conflict, Event, Id, Recorded, Secret, Value
 from craton.domain.value import Instant
-from craton.ports import Append, NewEvent, Snapshot, Store, Unit
+from craton.ports import Append, Changeset, NewEvent, Snapshot, Store
 from craton.runtime import App
-from craton.runtime.aggregates import state_type
+from craton.runtime.commands.state_type import state_type
 from tests.kernel.bank import Account, AccountId, Bank, ask, bank
 from tests.kernel.conftest import Clock, StartApp, eventually
 
-KEY = Context(key="key-1")
+KEY = Context(key=CommandKey("key-1"))
 NOON = datetime(2026, 5, 17, 12, tzinfo=UTC)
 
 
@@ -65,8 +66,7 @@ class Stamped(Event):
     pass
 
 
-class Note(Aggregate):
-    id: NoteId
+class Note(Aggregate[NoteId]):
     text: Any = ""
 
     def apply(self, event: Written | Stamped) -> None:
@@ -77,11 +77,10 @@ class Note(Aggregate):
         self.text = "cheated"
 
 
-class Keen(Aggregate):
+class Keen(Aggregate[NoteId]):
     """Stores its state with each commit."""
 
     snapshot_every = 1
-    id: NoteId
     count: int = 0
 
     def apply(self, event: Written) -> None:
@@ -111,9 +110,8 @@ class Colour:
         return cls(wire)
 
 
-class Painted(Aggregate):
+class Painted(Aggregate[NoteId]):
     snapshot_every = 1
-    id: NoteId
     colour: Colour | None = None
 
     def apply(self, event: Written) -> None:
@@ -415,7 +413,7 @@ class TestAStoredEventThatCannotBeDecoded:
     async def test_is_a_failure_that_names_its_position(self, start: StartApp, app: App, api: Notes) -> None:
         store = app.running["notes"].store
         event = NewEvent("note-a", 1, "id", "Written", 1, '{"text":1}', "{}", NOON)
-        await store.write([Unit(appends=[Append("note-a", 0, [event])])])
+        await store.write([Changeset(appends=[Append("note-a", 0, [event])])])
 
         with pytest.raises(LookupError, match=r"the event at position 1, Written version 1 .* can't be decoded"):
             await api.text(NoteId("a"))
@@ -424,7 +422,7 @@ class TestAStoredEventThatCannotBeDecoded:
         store = app.running["notes"].store
         event = NewEvent("keen-a", 1, "id", "Written", 1, "{}", "{}", NOON)
         other = NewEvent("keen-a", 2, "id-2", "Stamped", 1, "{}", "{}", NOON)
-        await store.write([Unit(appends=[Append("keen-a", 0, [event, other])])])
+        await store.write([Changeset(appends=[Append("keen-a", 0, [event, other])])])
 
         with pytest.raises(LookupError, match=r"the event at position 2, Stamped version 1 .*: Keen doesn't apply"):
             await api.keep(NoteId("a"))
@@ -445,7 +443,7 @@ class TestASnapshot:
         (state,) = await store.load([(f"account-{account}", _fingerprint())])
         assert state.snapshot is not None
         wrong = Snapshot(state.snapshot.stream, state.snapshot.version + 1, _fingerprint(), '{"balance":"much"}')
-        await store.write([Unit(snapshots=[wrong])])
+        await store.write([Changeset(snapshots=[wrong])])
 
         second = await start(bank())
 
@@ -477,7 +475,7 @@ class TestAState:
         assert await api.text(NoteId("a")) == "a"
 
     def test_outside_of_the_annotated_fields_is_refused(self) -> None:
-        class Careless(Aggregate):
+        class Careless(Aggregate[Id]):
             def apply(self, event: Written) -> None:
                 self.balance = 0
 

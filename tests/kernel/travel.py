@@ -51,8 +51,7 @@ class SoldOut(Conflict):
     """There is none left."""
 
 
-class Booking(Aggregate):
-    id: BookingId
+class Booking(Aggregate[BookingId]):
     bookings: int = 0
 
     def apply(self, event: Booked | Cancelled) -> None:
@@ -155,8 +154,7 @@ class TripConfirmed(Event):
     pass
 
 
-class Trip(Aggregate):
-    id: TripId
+class Trip(Aggregate[TripId]):
     confirmed: bool = False
 
     def apply(self, event: TripPlanned | TripConfirmed) -> None:
@@ -275,11 +273,8 @@ class Souvenirs(Policy):
 
     retry = QUICK
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
-
-    async def react(self, event: Recorded[TripConfirmed]) -> None:
-        await self._desk.book(TripId(event.subject), "souvenir")
+    async def react(self, event: Recorded[TripConfirmed], desk: Desk) -> None:
+        await desk.book(TripId(event.subject), "souvenir")
 
 
 def agency(**options: Any) -> Module:

@@ -171,7 +171,7 @@ class Shop:
         finally:
             await connection.close()
 
-    def api(self, api: type[A]) -> A:
+    def api(self, api: Callable[..., A]) -> A:
         """A module as other modules see it, past HTTP and its guards."""
         return self.app.api(api)
 

@@ -15,15 +15,17 @@ import msgspec
 
 from craton.adapters.stores import stores
 from craton.application import Paging
-from craton.application.api import Operation, operation_of
+from craton.application.api import OperationDefinition, operation_of
+from craton.application.command_keys import CommandKey
 from craton.application.context import Context, context_var
 from craton.domain import Currency, DomainError, Money, Name
 from craton.runtime import App
 from craton.runtime.app import utc_now
-from craton.runtime.calls import proxy
-from craton.runtime.running import RunningModule
-from craton.runtime.use_cases import Answer
-from market.ledger.api import AccountId, Entry, Ledger
+from craton.runtime.commands.calls import proxy
+from craton.runtime.commands.results import Answer
+from craton.runtime.module import RunningModule
+from market.ledger.api import Entry, Ledger
+from market.ledger.events import AccountId
 from market.ledger.module import ledger
 
 EUR, JPY, USD = Currency("EUR"), Currency("JPY"), Currency("USD")
@@ -106,7 +108,7 @@ class Bank:
     def running(self) -> RunningModule:
         return self.app.running["ledger"]
 
-    async def _call(self, operation: Operation, arguments: dict[str, Any], context: Context) -> Answer:
+    async def _call(self, operation: OperationDefinition, arguments: dict[str, Any], context: Context) -> Answer:
         if operation.kind == "query":
             context = msgspec.structs.replace(context, positions={"ledger": await self.running.store.head()})
         token = context_var.set(context)
@@ -118,7 +120,7 @@ class Bank:
     async def keyed(self, key: str, command: Callable[..., Any], **arguments: Any) -> Answer:
         """Call a command with an idempotency key."""
         return await self.app.call(
-            operation_of(command), operation_of(command).bind((), arguments), Context(key=key, actor="ada")
+            operation_of(command), operation_of(command).bind((), arguments), Context(key=CommandKey(key), actor="ada")
         )
 
     async def open(self, balance: str = "0", currency: Currency = EUR, owner: str = "Ada") -> AccountId:

@@ -10,7 +10,7 @@ from jwt.types import Options
 
 from craton.application import WiringError
 from craton.domain import Secret
-from market.identity.domain import SessionId, UserId
+from market.identity.events import SessionId, UserId
 from market.identity.ports import Claims
 
 SHORTEST_KEY = 32

@@ -15,7 +15,7 @@ from collections import Counter
 
 from craton.application import Unavailable
 from craton.domain import Money
-from market.payments.domain import Standing
+from market.payments.events import Standing
 from market.payments.ports import BadSignature, Intent, Notice, Outcome
 
 OUTCOMES = {

@@ -14,7 +14,7 @@ from stripe.params.checkout import SessionCreateParamsLineItemPriceData as Price
 from craton.adapters.breaker import Breaker
 from craton.application import Unavailable
 from craton.domain import Currency, Money
-from market.payments.domain import Standing
+from market.payments.events import Standing
 from market.payments.ports import (
     BadNotice,
     BadSignature,

@@ -2,6 +2,7 @@
 
 from craton.application.access import narrow, only, own, permit, public, signed_in
 from craton.application.api import INCIDENTAL, Api, command, query
+from craton.application.command_keys import CommandKey
 from craton.application.context import Caller, Context, Precondition, context, once
 from craton.application.errors import (
     AlreadyExists,
@@ -23,11 +24,12 @@ from craton.application.projection import Projection
 from craton.application.repository import AuditEvent, Repository
 from craton.application.retry import Retry, minutes, seconds
 from craton.application.routes import Routes, delete, get, post, put
+from craton.application.rows import Column, Hidden, Index, Key, Row, Rows, Search, Unique
 from craton.application.sagas import Cause, Saga, Sagas, step, wait_for
 from craton.application.settings import Settings
 from craton.application.unit_of_work import Database, now, schedule, transaction
 from craton.application.upcasting import Upcaster
-from craton.application.view import Column, Index, Key, Row, Rows, Search, Unique, View
+from craton.application.view import View
 
 __all__ = [
     "INCIDENTAL",
@@ -39,9 +41,11 @@ __all__ = [
     "Caller",
     "Cause",
     "Column",
+    "CommandKey",
     "Context",
     "Database",
     "DeadlineExceeded",
+    "Hidden",
     "Index",
     "Key",
     "KeyReused",

@@ -3,15 +3,18 @@
 import copy
 import inspect
 from collections.abc import Callable, Iterator
-from functools import cached_property
+from functools import cache, cached_property
 from types import NoneType
-from typing import Any, ClassVar, Final, Literal, TypeVar, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, get_args, get_type_hints
 
 import msgspec
 
 from craton.application.codec import canonical, encode_answer, fingerprint, holds_secrets, is_same, unencodable
 from craton.application.errors import WiringError
+from craton.application.rows import holds_hidden_fields, without_hidden_fields
 from craton.domain.immutability import is_immutable
+
+__all__ = ["FINGERPRINT_FORM", "INCIDENTAL", "Api", "OperationDefinition", "command", "operation_of", "query"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 Kind = Literal["command", "query"]
@@ -24,19 +27,24 @@ FINGERPRINT_FORM = "2:"
 """What a fingerprint begins with. Those of older versions of the toolkit had no form, and can't be compared."""
 
 
-def command(method: F) -> F:
-    """Mark a method of an `Api` that changes state. It runs in a unit of work."""
-    method.__dict__["craton_kind"] = "command"
-    return method
+if TYPE_CHECKING:
+    # To a type checker the methods of an Api are abstract: bodies are docstrings, and a service must have them all.
+    from abc import abstractmethod as command
+    from abc import abstractmethod as query
+else:
+
+    def command(method: F) -> F:
+        """Mark a method of an `Api` that changes state. It runs in a unit of work."""
+        method.__dict__["craton_kind"] = "command"
+        return method
+
+    def query(method: F) -> F:
+        """Mark a method of an `Api` that changes nothing."""
+        method.__dict__["craton_kind"] = "query"
+        return method
 
 
-def query(method: F) -> F:
-    """Mark a method of an `Api` that changes nothing."""
-    method.__dict__["craton_kind"] = "query"
-    return method
-
-
-class Operation:
+class OperationDefinition:
     """One command or query: its parameters as a struct, its result as a type."""
 
     def __init__(self, api: type["Api"], method: Callable[..., Any], kind: Kind) -> None:
@@ -46,7 +54,10 @@ class Operation:
         self.doc = inspect.getdoc(method) or ""
         if not inspect.iscoroutinefunction(method):
             raise WiringError(f"{self}: must be an async method")
-        hints = get_type_hints(method, include_extras=True)
+        try:
+            hints = get_type_hints(method, include_extras=True)
+        except NameError as problem:
+            raise WiringError(f"{self}: an annotation can't be read: {problem}") from None
         signature = list(inspect.signature(method).parameters.values())[1:]
         for parameter in signature:
             if parameter.name not in hints:
@@ -69,6 +80,7 @@ class Operation:
         self._names = tuple(self.parameters)
         self._incidental = {n for n, hint in hints.items() if INCIDENTAL in getattr(hint, "__metadata__", ())}
         self._returned = f"the result of {self}"
+        self._is_shown_in_part = unencodable(self.result) is None and holds_hidden_fields(self.result)
 
     def __str__(self) -> str:
         return f"{self.api.__name__}.{self.name}"
@@ -122,6 +134,10 @@ class Operation:
             return arguments
         return {name: copy.deepcopy(value) if name in mutable else value for name, value in arguments.items()}
 
+    def shown(self, result: Any) -> Any:
+        """The result as callers are given it: without the hidden fields of rows."""
+        return without_hidden_fields(result) if self._is_shown_in_part else result
+
     def own_result(self, result: Any) -> Any:
         """The result without anything in it that the module could still change."""
         return copy.deepcopy(result) if self._result_is_mutable else result
@@ -166,27 +182,40 @@ class Operation:
         return [f"{self}: {what} can't be encoded: {why}" for what, kind in types.items() if (why := unencodable(kind))]
 
 
+class _Operations:
+    """The operations of an Api, by name. They are read when they are first asked for: the values that its methods take
+    may stand behind it in its file."""
+
+    def __get__(self, instance: object, owner: type["Api"]) -> dict[str, OperationDefinition]:
+        return _operations_of(next(part for part in owner.__mro__ if Api in part.__bases__))
+
+
+@cache
+def _operations_of(api: type["Api"]) -> dict[str, OperationDefinition]:
+    return {
+        name: OperationDefinition(api, method, method.craton_kind)
+        for name, method in vars(api).items()
+        if hasattr(method, "craton_kind")
+    }
+
+
 class Api:
-    """A module's contract. Subclass it, and mark each method as `@command` or `@query`.
+    """A module's contract. Subclass it, and mark each method as `@command` or `@query`; its body is its docstring.
 
     The module's service subclasses the contract in turn; everybody else is given a proxy with the same methods.
     """
 
-    operations: ClassVar[dict[str, Operation]] = {}
+    operations = _Operations()
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        if Api in cls.__bases__:
-            for name, method in vars(cls).items():
-                if inspect.isfunction(method) and not name.startswith("_") and not hasattr(method, "craton_kind"):
-                    raise WiringError(f"{cls.__name__}.{name} is neither a @command nor a @query; mark it as one")
-            cls.operations = {
-                name: Operation(cls, method, method.craton_kind)
-                for name, method in vars(cls).items()
-                if hasattr(method, "craton_kind")
-            }
-            for operation in cls.operations.values():
-                vars(cls)[operation.name].__dict__["craton_operation"] = operation
+        if Api not in cls.__bases__:
+            return
+        for name, method in vars(cls).items():
+            if hasattr(method, "craton_kind"):
+                method.__dict__["craton_api"] = cls
+            elif inspect.isfunction(method) and not name.startswith("_"):
+                raise WiringError(f"{cls.__name__}.{name} is neither a @command nor a @query; mark it as one")
 
 
 def _shown(parameters: list[inspect.Parameter]) -> str:
@@ -201,10 +230,9 @@ def _can_change(default: Any, hint: Any) -> bool:
     return copy.deepcopy(default) is not default and not is_immutable(hint)
 
 
-def operation_of(method: Callable[..., Any]) -> Operation:
+def operation_of(method: Callable[..., Any]) -> OperationDefinition:
     """Return the operation behind `Ledger.transfer`. Raises `WiringError` when it is none."""
-    operation = getattr(method, "craton_operation", None)
-    if not isinstance(operation, Operation):
-        name = getattr(method, "__qualname__", repr(method))
-        raise WiringError(f"{name} is neither a @command nor a @query of an Api")
-    return operation
+    api: type[Api] | None = getattr(method, "craton_api", None)
+    if api is None:
+        raise WiringError(f"{method.__qualname__} is neither a command nor a query of an Api")
+    return api.operations[method.__name__]

@@ -1,6 +1,6 @@
 """Failures of calls, as opposed to refusals of the domain."""
 
-from craton.domain import Conflict, DomainError, InvalidValue
+from craton.domain import AggregateNotFound, Conflict, DomainError, InvalidValue
 
 
 class CallFailed(Exception):
@@ -66,6 +66,10 @@ class AlreadyExists(Conflict):
 
     def __str__(self) -> str:
         return f"{self.id} exists already."
+
+
+class RowNotFound(AggregateNotFound):
+    """There is no row with this key."""
 
 
 class UnusableId(InvalidValue):

@@ -2,23 +2,25 @@
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from inspect import isfunction
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, get_args, get_origin
 
-from craton.application.api import Api, Operation
+from craton.application.api import Api, OperationDefinition
+from craton.application.dependencies import Dependencies, dependencies_of
 from craton.application.errors import WiringError
-from craton.application.policy import Policy, full_name
-from craton.application.projection import Projection, event_types
+from craton.application.policy import Policy, PolicyDefinition
+from craton.application.projection import Projection, ProjectionDefinition, events_of
 from craton.application.repository import Repository
 from craton.application.routes import Routes
-from craton.application.sagas import Definition, Saga, Sagas
+from craton.application.rows import RowDefinition
+from craton.application.sagas import Saga, SagaDefinition, Sagas
 from craton.application.sagas.index import SagaIndex
 from craton.application.sagas.process import SagaProcess
 from craton.application.settings import Settings
 from craton.application.upcasting import EventTypes, Upcaster
-from craton.application.view import RowType, View
-from craton.domain import Aggregate, Event
+from craton.application.view import View
+from craton.domain import Event
+from craton.domain.aggregate import AnyAggregate
 
-Dependencies = dict[str, Any]
 Start = Callable[..., Awaitable[Sequence[str]]]
 
 
@@ -82,22 +84,19 @@ class Module:
         """SQL that makes the module's own tables; each statement is run at start and must bear repetition."""
         self.sealed = sealed
         self.verify = verify
-        self.dependencies = dependencies_of(service.__init__, f"module {name}: {service.__name__}")
-        self.sagas = {saga.__name__: Definition(saga) for saga in sagas}
-        projections = [*projections, *([SagaIndex] if sagas else ())]
-        self.projections = {projection.name: projection for projection in projections}
-        if len(self.projections) < len(projections):
+        self.service_dependencies = dependencies_of(service.__init__, f"module {name}: {service.__name__}")
+        self.sagas = {saga.__name__: SagaDefinition(saga) for saga in sagas}
+        read_models = [ProjectionDefinition(kind) for kind in (*projections, *([SagaIndex] if sagas else ()))]
+        self.projections = {projection.name: projection for projection in read_models}
+        if len(self.projections) < len(read_models):
             raise WiringError(f"module {name}: two projections have the same name")
-        self.policies = {full_name(name, policy.name): policy for policy in policies}
+        reactions = [PolicyDefinition(name, kind) for kind in policies]
+        self.policies = {policy.name: policy for policy in reactions}
         if len(self.policies) < len(policies) or len(self.sagas) < len(sagas):
             raise WiringError(f"module {name}: two policies or two sagas have the same name")
-        for policy in policies:
-            policy.resolve()
-        for projection in projections:
-            projection.resolve()
         self.rows = self._rows_by_projection()
-        self.aggregates: tuple[type[Aggregate], ...] = (
-            *(get_args(hint)[0] for hint in self.dependencies.values() if _is(hint, Repository)),
+        self.aggregates: tuple[type[AnyAggregate], ...] = (
+            *(get_args(hint)[0] for hint in self.service_dependencies.values() if _is(hint, Repository)),
             *([SagaProcess] if sagas else ()),
         )
         prefixes = [aggregate.stream_prefix for aggregate in set(self.aggregates)]
@@ -107,35 +106,33 @@ class Module:
         self.events = EventTypes(self._event_kinds(), self.upcasters, self.retired)
 
     @property
-    def asks(self) -> Iterator[tuple[str, str, Any]]:
+    def dependencies(self) -> Iterator[tuple[str, str, Any]]:
         """What its parts are to be given: which part, the parameter, and its annotation."""
-        yield from ((self.service.__name__, name, hint) for name, hint in self.dependencies.items())
+        parts: list[tuple[str, Dependencies]] = [(self.service.__name__, self.service_dependencies)]
         for function in (self.start, self.verify, *filter(isfunction, self.provides.values())):
             if function is not None:
-                asks = dependencies_of(function, f"module {self.name}: {function.__name__}")
-                yield from ((function.__name__, name, hint) for name, hint in asks.items())
+                parts.append((function.__name__, dependencies_of(function, f"module {self.name}: {function.__name__}")))
         for route in self.routes:
-            if not isinstance(route.handler, Operation):
-                yield from ((route.handler.__name__, name, hint) for name, hint in handler_asks(route.handler).items())
-        for policy in self.policies.values():
-            asks = dependencies_of(policy.__init__, f"module {self.name}: {policy.__name__}")
-            yield from ((policy.__name__, name, hint) for name, hint in asks.items())
-        for definition in self.sagas.values():
-            for part in (definition.asks, definition.undo_asks):
-                for step, asks in part.items():
-                    yield from ((f"{definition.name}.{step}", name, hint) for name, hint in asks.items())
+            if not isinstance(route.handler, OperationDefinition):
+                parts.append((route.handler.__name__, handler_dependencies(route.handler)))
+        parts += [(policy.kind.__name__, policy.dependencies) for policy in self.policies.values()]
+        for saga in self.sagas.values():
+            for steps in (saga.dependencies, saga.undo_dependencies):
+                parts += [(f"{saga.name}.{step}", dependencies) for step, dependencies in steps.items()]
+        for where, dependencies in parts:
+            yield from ((where, name, hint) for name, hint in dependencies.items())
 
     @property
     def reactions(self) -> Iterator[tuple[str, Sequence[type[Event]]]]:
         """What of it reacts to events, and to which."""
         for policy in self.policies.values():
-            yield policy.__name__, policy.events
+            yield policy.kind.__name__, policy.events
         for definition in self.sagas.values():
             for step, events in definition.awaits.items():
                 yield f"{definition.name}.{step}", events
 
-    def _rows_by_projection(self) -> dict[type[Any], tuple[type[Projection], RowType[Any]]]:
-        rows: dict[type[Any], tuple[type[Projection], RowType[Any]]] = {}
+    def _rows_by_projection(self) -> dict[type[Any], tuple[ProjectionDefinition, RowDefinition[Any]]]:
+        rows: dict[type[Any], tuple[ProjectionDefinition, RowDefinition[Any]]] = {}
         names: set[str] = set()
         for projection in self.projections.values():
             for row_type in projection.rows.values():
@@ -143,7 +140,7 @@ class Module:
                     raise WiringError(f"module {self.name}: {row_type.row.__name__} is kept by two projections")
                 rows[row_type.row] = (projection, row_type)
                 names.add(row_type.name)
-        for hint in self.dependencies.values():
+        for hint in self.service_dependencies.values():
             if _is(hint, Sagas) and get_args(hint)[0].__name__ not in self.sagas:
                 raise WiringError(f"module {self.name}: {get_args(hint)[0].__name__} is none of its sagas")
             if _is(hint, View) and get_args(hint)[0] not in rows:
@@ -158,7 +155,7 @@ class Module:
             for kind in projection.events:
                 if self.aggregates and kind not in kinds:
                     raise WiringError(
-                        f"module {self.name}: {projection.__name__} projects {kind.__name__}, which none of its "
+                        f"module {self.name}: {projection.kind.__name__} projects {kind.__name__}, which none of its "
                         f"aggregates applies"
                     )
         return list(kinds)
@@ -168,27 +165,7 @@ def _is(hint: Any, generic: type[Any]) -> bool:
     return bool(get_origin(hint) == generic)
 
 
-def events_of(aggregate: type[Aggregate]) -> tuple[type[Event], ...]:
-    """Return the kinds of events that an aggregate applies, by the annotation of `apply`."""
-    hint = get_type_hints(aggregate.apply).get("event")
-    return event_types(hint, f"{aggregate.__name__}.apply")
-
-
-def dependencies_of(function: Any, where: str) -> Dependencies:
-    """Return what a constructor or function asks for, by parameter. Raises `WiringError` for a missing annotation."""
-    if function is object.__init__:
-        return {}
-    hints = get_type_hints(function)
-    hints.pop("return", None)
-    code = function.__code__
-    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
-    for name in names:
-        if name != "self" and name not in hints:
-            raise WiringError(f"{where}: parameter {name!r} has no annotation")
-    return hints
-
-
-def handler_asks(handler: Callable[..., Any]) -> Dependencies:
+def handler_dependencies(handler: Callable[..., Any]) -> Dependencies:
     """Return what a handler that was written by hand asks for beside the request, which comes first."""
-    asks = dependencies_of(handler, f"the handler {handler.__name__}")
-    return dict(list(asks.items())[1:])
+    dependencies = dependencies_of(handler, f"the handler {handler.__name__}")
+    return dict(list(dependencies.items())[1:])

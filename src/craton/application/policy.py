@@ -1,8 +1,10 @@
 """Policies: whenever this happens, do that."""
 
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any, ClassVar, get_args, get_origin, get_type_hints
 
+from craton.application.dependencies import dependencies_of
 from craton.application.errors import WiringError
 from craton.application.projection import event_types
 from craton.application.retry import Retry, minutes, seconds
@@ -12,21 +14,20 @@ from craton.domain import Event, Recorded
 class Policy:
     """Reacts to events, of its own module or of others, by calling something.
 
-    Override `react`, whose annotation says which events: `event: Recorded[OrderPlaced | OrderShipped]`. The
-    constructor's annotations say what it is given, as a service's do. Each event is reacted to once: the commands that
-    `react` gives have keys derived from the event, so that it may be tried again. It begins with the first event there
-    ever was. An event for which `react` keeps failing is parked with those of the same key; others flow.
+    Define `async def react(self, event: Recorded[OrderPlaced | OrderShipped], letters: Letters) -> None`: the event's
+    annotation says which events, and the other parameters what it is given, as a service's constructor does. Each event
+    is reacted to once: the commands that `react` gives have keys derived from the event, so that it may be tried again.
+    It begins with the first event there ever was. An event for which `react` keeps failing is parked with those of the
+    same key; others flow.
     """
 
     name: ClassVar[str]
     """What its progress is kept under: its class's name. One that was renamed keeps the old one, one that was moved to
     another module the whole of it (`payments.fillwallet`)."""
-
-    events: ClassVar[tuple[type[Event], ...]]
     retry: ClassVar[Retry] = Retry(attempts=5, pause=seconds(0.1), longest_pause=seconds(2))
-
     patience: ClassVar[timedelta] = minutes(10)
     """How long what can't be reached (`Unavailable`) is waited for before the event is parked."""
+    react: Callable[..., Awaitable[None]]
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -37,17 +38,24 @@ class Policy:
         """Events of one key are reacted to in order: those of one aggregate, unless overridden."""
         return event.stream
 
-    async def react(self, event: Recorded[Any]) -> None:
-        """Do what is to be done whenever this happens."""
-        raise WiringError(f"{type(self).__name__} must define react")
 
-    @classmethod
-    def resolve(cls) -> None:
-        """Read the annotations. Raises `WiringError` when they don't say which events."""
-        hint = get_type_hints(cls.react).get("event")
+class PolicyDefinition:
+    """What a policy's class says, checked. Raises `WiringError` when its annotations don't say it."""
+
+    def __init__(self, module: str, kind: type[Policy]) -> None:
+        where = f"module {module}: {kind.__name__}"
+        self.kind = kind
+        self.name = full_name(module, kind.name)
+        if kind.__init__ is not object.__init__:
+            raise WiringError(f"{where} has a constructor; let react ask for what it needs, behind its event")
+        if not hasattr(kind, "react"):
+            raise WiringError(f"{where} must define react")
+        hint = get_type_hints(kind.react).get("event")
         if get_origin(hint) is not Recorded or get_args(hint)[0] is Any:
-            raise WiringError(f"{cls.__name__}.react must take event: Recorded[…]")
-        cls.events = event_types(get_args(hint)[0], f"{cls.__name__}.react")
+            raise WiringError(f"{where}.react must take event: Recorded[…]")
+        self.events: tuple[type[Event], ...] = event_types(get_args(hint)[0], f"{kind.__name__}.react")
+        self.dependencies = dependencies_of(kind.react, f"{where}.react")
+        del self.dependencies["event"]
 
 
 def full_name(module: str, policy: str) -> str:

@@ -1,72 +1,155 @@
 """Projections: read models derived from events."""
 
+from collections.abc import Callable, Mapping
 from types import UnionType
 from typing import Any, ClassVar, Union, get_args, get_origin, get_type_hints
 
-from craton.application.errors import WiringError
+from craton.application.errors import MisuseError, WiringError
+from craton.application.rows import Row, RowChange, RowDefinition, Rows, plain_value
 from craton.application.upcasting import stored_names
-from craton.application.view import RowChange, Rows, RowType
-from craton.domain import Event, Recorded
+from craton.domain import Aggregate, Event, Recorded
+from craton.domain.aggregate import AnyAggregate, applied_events
 
 
 class Projection:
-    """Derives rows from events. Annotate the rows it keeps (`accounts: Rows[BalanceRow]`) and override `project`.
+    """Derives rows from events, in one of two forms.
 
-    `project` must depend on nothing but its event: it is called again at each rebuild.
+    Of an aggregate: `def row(self, account: Account, event: Recorded) -> Balance` returns the one row that an aggregate
+    has, or None for none. It is given the state after each event, and that event.
+    Free: `def project(self, event: Recorded[…]) -> None` says which rows to put, change or delete; they are annotated,
+    as in `accounts: Rows[Balance]`.
+    Either must depend on nothing but what it is given: it is called again at each rebuild.
     """
 
     version: ClassVar[int] = 1
     """Raise it when the derivation changes: a new version is built beside the old one, then swapped in."""
     inline: ClassVar[bool] = False
-    """True: written in the commit of the events themselves, so that a caller reads his writes and constraints hold."""
+    """True: written in the commit of the events themselves, so that callers read their writes and constraints hold."""
     cached: ClassVar[bool] = False
     """True, for inline ones: rows that were looked up by key are kept in memory until an event changes them.
 
     A process sees its own commits at once, and those of others at most a second later."""
     name: ClassVar[str]
-    rows: ClassVar[dict[str, RowType[Any]]]
-    events: ClassVar[tuple[type[Event], ...]]
-    event_names: ClassVar[tuple[str, ...]]
-    """The names by which its events are found in the log, sorted."""
+    """What its progress is kept under: its class's name in lower case unless given."""
+    row: Callable[..., Row | None]
+    project: Callable[..., None]
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         if "name" not in cls.__dict__:
             cls.name = cls.__name__.lower()
 
-    def __init__(self) -> None:
-        self.said: list[RowChange] = []
-        for attribute, row_type in type(self).rows.items():
-            setattr(self, attribute, Rows(row_type, self.said))
+    def __init__(self, rows: Mapping[str, RowDefinition[Any]]) -> None:
+        self.changes: list[RowChange] = []
+        for attribute, definition in rows.items():
+            setattr(self, attribute, Rows(definition, self.changes))
 
-    def project(self, event: Recorded[Any]) -> None:
-        """Say which rows to put, change or delete."""
-        raise WiringError(f"{type(self).__name__} must define project")
 
-    @classmethod
-    def resolve(cls) -> None:
-        """Read the annotations. Raises `WiringError` when they don't say which rows and which events."""
-        cls.rows = {
-            attribute: RowType(get_args(hint)[0])
-            for attribute, hint in get_type_hints(cls).items()
+class ProjectionDefinition:
+    """What a projection's class says, checked. Raises `WiringError` when its annotations don't say it."""
+
+    def __init__(self, kind: type[Projection]) -> None:
+        self.kind = kind
+        self.name = kind.name
+        self.version = kind.version
+        self.inline = kind.inline
+        self.cached = kind.cached
+        if self.cached and not self.inline:
+            raise WiringError(f"projection {kind.__name__} can't be cached: its rows change later than its events")
+        forms = [form for form in ("row", "project") if callable(getattr(kind, form, None))]
+        if len(forms) != 1:
+            what = " and ".join(forms) or "neither row nor project"
+            raise WiringError(f"projection {kind.__name__} defines {what}; it must define one of them")
+        self.aggregate = self._read_row(kind) if forms == ["row"] else None
+        """Whose states it is given; None: it is of the free form."""
+        if self.aggregate is None:
+            self._read_project(kind)
+        self.event_names = tuple(sorted(stored_names(self.events)))
+        """The names by which its events are found in the log."""
+        self._names = frozenset(self.event_names)
+        self._prefix = "" if self.aggregate is None else f"{self.aggregate.stream_prefix}-"
+
+    def _read_row(self, kind: type[Projection]) -> type[AnyAggregate]:
+        hints = get_type_hints(kind.row)
+        state: Any = next(iter(hints.values()), None)
+        options = _options(hints.get("return"))
+        rows = [option for option in options if isinstance(option, type) and issubclass(option, Row)]
+        is_aggregate = isinstance(state, type) and issubclass(state, Aggregate)
+        if not is_aggregate or len(rows) != 1:
+            raise WiringError(
+                f"{kind.__name__}.row must take an aggregate and its event, and return a row: "
+                f"def row(self, account: Account, event: Recorded) -> Balance"
+            )
+        self.rows: dict[str, RowDefinition[Any]] = {"": RowDefinition(rows[0])}
+        if len(self.rows[""].key) != 1:
+            raise WiringError(f"{rows[0].__name__} must have one key, the id of its {state.__name__}")
+        self.events: tuple[type[Event], ...] = events_of(state)
+        aggregate: type[AnyAggregate] = state
+        return aggregate
+
+    def _read_project(self, kind: type[Projection]) -> None:
+        self.rows = {
+            attribute: RowDefinition(get_args(hint)[0])
+            for attribute, hint in get_type_hints(kind).items()
             if get_origin(hint) is Rows
         }
-        if cls.cached and not cls.inline:
-            raise WiringError(f"projection {cls.__name__} can't be cached: its rows change later than its events")
-        if not cls.rows:
-            raise WiringError(f"projection {cls.__name__} keeps no rows: annotate one as Rows[…]")
-        hint = get_type_hints(cls.project).get("event")
+        if not self.rows:
+            raise WiringError(f"projection {kind.__name__} keeps no rows: annotate one as Rows[…]")
+        hint = get_type_hints(kind.project).get("event")
         if get_origin(hint) is not Recorded:
-            raise WiringError(f"{cls.__name__}.project must take event: Recorded[…]")
-        cls.events = event_types(get_args(hint)[0], f"{cls.__name__}.project")
-        cls.event_names = tuple(sorted(stored_names(cls.events)))
+            raise WiringError(f"{kind.__name__}.project must take event: Recorded[…]")
+        self.events = event_types(get_args(hint)[0], f"{kind.__name__}.project")
+
+    def concerns(self, type: str, stream: str) -> bool:
+        """Whether an event of this type, in this stream, changes its rows."""
+        return type in self._names and stream.startswith(self._prefix)
+
+    def new(self) -> Projection:
+        """A projection that is ready to be given events."""
+        return self.kind({} if self.aggregate is not None else self.rows)
+
+    def changes(
+        self, projection: Projection, event: Recorded[Event], aggregate: AnyAggregate | None = None
+    ) -> list[RowChange]:
+        """What a projection says to an event; one of an aggregate is given the state after it."""
+        if self.aggregate is None:
+            projection.changes.clear()
+            projection.project(event)
+            return projection.changes.copy()
+        assert aggregate is not None  # noqa: S101
+        rows, row = self.rows[""], projection.row(aggregate, event)
+        key = (plain_value(aggregate.id),)
+        if row is not None and rows.key_of(row) != key:
+            raise MisuseError(
+                f"{self.kind.__name__}.row has returned the row of {rows.key_of(row)[0]} for {aggregate.stream}; the "
+                f"key of an aggregate's row is its id"
+            )
+        kept = None if row is None else rows.own(row)  # what it shares with the aggregate may change with it
+        return [RowChange(rows, key, lambda _: kept, blind=True)]
+
+    def keys(self, projection: Projection, event: Recorded[Event]) -> list[tuple[Any, ...]]:
+        """The keys of the rows that an event changes."""
+        if self.aggregate is not None:
+            return [(event.subject,)]
+        return [change.key for change in self.changes(projection, event)]
+
+
+def events_of(aggregate: type[AnyAggregate]) -> tuple[type[Event], ...]:
+    """Return the kinds of events that an aggregate applies. Raises `WiringError` when it doesn't say which."""
+    where = f"{aggregate.__name__}.apply"
+    return tuple(kind for hint in applied_events(aggregate) or (None,) for kind in event_types(hint, where))
 
 
 def event_types(hint: Any, where: str) -> tuple[type[Event], ...]:
     """Return the event classes of a union. Raises `WiringError` when there is anything else in it."""
-    hint = getattr(hint, "__value__", hint)
-    options = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    options = _options(hint)
     for option in options:
         if not (isinstance(option, type) and issubclass(option, Event) and option is not Event):
             raise WiringError(f"{where}: {option!r} is not a kind of Event")
-    return tuple(options)
+    return options
+
+
+def _options(hint: Any) -> tuple[Any, ...]:
+    """What a union is made of; a type that is none stands for itself."""
+    hint = getattr(hint, "__value__", hint)
+    return tuple(get_args(hint)) if get_origin(hint) in (Union, UnionType) else (hint,)

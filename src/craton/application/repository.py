@@ -8,10 +8,11 @@ import msgspec
 from craton.application.errors import MisuseError, UnusableId
 from craton.application.page import Page, Paging
 from craton.application.unit_of_work import Tracked, UnitOfWork, require_unit
-from craton.domain import Aggregate, Metadata
+from craton.domain import Metadata
+from craton.domain.aggregate import AnyAggregate
 from craton.ports.wellformed import storable
 
-A = TypeVar("A", bound=Aggregate)
+A = TypeVar("A", bound=AnyAggregate)
 
 MAX_ID_LENGTH: Final = 255
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from craton.application.access import Access, signed_in
-from craton.application.api import Operation, operation_of
+from craton.application.api import OperationDefinition, operation_of
 
 DEFAULT_TIMEOUT_SECONDS: Final = 10.0
 
@@ -19,7 +19,7 @@ class Route(msgspec.Struct, frozen=True):
 
     method: str
     path: str
-    handler: Operation | Callable[..., Any]
+    handler: OperationDefinition | Callable[..., Any]
     status: int = 200
     location: str | None = None
     """Template of the Location header: `{id}` is the id that the method returned, `{name}` a field of its result."""

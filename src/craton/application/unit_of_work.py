@@ -11,7 +11,8 @@ from craton.application.api import operation_of
 from craton.application.codec import encode_text, encode_to_keep
 from craton.application.context import Context
 from craton.application.errors import MisuseError
-from craton.domain import Aggregate, uuid7
+from craton.domain import uuid7
+from craton.domain.aggregate import AnyAggregate
 from craton.ports import Isolation, Statement, Store, Timer, Transaction
 
 
@@ -29,12 +30,12 @@ class Tracked:
 
     def __init__(
         self,
-        aggregate: Aggregate,
+        aggregate: AnyAggregate,
         loaded: int,
         *,
         from_memory: bool = False,
         base: Base | None = None,
-        origin: Aggregate | None = None,
+        origin: AnyAggregate | None = None,
         added: bool = False,
         time: datetime | None = None,
     ) -> None:

@@ -15,7 +15,7 @@ Data = dict[str, Any]
 
 
 class Upcaster(msgspec.Struct, frozen=True):
-    """Turns the plain data of `event` at schema version `version` into that of `version + 1`."""
+    """Queues the plain data of `event` at schema version `version` into that of `version + 1`."""
 
     event: str
     version: int

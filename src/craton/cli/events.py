@@ -13,7 +13,7 @@ from craton.cli.options import AppName, AsJson, Data, StoreUrl
 from craton.cli.output import print_json
 from craton.ports import StoredEvent
 from craton.runtime.app import App
-from craton.runtime.settings import Settings
+from craton.runtime.process.settings import Settings
 
 POLL_SECONDS = 0.5
 PAGE = 1_000

@@ -22,8 +22,8 @@ from craton.application.context import context_var
 from craton.application.errors import CallFailed, MisuseError, WiringError
 from craton.ports import Store, StoreUnavailable
 from craton.runtime.app import App
-from craton.runtime.places import is_authors
-from craton.runtime.settings import Settings, masked
+from craton.runtime.process.places import is_authors
+from craton.runtime.process.settings import Settings, masked
 
 PIPE_WIDTH = 200
 """So that who reads a table from a pipe finds its cells in one piece."""

@@ -8,11 +8,11 @@ from typer.core import TyperGroup
 
 from craton import __version__
 from craton.application.errors import WiringError
-from craton.cli import checking, demo, events, parked, projections, restored, timers, up, verifying
+from craton.cli import check, demo, events, parked, projections, restored, timers, up, verifying
 from craton.cli.loading import WRONG_USE, err, fail, import_app, out, settings
 from craton.cli.options import AppName, AsJson, Data, StoreUrl
 from craton.cli.output import print_records
-from craton.runtime.settings import module_settings
+from craton.runtime.process.settings import module_settings
 
 
 class _Commands(TyperGroup):
@@ -49,7 +49,7 @@ cli = typer.Typer(
 )
 cli.command("up")(up.up)
 cli.command("demo")(demo.demo)
-cli.command("check")(checking.check)
+cli.command("check")(check.check)
 cli.command("events")(events.events)
 cli.command("verify")(verifying.verify)
 cli.command("restored")(restored.restored)

@@ -11,8 +11,8 @@ from craton.cli.loading import err, execute, fail, out, running, settings
 from craton.cli.options import AppName, AsJson, Data, StoreUrl
 from craton.cli.output import print_json, print_records
 from craton.runtime.app import App
-from craton.runtime.projections import ProjectionRunner
-from craton.runtime.settings import Settings
+from craton.runtime.process.settings import Settings
+from craton.runtime.projections.runner import ProjectionRunner
 
 POLL_SECONDS = 0.1
 

@@ -11,7 +11,7 @@ from craton.cli.loading import execute, fail, out, require_module, running, sett
 from craton.cli.options import AppName, AsJson, Data, StoreUrl
 from craton.cli.output import print_json, print_records
 from craton.ports import Timer
-from craton.runtime.timers import TimerRunner
+from craton.runtime.subscriptions.timers import TimerRunner
 
 cli = typer.Typer(no_args_is_help=True, help="Scheduled commands that failed too often or can't be read.")
 

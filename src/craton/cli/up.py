@@ -11,9 +11,9 @@ from craton.cli.loading import WRONG_USE, execute, fail, load_app, out, running,
 from craton.cli.options import Data, StoreUrl
 from craton.ports.crash import arm_from_environment
 from craton.runtime.app import App
-from craton.runtime.garbage import collect_rarely
-from craton.runtime.settings import Settings, masked
-from craton.runtime.watchdog import watched
+from craton.runtime.process.garbage import collect_rarely
+from craton.runtime.process.settings import Settings, masked
+from craton.runtime.process.watchdog import watched
 
 STOP_SECONDS: Final = 10.0
 """A process that was told to stop ends within this time: by itself, or by force, showing what has held it up."""

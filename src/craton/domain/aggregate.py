@@ -3,24 +3,27 @@
 import copy
 import inspect
 from contextvars import ContextVar
+from datetime import datetime
 from types import UnionType
-from typing import Any, ClassVar, Final, Self, Union, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Final, Generic, Self, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from craton.domain.errors import AggregateNotFound
 from craton.domain.event import Event
-from craton.domain.id import Id
 from craton.domain.immutability import is_immutable
 
-_RESERVED: Final = frozenset({"version", "stream", "stream_prefix", "snapshot_every", "not_found", "recorded"})
-_IDENTITY: Final = frozenset({"id", "stream", "version"})
+IdT = TypeVar("IdT", bound=str)
+
+_IDENTITY: Final = frozenset({"id", "stream", "version", "began_at"})
+_RESERVED: Final = _IDENTITY | {"stream_prefix", "snapshot_every", "not_found", "recorded"}
 
 
-class Aggregate:
+class Aggregate(Generic[IdT]):
     """A consistency boundary. Its annotated fields are its state; recording events is the only way to change them.
 
-    A subclass overrides `apply`, whose event parameter is annotated with the union of the aggregate's events, and
-    writes methods that check the rules and call `record`. All state is in annotated fields, because snapshots keep only
-    those; their defaults are shared, so they must be immutable.
+    `class Account(Aggregate[AccountId])` says what its id is. A subclass overrides `apply`, whose event parameter is
+    annotated with the union of the aggregate's events, and writes methods that check the rules and call `record`. All
+    state is in annotated fields, because snapshots keep only those; their defaults are shared, so they must be
+    immutable.
     """
 
     stream_prefix: ClassVar[str]
@@ -31,11 +34,13 @@ class Aggregate:
     not_found: ClassVar[type[AggregateNotFound]] = AggregateNotFound
     """What a repository raises for an id that nobody has."""
 
-    id: Id
+    id: IdT
     stream: str
     """The name of its stream of events: `account-0195…`."""
     version: int
     """How many events this state stands on, the recorded and not yet committed ones included."""
+    began_at: datetime
+    """When its first event was recorded. A new aggregate has it from its commit on."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -62,7 +67,7 @@ class Aggregate:
         self._recorded: list[Event] = []
 
     @classmethod
-    def begin(cls, id: Any, event: Event) -> Self:
+    def begin(cls, id: IdT, event: Event) -> Self:
         """Return a new aggregate whose first fact is `event`."""
         aggregate = cls(id)
         aggregate.record(event)
@@ -105,35 +110,46 @@ class Aggregate:
         return tuple(self._recorded)
 
 
-recording: Final[ContextVar[list[Aggregate] | None]] = ContextVar("craton_recording", default=None)
+AnyAggregate = Aggregate[Any]
+
+recording: Final[ContextVar[list[AnyAggregate] | None]] = ContextVar("craton_recording", default=None)
 """Where aggregates that record something are noted, so that a unit of work finds those that nobody has given it."""
 
 
 class _Kind:
     """What a class of aggregates says: its events, those of them that never change, and the names of its attributes."""
 
-    def __init__(self, kind: type[Aggregate]) -> None:
+    def __init__(self, kind: type[AnyAggregate]) -> None:
         events = applied_events(kind)
         self.events = None if events is None else frozenset(events)
         self.shared = frozenset(event for event in events or () if is_immutable(event))
         self.attributes = {*_IDENTITY, "_recorded", *state_of(kind)}
 
 
-_kinds: Final[dict[type[Aggregate], _Kind]] = {}
+_kinds: Final[dict[type[AnyAggregate], _Kind]] = {}
 
 
-def _kind_of(kind: type[Aggregate]) -> _Kind:
+def _kind_of(kind: type[AnyAggregate]) -> _Kind:
     known = _kinds[kind] = _Kind(kind)
     return known
 
 
-def state_of(kind: type[Aggregate]) -> dict[str, Any]:
+def id_type_of(kind: type[AnyAggregate]) -> Any:
+    """The type of an aggregate's ids, as in `Aggregate[AccountId]`; None if its class doesn't say it."""
+    for part in kind.__mro__:
+        for base in vars(part).get("__orig_bases__", ()):
+            if get_origin(base) is Aggregate and not isinstance(get_args(base)[0], TypeVar):
+                return get_args(base)[0]
+    return None
+
+
+def state_of(kind: type[AnyAggregate]) -> dict[str, Any]:
     """The fields that are the state of an aggregate, and their annotations."""
     hints = get_type_hints(kind, include_extras=True)
     return {name: hint for name, hint in hints.items() if name not in _IDENTITY and not _is_class_var(hint)}
 
 
-def applied_events(kind: type[Aggregate]) -> tuple[Any, ...] | None:
+def applied_events(kind: type[AnyAggregate]) -> tuple[Any, ...] | None:
     """The kinds of events that an aggregate applies, by the annotation of `apply`'s event parameter.
 
     None when it isn't annotated, or with anything at all: no module takes such an aggregate.
@@ -145,10 +161,15 @@ def applied_events(kind: type[Aggregate]) -> tuple[Any, ...] | None:
     return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
 
 
-def _require_state_that_is_kept(kind: type[Aggregate]) -> None:
+def _require_state_that_is_kept(kind: type[AnyAggregate]) -> None:
     """Raise `TypeError` for a class whose state a snapshot would lose, or aggregates would share; mixins included."""
     parts = [part for part in reversed(kind.__mro__) if part not in Aggregate.__mro__]
     annotations = {name: hint for part in parts for name, hint in inspect.get_annotations(part).items()}
+    if "id" in annotations:
+        raise TypeError(
+            f"{kind.__name__}.id is annotated in the class; say class {kind.__name__}(Aggregate[…]) instead, with the "
+            f"type of its id"
+        )
     taken = _RESERVED & annotations.keys()
     if taken:
         raise TypeError(f"{kind.__name__}.{min(taken)} has a meaning of its own in every aggregate; use another name")

@@ -6,6 +6,7 @@ import struct
 import time
 from collections.abc import Iterator
 from typing import Any, ClassVar, Self
+from uuid import NAMESPACE_URL, uuid5
 
 _UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 
@@ -54,8 +55,8 @@ def uuid7() -> str:
 class Id(str):
     """The id of an aggregate: a UUID, unless a subclass gives another `pattern`.
 
-    `class OrderId(Id): ...` makes a type of its own; `OrderId.new()` a fresh id; `OrderId(text)` reads one and
-    raises `ValueError` when the text isn't one.
+    `class OrderId(Id): ...` makes a type of its own; `OrderId.new()` a fresh id, `ShipmentId.derived(order)` the one
+    that always follows from something else; `OrderId(text)` reads one and raises `ValueError` when the text isn't one.
     """
 
     __slots__ = ()
@@ -63,10 +64,15 @@ class Id(str):
     pattern: ClassVar[str] = _UUID
     example: ClassVar[str] = ""
     """What documentation shows; a UUID needs none."""
+    namespace: ClassVar[str]
+    """What keeps ids that are derived apart from those of other classes: the class's name unless given. Ids that are
+    stored depend on it, so a class that is renamed keeps the old one."""
     json_schema: ClassVar[dict[str, Any]] = {"type": "string", "format": "uuid"}
     _matches: ClassVar[Any] = re.compile(_UUID).fullmatch
 
     def __init_subclass__(cls) -> None:
+        if "namespace" not in cls.__dict__:
+            cls.namespace = cls.__name__
         cls._matches = re.compile(cls.pattern).fullmatch
         if cls.pattern != _UUID:
             cls.json_schema = {"type": "string", "pattern": f"^(?:{cls.pattern})$"}
@@ -81,6 +87,11 @@ class Id(str):
         """Return an id that nobody has yet; ids made later sort later."""
         return str.__new__(cls, uuid7())
 
+    @classmethod
+    def derived(cls, *parts: str) -> Self:
+        """Return the id that always follows from these parts: a UUIDv5 (RFC 9562) of the class's namespace and them."""
+        return cls(str(uuid5(NAMESPACE_URL, ":".join((cls.namespace, *map(_without_separator, parts))))))
+
     def encode_value(self) -> str:
         return str(self)
 
@@ -89,3 +100,8 @@ class Id(str):
         if type(wire) is not str:
             raise ValueError(f"a {cls.__name__} is a string")
         return cls(wire)
+
+
+def _without_separator(part: str) -> str:
+    """The part in a form in which the parts of two ids that differ never make the same text."""
+    return part.replace("\\", "\\\\").replace(":", "\\:")

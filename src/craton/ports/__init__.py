@@ -1,6 +1,7 @@
 """What the inside needs of a store, as small Protocols, and the plain records that pass through them."""
 
 from craton.ports.errors import (
+    ChangesetRefused,
     DocumentChanged,
     FenceLost,
     KeyTaken,
@@ -11,12 +12,12 @@ from craton.ports.errors import (
     StoreUnavailable,
     StoreUnsuitable,
     TableTaken,
-    UnitRefused,
     VersionConflict,
 )
 from craton.ports.records import (
     INLINE,
     Append,
+    Changeset,
     Document,
     EventKind,
     FeedPage,
@@ -38,11 +39,11 @@ from craton.ports.records import (
     Table,
     TableColumn,
     Timer,
-    Unit,
     stored_name,
 )
 from craton.ports.store import (
     LONGEST_LEASE_SECONDS,
+    ChangesetWriter,
     EventLog,
     Isolation,
     Leases,
@@ -52,13 +53,15 @@ from craton.ports.store import (
     Store,
     Tables,
     Transaction,
-    UnitWriter,
 )
 
 __all__ = [
     "INLINE",
     "LONGEST_LEASE_SECONDS",
     "Append",
+    "Changeset",
+    "ChangesetRefused",
+    "ChangesetWriter",
     "Document",
     "DocumentChanged",
     "EventKind",
@@ -99,9 +102,6 @@ __all__ = [
     "Tables",
     "Timer",
     "Transaction",
-    "Unit",
-    "UnitRefused",
-    "UnitWriter",
     "VersionConflict",
     "stored_name",
 ]

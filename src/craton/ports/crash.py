@@ -43,7 +43,7 @@ def arm(setting: str | None) -> None:
     _Armed.countdown = int(count or 1)
 
 
-def reach(point: str) -> None:
+def crash_point(point: str) -> None:
     """Die here if this point is armed."""
     if _Armed.point == point:
         _Armed.countdown -= 1

@@ -16,11 +16,11 @@ class StoreUnsuitable(StoreUnavailable):
         super().__init__(reason, maybe_executed=False)
 
 
-class UnitRefused(Exception):
+class ChangesetRefused(Exception):
     """One unit of a batch was not written, and nothing of it was. Its neighbours are not affected."""
 
 
-class VersionConflict(UnitRefused):
+class VersionConflict(ChangesetRefused):
     """A stream isn't at the version that the unit was decided on."""
 
     def __init__(self, stream: str) -> None:
@@ -28,31 +28,31 @@ class VersionConflict(UnitRefused):
         self.stream = stream
 
 
-class KeyTaken(UnitRefused):
+class KeyTaken(ChangesetRefused):
     """Another unit with the same idempotency key was written first."""
 
 
-class FenceLost(UnitRefused):
+class FenceLost(ChangesetRefused):
     """The lease under which the unit was made has passed to another owner."""
 
 
-class DocumentChanged(UnitRefused):
+class DocumentChanged(ChangesetRefused):
     """A document isn't at the revision that the unit was decided on."""
 
 
-class TableTaken(UnitRefused):
+class TableTaken(ChangesetRefused):
     """A table that the unit was to make is there already."""
 
 
-class PositionPassed(UnitRefused):
+class PositionPassed(ChangesetRefused):
     """A checkpoint, or the log, is beyond the position that the unit relied on."""
 
 
-class SerializationConflict(UnitRefused):
+class SerializationConflict(ChangesetRefused):
     """An interactive transaction collided with another one; run again, it may succeed."""
 
 
-class NotUnique(UnitRefused):
+class NotUnique(ChangesetRefused):
     """A row has a value that another row of its table has and that must be unique."""
 
     def __init__(self, table: str, column: str) -> None:
@@ -61,7 +61,7 @@ class NotUnique(UnitRefused):
         self.column = column
 
 
-class StatementFailed(UnitRefused):
+class StatementFailed(ChangesetRefused):
     """It can't be carried out: SQL that is wrong, a value that doesn't fit, a unit whose parts contradict each other.
 
     Reads raise it too. The store is well; the same will fail again.

@@ -228,7 +228,7 @@ class Statement(Struct, frozen=True):
     parameters: dict[str, Any]
 
 
-class Unit(Struct, kw_only=True):
+class Changeset(Struct, kw_only=True):
     """All that one use case changes. It is written whole or not at all."""
 
     appends: Sequence[Append] = ()

@@ -5,8 +5,9 @@ from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Any, Final, Literal, Protocol
 
-from craton.ports.errors import StoreUnavailable, UnitRefused
+from craton.ports.errors import ChangesetRefused, StoreUnavailable
 from craton.ports.records import (
+    Changeset,
     Document,
     EventKind,
     FeedPage,
@@ -18,10 +19,9 @@ from craton.ports.records import (
     StreamState,
     Table,
     Timer,
-    Unit,
 )
 
-Outcome = int | UnitRefused | StoreUnavailable
+Outcome = int | ChangesetRefused | StoreUnavailable
 Isolation = Literal["read committed", "repeatable read", "serializable"]
 
 LONGEST_LEASE_SECONDS: Final = 60.0
@@ -57,13 +57,13 @@ class EventLog(Protocol):
         """The kinds of events that there are after a position. It reads all of them, which may take a while."""
 
 
-class UnitWriter(Protocol):
+class ChangesetWriter(Protocol):
     """The one way to change anything."""
 
     writers: int
     """How many batches may be written at the same time."""
 
-    async def write(self, units: Sequence[Unit]) -> Sequence[Outcome]:
+    async def write(self, units: Sequence[Changeset]) -> Sequence[Outcome]:
         """Write units in order, durably. For each: the position of its last event (0: none), or why it was refused.
 
         What follows on a stream of a refused unit is refused with it. Raises `StoreUnavailable` when the whole
@@ -83,8 +83,8 @@ class Transaction(Protocol):
     async def fetch(self, statement: Statement) -> Sequence[dict[str, Any]]:
         """Run a statement; return its rows."""
 
-    async def write(self, unit: Unit) -> int:
-        """Write a unit inside this transaction. Raises `UnitRefused`.
+    async def write(self, unit: Changeset) -> int:
+        """Write a unit inside this transaction. Raises `ChangesetRefused`.
 
         Readers of the feed see each unit of a transaction whole; a page may end between two of them.
         """
@@ -95,7 +95,7 @@ class Tables(Protocol):
 
     async def create_table(self, table: Table) -> None:
         """Make the table, with what makes its columns unique, unless it is there. What is made for one generation of a
-        read model is made by a unit instead (`Unit.tables`), which adopts nothing."""
+        read model is made by a unit instead (`Changeset.tables`), which adopts nothing."""
 
     async def create_indexes(self, table: Table) -> None:
         """Make the other indexes unless they are there. Raises `StatementFailed` if a row doesn't fit in one."""
@@ -165,7 +165,7 @@ class Leases(Protocol):
     async def release(self, lease: str, owner: str) -> None: ...
 
 
-class Store(EventLog, UnitWriter, Tables, Records, Parking, Leases, Protocol):
+class Store(EventLog, ChangesetWriter, Tables, Records, Parking, Leases, Protocol):
     """One module's store.
 
     Every method raises `StatementFailed` for what can't be carried out, and `StoreUnavailable` when the store is to

@@ -4,14 +4,14 @@ from datetime import datetime
 from typing import Final
 
 from craton.ports.errors import StatementFailed
-from craton.ports.records import Unit
+from craton.ports.records import Changeset
 
 LARGEST_VERSION: Final = 2**31 - 1
 LARGEST_NUMBER: Final = 2**63 - 1
 SHOWN: Final = 60
 
 
-def require_well_formed(unit: Unit) -> None:
+def require_well_formed(unit: Changeset) -> None:
     """Raise `StatementFailed`, with a sentence, unless the events, guards, snapshots and key of a unit make sense."""
     try:
         _require_well_formed(unit)
@@ -19,7 +19,7 @@ def require_well_formed(unit: Unit) -> None:
         raise StatementFailed(f"the unit holds a value of a wrong type: {problem}") from problem
 
 
-def _require_well_formed(unit: Unit) -> None:
+def _require_well_formed(unit: Changeset) -> None:
     versions: dict[str, int] = {}
     ids: list[str] = []
     texts: list[str] = []

@@ -8,10 +8,11 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar, get_args, get_origin
 
-from craton.application.api import Api, Operation, operation_of
+from craton.application.api import Api, OperationDefinition, operation_of
 from craton.application.context import Context
 from craton.application.errors import WiringError
-from craton.application.module import Module, dependencies_of, events_of
+from craton.application.module import Module
+from craton.application.projection import events_of
 from craton.application.repository import Repository
 from craton.application.sagas import Sagas
 from craton.application.sagas.process import SagaProcess
@@ -21,16 +22,17 @@ from craton.application.view import View
 from craton.domain import Event, uuid7
 from craton.domain.immutable import Immutable
 from craton.ports import Store, StoreUnavailable
-from craton.runtime.aggregates import state_type
-from craton.runtime.attempt import cancelled
-from craton.runtime.calls import Call, copied, proxy
-from craton.runtime.names import keep_names
-from craton.runtime.projections import ProjectionRunner
-from craton.runtime.roster import enrol
-from craton.runtime.rounds import Reader, Rounds
-from craton.runtime.running import REST_SECONDS, RunningModule
-from craton.runtime.settings import VARIABLES
-from craton.runtime.use_cases import Answer
+from craton.runtime.commands.calls import Call, copied, proxy
+from craton.runtime.commands.results import Answer
+from craton.runtime.commands.state_type import state_type
+from craton.runtime.compatibility.names import keep_names
+from craton.runtime.compatibility.registry import register_policies
+from craton.runtime.compatibility.restored import Reader, Rounds
+from craton.runtime.module import REST_SECONDS, RunningModule
+from craton.runtime.module_map import ModuleMap, module_map
+from craton.runtime.process.attempt import cancelled
+from craton.runtime.process.settings import VARIABLES
+from craton.runtime.projections.runner import ProjectionRunner
 
 A = TypeVar("A", bound=Api)
 Middleware = Callable[[Any], Any]
@@ -158,12 +160,12 @@ class App:
             await keep_names(self.name, stores, working=subscriptions)
             if subscriptions:
                 await self.rounds.check()
-                await enrol(self.name, stores)
+                await register_policies(self.name, stores)
             for running in opened:
                 await running.prepare()
             if subscriptions:
                 for running in opened:
-                    running.start(lambda event: self._running[self._recorder_of[event]])
+                    running.start_background(lambda event: self._running[self._recorder_of[event]])
                 noting = asyncio.create_task(self.rounds.run(), name="rounds")
             yield self
         finally:
@@ -181,10 +183,9 @@ class App:
         """The subscriptions by which one module's events change what other modules have stored."""
         readers: list[Reader] = []
         for module in self.modules.values():
-            for name, kind in module.policies.items():
-                asks = dependencies_of(kind.__init__, f"module {module.name}: {kind.__name__}").values()
-                changed = {self._owner_of[ask] for ask in asks if ask in self._owner_of}
-                readers += self._readers_of(name, kind.events, {module.name, *changed})
+            for name, policy in module.policies.items():
+                called = {self._owner_of[api] for api in policy.dependencies.values() if api in self._owner_of}
+                readers += self._readers_of(name, policy.events, {module.name, *called})
             for definition in module.sagas.values():
                 for step, events in definition.awaits.items():
                     readers += self._readers_of(f"{module.name}.{definition.name}.{step}", events, {module.name})
@@ -199,13 +200,18 @@ class App:
     def event_readers(self) -> Iterator[tuple[str, str]]:
         """The policies and the steps of sagas that wait, by name, each with a module whose events it reads."""
         for module in self.modules.values():
-            reading = {name: kind.events for name, kind in module.policies.items()}
+            reading = {name: policy.events for name, policy in module.policies.items()}
             for definition in module.sagas.values():
                 for step, events in definition.awaits.items():
                     reading[f"{module.name}.{definition.name}.{step}"] = events
             for name, events in reading.items():
                 for source in dict.fromkeys(self._recorder_of[event] for event in events):
                     yield name, source
+
+    @property
+    def map(self) -> ModuleMap:
+        """What the modules offer, which of them call each other, and which listen to which."""
+        return module_map(self.modules, self._owner_of, self._recorder_of)
 
     @property
     def projections(self) -> dict[str, ProjectionRunner]:
@@ -220,13 +226,14 @@ class App:
         """Those that a name means: `module.projection`, or `projection`, which two modules may both have."""
         return [runner for full, runner in self.projections.items() if name in (full, full.partition(".")[2])]
 
-    def api(self, api: type[A]) -> A:
+    def api(self, api: Callable[..., A]) -> A:
         """Return a proxy of a module's Api. Raises `WiringError` when no module provides it."""
-        if api not in self._owner_of:
-            raise WiringError(f"app {self.name}: no module provides {api.__name__}")
+        contract: Any = api  # it is abstract to type checkers
+        if contract not in self._owner_of:
+            raise WiringError(f"app {self.name}: no module provides {contract.__name__}")
         return proxy(api, self._call)
 
-    async def call(self, operation: Operation, arguments: dict[str, Any], context: Context) -> Answer:
+    async def call(self, operation: OperationDefinition, arguments: dict[str, Any], context: Context) -> Answer:
         """Run one operation of a module."""
         running = self._running.get(self._owner_of[operation.api])
         if running is None:
@@ -239,7 +246,7 @@ class App:
         Returns sentences for whoever has started the application.
         """
         said = [f"{name} is set, but there is no such setting." for name in self._unread_settings()]
-        said += [sentence for running in self._running.values() for sentence in await running.begin()]
+        said += [sentence for running in self._running.values() for sentence in await running.run_start_hook()]
         return said if empty or self._fill is None else [*said, *await self._fill(self)]
 
     def unfit_for_production(self) -> Iterator[str]:
@@ -270,7 +277,7 @@ class App:
                     state_type(aggregate)
                 except (TypeError, NameError) as problem:
                     yield f"{aggregate.__name__}: its state can't be stored: {problem}"
-            for where, name, hint in module.asks:
+            for where, name, hint in module.dependencies:
                 if not self._provided(module, hint):
                     yield f"module {module.name}: {where} asks for {name}: {_shown(hint)}, which nothing provides"
 

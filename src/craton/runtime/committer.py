@@ -20,8 +20,8 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from craton.application.context import context_var
-from craton.ports import StoreUnavailable, Unit, UnitWriter, VersionConflict
-from craton.runtime.attempt import cancelled
+from craton.ports import Changeset, ChangesetWriter, StoreUnavailable, VersionConflict
+from craton.runtime.process.attempt import cancelled
 
 MAX_BATCH: Final = 128
 MAX_QUEUE: Final = 10_000
@@ -29,11 +29,11 @@ MIN_COMMIT_SECONDS: Final = 2.0
 DRAIN_SECONDS: Final = 1.0
 
 
-Commit = Callable[[Unit], Awaitable[int]]
-"""Writes one unit; returns the position of its last event. Raises `UnitRefused` or `StoreUnavailable`."""
+Commit = Callable[[Changeset], Awaitable[int]]
+"""Writes one unit; returns the position of its last event. Raises `ChangesetRefused` or `StoreUnavailable`."""
 
 
-async def write_alone(store: UnitWriter, unit: Unit) -> int:
+async def write_alone(store: ChangesetWriter, unit: Changeset) -> int:
     """Write one unit past the queue. It is a `Commit` when given its store."""
     (outcome,) = await store.write([unit])
     if isinstance(outcome, Exception):
@@ -56,7 +56,7 @@ class PendingCommit:
 
     __slots__ = ("_ended", "_future", "after", "deadline", "done", "failed", "unit")
 
-    def __init__(self, unit: Unit, after: Sequence["PendingCommit"] = ()) -> None:
+    def __init__(self, unit: Changeset, after: Sequence["PendingCommit"] = ()) -> None:
         self.unit = unit
         self.after = after
         self.done = False
@@ -102,7 +102,7 @@ def _seconds_left(batch: Sequence[PendingCommit]) -> float | None:
 class Committer:
     """The one writer of a module's units; `committed` is called after each batch."""
 
-    def __init__(self, store: UnitWriter, committed: Callable[[], None]) -> None:
+    def __init__(self, store: ChangesetWriter, committed: Callable[[], None]) -> None:
         self._store = store
         self._committed = committed
         self._queue: deque[PendingCommit] = deque()
@@ -113,10 +113,10 @@ class Committer:
         self.newest = 0
         """The position of the last event that was written here."""
 
-    def submit(self, unit: Unit, after: Sequence[PendingCommit] = ()) -> PendingCommit:
+    def submit(self, unit: Changeset, after: Sequence[PendingCommit] = ()) -> PendingCommit:
         """Hand a unit in, decided on what the units of `after` make.
 
-        Awaiting it may raise `UnitRefused` or `StoreUnavailable`. Raises `StoreUnavailable` when the queue is full.
+        Awaiting it may raise `ChangesetRefused` or `StoreUnavailable`. Raises `StoreUnavailable` if the queue is full.
         """
         if len(self._queue) >= MAX_QUEUE:
             raise StoreUnavailable("Too many commands are waiting to be written.", maybe_executed=False)

@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 
 from craton.domain import Event, Money, Name, Text
-from market.catalog.api import (
+from market.catalog.api import Catalog
+from market.catalog.domain import Product
+from market.catalog.events import (
     BlankName,
-    Catalog,
     CurrencyChanged,
     PriceChanged,
     PriceNotPositive,
@@ -17,7 +18,6 @@ from market.catalog.api import (
     ProductReinstated,
     ProductRetired,
 )
-from market.catalog.domain import Product
 from tests.http.client import Response
 from tests.market.shop import Person, Shop
 from tests.market.world import eur

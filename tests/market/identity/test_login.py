@@ -13,7 +13,8 @@ from craton.application.context import Context
 from craton.domain import DomainError, Secret, TooManyAttempts
 from market.identity.adapters.argon2 import Argon2
 from market.identity.adapters.places import FairPlaces
-from market.identity.api import EmailAddress, Identity, Tokens, WrongCredentials
+from market.identity.api import Identity, Tokens
+from market.identity.events import EmailAddress, WrongCredentials
 from market.identity.module import identity
 from tests.http.client import Response
 from tests.market.shop import PASSWORD, QuickArgon2, Shop

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from market.identity.api import EmailAddress
+from market.identity.events import EmailAddress
 from tests.market.shop import PASSWORD, Shop
 
 ADA = {"email": "Ada@Example.com", "name": "Ada", "password": PASSWORD}

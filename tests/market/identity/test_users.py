@@ -7,7 +7,8 @@ import pytest
 
 from craton.application import Context
 from craton.application.context import entered
-from market.identity.api import Identity, UserId
+from market.identity.api import Identity
+from market.identity.events import UserId
 from tests.http.client import Response
 from tests.market.shop import PASSWORD, Person, Shop
 from tests.market.world import code_of, until

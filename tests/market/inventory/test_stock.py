@@ -4,17 +4,17 @@ import asyncio
 
 import pytest
 
-from craton.application import Context
+from craton.application import CommandKey, Context
 from craton.application.api import operation_of
 from craton.domain import Id, Name
 from market.catalog.api import Catalog
-from market.catalog.api import ProductId as CatalogId
-from market.inventory.api import (
+from market.catalog.events import ProductId
+from market.inventory.api import Inventory
+from market.inventory.domain import MOST, StockItem
+from market.inventory.events import (
     GoodsTaken,
     InsufficientStock,
-    Inventory,
     Line,
-    ProductId,
     ReservationGone,
     ReservationNotFound,
     ReservationStatus,
@@ -26,7 +26,6 @@ from market.inventory.api import (
     TooMuchStock,
     UnknownProduct,
 )
-from market.inventory.domain import MOST, StockItem
 from tests.market.shop import Shop
 from tests.market.world import code_of, eur, until
 
@@ -46,7 +45,7 @@ def lines(**wanted: int) -> tuple[Line, ...]:
 async def stocked(shop: Shop, **quantities: int) -> Inventory:
     catalog, inventory = shop.api(Catalog), shop.api(Inventory)
     for product, quantity in quantities.items():
-        await catalog.add(Name(product), eur("1.00"), id=CatalogId(product))
+        await catalog.add(Name(product), eur("1.00"), id=ProductId(product))
         await inventory.restock(ProductId(product), quantity)
     return inventory
 
@@ -391,7 +390,10 @@ async def test_a_command_that_is_told_again_is_done_once(shop_sqlite: Shop) -> N
     restock = operation_of(Inventory.restock)
     arguments = restock.bind((), {"product": ProductId("knife"), "quantity": 5})
 
-    answers = [await shop_sqlite.app.call(restock, arguments, Context(key="delivery-7", actor="x")) for _ in range(3)]
+    answers = [
+        await shop_sqlite.app.call(restock, arguments, Context(key=CommandKey("delivery-7"), actor="x"))
+        for _ in range(3)
+    ]
 
     assert [answer.replayed for answer in answers] == [False, True, True]
     assert await counts(shop_sqlite, "knife") == (15, 0, 15)

@@ -14,14 +14,14 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from craton.application import Repository
 from craton.domain import Aggregate, DomainError, Id, Name
 from market.catalog.api import Catalog
-from market.catalog.api import ProductId as CatalogId
-from market.inventory.api import Inventory, Line, ProductId
-from market.inventory.domain import (
-    Reservation,
+from market.catalog.events import ProductId
+from market.inventory.api import Inventory
+from market.inventory.domain import Reservation, StockItem
+from market.inventory.events import (
+    Line,
     ReservationMade,
     ReservationStatus,
     StockDepleted,
-    StockItem,
     StockReleased,
     StockReserved,
     StockRestocked,
@@ -45,7 +45,7 @@ quantities = st.integers(1, 6)
 class Kept(Repository[Any]):
     """A repository whose aggregates are in memory, of no unit of work."""
 
-    def __init__(self, kind: type[Aggregate]) -> None:
+    def __init__(self, kind: type[Aggregate[Any]]) -> None:
         nowhere: Any = None
         super().__init__(kind, nowhere)
         self.all: dict[str, Any] = {}
@@ -58,7 +58,7 @@ class Kept(Repository[Any]):
 
 
 class AnyProduct:
-    async def product(self, product: CatalogId) -> None:
+    async def product(self, product: ProductId) -> None:
         """The catalog knows every product."""
 
 
@@ -193,7 +193,7 @@ TestStockAgainstModel.settings = settings(max_examples=150, stateful_step_count=
 async def test_six_hundred_calls_at_once_leave_a_stock_that_adds_up(shop: Shop) -> None:
     catalog, inventory = shop.api(Catalog), shop.api(Inventory)
     for product in PRODUCTS:
-        await catalog.add(Name(product), eur("1.00"), id=CatalogId(product))
+        await catalog.add(Name(product), eur("1.00"), id=ProductId(product))
         await inventory.restock(product, 30)
     dice = random.Random(20260131)
     ids = [Id.new() for _ in range(60)]

@@ -3,7 +3,7 @@
 import pytest
 
 from craton.domain import Name, Text
-from market.ledger.api import AccountId, AccountKind, BalanceNotZero
+from market.ledger.events import AccountId, AccountKind, BalanceNotZero
 from tests.market.world import EUR, JPY, Bank, code_of, eur
 
 

@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from market.ledger.api import AccountId, BatchRefused, TransferOrder, TransferResult
+from market.ledger.api import BatchRefused, TransferOrder, TransferResult
+from market.ledger.events import AccountId
 from tests.market.world import Bank, code_of, eur
 
 

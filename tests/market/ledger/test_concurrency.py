@@ -4,7 +4,7 @@ import asyncio
 
 from craton.domain import Currency, Money
 from craton.domain.money import EXPONENTS
-from market.ledger.api import AccountId
+from market.ledger.events import AccountId
 from tests.market.world import Bank, Place, code_of, eur
 
 CALLERS = 64

@@ -6,7 +6,8 @@ import pytest
 
 from craton.application import Paging
 from craton.domain import Money, Text
-from market.ledger.api import AccountId, AccountState, Ledger, Side
+from market.ledger.api import AccountState, Ledger, Side
+from market.ledger.events import AccountId
 from tests.market.world import JPY, Bank, Clock, Place, code_of, eur
 
 

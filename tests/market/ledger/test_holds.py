@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from craton.domain import Money, Text
-from market.ledger.api import HoldExceeded, HoldResolved, TransferId, TransferStatus
+from market.ledger.events import HoldExceeded, HoldResolved, TransferId, TransferStatus
 from tests.market.world import Bank, Clock, Place, code_of, eur, until
 
 

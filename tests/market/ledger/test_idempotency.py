@@ -5,7 +5,8 @@ import asyncio
 import pytest
 
 from craton.application.errors import KeyReused
-from market.ledger.api import InsufficientFunds, Ledger
+from market.ledger.api import Ledger
+from market.ledger.events import InsufficientFunds
 from tests.market.world import Bank, Place, eur
 
 

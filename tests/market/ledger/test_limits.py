@@ -1,6 +1,7 @@
 """The ledger at the bounds of money: ±9 · 10¹⁵ minor units. A balance is bounded; how much may flow is not."""
 
-from market.ledger.api import AccountId, TransferOrder
+from market.ledger.api import TransferOrder
+from market.ledger.events import AccountId
 from tests.market.world import EUR, Bank, code_of, eur
 
 MOST = eur("90000000000000.00")

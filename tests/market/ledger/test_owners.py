@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from craton.domain import Currency, Name
-from market.ledger.api import AccountId, Ledger
+from market.ledger.api import Ledger
+from market.ledger.events import AccountId
 from tests.http.client import Response
 from tests.market.shop import Person, Shop
 from tests.market.world import eur

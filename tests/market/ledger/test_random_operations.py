@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 from craton.domain import DomainError, Money
-from market.ledger.api import AccountId, Ledger, TransferId, TransferOrder
+from market.ledger.api import Ledger, TransferOrder
+from market.ledger.events import AccountId, TransferId
 from tests.market.world import EUR, JPY, USD, Bank
 
 OPERATIONS = 10_000

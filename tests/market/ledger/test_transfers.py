@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 
 from craton.domain import CurrencyMismatch, Money, Text
-from market.ledger.api import (
+from market.ledger.api import Side
+from market.ledger.events import (
     AccountId,
     AmountNotPositive,
     InsufficientFunds,
     SameAccount,
-    Side,
     TransferId,
     TransferStatus,
 )

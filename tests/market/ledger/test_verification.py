@@ -2,7 +2,7 @@
 
 import pytest
 
-from market.ledger.api import AccountId
+from market.ledger.events import AccountId
 from tests.market.world import Bank, Place, eur
 
 

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from craton.domain import Money, Name
-from market.ledger.api import (
+from market.ledger.api import Ledger
+from market.ledger.events import (
     AccountId,
     AccountKind,
     HoldExceeded,
     HoldResolved,
     InsufficientFunds,
-    Ledger,
     TransferId,
     TransferNotFound,
     TransferStatus,

@@ -12,9 +12,10 @@ import pytest
 
 from craton.domain import Id, Name, Text
 from craton.runtime.app import utc_now
-from market.notifications.api import LetterId, LetterSent, Notifications, Undeliverable
+from market.notifications.api import Notifications
 from market.notifications.domain import FIRST_PAUSE, Letter
-from market.shipping.api import ShipmentId
+from market.notifications.events import LetterId, LetterSent, Undeliverable
+from market.shipping.events import ShipmentId
 from tests.cli.conftest import craton
 from tests.market.notifications.post_office import PostOfficeBox
 from tests.market.shop import PASSWORD, Person, Shop
@@ -46,7 +47,7 @@ async def parked(shop: Shop) -> list[Any]:
 
 async def write(shop: Shop, user: Person, subject: str, about: str = "") -> LetterId:
     """Write to somebody; `about` is the event that it is about."""
-    id = LetterId.about(about or Id.new())
+    id = LetterId.derived(about or Id.new())
     await shop.api(Notifications).write(id, Id(user.id), Name(subject), Text("Something has happened."))
     return id
 
@@ -72,7 +73,7 @@ async def test_people_are_written_to_about_what_happens_to_their_orders(store_ur
         assert all(text(subject).startswith("Hello,") for subject in wanted)
         assert not any("Ada" in text(subject) or "lorry" in text(subject) for subject in wanted)  # somebody typed it
         assert f"{order} over 24.68 EUR" in text("Order confirmation")
-        assert ShipmentId.of_order(Id(order)).tracking_number in text("Order shipped")
+        assert ShipmentId.derived(Id(order)).tracking_number in text("Order shipped")
         assert order in text("Order cancelled")
         assert "24.68 EUR" in text("Payment refunded")
         assert {mail["from"] for mail in office.mails} == {"market@shop.example.org"}
@@ -336,7 +337,7 @@ async def test_a_letter_that_was_sent_is_not_sent_again(tmp_path: Path) -> None:
 
 
 def test_a_letter_is_tried_again_eight_times_in_twice_the_time() -> None:
-    letter = Letter.write(LetterId.about("x"), Id.new(), Text("ada@example.com"), Name("Hi"), Text("Hi."))
+    letter = Letter.write(LetterId.derived("x"), Id.new(), Text("ada@example.com"), Name("Hi"), Text("Hi."))
 
     pauses = [letter.delay(Text("busy")) for _ in range(8)]
     with pytest.raises(Undeliverable) as given_up:

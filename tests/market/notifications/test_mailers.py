@@ -16,8 +16,7 @@ from hypothesis import strategies as st
 
 from craton.application import Unavailable, WiringError
 from craton.domain import Secret
-from market.identity.api import EmailAddress
-from market.identity.domain import _ADDRESS
+from market.identity.events import _ADDRESS, EmailAddress
 from market.notifications.adapters import smtp
 from market.notifications.adapters.folder import FolderMailer
 from market.notifications.adapters.message import compose

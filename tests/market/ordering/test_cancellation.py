@@ -3,9 +3,9 @@ still on its way. However they come across each other, all ends in the same stat
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from functools import cache
+from functools import cache, partial
 from itertools import permutations
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,35 +13,28 @@ from typing import Any, TypeVar
 import pytest
 
 from craton.adapters.stores import stores
-from craton.application import Policy
-from craton.application.api import Operation
+from craton.application.api import OperationDefinition
 from craton.application.context import Context
 from craton.domain import Event, Id, Money, Name, Recorded, Text
 from craton.runtime import App
-from craton.runtime.use_cases import Answer
+from craton.runtime.commands.results import Answer
 from market.catalog.api import Catalog
-from market.catalog.api import ProductId as CatalogId
-from market.identity.api import EmailAddress, Identity, Password, UserCreated
-from market.inventory.api import Inventory, Line
-from market.inventory.api import ProductId as StockedProduct
+from market.catalog.events import ProductId
+from market.identity.api import Identity
+from market.identity.events import EmailAddress, Password, UserCreated
+from market.inventory.api import Inventory
+from market.inventory.events import Line
 from market.inventory.policies import TakeBack
-from market.ledger.api import Ledger, TransferId
+from market.ledger.api import Ledger
+from market.ledger.events import TransferId
 from market.notifications.adapters.folder import FolderMailer
-from market.notifications.api import LetterWritten, Notifications
+from market.notifications.api import Notifications
+from market.notifications.events import LetterWritten
 from market.notifications.policies import Post, Write
-from market.ordering.api import (
-    Item,
-    OrderCancelled,
-    OrderId,
-    Ordering,
-    OrderPlaced,
-    OrderShipped,
-    PayWith,
-    ProductId,
-    WrongStatus,
-)
-from market.payments.api import Means, PaymentId, PaymentRefunded, Payments
-from market.payments.domain import RefundRequested, Standing
+from market.ordering.api import Item, Ordering
+from market.ordering.events import OrderCancelled, OrderId, OrderPlaced, OrderShipped, PayWith, WrongStatus
+from market.payments.api import Payments
+from market.payments.events import Means, PaymentId, PaymentRefunded, RefundRequested, Standing
 from market.payments.policies import TakeBackPayment
 from market.shipping.api import Shipping
 from market.shipping.policies import FollowOrders
@@ -86,7 +79,7 @@ class HeldUpApp(App):
         self.holds: dict[str, Hold] = {}
         self.reactions: dict[str, asyncio.Event] = {}
 
-    async def call(self, operation: Operation, arguments: dict[str, Any], context: Context) -> Answer:
+    async def call(self, operation: OperationDefinition, arguments: dict[str, Any], context: Context) -> Answer:
         told = " ".join(map(str, arguments.values()))
         if (context.actor or "").startswith("policy:"):
             for order, may_react in self.reactions.items():
@@ -110,7 +103,7 @@ def _about(order: str, told: str) -> bool:
     return order in told or _payment_of(order) in told
 
 
-_payment_of = cache(PaymentId.of_order)
+_payment_of = cache(PaymentId.derived)
 
 
 class Market:
@@ -130,8 +123,8 @@ class Market:
             )
         )
         for product, price in (("spoon", "2.50"), ("pan", "45.00")):
-            await self.app.api(Catalog).add(Name(product), Money.of(price, "EUR"), id=CatalogId(product))
-            await self.app.api(Inventory).restock(StockedProduct(product), STOCK)
+            await self.app.api(Catalog).add(Name(product), Money.of(price, "EUR"), id=ProductId(product))
+            await self.app.api(Inventory).restock(ProductId(product), STOCK)
         self.deposit = await self.app.api(Payments).deposit(
             self.buyer, Money.of("9000.00", "EUR"), Name("pm_card_visa")
         )
@@ -250,9 +243,9 @@ async def test_an_order_can_be_cancelled_at_every_step_of_its_checkout(
 
     books = await market.balanced()
     assert {(order, *books.orders[order].ending) for order in orders} == {(o, "cancelled", REASON) for o in orders}
-    assert {
-        (await market.app.api(Inventory).stock(StockedProduct(str(line.product_id)))).on_hand for line in LINES
-    } == {STOCK}
+    assert {(await market.app.api(Inventory).stock(ProductId(str(line.product_id)))).on_hand for line in LINES} == {
+        STOCK
+    }
     wallet = await market.app.api(Ledger).wallet(Name(market.buyer))
     assert (wallet.balance, wallet.held) == (Money.of("9000.00", "EUR"), Money.of("0.00", "EUR"))
 
@@ -339,7 +332,7 @@ async def bring_to(market: Market, stage: str, pay_with: PayWith) -> OrderId:
     """An order whose checkout got so far, by hand: nobody drives sagas here."""
     app, order = market.app, await market.place(pay_with)
     market.app.known[order].set()
-    wallet, payment = pay_with is PayWith.WALLET, PaymentId.of_order(order)
+    wallet, payment = pay_with is PayWith.WALLET, PaymentId.derived(order)
     total = Money.of("50.00", "EUR")
 
     async def pay() -> None:
@@ -349,7 +342,7 @@ async def bring_to(market: Market, stage: str, pay_with: PayWith) -> OrderId:
             await app.api(Ledger).hold_in_wallet(Name(market.buyer), total, TransferId(payment))
         await app.api(Payments).settle(payment, Standing.SUCCEEDED, "a reference", Text(""))
 
-    lines = tuple(Line(product=StockedProduct(line.product_id), quantity=line.quantity) for line in LINES)
+    lines = tuple(Line(product=ProductId(line.product_id), quantity=line.quantity) for line in LINES)
     for step in STEPS_BY_HAND[1 : STEPS_BY_HAND.index(stage) + 1]:
         match step:
             case "reserved":
@@ -377,15 +370,16 @@ class Reactions:
         app = market.app
         self._app = app
         notifications = app.api(Notifications)
-        self.write = Write(notifications)
-        self.ship = FollowOrders(app.api(Shipping))
-        self.all: Sequence[Policy] = (
-            TakeBack(app.api(Inventory)),
-            TakeBackPayment(app.api(Payments)),
+        self.write = partial(Write().react, notifications=notifications)
+        self.ship = partial(FollowOrders().react, shipping=app.api(Shipping))
+        self.all: Sequence[Callable[[Recorded[Any]], Awaitable[None]]] = (
+            partial(TakeBack().react, inventory=app.api(Inventory)),
+            partial(TakeBackPayment().react, payments=app.api(Payments)),
             self.ship,
             self.write,
         )
-        self.post = Post(notifications, FolderMailer(market.mails, "market@example.com"))
+        mailer = FolderMailer(market.mails, "market@example.com")
+        self.post = partial(Post().react, notifications=notifications, mailer=mailer)
 
     async def events(self, module: str, *kinds: type[E]) -> list[Recorded[E]]:
         running = self._app.running[module]
@@ -412,10 +406,10 @@ class Reactions:
             *await self.events("ordering", OrderPlaced, OrderShipped),
             *await self.events("identity", UserCreated),
         ]
-        await asyncio.gather(*(self.write.react(event) for event in [*told, *told]))
+        await asyncio.gather(*(self.write(event) for event in [*told, *told]))
         letters = await self.events("notifications", LetterWritten)
         for _ in range(2):
-            await asyncio.gather(*map(self.post.react, letters))
+            await asyncio.gather(*map(self.post, letters))
 
 
 @pytest.mark.parametrize("pay_with", list(PayWith))
@@ -429,16 +423,16 @@ async def test_those_who_react_may_do_so_in_every_order_and_twice(
         turns = [(stage, turn) for stage in STAGES for turn in permutations(range(len(reactions.all)))]
         orders = await asyncio.gather(*(bring_to(market, stage, pay_with) for stage, _ in turns))
         for shipped in await reactions.events("ordering", OrderShipped):
-            await reactions.ship.react(shipped)
+            await reactions.ship(shipped)
         await asyncio.gather(*(market.ordering.cancel(order, REASON) for order in orders))
         cancelled = {event.subject: event for event in await reactions.events("ordering", OrderCancelled)}
 
         async def tell(order: OrderId, turn: Sequence[int]) -> None:
             for place in (*turn, *reversed(turn)):
-                await reactions.all[place].react(cancelled[order])
+                await reactions.all[place](cancelled[order])
 
         await asyncio.gather(*(tell(order, turn) for order, (_, turn) in zip(orders, turns, strict=True)))
-        await reactions.settle({PaymentId.of_order(o) for o in orders} if pay_with is PayWith.WALLET else set())
+        await reactions.settle({PaymentId.derived(o) for o in orders} if pay_with is PayWith.WALLET else set())
 
         books = await market.books()
         told = [(fact, f"{fact.stream} {fact.data}") for fact in books.facts if not fact.stream.startswith("saga-")]

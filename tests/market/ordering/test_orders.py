@@ -5,7 +5,9 @@ from typing import Any
 from urllib.parse import quote
 
 from craton.domain import Id
-from market.ordering.api import Item, Ordering, PayWith, ProductId, UnknownBuyer
+from market.catalog.events import ProductId
+from market.ordering.api import Item, Ordering
+from market.ordering.events import PayWith, UnknownBuyer
 from tests.market.shop import PASSWORD, Person, Shop
 from tests.market.world import code_of
 

@@ -9,11 +9,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from craton.domain import CurrencyMismatch, DomainError, Event, Id, Money, Text
-from market.payments.api import (
+from market.payments.domain import Limits, Payment
+from market.payments.events import (
     AmountNotPositive,
     AmountOverLimit,
     ChargeAnnounced,
     DepositNotRefundable,
+    DisputeClosed,
     Means,
     NothingToRefund,
     NotPaidInBrowser,
@@ -32,7 +34,6 @@ from market.payments.api import (
     RefundRequested,
     Standing,
 )
-from market.payments.domain import DisputeClosed, Limits, Payment
 from tests.market.world import eur
 
 ORDER, PAYER = Id.new(), Id.new()
@@ -45,7 +46,7 @@ def requested(
     means: Means = Means.CARD,
 ) -> Payment:
     wanted = eur("10.00") if amount is None else amount
-    return Payment.request(PaymentId.of_order(ORDER), ORDER, PAYER, wanted, purpose, means, method)
+    return Payment.request(PaymentId.derived(ORDER), ORDER, PAYER, wanted, purpose, means, method)
 
 
 def paid(amount: Money | None = None, purpose: Purpose = Purpose.ORDER) -> Payment:
@@ -100,8 +101,8 @@ def test_the_smallest_unit_can_be_paid() -> None:
 
 
 def test_an_order_has_one_payment_whoever_asks() -> None:
-    assert PaymentId.of_order(ORDER) == PaymentId.of_order(str(ORDER))
-    assert PaymentId.of_order(ORDER) != PaymentId.of_order(Id.new())
+    assert PaymentId.derived(ORDER) == PaymentId.derived(str(ORDER))
+    assert PaymentId.derived(ORDER) != PaymentId.derived(Id.new())
 
 
 # --- how it stands -------------------------------------------------------------------------------------------
@@ -326,7 +327,7 @@ def test_taking_back_gives_up_what_is_open_and_returns_what_was_paid() -> None:
 
 
 def test_what_was_taken_back_before_it_was_asked_for_has_failed() -> None:
-    payment = Payment.forestall(PaymentId.of_order(ORDER), ORDER)
+    payment = Payment.forestall(PaymentId.derived(ORDER), ORDER)
 
     payment.take_back(RefundId.new())
     payment.give_up(Text("timed out"))
@@ -437,7 +438,7 @@ class TestWhatTheGatewayTells:
         payment.refunded_by(refund, eur("10"))
         payment.learn_failed_refund(refund, eur("10"), "lost card")
 
-        payment.learn_returned(eur("10"), RefundId.told_by("evt_late"))
+        payment.learn_returned(eur("10"), RefundId.derived("evt_late"))
 
         assert (payment.status, payment.refunded) == (PaymentStatus.SUCCEEDED, eur("0"))
         payment.refund(RefundId.new(), eur("10"))
@@ -454,7 +455,7 @@ class TestWhatTheGatewayTells:
 
     def test_a_refund_that_was_made_elsewhere_may_come_back(self) -> None:
         payment = paid()
-        payment.learn_returned(eur("4"), RefundId.told_by("evt_1"))
+        payment.learn_returned(eur("4"), RefundId.derived("evt_1"))
         assert payment.status is PaymentStatus.PARTIALLY_REFUNDED
 
         payment.learn_failed_refund(None, eur("4"), "lost card")
@@ -466,7 +467,7 @@ class TestWhatTheGatewayTells:
         payment, refund = paid(), RefundId.new()
         payment.refund(refund, eur("4"))
 
-        payment.learn_returned(eur("4"), RefundId.told_by("evt_1"))
+        payment.learn_returned(eur("4"), RefundId.derived("evt_1"))
         payment.refunded_by(refund, eur("4"))
 
         assert payment.refunded == eur("4")

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from craton.application import Saga, WiringError
-from craton.application.sagas import Definition
+from craton.application.sagas import SagaDefinition
 from craton.domain import Currency, Id, Money, Name, Text
 from market.inventory.api import Inventory
 from market.ledger.api import Ledger
-from market.payments.api import (
+from market.payments.api import Payments
+from market.payments.events import (
     ChargeAnnounced,
     Means,
     PaidAgain,
@@ -22,7 +23,6 @@ from market.payments.api import (
     PaymentProcessed,
     PaymentRefunded,
     PaymentRequested,
-    Payments,
     RefundRequested,
     Standing,
 )
@@ -45,7 +45,7 @@ async def events(shop: Shop) -> list[Any]:
 
 async def payment_of(shop: Shop, buyer: Person, order: str, *statuses: str) -> Any:
     """The payment of an order, once it has one of these statuses."""
-    path = f"/v2/payments/{PaymentId.of_order(order)}"
+    path = f"/v2/payments/{PaymentId.derived(order)}"
     return await shop.seen(buyer, path, lambda shown: not statuses or shown["status"] in statuses)
 
 
@@ -71,7 +71,7 @@ async def test_a_card_pays_for_an_order(shop: Shop) -> None:
 
     shown = await payment_of(shop, ada, order)
     assert {name: shown[name] for name in shown if name not in ("created_at", "version")} == {
-        "id": PaymentId.of_order(order),
+        "id": PaymentId.derived(order),
         "order": order,
         "payer": ada.id,
         "amount": money("89.00"),
@@ -237,7 +237,7 @@ async def test_a_client_secret_is_not_kept_though_the_request_has_a_key(shop_sql
     secret = started[0].json["client_secret"]
     assert anew.json["client_secret"] == secret
     facts = [fact for fact in await events(shop) if isinstance(fact, ChargeAnnounced)]
-    reference = f"sandbox_{PaymentId.of_order(order)}"
+    reference = f"sandbox_{PaymentId.derived(order)}"
     assert facts == [ChargeAnnounced(reference=reference, order=Id(order))]
     await shop.restart()  # so that all is in the files
     files = [file for file in shop.folder.rglob("*") if file.is_file()]
@@ -254,7 +254,7 @@ async def test_the_hosted_page_is_where_the_payer_is_sent(shop_sqlite: Shop) -> 
     sent = await ada.post("/v2/checkout-sessions", {"order": order})
 
     assert sent.status == 303
-    assert sent.headers["location"] == f"https://sandbox.invalid/pay/{PaymentId.of_order(order)}"
+    assert sent.headers["location"] == f"https://sandbox.invalid/pay/{PaymentId.derived(order)}"
     assert (await payment_of(shop, ada, order))["status"] == "requires_action"
 
 
@@ -326,7 +326,7 @@ async def test_an_order_that_was_paid_twice_gives_one_payment_back(shop_sqlite: 
     shop = shop_sqlite
     ada, product = await shop.register("Ada"), await shop.add_product(stock=1)
     order = await shop.place(ada, {product: 1}, method="")
-    payments, id = shop.api(Payments), PaymentId.of_order(order)
+    payments, id = shop.api(Payments), PaymentId.derived(order)
     await payment_of(shop, ada, order)
     await ada.post("/v2/payments", {"order": order})
     await ada.post("/v2/checkout-sessions", {"order": order})  # at Stripe's this is another charge
@@ -353,7 +353,7 @@ async def test_an_order_that_was_paid_twice_gives_one_payment_back(shop_sqlite: 
 async def test_money_that_comes_when_the_order_is_cancelled_goes_back_once(shop: Shop) -> None:
     ada, product = await shop.register("Ada"), await shop.add_product(stock=1)
     order = await shop.place(ada, {product: 1}, method="")
-    payments, id = shop.api(Payments), PaymentId.of_order(order)
+    payments, id = shop.api(Payments), PaymentId.derived(order)
     await payment_of(shop, ada, order)
     await ada.post(f"/v1/orders/{order}/cancel", {"reason": "changed my mind"})
     await payment_of(shop, ada, order, "failed")
@@ -386,7 +386,7 @@ async def test_an_administrator_gives_back_part_of_it_and_then_the_rest(shop_sql
     shop = shop_sqlite
     ada, admin = await shop.register("Ada"), await shop.admin()
     order = await paid_order(shop, ada)
-    refunds = f"/v2/payments/{PaymentId.of_order(order)}/refunds"
+    refunds = f"/v2/payments/{PaymentId.derived(order)}/refunds"
 
     partly = [await admin.post(refunds, {"amount": money("4.00")}, {"Idempotency-Key": "r1"}) for _ in range(2)]
     shown = await payment_of(shop, ada, order, "partially_refunded")
@@ -411,7 +411,7 @@ async def test_what_is_no_amount_is_not_refunded(shop_sqlite: Shop) -> None:
     shop = shop_sqlite
     ada, admin = await shop.register("Ada"), await shop.admin()
     order = await paid_order(shop, ada)
-    refunds = f"/v2/payments/{PaymentId.of_order(order)}/refunds"
+    refunds = f"/v2/payments/{PaymentId.derived(order)}/refunds"
 
     for wrong, code in (
         (money("0"), "amount-not-positive"),
@@ -430,7 +430,7 @@ async def test_what_is_no_amount_is_not_refunded(shop_sqlite: Shop) -> None:
 async def test_of_many_refunds_at_once_no_more_goes_back_than_was_paid(shop: Shop) -> None:
     ada, admin = await shop.register("Ada"), await shop.admin()
     order = await paid_order(shop, ada)
-    refunds = f"/v2/payments/{PaymentId.of_order(order)}/refunds"
+    refunds = f"/v2/payments/{PaymentId.derived(order)}/refunds"
 
     answers = await asyncio.gather(*(admin.post(refunds, {"amount": money("3.00")}) for _ in range(8)))
 
@@ -520,7 +520,7 @@ async def test_everybody_sees_and_pays_his_own_and_administrators_all(shop_sqlit
     order = await paid_order(shop, ada)
     open_order = await shop.place(ada, {await shop.add_product(stock=1): 1}, method="")
     await payment_of(shop, ada, open_order)
-    path = f"/v2/payments/{PaymentId.of_order(order)}"
+    path = f"/v2/payments/{PaymentId.derived(order)}"
 
     assert [(await who.get(path)).status for who in (ada, admin, bob, shop.nobody)] == [200, 200, 403, 401]
     assert (await bob.get(path)).code == "access-denied"
@@ -580,7 +580,7 @@ async def test_what_was_called_off_before_it_was_asked_for_is_never_paid(shop_sq
     for means in Means:
         assert await code_of(payments.request(order, Id.new(), eur("1"), means)) == "payment-over"
     assert [type(fact).__name__ for fact in await events(shop_sqlite)] == ["PaymentForestalled"]
-    admin, path = await shop_sqlite.admin(), f"/v2/payments/{PaymentId.of_order(order)}"
+    admin, path = await shop_sqlite.admin(), f"/v2/payments/{PaymentId.derived(order)}"
     refund, shown = await admin.post(f"{path}/refunds"), await admin.get(path)
     assert (refund.status in (404, 409), shown.code) == (True, "payment-not-found")
 
@@ -589,7 +589,7 @@ async def test_an_operator_cannot_turn_a_charge_round_of_which_nobody_knows_what
     shop = shop_sqlite
     ada, product, admin = await shop.register("Ada"), await shop.add_product(stock=1), await shop.admin()
     order = await shop.place(ada, {product: 1}, "card", "pm_card_unreachable")
-    charge = f"/v1/sagas/{PaymentId.of_order(order)}"
+    charge = f"/v1/sagas/{PaymentId.derived(order)}"
     await shop.seen(admin, charge, lambda saga: saga["steps"][1]["attempts"] > 0)
 
     answer = await admin.post(f"{charge}/compensate", {"reason": "it takes too long"})
@@ -600,6 +600,6 @@ async def test_an_operator_cannot_turn_a_charge_round_of_which_nobody_knows_what
 
 @pytest.mark.parametrize("saga", [CardCharge, WalletCharge, CallOff, Refunding])
 def test_what_moves_money_outside_goes_on_until_it_is_known_what_came_of_it(saga: type[Saga]) -> None:
-    definition = Definition(saga)
+    definition = SagaDefinition(saga)
 
     assert all(map(definition.past_pivot, definition.order))

@@ -23,7 +23,7 @@ if MISSING and os.environ.get("CRATON_REQUIRE_SERVICES") != "1":
 from craton.application import Unavailable
 from craton.domain import Money
 from market.payments.adapters.stripe import StripeGateway
-from market.payments.domain import Standing
+from market.payments.events import Standing
 from market.payments.ports import BadNotice, BadSignature, ChargeRefused, Gateway, Notice, Outcome, RefundRefused
 
 # stripe's own client hands httpx a form in a way that httpx has deprecated

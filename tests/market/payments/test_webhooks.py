@@ -15,8 +15,18 @@ import pytest
 
 from craton.application import WiringError
 from craton.domain import Money
-from market.payments.api import PaidAgainReturned, PaymentId, PaymentProcessed, Payments, RefundId, RefundRequested
-from market.payments.domain import NoticeReceived, PaymentDisputed, RefundFailed, RefundMadeElsewhere
+from market.payments.api import Payments
+from market.payments.events import (
+    NoticeReceived,
+    PaidAgainReturned,
+    PaymentDisputed,
+    PaymentId,
+    PaymentProcessed,
+    RefundFailed,
+    RefundId,
+    RefundMadeElsewhere,
+    RefundRequested,
+)
 from tests.http.client import Response
 from tests.market.payments.stripe_server import KEY, SECRET, Server
 from tests.market.shop import Person, Shop
@@ -91,7 +101,7 @@ async def recorded(shop: Shop, kind: type[Any]) -> list[Any]:
 
 
 async def status(shop: Shop, buyer: Person, order: str, *wanted: str) -> Any:
-    path = f"/v2/payments/{PaymentId.of_order(order)}"
+    path = f"/v2/payments/{PaymentId.derived(order)}"
     return await shop.seen(buyer, path, lambda payment: payment["status"] in wanted)
 
 
@@ -112,7 +122,7 @@ async def test_an_order_is_paid_by_stripe_and_refunded_when_it_is_cancelled(shop
 
     assert order["status"] == "confirmed"
     (intent,) = await server.intents(order["id"])
-    assert intent["metadata"] == {"payment": PaymentId.of_order(order["id"]), "order": order["id"]}
+    assert intent["metadata"] == {"payment": PaymentId.derived(order["id"]), "order": order["id"]}
     (charge,) = await server.charges(intent["id"])
     assert (charge["amount"], charge["currency"], charge["status"]) == (1234, "eur", "succeeded")
 
@@ -153,7 +163,7 @@ async def test_parts_of_it_are_refunded_at_stripe_too(shop_sqlite: Shop, server:
     ada, admin = await shop.register("Ada"), await shop.admin()
     product = await shop.add_product("12.34", stock=1)
     order = await shop.order(ada, {product: 1}, method="pm_card_visa")
-    refunds = f"/v2/payments/{PaymentId.of_order(order['id'])}/refunds"
+    refunds = f"/v2/payments/{PaymentId.derived(order['id'])}/refunds"
 
     for amount in ("4.00", "5.00"):
         assert (await admin.post(refunds, {"amount": {"amount": amount, "currency": "EUR"}})).status == 202

@@ -10,16 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from craton.domain import Event, Id
-from market.shipping.api import (
+from market.shipping.api import Shipping
+from market.shipping.domain import Shipment
+from market.shipping.events import (
     ShipmentCancelled,
     ShipmentDelivered,
     ShipmentId,
     ShipmentScheduled,
     ShipmentShipped,
     ShipmentStatus,
-    Shipping,
 )
-from market.shipping.domain import Shipment
 from tests.market.shop import Person, Shop
 from tests.market.world import Clock
 
@@ -28,7 +28,7 @@ TURNS = ("schedule", "ship", "deliver", "cancel")
 
 
 def shipment(*turns: str) -> Shipment:
-    made = Shipment(ShipmentId.of_order(ORDER))
+    made = Shipment(ShipmentId.derived(ORDER))
     for turn in turns:
         take(made, turn)
     return made
@@ -48,7 +48,7 @@ def take(made: Shipment, turn: str) -> None:
 
 async def shown(shop: Shop, viewer: Person, order: str, status: str) -> Any:
     """The shipment of an order, once it has this status."""
-    path = f"/v1/shipments/{ShipmentId.of_order(Id(order))}"
+    path = f"/v1/shipments/{ShipmentId.derived(Id(order))}"
     return await shop.seen(viewer, path, lambda found: found["status"] == status)
 
 
@@ -60,7 +60,7 @@ async def facts(shop: Shop) -> list[str]:
 
 
 def test_each_turn_is_recorded() -> None:
-    number = ShipmentId.of_order(ORDER).tracking_number
+    number = ShipmentId.derived(ORDER).tracking_number
 
     assert shipment("schedule", "ship", "deliver").recorded == (
         ShipmentScheduled(order=ORDER, recipient=RECIPIENT, tracking_number=number, day=DAY),
@@ -70,11 +70,11 @@ def test_each_turn_is_recorded() -> None:
 
 
 def test_a_tracking_number_is_the_orders_own_and_always_the_same() -> None:
-    numbers = {ShipmentId.of_order(Id.new()).tracking_number for _ in range(1_000)}
+    numbers = {ShipmentId.derived(Id.new()).tracking_number for _ in range(1_000)}
 
     assert len(numbers) == 1_000
     assert all(len(number) == 14 and number.startswith("CR") and number.isalnum() for number in numbers)
-    assert ShipmentId.of_order(ORDER).tracking_number == ShipmentId.of_order(Id(str(ORDER))).tracking_number
+    assert ShipmentId.derived(ORDER).tracking_number == ShipmentId.derived(Id(str(ORDER))).tracking_number
 
 
 @pytest.mark.parametrize(
@@ -137,9 +137,9 @@ async def test_an_order_goes_out_tomorrow_and_arrives(shop: Shop) -> None:
     delivered = await shown(shop, ada, order, "delivered")
 
     assert scheduled == {
-        "id": ShipmentId.of_order(Id(order)),
+        "id": ShipmentId.derived(Id(order)),
         "order": order,
-        "tracking_number": ShipmentId.of_order(Id(order)).tracking_number,
+        "tracking_number": ShipmentId.derived(Id(order)).tracking_number,
         "status": "scheduled",
         "scheduled_for": (datetime.now(UTC) + timedelta(days=1)).date().isoformat(),
         "version": 1,
@@ -205,7 +205,7 @@ async def test_recipients_see_their_own_and_the_staff_all(shop_sqlite: Shop) -> 
     first, second = [(await shop.order(ada, {product: 1}))["id"] for _ in range(2)]
     for order in (first, second):
         await shown(shop, ada, order, "scheduled")
-    path = f"/v1/shipments/{ShipmentId.of_order(Id(first))}"
+    path = f"/v1/shipments/{ShipmentId.derived(Id(first))}"
 
     assert [(await who.get(path)).status for who in (ada, admin, bob, shop.nobody)] == [200, 200, 403, 401]
     assert (await ada.get(f"/v1/shipments/{Id.new()}")).code == "shipment-not-found"

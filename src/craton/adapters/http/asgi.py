@@ -18,13 +18,13 @@ from craton.adapters.http.router import Line, Router
 from craton.adapters.http.sagas import saga_routes
 from craton.adapters.http.system import system_lines
 from craton.adapters.http.wiring import wrong_routes
-from craton.application.api import Operation
+from craton.application.api import OperationDefinition
 from craton.application.errors import WiringError
-from craton.application.module import handler_asks
+from craton.application.module import handler_dependencies
 from craton.application.routes import Route
 from craton.runtime.app import App
-from craton.runtime.calls import Call
-from craton.runtime.sagas.desk import call_sagas
+from craton.runtime.commands.calls import Call
+from craton.runtime.sagas.directory import call_sagas
 
 
 def asgi(app: App, *, origins: Sequence[str] = ()) -> ASGIApp:
@@ -40,10 +40,10 @@ def asgi(app: App, *, origins: Sequence[str] = ()) -> ASGIApp:
     lines: list[Line] = []
     described: list[Described] = []
     for name, route, call in _tables(app):
-        if isinstance(route.handler, Operation):
+        if isinstance(route.handler, OperationDefinition):
             endpoint: ASGIApp = Endpoint(call, callers, route, route.handler)
         else:
-            given = app.running[name].provide(handler_asks(route.handler))
+            given = app.running[name].provide(handler_dependencies(route.handler))
             endpoint = Handwritten(route.handler, route.access, callers, given)
         public = route.access.public and route.method == "GET"
         lines.append(Line(name, route.method, route.path, endpoint, may_be_stored=public))

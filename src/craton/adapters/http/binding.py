@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope
 
 from craton.adapters.http.body import header, parse, read
 from craton.adapters.http.problems import BadRequest
-from craton.application.api import Operation
+from craton.application.api import OperationDefinition
 from craton.application.codec import convert
 from craton.application.context import Caller
 from craton.application.page import Paging
@@ -25,7 +25,7 @@ _WITH_BODY = ("POST", "PUT", "PATCH")
 class Binding:
     """How one route fills its operation's parameters. Path and query are text; the body is typed strictly."""
 
-    def __init__(self, route: Route, operation: Operation) -> None:
+    def __init__(self, route: Route, operation: OperationDefinition) -> None:
         self.operation = operation
         self._name = re.sub(r"\W+", "_", f"{operation}_{route.method}{route.path}")
         self.in_path = tuple(

@@ -13,12 +13,14 @@ from craton.adapters.http.callers import Callers
 from craton.adapters.http.conditions import etag, is_known, wanted_versions
 from craton.adapters.http.problems import BadRequest, of_validation
 from craton.adapters.http.replies import REPLAYED, Headers, Reply, of_problem, of_value
-from craton.application.api import Operation
+from craton.application.api import OperationDefinition
+from craton.application.command_keys import CommandKey
 from craton.application.context import Caller, Context, Precondition, context
 from craton.application.routes import DEFAULT_TIMEOUT_SECONDS, Route
 from craton.domain import Id
-from craton.runtime.calls import Call
-from craton.runtime.use_cases import MAX_KEY_LENGTH, Answer
+from craton.runtime.commands.calls import Call
+from craton.runtime.commands.results import Answer
+from craton.runtime.commands.use_cases import MAX_KEY_LENGTH
 
 MAX_POSITIONS: Final = 50
 CREATED_INSTEAD: Final = frozenset({301, 302, 303, 307, 308})
@@ -28,7 +30,7 @@ CREATED_INSTEAD: Final = frozenset({301, 302, 303, 307, 308})
 class Endpoint:
     """Calls one operation and answers with its result; how a failure is answered is seen to where it is caught."""
 
-    def __init__(self, call: Call, callers: Callers, route: Route, operation: Operation) -> None:
+    def __init__(self, call: Call, callers: Callers, route: Route, operation: OperationDefinition) -> None:
         self.route = route
         self.binding = Binding(route, operation)
         self._call = call
@@ -55,7 +57,7 @@ class Endpoint:
             actor=caller.id or None,
             caller=caller,
             address=address_of_client(scope),
-            key=idempotency_key(scope) if self._operation.kind == "command" else None,
+            key=command_key(scope) if self._operation.kind == "command" else None,
             deadline=time.monotonic() + DEFAULT_TIMEOUT_SECONDS,
             positions=_positions(scope),
             precondition=self._precondition(scope, arguments),
@@ -97,7 +99,7 @@ class Endpoint:
         return of_value({"id": result} if isinstance(result, Id) else result, status, headers)
 
 
-def idempotency_key(scope: Scope) -> str | None:
+def command_key(scope: Scope) -> CommandKey | None:
     """The request's Idempotency-Key, None if it has none. Raises `BadRequest`."""
     key = header(scope, b"idempotency-key")
     if key is None:
@@ -108,7 +110,7 @@ def idempotency_key(scope: Scope) -> str | None:
             "malformed-header",
             f"Idempotency-Key must have 1 to {MAX_KEY_LENGTH} printable ASCII characters.",
         )
-    return key
+    return CommandKey(key)
 
 
 def _positions(scope: Scope) -> dict[str, int]:

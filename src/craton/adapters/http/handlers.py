@@ -13,7 +13,7 @@ from craton.adapters.http.callers import Callers
 from craton.application.access import STRANGER, Access
 from craton.application.context import Context, context, entered
 from craton.application.routes import DEFAULT_TIMEOUT_SECONDS
-from craton.runtime.attempt import in_time
+from craton.runtime.process.attempt import in_time
 
 Handler = Callable[..., Awaitable[Response]]
 

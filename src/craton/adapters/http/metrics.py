@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from craton.application.errors import Unavailable
 from craton.ports import StoreUnavailable
 from craton.runtime.app import App
-from craton.runtime.running import RunningModule
+from craton.runtime.module import RunningModule
 
 LOOK_SECONDS = 5.0
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"

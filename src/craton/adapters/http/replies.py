@@ -9,7 +9,7 @@ from craton.adapters.http.problems import BadRequest, Problem
 from craton.application.codec import encode
 from craton.application.errors import AnswerNotKept, KeyReused, Unavailable
 from craton.domain import DomainError, TooManyAttempts
-from craton.ports import StoreUnavailable, UnitRefused
+from craton.ports import ChangesetRefused, StoreUnavailable
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -57,7 +57,7 @@ def of_error(error: Exception) -> Reply | None:
             return of_problem(problems.of_domain(error), *headers, retry_after=seconds)
         case Unavailable():
             return of_problem(problems.of_unavailable(error), retry_after=error.retry_after)
-        case UnitRefused():
+        case ChangesetRefused():
             return of_problem(problems.make(503, "unavailable", "Another was faster; try again."))
         case StoreUnavailable():
             return of_problem(problems.make(503, "unavailable", "The store can't be reached now; try again."))

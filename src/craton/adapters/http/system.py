@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from craton.adapters.http.callers import Callers
-from craton.adapters.http.endpoint import idempotency_key
+from craton.adapters.http.endpoint import command_key
 from craton.adapters.http.handlers import Handwritten, bounded
 from craton.adapters.http.metrics import CONTENT_TYPE, Metrics
 from craton.adapters.http.problems import BadRequest
@@ -15,14 +15,14 @@ from craton.adapters.http.router import Line
 from craton.application.access import only, public
 from craton.application.codec import encode, fingerprint
 from craton.application.errors import MisuseError
-from craton.ports import StoredResult
 from craton.runtime.app import App
-from craton.runtime.projections import Progress, ProjectionRunner
+from craton.runtime.commands.results import Request as Asked
+from craton.runtime.projections.runner import Progress, ProjectionRunner
 
 PROJECTIONS: Final = "/v1/admin/projections"
 ADMIN: Final = only("admin")
 
-Verb = Callable[[ProjectionRunner, StoredResult | None], Awaitable[Progress]]
+Verb = Callable[[ProjectionRunner, Asked | None], Awaitable[Progress]]
 
 
 def system_lines(app: App, metrics: Metrics, callers: Callers) -> list[Line]:
@@ -77,10 +77,10 @@ async def _once(
     runner: ProjectionRunner, request: Request, verb: Verb, status: int, headers: dict[str, str]
 ) -> Response:
     """Carry a verb out, or give the answer that its Idempotency-Key was given before."""
-    key = idempotency_key(request.scope)
+    key = command_key(request.scope)
     if key is None:
         return _json(await verb(runner, None), status, headers)
-    asked = StoredResult("admin", key, fingerprint([request.method, request.url.path]), "")
+    asked = Asked("admin", key.text, fingerprint([request.method, request.url.path]))
     before = await runner.replay(asked)
     if before is not None:
         return _json(before, status, headers | {"idempotency-replayed": "true"})

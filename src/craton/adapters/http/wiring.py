@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from craton.application.api import Operation
+from craton.application.api import OperationDefinition
 from craton.application.codec import schema_of_scalar
 from craton.application.module import Module
 from craton.application.page import Paging
@@ -44,7 +44,7 @@ def _mistakes(module: Module, route: Route) -> Iterator[str]:
     if not route.path.startswith("/") or not all(map(_PART, parts)):
         yield "a path is such as /v1/orders/{order}; a part is either fixed or one parameter"
         return
-    if isinstance(route.handler, Operation):
+    if isinstance(route.handler, OperationDefinition):
         in_path = [part[1:-1] for part in parts if part.startswith("{")]
         yield from _mistakes_of_call(module, route, route.handler, in_path)
     else:
@@ -62,7 +62,9 @@ def _mistakes_of_handler(handler: Callable[..., Any]) -> Iterator[str]:
         yield f"{name} must be an async function of the request"
 
 
-def _mistakes_of_call(module: Module, route: Route, operation: Operation, in_path: list[str]) -> Iterator[str]:
+def _mistakes_of_call(
+    module: Module, route: Route, operation: OperationDefinition, in_path: list[str]
+) -> Iterator[str]:
     has = f"{operation} has {', '.join(operation.parameters) or 'none'}"
     if operation.api is not module.api:
         yield f"{operation} is another module's; a route calls its own module's {module.api.__name__}"

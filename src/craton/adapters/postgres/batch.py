@@ -5,13 +5,13 @@ from operator import attrgetter
 from typing import Any
 
 from craton.adapters.postgres.refusals import Outdated, refusal
-from craton.ports import Outcome, RowOperation, Unit, VersionConflict
+from craton.ports import Changeset, Outcome, RowOperation, VersionConflict
 from craton.ports.wellformed import require_well_formed
 
 
-def runs(units: Iterable[Unit]) -> Iterator[list[Unit]]:
+def runs(units: Iterable[Changeset]) -> Iterator[list[Changeset]]:
     """Cut a batch where a unit must see more of those before it than their events and rows."""
-    run: list[Unit] = []
+    run: list[Changeset] = []
     for unit in units:
         asks = unit.documents or unit.checkpoint_at_most or unit.head_at_most is not None
         if run and asks:
@@ -25,7 +25,7 @@ def runs(units: Iterable[Unit]) -> Iterator[list[Unit]]:
         yield run
 
 
-def requirements(unit: Unit) -> Iterable[tuple[str, int, int]]:
+def requirements(unit: Changeset) -> Iterable[tuple[str, int, int]]:
     """For each stream of a unit: the version it must be at, and how many events follow. Guards come first."""
     for stream, version in unit.guards:
         yield stream, version, 0
@@ -33,7 +33,7 @@ def requirements(unit: Unit) -> Iterable[tuple[str, int, int]]:
         yield append.stream, append.expected, len(append.events)
 
 
-def heads(units: Iterable[Unit]) -> dict[str, int]:
+def heads(units: Iterable[Changeset]) -> dict[str, int]:
     """The version at which each stream must be before the batch."""
     found: dict[str, int] = {}
     for unit in units:
@@ -42,7 +42,7 @@ def heads(units: Iterable[Unit]) -> dict[str, int]:
     return found
 
 
-def without_stale(waiting: list[tuple[int, Unit]], outcomes: dict[int, Outcome]) -> list[tuple[int, Unit]]:
+def without_stale(waiting: list[tuple[int, Changeset]], outcomes: dict[int, Outcome]) -> list[tuple[int, Changeset]]:
     """Refuse units that aren't well-formed or don't follow on what those before them in the batch will have written."""
     versions: dict[str, int] = {}
     refused: set[str] = set()
@@ -66,7 +66,7 @@ def without_stale(waiting: list[tuple[int, Unit]], outcomes: dict[int, Outcome])
     return fitting
 
 
-def refuse(waiting: list[tuple[int, Unit]], streams: set[str], outcomes: dict[int, Outcome]) -> None:
+def refuse(waiting: list[tuple[int, Changeset]], streams: set[str], outcomes: dict[int, Outcome]) -> None:
     """Refuse units that touch the streams, and with them what was to follow on those units."""
     for place, unit in waiting:
         stale = unit.streams & streams
@@ -75,7 +75,7 @@ def refuse(waiting: list[tuple[int, Unit]], streams: set[str], outcomes: dict[in
             streams = streams | unit.streams
 
 
-def refuse_outdated(waiting: list[tuple[int, Unit]], outdated: Outdated, outcomes: dict[int, Outcome]) -> None:
+def refuse_outdated(waiting: list[tuple[int, Changeset]], outdated: Outdated, outcomes: dict[int, Outcome]) -> None:
     """Refuse units that were made for another set of live inline projections, and what was to follow on them."""
     for place, unit in waiting:
         if unit.inline not in (None, outdated.revision):
@@ -83,7 +83,7 @@ def refuse_outdated(waiting: list[tuple[int, Unit]], outdated: Outdated, outcome
     refuse(waiting, set().union(*(unit.streams for place, unit in waiting if place in outcomes)), outcomes)
 
 
-def positions(units: Sequence[Unit], drawn: Sequence[int]) -> list[int]:
+def positions(units: Sequence[Changeset], drawn: Sequence[int]) -> list[int]:
     """For each unit the position of its last event."""
     last, count = [], 0
     for unit in units:
@@ -93,7 +93,7 @@ def positions(units: Sequence[Unit], drawn: Sequence[int]) -> list[int]:
     return last
 
 
-def operations(units: Sequence[Unit], drawn: Iterator[int]) -> Iterator[RowOperation]:
+def operations(units: Sequence[Changeset], drawn: Iterator[int]) -> Iterator[RowOperation]:
     """What the units change in read models, once their events have the positions that were drawn."""
     for unit in units:
         events = [event for append in unit.appends for event in append.events]

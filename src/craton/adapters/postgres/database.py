@@ -149,7 +149,7 @@ class PostgresDatabase:
     async def connection(self, *, writing: bool = False) -> AsyncIterator[Any]:
         """Lend a connection. Raises `StoreUnavailable` when it can't be had or is lost (`writing`: while in use).
 
-        What else the database refuses is the fault of what it was asked for: raises `UnitRefused`.
+        What else the database refuses is the fault of what it was asked for: raises `ChangesetRefused`.
         """
         lent = None
         try:

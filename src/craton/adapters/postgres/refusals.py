@@ -7,13 +7,13 @@ from typing import Any, Final
 import asyncpg
 
 from craton.ports import (
+    ChangesetRefused,
     DocumentChanged,
     KeyTaken,
     NotUnique,
     SerializationConflict,
     StatementFailed,
     TableTaken,
-    UnitRefused,
     VersionConflict,
 )
 
@@ -68,9 +68,9 @@ def faults_as_refusals(connection: Any) -> Iterator[None]:
         raise refusal(problem) from problem
 
 
-def refusal(problem: Exception) -> UnitRefused:
+def refusal(problem: Exception) -> ChangesetRefused:
     """Turn an error into the refusal that it means."""
-    if isinstance(problem, UnitRefused):
+    if isinstance(problem, ChangesetRefused):
         return problem
     if isinstance(problem, _COLLISIONS):
         return SerializationConflict(str(problem))

@@ -23,6 +23,8 @@ from craton.application.errors import WiringError
 from craton.ports import (
     INLINE,
     LONGEST_LEASE_SECONDS,
+    Changeset,
+    ChangesetRefused,
     Document,
     EventKind,
     FeedPage,
@@ -39,11 +41,9 @@ from craton.ports import (
     StreamState,
     Table,
     Timer,
-    Unit,
-    UnitRefused,
     VersionConflict,
 )
-from craton.ports.crash import reach
+from craton.ports.crash import crash_point
 from craton.ports.records import MAX_NAME_BYTES
 from craton.ports.wellformed import require_count, require_well_formed, storable
 
@@ -100,7 +100,7 @@ class PostgresStore:
             await self._define(*schema_statements(self._schema, self._lock))
         except BaseException as problem:
             await self._database.close()
-            if not isinstance(problem, UnitRefused):
+            if not isinstance(problem, ChangesetRefused):
                 raise
             raise StoreUnavailable(
                 f"The schema {self._schema} can't be opened: {problem}.", maybe_executed=False
@@ -118,7 +118,7 @@ class PostgresStore:
 
     # --- writing -------------------------------------------------------------------------------------------------
 
-    async def write(self, units: Sequence[Unit]) -> Sequence[Outcome]:
+    async def write(self, units: Sequence[Changeset]) -> Sequence[Outcome]:
         outcomes = await self._writer.write(units)
         self._database.announce(self._schema)
         return outcomes
@@ -133,7 +133,7 @@ class PostgresStore:
                 yield PostgresTransaction(
                     connection, self._writer, self._now if isolation != "read committed" else None
                 )
-                reach("commit.written")
+                crash_point("commit.written")
             except BaseException as problem:
                 failure = problem
                 if is_given_up(problem) or isinstance(problem, StoreUnavailable):
@@ -142,7 +142,7 @@ class PostgresStore:
                     await begun.rollback()
             else:
                 await begun.commit()
-                reach("commit.durable")
+                crash_point("commit.durable")
         if failure is not None:
             raise failure
         self._database.announce(self._schema)
@@ -425,7 +425,7 @@ class PostgresTransaction:
         async with self._savepoint():
             return await self._writer.fetch(self._connection, statement)
 
-    async def write(self, unit: Unit) -> int:
+    async def write(self, unit: Changeset) -> int:
         require_well_formed(unit)
         streams, rows = self._streams | unit.streams, self._rows.copy()
         async with self._savepoint():
@@ -445,7 +445,7 @@ class PostgresTransaction:
 
     @asynccontextmanager
     async def _savepoint(self) -> AsyncIterator[None]:
-        """Raises `StoreUnavailable` for what is the database's fault, `UnitRefused` for what is the statement's."""
+        """Raises `StoreUnavailable` if the database is to blame, `ChangesetRefused` if the statement is."""
         try:
             with faults_as_refusals(self._connection):
                 async with transaction(self._connection):

@@ -16,6 +16,7 @@ from craton.adapters.postgres.refusals import Conflicts, Outdated, refusal
 from craton.adapters.postgres.rows import RowWriter
 from craton.adapters.postgres.schema import table_statements, within
 from craton.ports import (
+    Changeset,
     DocumentChanged,
     FenceLost,
     KeyTaken,
@@ -25,10 +26,9 @@ from craton.ports import (
     Statement,
     StoreUnavailable,
     Timer,
-    Unit,
     VersionConflict,
 )
-from craton.ports.crash import reach
+from craton.ports.crash import crash_point
 
 ATTEMPTS: Final = 5
 NULLS: Final = " NULLS FIRST"
@@ -48,7 +48,7 @@ class PostgresWriter:
         parameters = ", ".join(f"${n}" for n in range(1, 22))
         self._append = f"SELECT conflicts, positions, inline FROM {schema}.append({parameters})"
 
-    async def write(self, units: Sequence[Unit]) -> Sequence[Outcome]:
+    async def write(self, units: Sequence[Changeset]) -> Sequence[Outcome]:
         """Write a batch; units that conflict are left out, units that break something are found one by one."""
         outcomes: dict[int, Outcome] = {}
         waiting = list(enumerate(units))
@@ -75,7 +75,7 @@ class PostgresWriter:
                 break
         return [outcomes[place] for place in range(len(units))]
 
-    async def _write_one_by_one(self, waiting: list[tuple[int, Unit]], outcomes: dict[int, Outcome]) -> None:
+    async def _write_one_by_one(self, waiting: list[tuple[int, Changeset]], outcomes: dict[int, Outcome]) -> None:
         """Each in a transaction of its own; what was to follow on a refused unit is refused with it."""
         refused: set[str] = set()
         for place, unit in waiting:
@@ -90,7 +90,7 @@ class PostgresWriter:
             if not isinstance(outcomes[place], int):
                 refused |= unit.streams
 
-    async def _commit(self, units: Sequence[Unit]) -> list[int]:
+    async def _commit(self, units: Sequence[Changeset]) -> list[int]:
         if not units:
             return []
         for attempt in range(1, ATTEMPTS + 1):
@@ -101,11 +101,11 @@ class PostgresWriter:
                 if attempt == ATTEMPTS:
                     raise
             else:
-                reach("commit.durable")
+                crash_point("commit.durable")
                 return positions
         raise AssertionError("unreachable")
 
-    async def _write_all(self, connection: Any, units: Sequence[Unit]) -> list[int]:
+    async def _write_all(self, connection: Any, units: Sequence[Changeset]) -> list[int]:
         if all(unit.plain for unit in units):
             return batch.positions(units, await self._append_all(connection, units))
         async with transaction(connection):
@@ -117,22 +117,22 @@ class PostgresWriter:
                 await self.lock_streams(connection, set[str]().union(*(unit.streams for unit in units)))
             rows: set[str] = set()
             positions = [position for run in runs for position in await self.write_in(connection, run, rows)]
-            reach("commit.written")
+            crash_point("commit.written")
             return positions
 
     async def lock_streams(self, connection: Any, streams: set[str]) -> None:
         """Take the locks of all streams that a transaction will touch; needless for those of one run."""
         await connection.execute(f"SELECT {self._schema}.lock_streams($1)", list(streams))
 
-    async def write_in(self, connection: Any, units: Sequence[Unit], rows: set[str]) -> list[int]:
+    async def write_in(self, connection: Any, units: Sequence[Changeset], rows: set[str]) -> list[int]:
         """Write a run of units inside an open transaction; for each the position of its last event.
 
         `rows` names the rows that the transaction has locked before, and then those of this run too.
-        Raises `UnitRefused`, and then the transaction is to be rolled back.
+        Raises `ChangesetRefused`, and then the transaction is to be rolled back.
         """
         drawn = await self._append_all(connection, units)
         await self._check(connection, units)  # after the streams, for locks on rows come after theirs
-        reach("commit.events_written")
+        crash_point("commit.events_written")
         operations = list(batch.operations(units, iter(drawn)))
         if operations:
             await self._rows.change(connection, operations, rows)
@@ -158,7 +158,7 @@ class PostgresWriter:
         # Connections remember statements by their text, whichever schema it was about.
         return [dict(row) for row in await connection.fetch(f"/* {self._schema} */ {text}", *values)]
 
-    async def _append_all(self, connection: Any, units: Sequence[Unit]) -> list[int]:
+    async def _append_all(self, connection: Any, units: Sequence[Changeset]) -> list[int]:
         heads = batch.heads(units)
         events = [event for unit in units for append in unit.appends for event in append.events]
         newest_last = sorted((s for unit in units for s in unit.snapshots), key=attrgetter("version"))
@@ -192,7 +192,7 @@ class PostgresWriter:
             raise Outdated(row["inline"])
         return row["positions"] or []
 
-    async def _check(self, connection: Any, units: Sequence[Unit]) -> None:
+    async def _check(self, connection: Any, units: Sequence[Changeset]) -> None:
         """Check what the units rely on, and hold it fast until the commit."""
         for unit in units:
             if unit.fence and not await connection.fetchval(
@@ -222,7 +222,7 @@ class PostgresWriter:
             if changed:
                 raise DocumentChanged(f"{min(changed)[0]} was changed by another")
 
-    async def _bookkeeping(self, connection: Any, units: Sequence[Unit]) -> None:
+    async def _bookkeeping(self, connection: Any, units: Sequence[Changeset]) -> None:
         schema = self._schema
         done = [timer for unit in units for timer in unit.timers_done]
         if done and await connection.execute(f"DELETE FROM {schema}.timers WHERE id = ANY($1)", done) != (
@@ -246,7 +246,7 @@ class PostgresWriter:
                 if head > unit.head_at_most:
                     raise PositionPassed(f"the log is at {head}, beyond {unit.head_at_most}")
 
-    async def _note_progress(self, connection: Any, unit: Unit) -> None:
+    async def _note_progress(self, connection: Any, unit: Changeset) -> None:
         """How far a subscription has got, and what it had to leave behind."""
         schema = self._schema
         if unit.checkpoint:
@@ -281,7 +281,7 @@ class PostgresWriter:
                 position,
             )
 
-    async def _make_tables(self, connection: Any, unit: Unit) -> None:
+    async def _make_tables(self, connection: Any, unit: Changeset) -> None:
         statements = [
             *(s for table in unit.tables for s in table_statements(within(self._schema, table), table.name)),
             *(

@@ -3,7 +3,7 @@
 import sqlite3
 from typing import Final
 
-from craton.ports import NotUnique, StatementFailed, UnitRefused
+from craton.ports import ChangesetRefused, NotUnique, StatementFailed
 
 DRIVER_ERRORS: Final = (sqlite3.Error, sqlite3.Warning, OverflowError, ValueError)
 """What the driver raises. All but the first are about statements and values that it can't hand on."""
@@ -19,9 +19,9 @@ _FAULTS_OF_THE_STATEMENT: Final = (
 )
 
 
-def refusal(problem: Exception) -> UnitRefused | None:
+def refusal(problem: Exception) -> ChangesetRefused | None:
     """Turn an error into the refusal that it means, None where the database is to blame."""
-    if isinstance(problem, UnitRefused):
+    if isinstance(problem, ChangesetRefused):
         return problem
     if isinstance(problem, sqlite3.IntegrityError) and str(problem).startswith("UNIQUE"):
         return _not_unique(problem)
@@ -32,7 +32,7 @@ def refusal(problem: Exception) -> UnitRefused | None:
     return StatementFailed(f"{type(problem).__name__}: {problem}")
 
 
-def _not_unique(problem: sqlite3.IntegrityError) -> UnitRefused:
+def _not_unique(problem: sqlite3.IntegrityError) -> ChangesetRefused:
     """Read `UNIQUE constraint failed: view_user_1.email`."""
     table, _, column = str(problem).rpartition(": ")[2].partition(",")[0].partition(".")
     if table == "events":

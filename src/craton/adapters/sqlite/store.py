@@ -20,6 +20,8 @@ from craton.adapters.sqlite.refusals import DRIVER_ERRORS, refusal
 from craton.adapters.sqlite.schema import prepare, table_statements
 from craton.adapters.sqlite.writer import Writer, fetch
 from craton.ports import (
+    Changeset,
+    ChangesetRefused,
     Document,
     EventKind,
     FeedPage,
@@ -36,8 +38,6 @@ from craton.ports import (
     StreamState,
     Table,
     Timer,
-    Unit,
-    UnitRefused,
 )
 from craton.ports.wellformed import require_count, storable
 
@@ -98,7 +98,7 @@ class SqliteStore:
 
     # --- writing -------------------------------------------------------------------------------------------------
 
-    async def write(self, units: Sequence[Unit]) -> Sequence[Outcome]:
+    async def write(self, units: Sequence[Changeset]) -> Sequence[Outcome]:
         return await self._in_writer(lambda: self._writer.write(units))
 
     @asynccontextmanager
@@ -357,10 +357,10 @@ class SqliteTransaction:
         rows: list[dict[str, Any]] = await self._within(lambda: self._writer.fetch(statement))
         return rows
 
-    async def write(self, unit: Unit) -> int:
+    async def write(self, unit: Changeset) -> int:
         try:
             position: int = await self._within(lambda: self._writer.write_unit(unit))
-        except (UnitRefused, StoreUnavailable):
+        except (ChangesetRefused, StoreUnavailable):
             raise
         except Exception as problem:
             raise StatementFailed(f"{type(problem).__name__}: {problem}") from problem

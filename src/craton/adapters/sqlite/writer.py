@@ -20,6 +20,8 @@ from craton.ports import (
     INLINE,
     LONGEST_LEASE_SECONDS,
     Append,
+    Changeset,
+    ChangesetRefused,
     DocumentChanged,
     FenceLost,
     KeyTaken,
@@ -37,11 +39,9 @@ from craton.ports import (
     StoreUnavailable,
     Table,
     TableTaken,
-    Unit,
-    UnitRefused,
     VersionConflict,
 )
-from craton.ports.crash import reach
+from craton.ports.crash import crash_point
 from craton.ports.wellformed import require_well_formed
 
 T = TypeVar("T")
@@ -56,7 +56,7 @@ class Writer:
         self._inline: int | None = None
         """The revision of the set of live inline projections, once this transaction has looked, until it changes it."""
 
-    def write(self, units: Sequence[Unit]) -> list[Outcome]:
+    def write(self, units: Sequence[Changeset]) -> list[Outcome]:
         """Write a batch. Raises `StoreUnavailable` when nothing of it could be written."""
         outcomes: list[Outcome] = []
         refused: set[str] = set()
@@ -65,7 +65,7 @@ class Writer:
             for unit in units:
                 stale = refused & unit.streams if refused else None
                 outcomes.append(VersionConflict(min(stale)) if stale else self._write_alone(unit))
-                if isinstance(outcomes[-1], UnitRefused):
+                if isinstance(outcomes[-1], ChangesetRefused):
                     refused |= unit.streams
         except BaseException as problem:
             self.rollback()
@@ -75,7 +75,7 @@ class Writer:
         self.commit()
         return outcomes
 
-    def _write_alone(self, unit: Unit) -> Outcome:
+    def _write_alone(self, unit: Changeset) -> Outcome:
         self._run("SAVEPOINT unit")
         try:
             return self.write_unit(unit)
@@ -97,13 +97,13 @@ class Writer:
             raise StoreUnavailable(f"The database can't be written to: {problem}.", maybe_executed=False) from problem
 
     def commit(self) -> None:
-        reach("commit.written")
+        crash_point("commit.written")
         try:
             self._run("COMMIT")
         except sqlite3.Error as problem:
             self.rollback()
             raise StoreUnavailable(f"The commit failed: {problem}.", maybe_executed=True) from problem
-        reach("commit.durable")
+        crash_point("commit.durable")
 
     def rollback(self) -> None:
         if self._connection.in_transaction:
@@ -122,13 +122,13 @@ class Writer:
             if self._connection.in_transaction:
                 self._run("RELEASE work")
 
-    def write_unit(self, unit: Unit) -> int:
+    def write_unit(self, unit: Changeset) -> int:
         """Write one unit inside the open transaction; return the position of its last event, 0 if it has none."""
         require_well_formed(unit)
         self._check(unit)
         end = next((event for append in reversed(unit.appends) for event in reversed(append.events)), None)
         events = [event for append in unit.appends for event in self._append(append, end)]
-        reach("commit.events_written")
+        crash_point("commit.events_written")
         position = events[-1].position if events else 0
         for snapshot in unit.snapshots:
             self._run(
@@ -177,7 +177,7 @@ class Writer:
         ).fetchone()
         return None if row is None else int(row[0])
 
-    def _check(self, unit: Unit) -> None:
+    def _check(self, unit: Changeset) -> None:
         if (
             unit.fence
             and not self._run(
@@ -267,7 +267,7 @@ class Writer:
         require_fit(table.name, table.key, key)
         self._run(f"DELETE FROM {table.name} WHERE {_is(table)}", bound(key))
 
-    def _bookkeeping(self, unit: Unit, position: int) -> None:
+    def _bookkeeping(self, unit: Changeset, position: int) -> None:
         result = unit.result
         if result is not None:
             self._insert_or(
@@ -324,7 +324,7 @@ class Writer:
             raise
 
     def _replace_document(self, name: str, revision: int, body: str) -> None:
-        def changed() -> UnitRefused:
+        def changed() -> ChangesetRefused:
             return DocumentChanged(f"{name} was changed by another")
 
         if revision == 1:
@@ -335,7 +335,7 @@ class Writer:
         ).rowcount:
             raise changed()
 
-    def _insert_or(self, taken: Callable[[], UnitRefused], sql: str, values: tuple[Any, ...]) -> None:
+    def _insert_or(self, taken: Callable[[], ChangesetRefused], sql: str, values: tuple[Any, ...]) -> None:
         try:
             self._run(sql, values)
         except sqlite3.IntegrityError as problem:

@@ -12,13 +12,13 @@ from typing import (
     dataclass_transform,
     get_args,
     get_origin,
-    get_type_hints,
     overload,
 )
 
 import msgspec
 
 from craton.application.codec import convert, decode, encode_to_keep, fingerprint, plain, shape, unencodable
+from craton.application.dependencies import Dependencies, dependencies_of
 from craton.application.errors import WiringError
 from craton.application.projection import event_types
 from craton.application.retry import Retry, minutes
@@ -155,7 +155,7 @@ class Saga(msgspec.Struct, metaclass=_SagaMeta, kw_only=True):
     """How long the whole may take; when it is over before the pivot, the saga compensates."""
 
 
-class Definition(Generic[S]):
+class SagaDefinition(Generic[S]):
     """What a saga's class says, checked. Raises `WiringError` with a sentence when it can't work."""
 
     def __init__(self, kind: type[S]) -> None:
@@ -173,24 +173,24 @@ class Definition(Generic[S]):
         """All steps, each behind those that it waits for."""
         self.pivot = self._only_pivot()
         self.timeout = kind.timeout
-        self.asks = {name: self._asks(name, step.method) for name, step in self.steps.items()}
-        self.undo_asks = {
-            name: self._asks(f"{name}.undo", step.undo_method)
+        self.dependencies = {name: self._dependencies(name, step.method) for name, step in self.steps.items()}
+        self.undo_dependencies = {
+            name: self._dependencies(f"{name}.undo", step.undo_method)
             for name, step in self.steps.items()
             if step.undo_method is not None
         }
         self.cause_of = {
-            name: next((parameter for parameter, hint in asks.items() if hint is Cause), None)
-            for name, asks in self.undo_asks.items()
+            name: next((parameter for parameter, hint in dependencies.items() if hint is Cause), None)
+            for name, dependencies in self.undo_dependencies.items()
         }
         """The parameter of a compensation that is told why, if there is one."""
         for name, parameter in self.cause_of.items():
             if parameter is not None:
-                del self.undo_asks[name][parameter]
+                del self.undo_dependencies[name][parameter]
         self.awaits = {name: self._awaited(name) for name, step in self.steps.items() if step.saga_of is not None}
         self.fingerprint = fingerprint(
             [self.name, shape(kind)]
-            + [[name, *step.after, step.pivot, name in self.undo_asks] for name, step in self.steps.items()]
+            + [[name, *step.after, step.pivot, name in self.undo_dependencies] for name, step in self.steps.items()]
         )
 
     def _closure(self, name: str, path: tuple[str, ...]) -> frozenset[str]:
@@ -221,18 +221,11 @@ class Definition(Generic[S]):
                 raise WiringError(f"saga {self.name}: {name} has a compensation, but past the pivot nothing is undone")
         return pivot
 
-    def _asks(self, name: str, method: Method) -> dict[str, Any]:
-        hints = get_type_hints(method)
-        hints.pop("return", None)
-        code: Any = method.__code__
-        names = code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]
-        for parameter in names:
-            if parameter not in hints:
-                raise WiringError(f"saga {self.name}: parameter {parameter!r} of {name} has no annotation")
-        return {parameter: hints[parameter] for parameter in names}
+    def _dependencies(self, name: str, method: Method) -> Dependencies:
+        return dependencies_of(method, f"saga {self.name}.{name}")
 
     def _awaited(self, name: str) -> tuple[type[Event], ...]:
-        hint = self.asks[name].pop("event", None)
+        hint: Any = self.dependencies[name].pop("event", None)
         if get_origin(hint) is not Recorded:
             raise WiringError(f"saga {self.name}: {name} waits, so it must take event: Recorded[…]")
         return event_types(get_args(hint)[0], f"saga {self.name}: {name}")

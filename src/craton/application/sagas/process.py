@@ -16,7 +16,7 @@ import msgspec
 
 from craton.application.api import Api
 from craton.application.retry import Retry
-from craton.application.sagas.definition import Definition, Fields
+from craton.application.sagas.definition import Fields, SagaDefinition
 from craton.application.sagas.state import (
     CompensationBegun,
     EventArrived,
@@ -139,20 +139,19 @@ class Settled(msgspec.Struct, frozen=True):
 Outcome = Done | Refused | Unknown | Settled
 
 
-class SagaProcess(Aggregate):
+class SagaProcess(Aggregate[SagaId]):
     """One saga, whatever its kind: a stream of what has happened to it."""
 
     stream_prefix = "saga"
     snapshot_every = 50
     not_found = SagaNotFound
-    id: SagaId
     state: SagaState
 
     @classmethod
     def start(
         cls,
         id: SagaId,
-        definition: Definition[Any],
+        definition: SagaDefinition[Any],
         fields: str,
         now: datetime,
         *,
@@ -180,7 +179,7 @@ class SagaProcess(Aggregate):
 
     # --- what has come of a step -----------------------------------------------------------------------------------
 
-    def report(self, definition: Definition[Any], action: Action, outcome: Outcome, now: datetime) -> None:
+    def report(self, definition: SagaDefinition[Any], action: Action, outcome: Outcome, now: datetime) -> None:
         """Record an outcome. One of an action that isn't called for any more says nothing."""
         step = self.state.step(action.step)
         if self.state.ended or action != Action(_KINDS.get(step.status, "do"), step.name, step.outcomes):
@@ -203,7 +202,7 @@ class SagaProcess(Aggregate):
                 self.record(UndoTried(step=step.name, error=error, command="", retry_at=retry_at, at=now))
         self._go_on(definition, now)
 
-    def _refused(self, definition: Definition[Any], step: StepState, refusal: Refused, now: datetime) -> None:
+    def _refused(self, definition: SagaDefinition[Any], step: StepState, refusal: Refused, now: datetime) -> None:
         self.record(
             StepRefused(
                 step=step.name,
@@ -219,7 +218,7 @@ class SagaProcess(Aggregate):
         if turned_down or not self.state.past_pivot:
             self._turn_round(definition, refusal.code, refusal.detail, now)
 
-    def _tried(self, definition: Definition[Any], step: StepState, outcome: Unknown, now: datetime) -> None:
+    def _tried(self, definition: SagaDefinition[Any], step: StepState, outcome: Unknown, now: datetime) -> None:
         retry = definition.steps[step.name].retry
         if definition.past_pivot(step.name):
             retry_at: datetime | None = now + min(retry.pause_after(step.attempts + 1), LONGEST_PAUSE)
@@ -236,7 +235,7 @@ class SagaProcess(Aggregate):
         """Whether something has taken too long."""
         return self._late(now) is not None
 
-    def expire(self, definition: Definition[Any], now: datetime) -> None:
+    def expire(self, definition: SagaDefinition[Any], now: datetime) -> None:
         """Give up what has taken too long."""
         late = self._late(now)
         if late is None:
@@ -266,7 +265,7 @@ class SagaProcess(Aggregate):
 
     # --- operators --------------------------------------------------------------------------------------------------
 
-    def retry(self, definition: Definition[Any], reason: str, now: datetime) -> None:
+    def retry(self, definition: SagaDefinition[Any], reason: str, now: datetime) -> None:
         """Have what is stuck tried again."""
         _require_said(reason)
         if self.state.status is not Status.STUCK:
@@ -277,7 +276,7 @@ class SagaProcess(Aggregate):
                 self._begin(definition, step.name, now)  # it has as long again
         self._go_on(definition, now)
 
-    def skip(self, definition: Definition[Any], step: str, value: Fields, reason: str, now: datetime) -> None:
+    def skip(self, definition: SagaDefinition[Any], step: str, value: Fields, reason: str, now: datetime) -> None:
         """Take a step, or its compensation, as done, with `value` for some of the saga's fields."""
         _require_said(reason)
         self._require_open()
@@ -291,7 +290,7 @@ class SagaProcess(Aggregate):
         self.record(StepSkipped(step=step, changes=changes, reason=reason, at=now))
         self._go_on(definition, now)
 
-    def compensate(self, definition: Definition[Any], reason: str, now: datetime) -> None:
+    def compensate(self, definition: SagaDefinition[Any], reason: str, now: datetime) -> None:
         """Turn round."""
         _require_said(reason)
         if self.state.past_pivot:
@@ -323,22 +322,22 @@ class SagaProcess(Aggregate):
             if step.status in _KINDS and (step.retry_at is None or step.retry_at <= now)
         )
 
-    def _turn_round(self, definition: Definition[Any], code: str, reason: str, now: datetime) -> None:
+    def _turn_round(self, definition: SagaDefinition[Any], code: str, reason: str, now: datetime) -> None:
         unsettled = tuple(
             step.name
             for step in self.state.steps
-            if step.name in definition.undo_asks and only_commands(definition, step.name) and _is_open(step)
+            if step.name in definition.undo_dependencies and only_commands(definition, step.name) and _is_open(step)
         )
         self.record(CompensationBegun(code=code, reason=reason, unsettled=unsettled, at=now))
 
-    def _go_on(self, definition: Definition[Any], now: datetime) -> None:
+    def _go_on(self, definition: SagaDefinition[Any], now: datetime) -> None:
         """Record all that follows by itself from what was recorded."""
         if self.state.status is Status.RUNNING:
             self._go_forward(definition, now)
         elif self.state.status is Status.COMPENSATING:
             self._go_back(definition, now)
 
-    def _go_forward(self, definition: Definition[Any], now: datetime) -> None:
+    def _go_forward(self, definition: SagaDefinition[Any], now: datetime) -> None:
         done = {s.name for s in self.state.steps if s.status in (StepStatus.DONE, StepStatus.SKIPPED)}
         for step in self.state.steps:
             if step.status is StepStatus.IDLE and done.issuperset(definition.steps[step.name].after):
@@ -349,13 +348,13 @@ class SagaProcess(Aggregate):
             refused = [f"{s.name} was refused: {s.error}" for s in self.state.steps if s.status is StepStatus.REFUSED]
             self.record(SagaStuck(reason="; ".join(refused), at=now))
 
-    def _begin(self, definition: Definition[Any], name: str, now: datetime) -> None:
+    def _begin(self, definition: SagaDefinition[Any], name: str, now: datetime) -> None:
         step = definition.steps[name]
         waits = step.saga_of is not None
         deadline = None if definition.past_pivot(name) and not waits else now + step.timeout
         self.record(StepBegun(step=name, waits=waits, pivot=step.pivot, at=now, deadline=deadline))
 
-    def _go_back(self, definition: Definition[Any], now: datetime) -> None:
+    def _go_back(self, definition: SagaDefinition[Any], now: datetime) -> None:
         for name in list(self._to_undo(definition)):
             self.record(UndoBegun(step=name, at=now))
         if any(step.status in _ACTIVE for step in self.state.steps):
@@ -366,7 +365,7 @@ class SagaProcess(Aggregate):
         else:
             self.record(SagaCompensated(at=now))
 
-    def _to_undo(self, definition: Definition[Any]) -> Iterator[str]:
+    def _to_undo(self, definition: SagaDefinition[Any]) -> Iterator[str]:
         """Steps that may have run, and all that came after them is over."""
         for step in self.state.steps:
             if _may_have_run(definition, step) and not any(
@@ -381,13 +380,14 @@ def _require_said(reason: str) -> None:
         raise BlankReason()
 
 
-def only_commands(definition: Definition[Any], step: str) -> bool:
+def only_commands(definition: SagaDefinition[Any], step: str) -> bool:
     """Whether a step changes things by commands with keys alone: of those it can be found out what came of them."""
-    return all(isinstance(ask, type) and issubclass(ask, Api) for ask in definition.asks[step].values())
+    wanted = definition.dependencies[step].values()
+    return all(isinstance(hint, type) and issubclass(hint, Api) for hint in wanted)
 
 
-def _may_have_run(definition: Definition[Any], step: StepState) -> bool:
-    if step.name not in definition.undo_asks:
+def _may_have_run(definition: SagaDefinition[Any], step: StepState) -> bool:
+    if step.name not in definition.undo_dependencies:
         return False
     return step.status in _TO_UNDO or (step.status is StepStatus.REFUSED and not step.certain)
 

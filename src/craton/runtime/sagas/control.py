@@ -10,7 +10,7 @@ from craton.application.api import Api, command, query
 from craton.application.context import context
 from craton.application.page import Page, Paging
 from craton.application.repository import AuditEvent, Repository
-from craton.application.sagas.definition import Definition
+from craton.application.sagas.definition import SagaDefinition
 from craton.application.sagas.index import SagaRow
 from craton.application.sagas.process import Action, Outcome, SagaProcess
 from craton.application.sagas.state import SagaId, SagaState, Status
@@ -83,7 +83,7 @@ class SagaControl(Api):
 
 class SagaControlService(SagaControl):
     def __init__(
-        self, processes: Repository[SagaProcess], rows: View[SagaRow], definitions: dict[str, Definition[Any]]
+        self, processes: Repository[SagaProcess], rows: View[SagaRow], definitions: dict[str, SagaDefinition[Any]]
     ) -> None:
         self._processes = processes
         self._rows = rows
@@ -97,7 +97,7 @@ class SagaControlService(SagaControl):
         return SagaView.of(process.id, process.version, process.state, internals=insider)
 
     async def sagas(self, *, status: Status | None = None, paging: Paging = Paging()) -> Page[SagaSummary]:
-        return (await self._rows.find(status=status, order="-started_at", paging=paging)).map(SagaSummary.of)
+        return (await self._rows.page(status=status, order="-started_at", paging=paging)).map(SagaSummary.of)
 
     async def events(self, saga: SagaId, *, paging: Paging = Paging()) -> Page[AuditEvent]:
         return await self._processes.audit(saga, paging)
@@ -136,11 +136,11 @@ class SagaControlService(SagaControl):
     async def resolve(self, saga: SagaId, note: Text) -> None:
         (await self._processes.get(saga)).resolve(note, now())
 
-    def _definition(self, process: SagaProcess) -> Definition[Any] | None:
+    def _definition(self, process: SagaProcess) -> SagaDefinition[Any] | None:
         definition = self._definitions.get(process.state.saga)
         return definition if definition and definition.fingerprint == process.state.fingerprint else None
 
-    def _known(self, process: SagaProcess) -> Definition[Any]:
+    def _known(self, process: SagaProcess) -> SagaDefinition[Any]:
         definition = self._definition(process)
         if definition is None:
             raise Stranded()

@@ -20,11 +20,11 @@ from typing import Any, Final
 import msgspec
 import structlog
 
-from craton.application.api import Operation, operation_of
+from craton.application.api import OperationDefinition, operation_of
 from craton.application.context import Context
 from craton.application.errors import CallFailed
 from craton.application.page import MAX_PAGE_SIZE, Paging, within
-from craton.application.sagas.definition import Definition
+from craton.application.sagas.definition import SagaDefinition
 from craton.application.sagas.index import SagaRow
 from craton.application.sagas.process import Action, Outcome
 from craton.application.sagas.state import (
@@ -37,17 +37,17 @@ from craton.application.sagas.state import (
 )
 from craton.application.view import View
 from craton.domain import DomainError
-from craton.ports import StoredEvent, UnitRefused
-from craton.ports.crash import reach
-from craton.runtime.attempt import heed_cancellation
-from craton.runtime.feed import Page
-from craton.runtime.projecting import describe
+from craton.ports import ChangesetRefused, StoredEvent
+from craton.ports.crash import crash_point
+from craton.runtime.commands.use_cases import UseCases
+from craton.runtime.process.attempt import heed_cancellation
+from craton.runtime.process.signal import POLL_SECONDS
+from craton.runtime.projections.handler import describe
 from craton.runtime.sagas.control import Progress, SagaControl
+from craton.runtime.sagas.log_lines import tell_outcome, tell_turn
 from craton.runtime.sagas.steps import StepRunner
-from craton.runtime.sagas.telling import tell_outcome, tell_turn
-from craton.runtime.signal import POLL_SECONDS
-from craton.runtime.subscription import Handled, Subscription
-from craton.runtime.use_cases import UseCases
+from craton.runtime.subscriptions.feed import Page
+from craton.runtime.subscriptions.subscription import Handled, Subscription
 
 SUBSCRIPTION: Final = "sagas"
 MOST_DRIVEN: Final = 500
@@ -67,7 +67,7 @@ class SagaRunner:
 
     def __init__(
         self,
-        definitions: dict[str, Definition[Any]],
+        definitions: dict[str, SagaDefinition[Any]],
         steps: dict[str, StepRunner],
         use_cases: UseCases,
         rows: View[SagaRow],
@@ -86,7 +86,7 @@ class SagaRunner:
     def key(self, event: StoredEvent) -> str:
         return event.stream
 
-    async def begin(self) -> None:
+    async def reset(self) -> None:
         """Nothing is remembered of the feed: what is due is looked up."""
 
     async def handle(self, page: Page, events: Sequence[StoredEvent]) -> Handled:
@@ -132,10 +132,10 @@ class SagaRunner:
         for definition in self._definitions.values():
             await self._wake_due_of(definition)
 
-    async def _wake_due_of(self, definition: Definition[Any]) -> None:
+    async def _wake_due_of(self, definition: SagaDefinition[Any]) -> None:
         until, paging = self._clock() + timedelta(microseconds=1), Paging(1, MAX_PAGE_SIZE)
         while self._counts[definition.name] < MOST_DRIVEN:
-            due = await self._rows.find(
+            due = await self._rows.page(
                 kind=definition.name,
                 fingerprint=definition.fingerprint,
                 due_at=within(None, until),
@@ -176,17 +176,17 @@ class SagaRunner:
                 ended = [action for action, task in running.items() if task.done()]
                 for action in ended:
                     outcome = running.pop(action).result()
-                    reach("saga.acted")
+                    crash_point("saga.acted")
                     before = progress.state.status
                     progress = await self._ask(_REPORT, progress, saga=saga, action=action, outcome=outcome)
-                    reach("saga.reported")
+                    crash_point("saga.reported")
                     tell_outcome(saga, action, outcome, progress.state)
                     tell_turn(saga, before, progress.state)
                 if not ended:
                     before = progress.state.status
                     progress = await self._look(saga)
                     tell_turn(saga, before, progress.state)
-        except (CallFailed, DomainError, UnitRefused) as problem:
+        except (CallFailed, DomainError, ChangesetRefused) as problem:
             log.warning("a saga is left for a moment", saga=saga, reason=describe(problem))
         except Exception:
             log.exception("a saga can't be driven", saga=saga)
@@ -203,7 +203,7 @@ class SagaRunner:
             running.pop(action).cancel()
         for action in progress.actions:
             if action not in running:
-                reach("saga.planned")
+                crash_point("saga.planned")
                 steps = self._steps[progress.state.saga]
                 running[action] = asyncio.create_task(steps.run(saga, progress.state, action))
         pause = None if progress.look_at is None else max(0.0, (progress.look_at - self._clock()).total_seconds())
@@ -218,7 +218,7 @@ class SagaRunner:
         progress = await self._ask(_LOOK, None, saga=saga)
         return await self._ask(_EXPIRE, progress, saga=saga) if progress.is_late else progress
 
-    async def _ask(self, operation: Operation, progress: Progress | None, **arguments: Any) -> Progress:
+    async def _ask(self, operation: OperationDefinition, progress: Progress | None, **arguments: Any) -> Progress:
         state = None if progress is None else progress.state
         context = Context(
             actor="saga",

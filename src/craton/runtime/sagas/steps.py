@@ -9,15 +9,16 @@ import msgspec
 import structlog
 
 from craton.application.codec import decode
-from craton.application.context import Context, Effect, entered
+from craton.application.command_keys import CommandKeys
+from craton.application.context import Context, entered
 from craton.application.errors import AnswerNotKept, CallFailed, KeyReused
-from craton.application.sagas.definition import Cause, Definition, Method
+from craton.application.sagas.definition import Cause, Method, SagaDefinition
 from craton.application.sagas.process import Action, Done, Outcome, Refused, Settled, Unknown, only_commands
 from craton.application.sagas.state import SagaState, StepState
 from craton.application.upcasting import stored_names
 from craton.domain import DomainError, Recorded
-from craton.runtime.attempt import ATTEMPT_SECONDS, attempt
-from craton.runtime.projecting import describe
+from craton.runtime.process.attempt import ATTEMPT_SECONDS, attempt
+from craton.runtime.projections.handler import describe
 
 MAX_ERROR_LENGTH: Final = 500
 
@@ -29,38 +30,38 @@ Provide = Callable[[dict[str, Any]], dict[str, Any]]
 class StepRunner:
     """Runs the steps of one kind of saga. `provide` makes what a method asks for."""
 
-    def __init__(self, definition: Definition[Any], provide: Provide, clock: Callable[[], datetime]) -> None:
+    def __init__(self, definition: SagaDefinition[Any], provide: Provide, clock: Callable[[], datetime]) -> None:
         self._definition = definition
         self._clock = clock
-        self._given = {name: provide(asks) for name, asks in definition.asks.items()}
-        self._undo_given = {name: provide(asks) for name, asks in definition.undo_asks.items()}
+        self._given = {name: provide(dependencies) for name, dependencies in definition.dependencies.items()}
+        self._undo_given = {name: provide(dependencies) for name, dependencies in definition.undo_dependencies.items()}
 
     async def run(self, id: str, state: SagaState, action: Action) -> Outcome:
         """Run an action; never raises but when it is cancelled."""
         step = state.step(action.step)
         key = f"{id}/{action.step}"
         if action.kind == "undo":
-            effect = Effect(f"{key}/undo", step.undo_refused, first=not step.undo_attempts)
+            keys = CommandKeys(f"{key}/undo", step.undo_refused, first=not step.undo_attempts)
         else:
-            effect = Effect(key, step.refused, settles=action.kind == "settle", first=not step.attempts)
+            keys = CommandKeys(key, step.refused, settles=action.kind == "settle", first=not step.attempts)
         seconds = self._seconds(step) if action.kind == "do" else ATTEMPT_SECONDS
         context = Context(
-            id=effect.name,
+            id=keys.name,
             actor=state.actor,
             tenant=state.tenant,
             correlation=state.correlation,
             deadline=time.monotonic() + seconds,
-            effect=effect,
+            command_keys=keys,
         )
         with entered(context):
             try:
                 return await self._attempt(
-                    step, action.kind, effect, seconds, Cause(code=state.code, reason=state.reason)
+                    step, action.kind, keys, seconds, Cause(code=state.code, reason=state.reason)
                 )
             except Exception as problem:
                 return Unknown(_shortened(describe(problem)), {})
 
-    async def _attempt(self, step: StepState, kind: str, effect: Effect, seconds: float, cause: Cause) -> Outcome:
+    async def _attempt(self, step: StepState, kind: str, keys: CommandKeys, seconds: float, cause: Cause) -> Outcome:
         definition = self._definition
         saga = definition.decode(step.fields)
         before = definition.fields(saga)
@@ -74,7 +75,7 @@ class StepRunner:
             refusal = refused
         except KeyReused as reused:
             # Whatever it has kept of this attempt isn't what the first one has done.
-            return Refused(reused.code, _not_repeatable(step.name, effect), "", certain=False, changes={})
+            return Refused(reused.code, _not_repeatable(step.name, keys), "", certain=False, changes={})
         except AnswerNotKept as not_kept:
             changes = definition.changes(before, saga)
             if kind == "settle":
@@ -90,11 +91,11 @@ class StepRunner:
             return Unknown(_shortened(describe(problem)), definition.changes(before, saga))
         changes = definition.changes(before, saga)
         if kind == "settle":
-            return Settled(not effect.nothing_ran(refusal), changes)
+            return Settled(not keys.nothing_ran(refusal), changes)
         if refusal is None:
             return Done(changes)
-        certain = effect.nothing_ran(refusal) and only_commands(definition, step.name)
-        return Refused(refusal.code, _shortened(str(refusal)), effect.refused(refusal), certain, changes)
+        certain = keys.nothing_ran(refusal) and only_commands(definition, step.name)
+        return Refused(refusal.code, _shortened(str(refusal)), keys.refused(refusal), certain, changes)
 
     def _method(self, step: StepState, kind: str, cause: Cause) -> tuple[Method, dict[str, Any]]:
         """What is to be called, and what it is given."""
@@ -123,9 +124,9 @@ class StepRunner:
         return max(0.001, min(left, ATTEMPT_SECONDS))
 
 
-def _not_repeatable(step: str, effect: Effect) -> str:
+def _not_repeatable(step: str, keys: CommandKeys) -> str:
     return (
-        f"{step} gave {effect.newest} with other arguments than when it was tried before, so that it isn't known "
+        f"{step} gave {keys.newest} with other arguments than when it was tried before, so that it isn't known "
         f"whether what it did then is what it would do now. A step must give the same commands each time it is tried: "
         f"make new ids and times before the step, and keep them in the saga's fields."
     )

@@ -8,6 +8,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from craton.ports import (
+    Changeset,
     Document,
     DocumentChanged,
     KeyTaken,
@@ -16,7 +17,6 @@ from craton.ports import (
     Store,
     StoredResult,
     Timer,
-    Unit,
 )
 from craton.testing.conformance.making import NOON, append, appending, attempt, numbers, versions, write
 
@@ -29,7 +29,7 @@ class IdempotencyResults:
     """The answer to a command with a key is written once, in the unit that the key guards."""
 
     async def test_an_answer_is_found_with_the_position_of_its_last_event(self, store: Store) -> None:
-        position = await write(store, Unit(appends=[append("a", 0, 3)], result=_result("k")))
+        position = await write(store, Changeset(appends=[append("a", 0, 3)], result=_result("k")))
 
         found = await store.find_result("ann/pay", "k")
 
@@ -38,7 +38,7 @@ class IdempotencyResults:
     async def test_an_answer_without_events_has_position_zero(self, store: Store) -> None:
         await write(store, appending("a"))
 
-        await write(store, Unit(result=_result("k")))
+        await write(store, Changeset(result=_result("k")))
 
         found = await store.find_result("ann/pay", "k")
         assert found is not None
@@ -65,7 +65,7 @@ class IdempotencyResults:
         assert [await versions(store, name) for name in "abc"] == [[1], [], [1]]
 
     async def test_the_same_key_of_another_scope_is_another_key(self, store: Store) -> None:
-        outcomes = await store.write([Unit(result=_result("k")), Unit(result=_result("k", scope="bob/pay"))])
+        outcomes = await store.write([Changeset(result=_result("k")), Changeset(result=_result("k", scope="bob/pay"))])
 
         assert numbers(outcomes) == [True, True]
 
@@ -73,7 +73,7 @@ class IdempotencyResults:
         first, second, third = await store.write(
             [
                 appending("a", 0, 2, result=_result("one")),
-                Unit(result=_result("two")),
+                Changeset(result=_result("two")),
                 appending("b", 0, 2, result=_result("three")),
             ]
         )
@@ -98,27 +98,27 @@ class Checkpoints:
         assert await store.checkpoint("reader") == 0
 
     async def test_a_checkpoint_is_what_was_written_last(self, store: Store) -> None:
-        await write(store, Unit(checkpoint=("reader", 5)))
-        await write(store, Unit(checkpoint=("reader", 9)))
+        await write(store, Changeset(checkpoint=("reader", 5)))
+        await write(store, Changeset(checkpoint=("reader", 9)))
 
         assert (await store.checkpoint("reader"), await store.checkpoint("other")) == (9, 0)
 
     async def test_a_unit_is_refused_when_a_subscription_has_gone_beyond_its_limit(self, store: Store) -> None:
-        await write(store, Unit(checkpoint=("reader", 5)))
+        await write(store, Changeset(checkpoint=("reader", 5)))
 
-        assert await write(store, Unit(checkpoint_at_most=("reader", 5), checkpoint=("swap", 1))) == 0
-        refusal = await attempt(store, Unit(checkpoint_at_most=("reader", 4), checkpoint=("swap", 2)))
+        assert await write(store, Changeset(checkpoint_at_most=("reader", 5), checkpoint=("swap", 1))) == 0
+        refusal = await attempt(store, Changeset(checkpoint_at_most=("reader", 4), checkpoint=("swap", 2)))
 
         assert isinstance(refusal, PositionPassed)
         assert await store.checkpoint("swap") == 1
 
     async def test_a_subscription_that_has_not_begun_is_beyond_no_limit(self, store: Store) -> None:
-        assert await write(store, Unit(checkpoint_at_most=("nobody", 0), checkpoint=("swap", 1))) == 0
+        assert await write(store, Changeset(checkpoint_at_most=("nobody", 0), checkpoint=("swap", 1))) == 0
 
     async def test_of_two_that_begin_a_subscription_at_once_one_is_refused(
         self, store: Store, second_store: Store
     ) -> None:
-        def beginning(round: int, stream: str) -> Unit:
+        def beginning(round: int, stream: str) -> Changeset:
             reader = f"reader-{round}"
             return appending(f"{stream}-{round}", checkpoint=(reader, 5), checkpoint_at_most=(reader, 0))
 
@@ -132,7 +132,7 @@ class Checkpoints:
             assert isinstance(refusal, PositionPassed)
 
     async def test_what_was_handled_once_is_not_handled_again(self, store: Store) -> None:
-        def handled(stream: str, position: int) -> Unit:
+        def handled(stream: str, position: int) -> Changeset:
             """As a reader writes what follows from an event, when its checkpoint must have been before it."""
             return appending(stream, checkpoint=("reader", position), checkpoint_at_most=("reader", position - 1))
 
@@ -144,15 +144,15 @@ class Checkpoints:
         assert [await versions(store, name) for name in "abcd"] == [[1], [], [1], []]
 
     async def test_a_limit_holds_for_events_alone_too(self, store: Store) -> None:
-        await write(store, Unit(checkpoint=("reader", 5)))
+        await write(store, Changeset(checkpoint=("reader", 5)))
 
         assert isinstance(await attempt(store, appending("a", checkpoint_at_most=("reader", 4))), PositionPassed)
 
     async def test_a_unit_is_refused_when_the_log_has_grown_beyond_its_limit(self, store: Store) -> None:
         head = await write(store, appending("a", 0, 2))
 
-        assert await write(store, Unit(head_at_most=head, documents=[Document("d", 1, "{}")])) == 0
-        refusal = await attempt(store, Unit(head_at_most=head - 1, documents=[Document("e", 1, "{}")]))
+        assert await write(store, Changeset(head_at_most=head, documents=[Document("d", 1, "{}")])) == 0
+        refusal = await attempt(store, Changeset(head_at_most=head - 1, documents=[Document("e", 1, "{}")]))
 
         assert isinstance(refusal, PositionPassed)
         assert await store.document("e") is None
@@ -160,7 +160,7 @@ class Checkpoints:
     async def test_the_limit_of_the_log_holds_for_a_unit_of_guards_alone_too(self, store: Store) -> None:
         await write(store, appending("a", 0, 2))
 
-        assert isinstance(await attempt(store, Unit(guards=[("a", 2)], head_at_most=0)), PositionPassed)
+        assert isinstance(await attempt(store, Changeset(guards=[("a", 2)], head_at_most=0)), PositionPassed)
 
 
 class Documents:
@@ -169,13 +169,13 @@ class Documents:
     async def test_a_document_is_made_and_then_replaced_revision_by_revision(self, store: Store) -> None:
         assert await store.document("d") is None
 
-        await write(store, Unit(documents=[Document("d", 1, "one")]))
-        await write(store, Unit(documents=[Document("d", 2, "two")]))
+        await write(store, Changeset(documents=[Document("d", 1, "one")]))
+        await write(store, Changeset(documents=[Document("d", 2, "two")]))
 
         assert await store.document("d") == Document("d", 2, "two")
 
     async def test_a_document_at_another_revision_is_not_replaced(self, store: Store) -> None:
-        await write(store, Unit(documents=[Document("d", 1, "one")]))
+        await write(store, Changeset(documents=[Document("d", 1, "one")]))
 
         for revision in (1, 3):
             refusal = await attempt(store, appending("a", documents=[Document("d", revision, "wrong")]))
@@ -186,17 +186,17 @@ class Documents:
 
     async def test_of_two_that_replace_the_same_revision_one_is_refused(self, store: Store) -> None:
         outcomes = await store.write(
-            [Unit(documents=[Document("d", 1, "mine")]), Unit(documents=[Document("d", 1, "yours")])]
+            [Changeset(documents=[Document("d", 1, "mine")]), Changeset(documents=[Document("d", 1, "yours")])]
         )
 
         assert numbers(outcomes) == [True, False]
         assert await store.document("d") == Document("d", 1, "mine")
 
     async def test_a_unit_that_relies_on_a_document_is_refused_when_it_was_replaced(self, store: Store) -> None:
-        await write(store, Unit(documents=[Document("d", 1, "one")]))
+        await write(store, Changeset(documents=[Document("d", 1, "one")]))
 
         assert await write(store, appending("a", relies_on=[("d", 1)])) > 0
-        await write(store, Unit(documents=[Document("d", 2, "two")]))
+        await write(store, Changeset(documents=[Document("d", 2, "two")]))
         refusal = await attempt(store, appending("a", 1, relies_on=[("d", 1)]))
 
         assert isinstance(refusal, DocumentChanged)
@@ -206,11 +206,11 @@ class Documents:
         assert isinstance(await attempt(store, appending("a", relies_on=[("d", 1)])), DocumentChanged)
 
     async def test_a_replacement_by_an_earlier_unit_of_the_batch_counts(self, store: Store) -> None:
-        await write(store, Unit(documents=[Document("d", 1, "one")]))
+        await write(store, Changeset(documents=[Document("d", 1, "one")]))
 
         outcomes = await store.write(
             [
-                Unit(documents=[Document("d", 2, "two")]),
+                Changeset(documents=[Document("d", 2, "two")]),
                 appending("a", relies_on=[("d", 1)]),
                 appending("b", relies_on=[("d", 2)]),
             ]
@@ -227,7 +227,7 @@ class Timers:
     """Commands that wait for their time."""
 
     async def test_timers_come_due_in_the_order_of_their_times(self, store: Store) -> None:
-        await write(store, Unit(timers=[_timer("late", 2), _timer("soon", 1), _timer("far", 60)]))
+        await write(store, Changeset(timers=[_timer("late", 2), _timer("soon", 1), _timer("far", 60)]))
 
         due = await store.due_timers(NOON + timedelta(minutes=5), 10)
 
@@ -235,20 +235,20 @@ class Timers:
         assert await store.next_timer() == NOON + timedelta(minutes=1)
 
     async def test_a_timer_is_due_at_its_very_instant_and_not_before(self, store: Store) -> None:
-        await write(store, Unit(timers=[_timer("t")]))
+        await write(store, Changeset(timers=[_timer("t")]))
 
         assert not await store.due_timers(NOON - timedelta(microseconds=1), 10)
         assert await store.due_timers(NOON, 10)
 
     async def test_no_more_timers_are_read_than_were_asked_for(self, store: Store) -> None:
-        await write(store, Unit(timers=[_timer(f"t{n}", n) for n in range(5)]))
+        await write(store, Changeset(timers=[_timer(f"t{n}", n) for n in range(5)]))
 
         due = await store.due_timers(NOON + timedelta(days=1), 2)
 
         assert [timer.id for timer in due] == ["t0", "t1"]
 
     async def test_a_timer_that_is_done_is_gone(self, store: Store) -> None:
-        await write(store, Unit(timers=[_timer("t")]))
+        await write(store, Changeset(timers=[_timer("t")]))
 
         await write(store, appending("a", timers_done=["t"]))
 
@@ -256,7 +256,7 @@ class Timers:
         assert await store.next_timer() is None
 
     async def test_a_timer_takes_effect_once(self, store: Store) -> None:
-        await write(store, Unit(timers=[_timer("t")]))
+        await write(store, Changeset(timers=[_timer("t")]))
 
         outcomes = await store.write([appending("a", timers_done=["t"]), appending("b", timers_done=["t"])])
 
@@ -266,9 +266,9 @@ class Timers:
 
     async def test_a_timer_is_replaced_by_one_that_says_how_often_and_why_it_failed(self, store: Store) -> None:
         failed = replace(_timer("t", 5), attempts=3, failures=2, error="ValueError: no")
-        await write(store, Unit(timers=[_timer("t")]))
+        await write(store, Changeset(timers=[_timer("t")]))
 
-        await write(store, Unit(timers_done=["t"], timers=[failed]))
+        await write(store, Changeset(timers_done=["t"], timers=[failed]))
 
         assert list(await store.due_timers(NOON + timedelta(minutes=5), 10)) == [failed]
 
@@ -277,21 +277,21 @@ class Timers:
             replace(_timer("a", 2), parked=True),
             replace(_timer("b", 1), parked=True, error="ValueError: no"),
         )
-        await write(store, Unit(timers=[second, first, _timer("waits", 3)]))
+        await write(store, Changeset(timers=[second, first, _timer("waits", 3)]))
 
         assert list(await store.parked_timers()) == [first, second]
         assert list(await store.due_timers(NOON + timedelta(days=1), 10)) == [_timer("waits", 3)]
         assert await store.next_timer() == NOON + timedelta(minutes=3)
 
     async def test_where_all_timers_are_parked_none_is_the_next(self, store: Store) -> None:
-        await write(store, Unit(timers=[replace(_timer("t"), parked=True)]))
+        await write(store, Changeset(timers=[replace(_timer("t"), parked=True)]))
 
         assert await store.next_timer() is None
 
     async def test_a_parked_timer_can_be_set_going_or_given_up(self, store: Store) -> None:
-        await write(store, Unit(timers=[replace(_timer(id), parked=True) for id in ("again", "gone")]))
+        await write(store, Changeset(timers=[replace(_timer(id), parked=True) for id in ("again", "gone")]))
 
-        await write(store, Unit(timers_done=["again", "gone"], timers=[_timer("again")]))
+        await write(store, Changeset(timers_done=["again", "gone"], timers=[_timer("again")]))
 
         assert list(await store.due_timers(NOON, 10)) == [_timer("again")]
         assert list(await store.parked_timers()) == []
@@ -303,8 +303,8 @@ class Timers:
 
     async def test_the_commands_that_wait_are_told_once_each(self, store: Store) -> None:
         cancel = Timer("c", NOON, "cancel", "{}", "{}")
-        await write(store, Unit(timers=[_timer("a"), _timer("b"), cancel, Timer("d", NOON, "done", "{}", "{}")]))
-        await write(store, Unit(timers_done=["d"]))
+        await write(store, Changeset(timers=[_timer("a"), _timer("b"), cancel, Timer("d", NOON, "done", "{}", "{}")]))
+        await write(store, Changeset(timers_done=["d"]))
 
         assert sorted(await store.timer_operations()) == ["cancel", "remind"]
 
@@ -321,50 +321,50 @@ class ParkedEvents:
         second, first = self._parked(7), self._parked(3, "b")
         other = ParkedEvent("other", 5, "a", "", 0, NOON)
 
-        await write(store, Unit(parked=[second, other, first]))
+        await write(store, Changeset(parked=[second, other, first]))
 
         assert list(await store.parked("reader")) == [first, second]
         assert list(await store.parked()) == [first, other, second]
         assert list(await store.parked("nobody")) == []
 
     async def test_an_event_parked_again_says_what_went_wrong_last(self, store: Store) -> None:
-        await write(store, Unit(parked=[self._parked(3)]))
+        await write(store, Changeset(parked=[self._parked(3)]))
 
-        await write(store, Unit(parked=[self._parked(3, error="KeyError: x", attempts=2)]))
+        await write(store, Changeset(parked=[self._parked(3, error="KeyError: x", attempts=2)]))
 
         assert list(await store.parked("reader")) == [self._parked(3, error="KeyError: x", attempts=2)]
 
     async def test_an_operators_drop_stands_though_the_event_is_parked_again_meanwhile(self, store: Store) -> None:
-        await write(store, Unit(parked=[self._parked(3)]))
+        await write(store, Changeset(parked=[self._parked(3)]))
         assert await store.wish("reader", 3, "drop")
 
-        await write(store, Unit(parked=[self._parked(3, attempts=2)]))
+        await write(store, Changeset(parked=[self._parked(3, attempts=2)]))
 
         assert list(await store.parked("reader")) == [self._parked(3, attempts=2, wish="drop")]
 
     async def test_an_unparked_event_is_gone(self, store: Store) -> None:
-        await write(store, Unit(parked=[self._parked(3), self._parked(4)]))
+        await write(store, Changeset(parked=[self._parked(3), self._parked(4)]))
 
-        await write(store, Unit(unparked=[("reader", 3), ("reader", 99), ("other", 4)]))
+        await write(store, Changeset(unparked=[("reader", 3), ("reader", 99), ("other", 4)]))
 
         assert list(await store.parked("reader")) == [self._parked(4)]
 
     async def test_a_dropped_event_is_remembered_and_waits_for_nobody(self, store: Store) -> None:
         await store.write([appending("a", 0, 4)])
-        await write(store, Unit(parked=[self._parked(4), self._parked(3), self._parked(2)]))
+        await write(store, Changeset(parked=[self._parked(4), self._parked(3), self._parked(2)]))
 
-        await write(store, Unit(dropped=[("reader", 4), ("reader", 3), ("other", 2)]))
+        await write(store, Changeset(dropped=[("reader", 4), ("reader", 3), ("other", 2)]))
 
         assert list(await store.dropped("reader")) == [3, 4]
         assert list(await store.dropped("other")) == []
         assert list(await store.parked()) == [self._parked(2)]
         assert [event.position for event in await store.parked_events("reader", "a", 10)] == [2]
         assert not await store.wish("reader", 3, "retry")
-        await write(store, Unit(unparked=[("reader", 3)]))
+        await write(store, Changeset(unparked=[("reader", 3)]))
         assert list(await store.dropped("reader")) == [4]
 
     async def test_an_operators_wish_is_noted_and_shown(self, store: Store) -> None:
-        await write(store, Unit(parked=[self._parked(3), self._parked(4)]))
+        await write(store, Changeset(parked=[self._parked(3), self._parked(4)]))
 
         assert await store.wish("reader", 3, "drop")
         assert await store.wish("reader", 4, "retry")
@@ -373,16 +373,16 @@ class ParkedEvents:
         assert [entry.wish for entry in await store.parked("reader")] == ["drop", "drop"]
 
     async def test_nothing_can_be_wished_where_nothing_is_parked(self, store: Store) -> None:
-        await write(store, Unit(parked=[self._parked(3)]))
+        await write(store, Changeset(parked=[self._parked(3)]))
 
         assert not await store.wish("reader", 4, "drop")
         assert not await store.wish("other", 3, "drop")
 
     async def test_an_event_parked_again_has_its_wish_fulfilled(self, store: Store) -> None:
-        await write(store, Unit(parked=[self._parked(3)]))
+        await write(store, Changeset(parked=[self._parked(3)]))
         await store.wish("reader", 3, "retry")
 
-        await write(store, Unit(parked=[self._parked(3, attempts=2)]))
+        await write(store, Changeset(parked=[self._parked(3, attempts=2)]))
 
         (entry,) = await store.parked("reader")
         assert entry.wish == ""
@@ -392,7 +392,7 @@ class ParkedEvents:
         a, b = await store.read_stream("a", limit=9), await store.read_stream("b", limit=9)
         await write(
             store,
-            Unit(parked=[*(self._parked(e.position) for e in reversed(a)), self._parked(b[0].position, "b")]),
+            Changeset(parked=[*(self._parked(e.position) for e in reversed(a)), self._parked(b[0].position, "b")]),
         )
 
         assert list(await store.parked_events("reader", "a", 10)) == list(a)

@@ -8,7 +8,7 @@ from itertools import groupby
 
 from msgspec.structs import replace
 
-from craton.ports import Append, EventKind, Store, StoredEvent, Unit
+from craton.ports import Append, Changeset, EventKind, Store, StoredEvent
 from craton.testing.conformance.making import append, appending, attempt, event, versions, whole_feed, write
 
 
@@ -19,7 +19,7 @@ class Feed:
         assert (list(page.events), page.position, await store.head()) == ([], 0, 0)
 
     async def test_events_come_in_the_order_of_their_positions(self, store: Store) -> None:
-        await store.write([Unit(appends=[append("a", 0, 2), append("b")]), appending("a", 2)])
+        await store.write([Changeset(appends=[append("a", 0, 2), append("b")]), appending("a", 2)])
 
         events = await whole_feed(store)
 
@@ -48,7 +48,7 @@ class Feed:
     async def test_the_kinds_of_events_behind_a_position_are_told_once_each(self, store: Store) -> None:
         weighed = replace(event("box-2", 1), type="Weighed", schema_version=3)
         await write(store, appending("box-1", 0, 2))
-        position = await write(store, Unit(appends=[Append("box-2", 0, [weighed]), append("plain")]))
+        position = await write(store, Changeset(appends=[Append("box-2", 0, [weighed]), append("plain")]))
         await write(store, appending("box-1-a", 0, 2))
 
         happened = EventKind("box", "Happened", 1)
@@ -59,21 +59,25 @@ class Feed:
         assert await store.kinds(position + 2) == []
 
     async def test_a_page_holds_a_unit_whole_or_not_at_all(self, store: Store) -> None:
-        await store.write([appending("a", 0, 2), Unit(appends=[append("b", 0, 2), append("c")]), appending("d", 0, 2)])
+        await store.write(
+            [appending("a", 0, 2), Changeset(appends=[append("b", 0, 2), append("c")]), appending("d", 0, 2)]
+        )
 
         pages = await _pages(store, 4)
 
         assert [[event.stream for event in page] for page in pages] == [["a", "a"], ["b", "b", "c"], ["d", "d"]]
 
     async def test_a_unit_that_is_longer_than_a_page_is_a_page(self, store: Store) -> None:
-        await store.write([appending("a"), Unit(appends=[append("b", 0, 5), append("c", 0, 2)]), appending("d")])
+        await store.write([appending("a"), Changeset(appends=[append("b", 0, 5), append("c", 0, 2)]), appending("d")])
 
         pages = await _pages(store, 3)
 
         assert [len(page) for page in pages] == [1, 7, 1]
 
     async def test_the_last_event_of_each_unit_says_so(self, store: Store) -> None:
-        await store.write([Unit(appends=[append("a", 0, 2), append("b", 0, 2)]), appending("c"), appending("a", 2, 2)])
+        await store.write(
+            [Changeset(appends=[append("a", 0, 2), append("b", 0, 2)]), appending("c"), appending("a", 2, 2)]
+        )
         async with store.transaction("read committed") as transaction:
             await transaction.write(appending("d", 0, 2))
             await transaction.write(appending("e"))
@@ -135,7 +139,7 @@ class ManyWriters:
             chosen = chance.sample(self.STREAMS, 2)
             while True:
                 at = {stream: (await versions(store, stream) or [0])[-1] for stream in chosen}
-                unit = Unit(appends=[append(stream, at[stream], chance.randint(1, 2)) for stream in chosen])
+                unit = Changeset(appends=[append(stream, at[stream], chance.randint(1, 2)) for stream in chosen])
                 outcome = await attempt(store, unit)
                 if isinstance(outcome, int):
                     positions.append(outcome)
@@ -157,8 +161,8 @@ class ManyWriters:
     async def _write_units(self, store: Store, writer: int) -> None:
         """Write units of several events that all hold one data, in batches with units of one event."""
         for n in range(self.ROUNDS):
-            long = Unit(appends=[append(f"{writer}-{name}", 4 * n, 4, data=f'"{writer} {n}"') for name in "ab"])
-            short = Unit(appends=[append(f"{writer}-c", n, data=f'"{writer} {n} c"')])
+            long = Changeset(appends=[append(f"{writer}-{name}", 4 * n, 4, data=f'"{writer} {n}"') for name in "ab"])
+            short = Changeset(appends=[append(f"{writer}-c", n, data=f'"{writer} {n} c"')])
             await store.write([long, short])
 
     async def test_a_reader_who_follows_never_sees_a_unit_torn_or_mixed_with_another(

@@ -1,7 +1,7 @@
 """Who may do what only one may do at a time, and how the others are kept out."""
 # ruff: noqa: S101
 
-from craton.ports import LONGEST_LEASE_SECONDS, Fence, FenceLost, Store, Unit
+from craton.ports import LONGEST_LEASE_SECONDS, Changeset, Fence, FenceLost, Store
 from craton.testing.conformance.making import appending, attempt, numbers, versions, write
 
 LONG = LONGEST_LEASE_SECONDS
@@ -73,7 +73,7 @@ class Fencing:
             [
                 appending("a", fence=Fence("lease", old)),
                 appending("b", fence=Fence("lease", new)),
-                Unit(checkpoint=("reader", 1)),
+                Changeset(checkpoint=("reader", 1)),
             ]
         )
 

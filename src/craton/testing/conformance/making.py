@@ -9,6 +9,7 @@ from typing import Any, Final
 from craton.domain import uuid7
 from craton.ports import (
     Append,
+    Changeset,
     NewEvent,
     Outcome,
     RowOperation,
@@ -18,7 +19,6 @@ from craton.ports import (
     StoredRow,
     Table,
     TableColumn,
-    Unit,
 )
 
 NOON: Final = datetime(2026, 5, 17, 12, 0, 0, 123456, tzinfo=UTC)
@@ -51,9 +51,9 @@ def append(stream: str, expected: int = 0, count: int = 1, *, data: str = "{}") 
     return Append(stream, expected, [event(stream, expected + n, data=data) for n in range(1, count + 1)])
 
 
-def appending(stream: str, expected: int = 0, count: int = 1, **rest: Any) -> Unit:
+def appending(stream: str, expected: int = 0, count: int = 1, **rest: Any) -> Changeset:
     """A unit that appends to one stream."""
-    return Unit(appends=[append(stream, expected, count)], **rest)
+    return Changeset(appends=[append(stream, expected, count)], **rest)
 
 
 def person(id: str, **columns: Any) -> RowPut:
@@ -88,13 +88,13 @@ async def with_tables(store: Store, *tables: Table) -> None:
         await store.create_indexes(table)
 
 
-async def attempt(store: Store, unit: Unit) -> Outcome:
+async def attempt(store: Store, unit: Changeset) -> Outcome:
     """Write one unit; return its position or its refusal."""
     (outcome,) = await store.write([unit])
     return outcome
 
 
-async def write(store: Store, unit: Unit) -> int:
+async def write(store: Store, unit: Changeset) -> int:
     """Write one unit; return its position. Raises its refusal."""
     outcome = await attempt(store, unit)
     if isinstance(outcome, Exception):
@@ -102,7 +102,7 @@ async def write(store: Store, unit: Unit) -> int:
     return outcome
 
 
-async def write_each(store: Store, units: Iterable[Unit]) -> None:
+async def write_each(store: Store, units: Iterable[Changeset]) -> None:
     """Write units one after the other, each in a commit of its own."""
     for unit in units:
         await write(store, unit)
@@ -121,7 +121,7 @@ async def meanwhile(work: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.Ta
 
 
 async def write_rows(store: Store, *operations: RowOperation) -> None:
-    await write(store, Unit(rows=operations))
+    await write(store, Changeset(rows=operations))
 
 
 async def versions(store: Store, stream: str) -> list[int]:

@@ -10,6 +10,8 @@ from msgspec.structs import replace
 
 from craton.ports import (
     Append,
+    Changeset,
+    ChangesetRefused,
     Document,
     ParkedEvent,
     Query,
@@ -24,8 +26,6 @@ from craton.ports import (
     StoredRow,
     Table,
     Timer,
-    Unit,
-    UnitRefused,
     VersionConflict,
 )
 from craton.testing.conformance.making import (
@@ -50,8 +50,8 @@ HUGE = 2**70
 NOWHERE = Table("view_nowhere_1", PEOPLE.key, PEOPLE.indexes)
 
 
-def _appending(*events: Any, stream: str = "b", expected: int = 0, **rest: Any) -> Unit:
-    return Unit(appends=[Append(stream, expected, events)], **rest)
+def _appending(*events: Any, stream: str = "b", expected: int = 0, **rest: Any) -> Changeset:
+    return Changeset(appends=[Append(stream, expected, events)], **rest)
 
 
 _FIRST = event("b", 1)
@@ -63,7 +63,7 @@ MALFORMED = {
     "a gap between two events": _appending(_FIRST, event("b", 3)),
     "versions backwards": _appending(event("b", 2), _FIRST),
     "an event of another stream": _appending(event("other", 1)),
-    "two appends to one stream": Unit(appends=[append("b", 0), append("b", 1)]),
+    "two appends to one stream": Changeset(appends=[append("b", 0), append("b", 1)]),
     "a negative version": _appending(event("b", 0), expected=-1),
     "a version too large": _appending(event("b", 2**31), expected=2**31 - 1),
     "a guard against its own append": appending("b", guards=[("b", 1)]),
@@ -173,25 +173,25 @@ READS: dict[str, Read] = {
 }
 
 
-async def _not_refused(store: Store, units: dict[str, Unit]) -> list[str]:
+async def _not_refused(store: Store, units: dict[str, Changeset]) -> list[str]:
     """Write each unit between two good ones; name those that weren't refused, or whose neighbours weren't written."""
     wrong = []
     for name, unit in units.items():
         outcomes = await store.write([appending(f"before {name}"), unit, appending(f"after {name}")])
-        if numbers(outcomes) != [True, False, True] or not isinstance(outcomes[1], UnitRefused):
+        if numbers(outcomes) != [True, False, True] or not isinstance(outcomes[1], ChangesetRefused):
             wrong.append(name)
     assert await _written(store) == [f"{place} {name}" for name in units for place in ("before", "after")]
     return wrong
 
 
-async def _not_refused_in_a_transaction(store: Store, units: dict[str, Unit]) -> list[str]:
+async def _not_refused_in_a_transaction(store: Store, units: dict[str, Changeset]) -> list[str]:
     """The same for units of one interactive transaction, which goes on after a refusal that is caught."""
     wrong = []
     async with store.transaction("read committed") as transaction:
         for name, unit in units.items():
             try:
                 await transaction.write(unit)
-            except UnitRefused:
+            except ChangesetRefused:
                 await transaction.write(appending(f"after {name}"))
             else:
                 wrong.append(name)

@@ -10,6 +10,8 @@ import pytest
 
 from craton.ports import (
     INLINE,
+    Changeset,
+    ChangesetRefused,
     Document,
     DocumentChanged,
     Isolation,
@@ -28,8 +30,6 @@ from craton.ports import (
     Table,
     TableColumn,
     TableTaken,
-    Unit,
-    UnitRefused,
     stored_name,
 )
 from craton.testing.conformance.making import (
@@ -84,7 +84,7 @@ class RowWriting:
         assert (await store.find_rows(words, asked))[0] == ["one again"]
         assert list(await store.get_rows(words, [("a", 1)])) == ["one again"]
         assert await store.sum_rows(words, "from", ["order", "user"], asked) == {("a", "u"): 7}
-        taken = await attempt(store, Unit(rows=[RowPut(words, StoredRow(("b", 2), row.indexed, "two"))]))
+        taken = await attempt(store, Changeset(rows=[RowPut(words, StoredRow(("b", 2), row.indexed, "two"))]))
         assert isinstance(taken, NotUnique)
         assert taken.column == "user"
         await write_rows(store, RowDelete(words, ("a", 1)))
@@ -170,7 +170,7 @@ class RowWriting:
         def longer(old: str | None) -> StoredRow:
             return person_row("ann", row=(old or "") + "x")
 
-        await store.write([Unit(rows=[RowFold(PEOPLE, ("ann",), longer)]) for _ in range(5)])
+        await store.write([Changeset(rows=[RowFold(PEOPLE, ("ann",), longer)]) for _ in range(5)])
 
         assert list(await store.get_rows(PEOPLE, [("ann",)])) == ["xxxxx"]
 
@@ -217,7 +217,7 @@ class RowWriting:
     async def test_rows_that_are_read_together_are_of_one_moment(self, store: Store, second_store: Store) -> None:
         await with_tables(store)
         keys = [(f"p{n:03}",) for n in range(200)]
-        old, new = (Unit(rows=[person(key, row=row) for (key,) in keys]) for row in ("old", "new"))
+        old, new = (Changeset(rows=[person(key, row=row) for (key,) in keys]) for row in ("old", "new"))
         await write(store, old)
 
         async with meanwhile(write_each(second_store, [new, old] * 40)) as writing:
@@ -234,7 +234,7 @@ class MakingTables:
         await write_rows(store, person("ann", email="a@example.org"), seat("A", 1))
 
         assert list(await store.get_rows(PEOPLE, [("ann",)])) == ['"ann"']
-        taken = await attempt(store, Unit(rows=[person("bob", email="a@example.org")]))
+        taken = await attempt(store, Changeset(rows=[person("bob", email="a@example.org")]))
         assert isinstance(taken, NotUnique)
         await store.create_indexes(PEOPLE)
         await store.create_indexes(SEATS)
@@ -251,14 +251,14 @@ class MakingTables:
         assert await versions(store, "a") == []
 
     async def test_a_refused_unit_makes_no_table(self, store: Store) -> None:
-        await attempt(store, Unit(tables=[SEATS], documents=[Document("d", 2, "{}")]))
+        await attempt(store, Changeset(tables=[SEATS], documents=[Document("d", 2, "{}")]))
 
-        await write(store, Unit(tables=[SEATS]))
+        await write(store, Changeset(tables=[SEATS]))
 
     async def test_of_two_that_make_the_same_table_one_has_made_it(self, store: Store, second_store: Store) -> None:
         outcomes = await asyncio.gather(
             *(
-                attempt(one, Unit(tables=[PEOPLE], documents=[Document(name, 1, "{}")]))
+                attempt(one, Changeset(tables=[PEOPLE], documents=[Document(name, 1, "{}")]))
                 for one, name in ((store, "one"), (second_store, "two"))
             )
         )
@@ -275,7 +275,7 @@ class MakingTables:
             for n in range(3)
         ]
 
-        await write(store, Unit(tables=tables, indexes=tables))
+        await write(store, Changeset(tables=tables, indexes=tables))
         await write_rows(store, *(RowPut(table, StoredRow(("ann",), ("x",), table.name)) for table in tables))
 
         for table in tables:
@@ -286,7 +286,7 @@ class LiveInlineProjections:
     """What events are appended for: the set of live inline projections, by the revision of its document."""
 
     async def _replace(self, store: Store, revision: int) -> Outcome:
-        return await attempt(store, Unit(documents=[Document(INLINE, revision, "{}")]))
+        return await attempt(store, Changeset(documents=[Document(INLINE, revision, "{}")]))
 
     async def test_events_that_were_made_for_it_are_appended(self, store: Store) -> None:
         await write(store, appending("a", inline=0))
@@ -365,7 +365,7 @@ class UniqueColumns:
         await with_tables(store)
         await write_rows(store, person("ann", email="a@example.org"))
 
-        refusal = await attempt(store, Unit(rows=[person("bob", email="a@example.org")]))
+        refusal = await attempt(store, Changeset(rows=[person("bob", email="a@example.org")]))
 
         assert isinstance(refusal, NotUnique)
         assert (refusal.table, refusal.column) == (PEOPLE.name, "email")
@@ -526,8 +526,8 @@ class Finding:
 
     async def test_a_page_and_the_total_are_of_one_moment(self, store: Store, second_store: Store) -> None:
         await with_tables(store)
-        none = Unit(rows=[RowDelete(PEOPLE, (f"p{n}",)) for n in range(3)])
-        some = Unit(rows=[person(f"p{n}") for n in range(3)])
+        none = Changeset(rows=[RowDelete(PEOPLE, (f"p{n}",)) for n in range(3)])
+        some = Changeset(rows=[person(f"p{n}") for n in range(3)])
 
         async with meanwhile(write_each(second_store, [some, none] * 75)) as writing:
             while not writing.done():
@@ -591,7 +591,7 @@ class InlineProjecting:
             seen[:] = events
             return []
 
-        await write(store, Unit(appends=[append("a", 0, 2), append("b")], project=project))
+        await write(store, Changeset(appends=[append("a", 0, 2), append("b")], project=project))
 
         stored = [*await store.read_stream("a", limit=9), *await store.read_stream("b", limit=9)]
         assert seen == stored
@@ -630,5 +630,5 @@ class InlineProjecting:
         outcomes = await store.write([appending("a"), appending("b", project=fail), appending("c")])
 
         assert numbers(outcomes) == [True, False, True]
-        assert isinstance(outcomes[1], UnitRefused)
+        assert isinstance(outcomes[1], ChangesetRefused)
         assert [await versions(store, name) for name in "abc"] == [[1], [], [1]]

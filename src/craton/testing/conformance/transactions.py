@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from craton.ports import NotUnique, Statement, StatementFailed, Store, Unit, UnitRefused, VersionConflict
+from craton.ports import Changeset, ChangesetRefused, NotUnique, Statement, StatementFailed, Store, VersionConflict
 from craton.testing.conformance.making import (
     PEOPLE,
     appending,
@@ -35,7 +35,7 @@ async def _ids(store: Store) -> list[str]:
 
 
 async def _with_notes(store: Store) -> None:
-    await write(store, Unit(statements=[Statement(MAKE, {})]))
+    await write(store, Changeset(statements=[Statement(MAKE, {})]))
 
 
 async def _cancelled_soon(work: Coroutine[Any, Any, Any]) -> None:
@@ -84,7 +84,7 @@ class Statements:
 
         await write(
             store,
-            Unit(
+            Changeset(
                 statements=[
                     Statement(
                         "INSERT INTO notes -- not:this\n (id, body) /* nor:that */ VALUES ('a:b', 'it''s :body')", {}
@@ -105,7 +105,7 @@ class Statements:
 
     async def test_a_value_that_is_there_already_is_not_unique(self, store: Store) -> None:
         await _with_notes(store)
-        await write(store, Unit(statements=[_insert("one")]))
+        await write(store, Changeset(statements=[_insert("one")]))
 
         refusal = await attempt(store, appending("a", statements=[_insert("one")]))
 
@@ -149,7 +149,7 @@ class Statements:
 
     async def test_a_reading_statement_changes_nothing(self, store: Store) -> None:
         await _with_notes(store)
-        await write(store, Unit(statements=[_insert("one")]))
+        await write(store, Changeset(statements=[_insert("one")]))
 
         with pytest.raises(StatementFailed):
             await store.fetch(Statement("DELETE FROM notes RETURNING id", {}))
@@ -298,7 +298,7 @@ class InteractiveTransactions:
         await with_tables(store)
 
         async with store.transaction("read committed") as transaction:
-            with pytest.raises(UnitRefused):
+            with pytest.raises(ChangesetRefused):
                 await transaction.write(appending("a", rows=[person("ann", age=2**63)]))
             await transaction.write(appending("b", rows=[person("bob")]))
 

@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta, timezone
 
 from craton.ports import (
     Append,
+    Changeset,
+    ChangesetRefused,
     Document,
     NewEvent,
     Query,
@@ -16,8 +18,6 @@ from craton.ports import (
     Store,
     StoredEvent,
     StoredResult,
-    Unit,
-    UnitRefused,
     VersionConflict,
 )
 from craton.testing.conformance.making import (
@@ -50,7 +50,7 @@ class Appending:
     async def test_what_is_read_is_what_was_written_to_the_letter(self, store: Store) -> None:
         given = NewEvent("akte-1", 1, "id-1", "Geöffnet", 3, '{"b" : 1,\n"a":"ß\\u0000☃ \\"\'"}', '{"actor":"Ω"}', NOON)
 
-        position = await write(store, Unit(appends=[Append("akte-1", 0, [given])]))
+        position = await write(store, Changeset(appends=[Append("akte-1", 0, [given])]))
 
         (read,) = await store.read_stream("akte-1", limit=1)
         fields = ("stream", "version", "id", "type", "schema_version", "data", "metadata", "time")
@@ -60,7 +60,7 @@ class Appending:
     async def test_a_time_of_another_zone_is_the_same_instant_when_read(self, store: Store) -> None:
         there = datetime(2026, 1, 1, 1, 30, tzinfo=timezone(timedelta(hours=5, minutes=30)))
 
-        await write(store, Unit(appends=[Append("a", 0, [event("a", 1, time=there)])]))
+        await write(store, Changeset(appends=[Append("a", 0, [event("a", 1, time=there)])]))
 
         (read,) = await store.read_stream("a", limit=1)
         assert read.time == there
@@ -86,23 +86,23 @@ class Appending:
     async def test_a_unit_over_several_streams_is_written_whole_or_not_at_all(self, store: Store) -> None:
         await write(store, appending("b"))
 
-        refusal = await attempt(store, Unit(appends=[append("a"), append("b", 0), append("c")]))
+        refusal = await attempt(store, Changeset(appends=[append("a"), append("b", 0), append("c")]))
 
         assert isinstance(refusal, VersionConflict)
         assert [await versions(store, name) for name in "abc"] == [[], [1], []]
 
     async def test_the_position_of_a_unit_is_that_of_its_last_event(self, store: Store) -> None:
-        position = await write(store, Unit(appends=[append("a", 0, 2), append("b", 0, 2)]))
+        position = await write(store, Changeset(appends=[append("a", 0, 2), append("b", 0, 2)]))
 
         (last,) = await store.read_stream("b", limit=1, descending=True)
         assert position == last.position == await store.head()
 
     async def test_a_unit_without_events_has_position_zero(self, store: Store) -> None:
-        assert await write(store, Unit()) == 0
-        assert await write(store, Unit(checkpoint=("reader", 4))) == 0
+        assert await write(store, Changeset()) == 0
+        assert await write(store, Changeset(checkpoint=("reader", 4))) == 0
 
     async def test_an_append_of_no_events_changes_nothing_and_harms_nobody(self, store: Store) -> None:
-        nothing = Unit(appends=[Append("a", 0, [])])
+        nothing = Changeset(appends=[Append("a", 0, [])])
 
         outcomes = await store.write([nothing, appending("b"), nothing])
 
@@ -163,7 +163,7 @@ class Batches:
         await write(store, appending("b"))
 
         outcomes = await store.write(
-            [Unit(appends=[append("a"), append("b", 0)]), appending("a", 1), appending("c"), appending("a", 2)]
+            [Changeset(appends=[append("a"), append("b", 0)]), appending("a", 1), appending("c"), appending("a", 2)]
         )
 
         assert numbers(outcomes) == [False, False, True, False]
@@ -171,7 +171,7 @@ class Batches:
 
     async def test_those_that_build_on_a_unit_refused_for_its_rows_are_refused_too(self, store: Store) -> None:
         await with_tables(store, PEOPLE)
-        await write(store, Unit(rows=[person("ann", email="taken@example.org")]))
+        await write(store, Changeset(rows=[person("ann", email="taken@example.org")]))
 
         outcomes = await store.write(
             [
@@ -192,7 +192,7 @@ class Batches:
         await write(second_store, appending("a", 2))
 
         outcomes = await store.write(
-            [appending("a", 2), appending("a", 3), Unit(guards=[("a", 3)], appends=[append("b")])]
+            [appending("a", 2), appending("a", 3), Changeset(guards=[("a", 3)], appends=[append("b")])]
         )
 
         assert numbers(outcomes) == [False, False, False]
@@ -209,7 +209,7 @@ class Batches:
         assert [await versions(store, name) for name in "abc"] == [[1], [], [1]]
 
     async def test_each_unit_of_a_batch_is_told_its_own_position(self, store: Store) -> None:
-        units = [appending("a", 0, 2), Unit(), appending("b", 0, 1), appending("a", 2, 3)]
+        units = [appending("a", 0, 2), Changeset(), appending("b", 0, 1), appending("a", 2, 3)]
 
         outcomes = await store.write(units)
 
@@ -223,19 +223,19 @@ class Batches:
 
     async def test_a_unit_of_each_kind_finds_what_those_before_it_have_changed(self, store: Store) -> None:
         outcomes = await store.write(
-            [Unit(checkpoint=("reader", 10)), Unit(checkpoint_at_most=("reader", 5), checkpoint=("other", 1))]
+            [Changeset(checkpoint=("reader", 10)), Changeset(checkpoint_at_most=("reader", 5), checkpoint=("other", 1))]
         )
 
         assert numbers(outcomes) == [True, False]
         assert await store.checkpoint("other") == 0
 
     async def test_what_relies_on_a_document_that_a_unit_before_it_has_replaced_is_refused(self, store: Store) -> None:
-        await write(store, Unit(documents=[Document("plan", 1, "{}")]))
+        await write(store, Changeset(documents=[Document("plan", 1, "{}")]))
 
         outcomes = await store.write(
             [
                 appending("a", relies_on=[("plan", 1)]),
-                Unit(documents=[Document("plan", 2, "{}")]),
+                Changeset(documents=[Document("plan", 2, "{}")]),
                 appending("b", relies_on=[("plan", 1)]),
                 appending("c", relies_on=[("plan", 2)]),
             ]
@@ -249,7 +249,7 @@ class Batches:
         delete = Statement("DELETE FROM view_people_1", {})
 
         outcomes = await store.write(
-            [Unit(rows=[person("ann")]), Unit(statements=[delete]), appending("a", rows=[person("bob")])]
+            [Changeset(rows=[person("ann")]), Changeset(statements=[delete]), appending("a", rows=[person("bob")])]
         )
 
         assert all(numbers(outcomes))
@@ -258,14 +258,14 @@ class Batches:
     async def test_each_unit_projects_its_own_events_at_their_positions(self, store: Store) -> None:
         await with_tables(store, PEOPLE)
 
-        def projecting(stream: str, count: int) -> Unit:
+        def projecting(stream: str, count: int) -> Changeset:
             def project(stored: Sequence[StoredEvent]) -> list[RowOperation]:
                 assert {event.stream for event in stored} == {stream}
                 return [person(f"{stream}{event.version}", age=event.position) for event in stored]
 
             return appending(stream, count=count, project=project)
 
-        outcomes = await store.write([projecting("a", 2), Unit(rows=[person("bob")]), projecting("b", 1)])
+        outcomes = await store.write([projecting("a", 2), Changeset(rows=[person("bob")]), projecting("b", 1)])
 
         assert all(numbers(outcomes))
         for stored in await whole_feed(store):
@@ -326,8 +326,8 @@ class Guards:
     async def test_guards_alone_decide_about_a_unit_that_has_no_events(self, store: Store) -> None:
         await write(store, appending("seen"))
 
-        refusal = await attempt(store, Unit(guards=[("seen", 0)], result=StoredResult("s", "k1", "f", "{}")))
-        written = await attempt(store, Unit(guards=[("seen", 1)], result=StoredResult("s", "k2", "f", "{}")))
+        refusal = await attempt(store, Changeset(guards=[("seen", 0)], result=StoredResult("s", "k1", "f", "{}")))
+        written = await attempt(store, Changeset(guards=[("seen", 1)], result=StoredResult("s", "k2", "f", "{}")))
 
         assert isinstance(refusal, VersionConflict)
         assert written == 0
@@ -351,10 +351,10 @@ class Snapshots:
     ) -> None:
         hours = [NOON + timedelta(hours=n) for n in range(3)]
         events = [event("a", n, time=time) for n, time in enumerate(hours, 1)]
-        await write(store, Unit(appends=[Append("a", 0, events[:2])], snapshots=[Snapshot("a", 2, "f", "{}")]))
+        await write(store, Changeset(appends=[Append("a", 0, events[:2])], snapshots=[Snapshot("a", 2, "f", "{}")]))
 
         (snapshot,), (replayed,) = await store.load([("a", "f")]), await store.load([("a", "other shape")])
-        await write(store, Unit(appends=[Append("a", 2, events[2:])]))
+        await write(store, Changeset(appends=[Append("a", 2, events[2:])]))
         both, nobody = await store.load([("a", "f"), ("nobody", "f")])
 
         assert (len(snapshot.events), len(replayed.events), len(both.events)) == (0, 2, 1)
@@ -371,7 +371,7 @@ class Snapshots:
     async def test_an_older_snapshot_never_replaces_a_newer_one(self, store: Store) -> None:
         await write(store, appending("a", 0, 5, snapshots=[Snapshot("a", 5, "f", "new")]))
 
-        await write(store, Unit(guards=[("a", 5)], snapshots=[Snapshot("a", 4, "f", "old")]))
+        await write(store, Changeset(guards=[("a", 5)], snapshots=[Snapshot("a", 4, "f", "old")]))
 
         (state,) = await store.load([("a", "f")])
         assert state.snapshot == Snapshot("a", 5, "f", "new")
@@ -381,7 +381,7 @@ class Snapshots:
             [
                 appending("a", 0, 2, snapshots=[Snapshot("a", 2, "f", "two")]),
                 appending("a", 2, 2, snapshots=[Snapshot("a", 4, "f", "four")]),
-                Unit(guards=[("a", 4)], snapshots=[Snapshot("a", 3, "f", "three")]),
+                Changeset(guards=[("a", 4)], snapshots=[Snapshot("a", 3, "f", "three")]),
             ]
         )
 
@@ -400,7 +400,7 @@ class Snapshots:
     async def test_a_unit_may_hold_nothing_but_a_snapshot(self, store: Store) -> None:
         await write(store, appending("a"))
 
-        await write(store, Unit(snapshots=[Snapshot("a", 1, "f", "state")]))
+        await write(store, Changeset(snapshots=[Snapshot("a", 1, "f", "state")]))
 
         (state,) = await store.load([("a", "f")])
         assert state.snapshot == Snapshot("a", 1, "f", "state")
@@ -408,7 +408,7 @@ class Snapshots:
     async def test_the_snapshot_of_a_refused_unit_is_not_kept(self, store: Store) -> None:
         refusal = await attempt(store, appending("a", 7, snapshots=[Snapshot("a", 8, "f", "never")]))
 
-        assert isinstance(refusal, UnitRefused)
+        assert isinstance(refusal, ChangesetRefused)
         (state,) = await store.load([("a", "f")])
         assert state.snapshot is None
 
@@ -421,7 +421,7 @@ class Snapshots:
 
     async def test_streams_that_are_loaded_together_are_of_one_moment(self, store: Store, second_store: Store) -> None:
         streams = [f"s{n}" for n in range(50)]
-        units = [Unit(appends=[append(stream, version) for stream in streams]) for version in range(30)]
+        units = [Changeset(appends=[append(stream, version) for stream in streams]) for version in range(30)]
 
         async with meanwhile(write_each(second_store, units)) as writing:
             while not writing.done():

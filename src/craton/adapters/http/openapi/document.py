@@ -14,7 +14,7 @@ from craton.adapters.http.problems import Problem
 from craton.adapters.http.system import ADMIN, PROJECTIONS
 from craton.application.routes import Route
 from craton.runtime.app import App
-from craton.runtime.projections import Progress
+from craton.runtime.projections.runner import Progress
 
 Described = tuple[str, Route, ASGIApp]
 """A route, the module whose it is, and what answers it."""

@@ -9,6 +9,7 @@ import msgspec
 from craton.adapters.http.openapi.shared import Schema, references
 from craton.application.codec import schema_of_scalar
 from craton.application.parts import parts_of
+from craton.application.rows import Row, hidden_fields
 
 REFERENCE: Final = "#/components/schemas/{name}"
 
@@ -28,12 +29,15 @@ class Schemas:
         )
         self.components: dict[str, Schema] = {**components, **self._scalars}
         self._of = {id(kind): schema for kind, schema in zip(kinds, found, strict=True)}
+        hidden = _hidden_fields(kinds)
         for schema in [*self.components.values(), *found]:
             _walk(schema, _give_enums_a_type)
         self._parameters = {id(kind): self.components.pop(_name(self[kind])) for kind in asked}
         requests = [*(self[kind] for kind in bodies), *self._parameters.values()]
         sent = set(self._reached(requests))
         for name, schema in self.components.items():
+            for field in hidden.get(schema.get("title", ""), ()):
+                schema["properties"].pop(field, None)
             if name in sent:
                 _walk(schema, _say_defaults)
             elif schema.get("title") in _that_leave_defaults_out(kinds):
@@ -84,10 +88,20 @@ class Schemas:
             self.components[names[name]] = schema
 
 
+def _structs_in(kinds: Iterable[Any]) -> Iterator[type[Any]]:
+    for kind in kinds:
+        for part in parts_of(kind):
+            if isinstance(part, msgspec.inspect.StructType):
+                yield getattr(part.cls, "__origin__", part.cls)
+
+
 def _that_leave_defaults_out(kinds: Iterable[Any]) -> set[str]:
-    structs = (part.cls for kind in kinds for part in parts_of(kind) if isinstance(part, msgspec.inspect.StructType))
-    plain = (getattr(struct, "__origin__", struct) for struct in structs)
-    return {struct.__name__ for struct in plain if struct.__struct_config__.omit_defaults}
+    return {struct.__name__ for struct in _structs_in(kinds) if struct.__struct_config__.omit_defaults}
+
+
+def _hidden_fields(kinds: Iterable[Any]) -> dict[str, tuple[str, ...]]:
+    """The fields of rows that callers don't see, by the name of the row's class."""
+    return {row.__name__: hidden_fields(row) for row in _structs_in(kinds) if issubclass(row, Row)}
 
 
 def _readable(name: str) -> str:

@@ -5,7 +5,7 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from craton.application.page import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
-from craton.runtime.use_cases import MAX_KEY_LENGTH
+from craton.runtime.commands.use_cases import MAX_KEY_LENGTH
 
 Schema = dict[str, Any]
 

@@ -1,0 +1,149 @@
+"""What ordering tells: ids, values, events and refusals. Others may import it."""
+
+from enum import StrEnum
+
+from craton.domain import (
+    AggregateNotFound,
+    Conflict,
+    Event,
+    Id,
+    InvalidValue,
+    Money,
+    Name,
+    Text,
+    Value,
+)
+from market.catalog.events import ProductId
+
+
+class OrderId(Id):
+    pass
+
+
+class PayWith(StrEnum):
+    CARD = "card"
+    WALLET = "wallet"
+
+
+class OrderStatus(StrEnum):
+    PENDING = "pending"
+    CONFIRMED = "confirmed"
+    SHIPPED = "shipped"
+    DELIVERED = "delivered"
+    CANCELLED = "cancelled"
+
+
+class OrderLine(Value):
+    product: ProductId
+    name: Name
+    """As it was called when it was ordered."""
+    quantity: int
+    unit_price: Money
+
+    @property
+    def subtotal(self) -> Money:
+        return self.unit_price * self.quantity
+
+
+# --- facts ---------------------------------------------------------------------------------------------------
+
+
+class OrderPlaced(Event):
+    buyer: Id
+    lines: tuple[OrderLine, ...]
+    total: Money
+
+
+class OrderConfirmed(Event):
+    buyer: Id
+    total: Money
+
+
+class OrderShipped(Event):
+    buyer: Id
+
+
+class OrderDelivered(Event):
+    buyer: Id
+
+
+class OrderCancelled(Event):
+    buyer: Id
+    reason: Text
+
+
+class BuyerKnown(Event):
+    """What identity has said of a user."""
+
+    name: Name
+    email: Text
+
+
+class BuyerForgotten(Event):
+    pass
+
+
+class ProductKnown(Event):
+    """What the catalog has said of a product."""
+
+    name: Name
+
+
+class WaitBegan(Event):
+    order: OrderId
+
+
+class WaitEnded(Event):
+    order: OrderId
+
+
+# --- refusals ------------------------------------------------------------------------------------------------
+
+
+class OrderNotFound(AggregateNotFound):
+    """There is no such order."""
+
+
+class ProductNotOnSale(InvalidValue):
+    """The product isn't on sale."""
+
+    product: ProductId
+
+    def __str__(self) -> str:
+        return f"The product {self.product} isn't on sale."
+
+
+class MixedCurrencies(InvalidValue):
+    """All products of an order must have prices in the same currency."""
+
+
+class OrderOverLimit(InvalidValue):
+    """An order can't cost more than can be paid at once."""
+
+    limit: Money
+
+    def __str__(self) -> str:
+        return f"An order can't cost more than {self.limit}, which is the most that can be paid at once."
+
+
+class TooManyWaiting(Conflict):
+    """Orders keep goods while they wait for their buyer to pay; pay or cancel one of yours first."""
+
+    orders: tuple[OrderId, ...]
+
+
+class UnknownBuyer(Conflict):
+    """The buyer isn't a user any more."""
+
+
+class WrongStatus(Conflict):
+    """The order's status doesn't allow it."""
+
+    status: OrderStatus
+
+    def __str__(self) -> str:
+        return f"The order is {self.status}; that doesn't allow it."
+
+
+class BlankReason(InvalidValue):
+    """A cancellation needs a reason."""

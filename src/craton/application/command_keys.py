@@ -1,0 +1,88 @@
+"""Idempotency keys of commands, and where policies, sagas and handlers get them from."""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import msgspec
+
+from craton.application.errors import MisuseError
+from craton.domain import DomainError
+
+
+class CommandKey(msgspec.Struct, frozen=True):
+    """An idempotency key: a repeated command with the same key gives the same result and no second effect."""
+
+    text: str
+    is_new: bool = False
+    """A hint that the key was never used, so that it needn't be looked up before the commit finds out."""
+    keeps_refusals: bool = True
+    """Whether a refusal is the answer to the key for good."""
+    settles: bool = False
+    """Answer with what came of the command with this key; if it hasn't run, see to it that it never will."""
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class CommandKeys:
+    """Gives each command of a policy or of a saga's step a key of its own: the same one each time it is tried.
+
+    A key is made of the command's name and how many of that name came before, so that what is asked on the way doesn't
+    change it. A command that was refused for good and is wanted again (it is in `refused`) gets a new one.
+    `settles`: commands are only asked what came of them. `first`: most likely none of the keys was used before.
+    `keeps_refusals`: a refusal is the answer to the key for good. Clients can't make such keys: theirs are ASCII.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        refused: tuple[str, ...] = (),
+        *,
+        settles: bool = False,
+        first: bool = False,
+        keeps_refusals: bool = True,
+    ) -> None:
+        self.name = name
+        self._kind = CommandKey("", is_new=first, keeps_refusals=keeps_refusals, settles=settles)
+        self._refused = Counter(refused)
+        self._given: list[str] = []
+        self._running = False
+        self._refusal: tuple[str, DomainError] | None = None
+
+    def __str__(self) -> str:
+        return self.name
+
+    @contextmanager
+    def command(self, operation: str) -> Iterator[CommandKey]:
+        """The key of the next command, which is given within the block. Raises `MisuseError` for one beside another."""
+        if self._running:
+            raise MisuseError(
+                f"{self.name} gives {operation} while another command runs; give one after the other, "
+                f"or make steps of their own that run side by side"
+            )
+        before = sum(given.startswith(f"{operation}#") for given in self._given)
+        label = f"{operation}#{before + 1}"
+        again = self._refused[label]
+        self._given.append(label)
+        self._running = True
+        try:
+            yield msgspec.structs.replace(self._kind, text=f"§{self.name}/{label}" + (f".{again}" if again else ""))
+        except DomainError as refusal:
+            self._refusal = label, refusal
+            raise
+        finally:
+            self._running = False
+
+    @property
+    def newest(self) -> str:
+        """The name of the command that was given last; "" if none was."""
+        return self._given[-1].partition("#")[0] if self._given else ""
+
+    def refused(self, refusal: DomainError) -> str:
+        """Which of the commands this refusal came from; "" if it came from none."""
+        return self._refusal[0] if self._refusal is not None and self._refusal[1] is refusal else ""
+
+    def nothing_ran(self, refusal: DomainError | None) -> bool:
+        """Whether it is certain that no command has run: the first one was refused, and that was all."""
+        return refusal is not None and len(self._given) == 1 and self.refused(refusal) != ""

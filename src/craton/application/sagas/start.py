@@ -1,0 +1,39 @@
+"""How a use case starts a saga."""
+
+from typing import Any, Generic, TypeVar
+
+from craton.application.repository import Repository
+from craton.application.sagas.definition import Saga, SagaDefinition
+from craton.application.sagas.process import SagaProcess
+from craton.application.sagas.state import SagaId
+from craton.application.unit_of_work import require_unit
+
+S = TypeVar("S", bound=Saga)
+
+
+class Sagas(Generic[S]):
+    """The sagas of one kind, as the use cases of their module start them. Made by the runtime."""
+
+    def __init__(self, definition: SagaDefinition[S], processes: Repository[SagaProcess]) -> None:
+        self._definition = definition
+        self._processes = processes
+
+    def start(self, saga: S, *, id: Any) -> SagaId:
+        """Have a saga run from when the current unit of work is committed.
+
+        `id`, a UUID, names it: that of the order it is about, for example. The commit refuses a second one with the
+        same id (`AlreadyExists`).
+        """
+        unit = require_unit(f"Sagas[{self._definition.name}].start")
+        context = unit.context
+        process = SagaProcess.start(
+            SagaId(str(id)),
+            self._definition,
+            self._definition.encode(saga),
+            unit.now(),
+            actor=context.actor,
+            tenant=context.tenant,
+            correlation=context.correlation or context.id,
+        )
+        self._processes.add(process)
+        return process.id

@@ -1,0 +1,93 @@
+"""craton check: what would fail later is said now."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from enum import StrEnum
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from craton.adapters.http import asgi, wrong_routes
+from craton.adapters.stores import stores
+from craton.application.errors import MisuseError, WiringError
+from craton.cli.boundaries import wrong_imports
+from craton.cli.loading import FAILED, load_app, out, settings
+from craton.cli.map_picture import svg
+from craton.cli.map_text import mermaid, text
+from craton.cli.options import AppName
+from craton.ports import StoreUnavailable
+from craton.runtime.app import App
+from craton.runtime.module_map import ModuleMap
+
+
+class MapFormat(StrEnum):
+    TEXT = "text"
+    MERMAID = "mermaid"
+    SVG = "svg"
+
+
+_WRITTEN: Final[dict[MapFormat, Callable[[ModuleMap], str]]] = {
+    MapFormat.TEXT: text,
+    MapFormat.MERMAID: mermaid,
+    MapFormat.SVG: svg,
+}
+
+
+def check(
+    app: AppName = None,
+    map_: Annotated[
+        bool, typer.Option("--map", help="Print the map of the modules: what they offer, call, and listen to.")
+    ] = False,
+    format_: Annotated[MapFormat, typer.Option("--format", help="How the map is written.")] = MapFormat.TEXT,
+) -> None:
+    """Check module boundaries, API signatures, routes, upcasters and projections; a sentence for each problem."""
+    loaded = load_app(settings(app=app)["app"])
+    problems = [*loaded.problems(), *wrong_routes(loaded), *wrong_imports(loaded), *_cycle(loaded.map)]
+    if not problems:
+        problems = asyncio.run(_start(loaded))
+    for problem in problems:
+        out.print(problem, markup=False)
+    if problems:
+        raise SystemExit(FAILED)
+    if map_:
+        out.print(_WRITTEN[format_](loaded.map), markup=False)
+    else:
+        out.print(f"{loaded.name}: {len(loaded.modules)} module(s), nothing to complain about.")
+
+
+def _cycle(module_map: ModuleMap) -> Iterator[str]:
+    """A sentence if modules call each other in a circle: none of them could be understood, or moved, alone."""
+    cycle = module_map.cycle()
+    if cycle:
+        calls = [
+            f"{source} calls {target} ({', '.join(module_map.between(source, target))})"
+            for source, target in pairwise(cycle)
+        ]
+        yield (
+            f"the modules {' → '.join(cycle)} call each other in a circle: {', '.join(calls)}; "
+            "replace one of the calls by a policy that listens to the other module's events"
+        )
+
+
+async def _start(app: App) -> list[str]:
+    """Start it in stores that forget, without anything that goes on in the background; return what is said instead."""
+    try:
+        async with app.run(stores("memory", Path(), app.name), subscriptions=False):
+            await _describe(asgi(app))
+    except (WiringError, MisuseError, StoreUnavailable) as problem:
+        return [str(problem)]
+    except Exception as problem:
+        return [f"app {app.name} can't be started: {type(problem).__name__}: {problem}"]
+    return []
+
+
+async def _describe(application: Any) -> None:
+    """Have the API's description made, as the first look at it does."""
+
+    async def hear(_: Any) -> None:
+        """The answer isn't needed."""
+
+    scope = {"type": "http", "method": "GET", "path": "/openapi.json", "headers": [], "query_string": b""}
+    await application(scope, None, hear)

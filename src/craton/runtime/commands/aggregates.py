@@ -1,0 +1,272 @@
+"""Aggregates: loaded from the store, several in one query, and kept in memory as a hint.
+
+Memory holds, for a stream, the state that was last *handed in*, though it may not be durable yet: the next command
+starts from it, and both can go out in one batch. It is never a second truth:
+- what a unit writes on top of it carries the expected version, and what it only read is guarded, so the store decides;
+- a use case that ends without writing (a refusal, a no-op, a query) is only believed when it has read the store;
+- when a unit fails, the streams it touched are forgotten, and the units that built on them fail by their versions.
+"""
+
+import asyncio
+import copy
+from collections import OrderedDict, defaultdict
+from datetime import datetime
+from typing import Any, Final, TypeVar
+
+import msgspec
+import structlog
+
+from craton.application.codec import encode_text
+from craton.application.context import context
+from craton.application.errors import MisuseError
+from craton.application.page import Page, Paging
+from craton.application.repository import AuditEvent
+from craton.application.unit_of_work import Tracked, UnitOfWork
+from craton.application.upcasting import EventTypes
+from craton.domain.aggregate import AnyAggregate
+from craton.ports import EventLog, Snapshot, StoredEvent, StreamState
+from craton.runtime.commands.state_type import require_storable_state, say_the_same, state_type
+from craton.runtime.committer import PendingCommit
+
+A = TypeVar("A", bound=AnyAggregate)
+
+MEMORY_LIMIT: Final = 20_000
+MAX_LOADS_TOGETHER: Final = 256
+HISTORY_PAGE: Final = 1_000
+CHECKED_CHANGES: Final = 100
+
+log = structlog.get_logger("craton.aggregates")
+
+
+class _Checks:
+    """Of which changes of one kind it is checked that events say them: of the first hundred, then one of a hundred."""
+
+    __slots__ = ("_carried_out", "_check_all", "to_leave_out")
+
+    def __init__(self, check_all: bool) -> None:
+        self._check_all = check_all
+        self._carried_out = 0
+        self.to_leave_out = 0
+        """How many changes aren't checked before the next one is."""
+
+    def carried_out(self) -> None:
+        self._carried_out += 1
+        if self._carried_out >= CHECKED_CHANGES and not self._check_all:
+            self.to_leave_out = CHECKED_CHANGES - 1
+
+
+class _Memory:
+    """The newest known state of a stream, and the commit it waits for."""
+
+    __slots__ = ("aggregate", "tail", "time")
+
+    def __init__(self, aggregate: AnyAggregate, tail: PendingCommit | None, time: datetime | None) -> None:
+        self.aggregate = aggregate
+        self.tail = tail
+        self.time = time
+
+    @property
+    def pending(self) -> bool:
+        return self.tail is not None and not self.tail.done
+
+
+class Aggregates:
+    """The aggregates of one module. `check_all` checks of all changes, and not of some, that events say them."""
+
+    def __init__(self, log: EventLog, events: EventTypes, *, check_all: bool) -> None:
+        self._log = log
+        self._events = events
+        self._memory: OrderedDict[str, _Memory] = OrderedDict()
+        self._checks: defaultdict[type[AnyAggregate], _Checks] = defaultdict(lambda: _Checks(check_all))
+        self._waiting: dict[tuple[str, str], asyncio.Future[StreamState]] = {}
+
+    async def load(self, unit: UnitOfWork, kind: type[A], id: Any) -> Tracked | None:
+        stream = f"{kind.stream_prefix}-{id}"
+        known = self._known(stream)
+        if known is not None and not unit.fresh and unit.transaction is None:
+            self._memory.move_to_end(stream)
+            origin = known.aggregate
+            return Tracked(
+                state_type(kind).copy(origin),
+                origin.version,
+                from_memory=True,
+                base=known.tail,
+                origin=origin,
+                time=known.time,
+            )
+        if known is not None and known.tail is not None and not unit.read_only and unit.transaction is None:
+            await known.tail.ended()
+        aggregate, time = await self._load_newest(kind, id)
+        if aggregate is None:
+            return None
+        loaded = None if unit.read_only else self._remember_loaded(aggregate, time)
+        return Tracked(aggregate, aggregate.version, origin=loaded or self._copy_to_check(aggregate), time=time)
+
+    async def load_past(self, kind: type[A], id: Any, at: datetime | None, version: int | None) -> A | None:
+        """Replay the stream from its beginning up to a time or a version; None when it wasn't there then."""
+        aggregate = kind(id)
+        while True:
+            events = await self._log.read_stream(aggregate.stream, after=aggregate.version, limit=HISTORY_PAGE)
+            for event in events:
+                if (at is not None and event.time > at) or aggregate.version == version:
+                    break
+                state_type(kind).apply(aggregate, event, self._events)
+            else:
+                if len(events) == HISTORY_PAGE:
+                    continue
+            break
+        reached = aggregate.version > 0 and (version is None or aggregate.version == version)
+        return aggregate if reached else None
+
+    async def audit(self, stream: str, paging: Paging) -> Page[AuditEvent]:
+        newest = await self._log.read_stream(stream, limit=1, descending=True)
+        total = newest[0].version if newest else 0
+        before = total + 1 - paging.offset
+        events = (
+            await self._log.read_stream(stream, after=before, limit=paging.page_size, descending=True)
+            if before > 1
+            else []
+        )
+        return Page.of([self._audited(event) for event in events], total, paging)
+
+    def require_replayable(self, tracked: Tracked) -> None:
+        """Refuse a state that its events don't make, or that no snapshot could hold: nobody could load it again.
+
+        Checked now and then only, because it applies the events once more; a test has all changes checked. Raises
+        `MisuseError`, or `NotStorable`.
+        """
+        aggregate, origin = tracked.aggregate, tracked.origin
+        if tracked.loaded and origin is None:
+            return
+        checks = self._checks[type(aggregate)]
+        if checks.to_leave_out:
+            checks.to_leave_out -= 1
+            return
+        checks.carried_out()
+        kind = state_type(type(aggregate))
+        replayed = kind.kind(aggregate.id) if origin is None else kind.copy(origin)
+        for event in aggregate.recorded:
+            replayed.apply(copy.deepcopy(event))
+            replayed.version += 1
+        unequal = kind.differences(aggregate, replayed)
+        changed = next((name for name in unequal if not say_the_same(name, aggregate, replayed)), None)
+        if changed is not None:
+            raise MisuseError(
+                f"{kind.kind.__name__}.{changed} was changed outside of apply, so that no event says it and the change "
+                f"would be lost; record an event, and make the change where apply is given it"
+            )
+        if aggregate._recorded and (origin is None or kind.is_storable(origin)):
+            require_storable_state(kind, aggregate, unequal)
+
+    def pending(self, stream: str) -> bool:
+        """Whether memory knows a state that isn't durable yet."""
+        known = self._known(stream)
+        return known is not None and known.pending
+
+    def current(self, stream: str) -> int | None:
+        """The version that memory knows of a stream, None if it knows nothing."""
+        known = self._known(stream)
+        return None if known is None else known.aggregate.version
+
+    def _known(self, stream: str) -> _Memory | None:
+        """What memory knows of a stream; a state whose commit has failed is forgotten."""
+        known = self._memory.get(stream)
+        if known is not None and known.tail is not None and known.tail.failed:
+            del self._memory[stream]
+            return None
+        return known
+
+    def handed_in(self, aggregate: AnyAggregate, tail: PendingCommit, time: datetime) -> None:
+        """The next command may start from this state; it becomes durable with `tail`, or is forgotten."""
+        aggregate._recorded = []
+        self._memory[aggregate.stream] = _Memory(aggregate, tail, time)
+        self._memory.move_to_end(aggregate.stream)
+        while len(self._memory) > MEMORY_LIMIT:
+            self._memory.popitem(last=False)
+
+    def forget(self, streams: set[str]) -> None:
+        for stream in streams:
+            self._memory.pop(stream, None)
+
+    def snapshot(self, aggregate: AnyAggregate) -> Snapshot | None:
+        """The aggregate's state, to be stored; None if it can't be: its events say it all the same."""
+        kind = state_type(type(aggregate))
+        try:
+            return Snapshot(aggregate.stream, aggregate.version, kind.fingerprint, kind.encode(aggregate))
+        except Exception as problem:
+            log.warning("a snapshot is left out, because it can't be stored", reason=str(problem))
+            return None
+
+    async def _load_newest(self, kind: type[A], id: Any) -> tuple[A | None, datetime | None]:
+        """The newest state, and the time of its newest event."""
+        state = await self._fetch(f"{kind.stream_prefix}-{id}", state_type(kind).fingerprint)
+        if state.snapshot is None and not state.events:
+            return None, None
+        try:
+            aggregate: Any = state_type(kind).decode(state.snapshot, id) if state.snapshot else kind(id)
+        except Exception as problem:
+            log.warning(
+                "a snapshot is ignored, because it can't be decoded", stream=kind(id).stream, reason=repr(problem)
+            )
+            return await self.load_past(kind, id, None, None), state.time
+        for event in state.events:
+            state_type(kind).apply(aggregate, event, self._events)
+        return aggregate, state.time
+
+    def _remember_loaded(self, aggregate: AnyAggregate, time: datetime | None) -> AnyAggregate | None:
+        """Keep a copy of a state that was read, and return it; None if memory knows a newer one."""
+        known = self._memory.get(aggregate.stream)
+        if known is not None and (known.pending or known.aggregate.version > aggregate.version):
+            return None
+        kept = state_type(type(aggregate)).copy(aggregate)
+        self._memory[aggregate.stream] = _Memory(kept, None, time)
+        return kept
+
+    def _copy_to_check(self, aggregate: AnyAggregate) -> AnyAggregate | None:
+        """What a state is compared with later on, if it is to be checked and memory doesn't have it."""
+        checks = self._checks[type(aggregate)]
+        if checks.to_leave_out:
+            checks.to_leave_out -= 1
+            return None
+        return state_type(type(aggregate)).copy(aggregate)
+
+    async def _fetch(self, stream: str, fingerprint: str) -> StreamState:
+        """Read a stream; what is asked for in the same turn of the event loop is read in one query."""
+        future = self._waiting.get((stream, fingerprint))
+        if future is None:
+            loop = asyncio.get_running_loop()
+            if not self._waiting:
+                loop.call_soon(lambda: loop.create_task(self._fetch_waiting()))
+            future = self._waiting[stream, fingerprint] = loop.create_future()
+        return await asyncio.shield(future)
+
+    async def _fetch_waiting(self) -> None:
+        waiting, self._waiting = self._waiting, {}
+        wanted = list(waiting)
+        for start in range(0, len(wanted), MAX_LOADS_TOGETHER):
+            some = wanted[start : start + MAX_LOADS_TOGETHER]
+            try:
+                states = await self._log.load(some)
+            except Exception as problem:
+                for name in some:
+                    waiting[name].set_exception(problem)
+                    waiting[name].exception()
+            else:
+                for name, state in zip(some, states, strict=True):
+                    waiting[name].set_result(state)
+
+    def _audited(self, stored: StoredEvent) -> AuditEvent:
+        retired = stored.type in self._events.retired
+        data = stored.data if retired else encode_text(self._events.data(stored))
+        metadata, caller = self._events.metadata(stored), context().caller
+        if caller is not None and caller.id != metadata.actor:
+            metadata = msgspec.structs.replace(metadata, key=None)  # with it one could ask for another's answer
+        return AuditEvent(
+            type=stored.type,
+            data=msgspec.json.decode(data),
+            version=stored.version,
+            position=stored.position,
+            id=stored.id,
+            time=stored.time,
+            metadata=metadata,
+        )

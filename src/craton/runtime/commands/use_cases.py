@@ -1,0 +1,123 @@
+"""Runs the commands and queries of a module.
+
+A command under an idempotency key that was answered before is answered from there. A refusal that isn't kept under the
+key (it is temporary, or the caller doesn't want it kept) is given only after the key was looked up again: it may be
+about what the same request has done in another process.
+"""
+
+from collections.abc import Awaitable
+from typing import Any, Final
+
+from craton.application.api import Api, OperationDefinition
+from craton.application.codec import encode_text
+from craton.application.context import Context, context_var
+from craton.application.errors import MisuseError, Overtaken, Unavailable, UnusableKey
+from craton.application.unit_of_work import UnitOfWork, current_unit, enter_unit, leave_unit, require_unit
+from craton.domain import DomainError
+from craton.ports import Changeset, KeyTaken, StoreUnavailable
+from craton.ports.wellformed import storable
+from craton.runtime.commands.execution import Execution, Resources
+from craton.runtime.commands.results import Answer, Request, kept_refusal
+from craton.runtime.process.attempt import in_time
+
+MAX_KEY_LENGTH: Final = 200
+"""Of a client's key."""
+LONGEST_KEY: Final = 1_000
+"""Of any key: those of policies and sagas are made of several names."""
+
+
+class UseCases:
+    """The use cases of one module."""
+
+    def __init__(self, service: Api, resources: Resources) -> None:
+        self._service = service
+        self._resources = resources
+
+    async def run(
+        self, operation: OperationDefinition, arguments: dict[str, Any], context: Context, *, timer: str | None = None
+    ) -> Answer:
+        """Run a use case. `timer` is the timer that asked for it, done in the same commit.
+
+        A timer's refusal that was committed, so that the timer is done, is the answer's result and not raised.
+        Raises what the use case raises, and `Unavailable` or `DeadlineExceeded`, which say whether it may have run.
+        """
+        remaining = context.remaining()
+        token = context_var.set(context)
+        try:
+            if operation.kind == "query":
+                return await _within(remaining, self._query(operation, arguments, context), executed=False)
+            outer = current_unit()
+            if outer is not None:
+                require_unit(str(operation))
+                return await self._join(outer, operation, arguments)
+            execution = Execution(self._resources, self._service, operation, arguments, context, timer)
+            return await _within(remaining, self._command(execution, operation, arguments, context), executed=True)
+        except StoreUnavailable as problem:
+            raise Unavailable(str(problem), maybe_executed=problem.maybe_executed) from problem
+        finally:
+            context_var.reset(token)
+
+    async def _query(self, operation: OperationDefinition, arguments: dict[str, Any], context: Context) -> Answer:
+        resources = self._resources
+        unit = UnitOfWork(resources.module, resources.store, context, resources.clock, read_only=True, fresh=True)
+        token = enter_unit(unit)
+        try:
+            result = operation.shown(await getattr(self._service, operation.name)(**arguments))
+        finally:
+            leave_unit(token)
+        if unit.dirty:
+            raise MisuseError(f"{operation} is a query, but it has changed something; make it a command")
+        for tracked in unit.tracked.values():
+            resources.aggregates.require_replayable(tracked)
+        return Answer(result)
+
+    async def _join(self, outer: UnitOfWork, operation: OperationDefinition, arguments: dict[str, Any]) -> Answer:
+        module = self._resources.module
+        if outer.module != module or outer.read_only:
+            what = "a query" if outer.read_only else f"a unit of work of the module {outer.module!r}"
+            raise MisuseError(
+                f"{operation} is a command of the module {module!r} and was called inside {what}: that would be "
+                f"a dual write. Use a saga or a policy to change another module, or a query to ask it."
+            )
+        return Answer(await getattr(self._service, operation.name)(**arguments))
+
+    async def _command(
+        self, execution: Execution, operation: OperationDefinition, arguments: dict[str, Any], context: Context
+    ) -> Answer:
+        key = context.key
+        if key is None:
+            return await execution.run()
+        require_usable_key(key.text)
+        scope = encode_text([context.tenant, context.actor, str(operation)])
+        request = execution.request = Request(scope, key.text, operation.fingerprint(arguments))
+        results = self._resources.results
+        async with self._resources.queues.take([f"key {scope} {key}"]):
+            if key.settles:
+                return await self._settle(operation, request)
+            replay = None if key.is_new else await results.replay(operation, request)
+            try:
+                return replay or await execution.run()
+            except DomainError as refusal:
+                replay = None if execution.keeps(refusal) else await results.look_up_again(operation, request)
+                if replay is None:
+                    raise
+                return replay
+
+    async def _settle(self, operation: OperationDefinition, request: Request) -> Answer:
+        """Answer with what came of the command with this key; if it hasn't run, take its key, so that it never will."""
+        overtaken = Overtaken()
+        try:
+            await self._resources.committer.submit(Changeset(result=kept_refusal(request, overtaken)))
+        except KeyTaken:
+            return await self._resources.results.given(operation, request)
+        raise overtaken
+
+
+def _within(seconds: float | None, work: Awaitable[Answer], *, executed: bool) -> Awaitable[Answer]:
+    return work if seconds is None else in_time(seconds, work, executed=executed)
+
+
+def require_usable_key(key: str) -> None:
+    """Raise `UnusableKey` for what no store can keep."""
+    if not 0 < len(key) <= LONGEST_KEY or not storable(key):
+        raise UnusableKey()

@@ -1,0 +1,1 @@
+"""Whether the program and what its stores hold fit together; found out at each start."""

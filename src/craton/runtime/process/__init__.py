@@ -1,0 +1,1 @@
+"""The process itself: its settings, its event loop, its memory."""

@@ -1,0 +1,57 @@
+"""Says when the event loop stands still, and in which function: nothing else goes on meanwhile, not even health."""
+
+import asyncio
+import sys
+import threading
+import time
+import traceback
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from types import FrameType
+from typing import Final
+
+import structlog
+
+from craton.runtime.process.places import authors_place, shown
+
+LONGEST_SECONDS: Final = 1.0
+_BEATS: Final = 5
+
+log = structlog.get_logger("craton.watchdog")
+
+
+@asynccontextmanager
+async def watched(longest: float = LONGEST_SECONDS) -> AsyncIterator[None]:
+    """Watch the running loop while the block lasts: what blocks it for longer, in seconds, is said once."""
+    beat = [time.monotonic()]
+    done = threading.Event()
+    main = threading.get_ident()
+
+    async def beating() -> None:
+        while True:
+            beat[0] = time.monotonic()
+            await asyncio.sleep(longest / _BEATS)
+
+    def watching() -> None:
+        told = 0.0
+        while not done.wait(longest / _BEATS):
+            if time.monotonic() - beat[0] > longest and told != beat[0]:
+                told = beat[0]
+                frame = sys._current_frames().get(main)
+                log.error("the event loop is blocked, and with it everything else", where=where(frame))
+
+    heart = asyncio.create_task(beating(), name="watchdog")
+    thread = threading.Thread(target=watching, name="watchdog", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        heart.cancel()
+        await asyncio.wait([heart])
+
+
+def where(frame: FrameType | None) -> str:
+    """The innermost place in the application's own code; if there is none, the innermost of all."""
+    places = traceback.extract_stack(frame)
+    return authors_place(places) or (shown(places[-1]) if places else "")

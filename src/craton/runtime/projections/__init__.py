@@ -1,0 +1,1 @@
+"""Read models: kept, built anew, swapped in, verified."""

@@ -1,0 +1,243 @@
+"""What is recorded of a projection's generations, and the tables of each.
+
+A generation is a set of tables and what fills them: a subscription of its own, or, if the projection is inline, the
+commits of the events themselves. Which one is live, which is being built and which was live before stands in one
+document, replaced only by who has seen its revision, in the commit that makes the tables of a new one.
+
+Which inline generations are live stands, for the whole module, in a second document. Every unit that appends names the
+revision of it that it was made for. So an event can't be written by a process that doesn't know all of the inline
+projections that must have its row: a process that runs an older program, or one that was told of a swap too late.
+"""
+
+import contextlib
+from math import inf
+from time import monotonic
+
+import msgspec
+
+from craton.application.codec import decode, encode_text, fingerprint
+from craton.application.projection import ProjectionDefinition
+from craton.ports import (
+    INLINE,
+    Changeset,
+    Document,
+    DocumentChanged,
+    SerializationConflict,
+    Store,
+    StoredResult,
+    Table,
+)
+from craton.runtime.committer import write_alone
+
+
+class Generation(msgspec.Struct, frozen=True):
+    """One build of a projection: a number, and what it depends on."""
+
+    number: int
+    version: int
+    shape: str
+    """A digest of the shapes of its rows."""
+    inline: bool | None = None
+    """None in what an older version of the toolkit has recorded; `adopted` fills it in, and what follows."""
+    events: tuple[str, ...] = ()
+    """The names of the events that it is made from."""
+    tables: tuple[Table, ...] = ()
+    indexed: bool = False
+    """Whether its tables had all their indexes from the beginning."""
+
+
+class Generations(msgspec.Struct, frozen=True, kw_only=True):
+    """What is recorded of a projection."""
+
+    live: Generation | None = None
+    building: Generation | None = None
+    previous: Generation | None = None
+    newest: int
+    """The largest number that was given out."""
+
+
+class LiveInline:
+    """The inline generations of one module that are live, by projection, as this process knows them."""
+
+    def __init__(self, store: Store) -> None:
+        self.revision = 0
+        self.generations: dict[str, Generation] = {}
+        self._store = store
+
+    async def refresh(self) -> bool:
+        """Read them again, as another process may have changed them. Returns whether one has."""
+        before = self.revision
+        document = await self._store.document(INLINE)
+        if document is not None:
+            self.take(document)
+        return self.revision != before
+
+    def take(self, document: Document) -> None:
+        """Know what the document says, unless something newer is known."""
+        if document.revision > self.revision:
+            self.revision, self.generations = document.revision, decode(dict[str, Generation], document.body)
+
+    def changed(self, projection: str, live: Generation | None) -> Document | None:
+        """The document that says what is live of a projection, None if it says so already."""
+        inline = live if live is not None and live.inline else None
+        if self.generations.get(projection) == inline:
+            return None
+        others = {name: generation for name, generation in self.generations.items() if name != projection}
+        body = others if inline is None else others | {projection: inline}
+        return Document(INLINE, self.revision + 1, encode_text(body))
+
+
+class GenerationRecord:
+    """The generations of one projection, as this process knows them and changes them."""
+
+    def __init__(self, kind: ProjectionDefinition, store: Store, inline: LiveInline) -> None:
+        self.state = Generations(newest=0)
+        self.document = _document(kind.name)
+        self.revision = 0
+        self.refreshed = -inf
+        """When the newest look at the record began that has ended."""
+        self.shape = fingerprint([row_type.shape for row_type in kind.rows.values()])
+        self._kind = kind
+        self._store = store
+        self._inline = inline
+
+    def is_current(self, generation: Generation | None) -> bool:
+        """Whether a generation is made by this version of the program; another's is left to it."""
+        return generation is not None and generation == self.new_generation(
+            generation.number, indexed=generation.indexed
+        )
+
+    def readable(self) -> Generation | None:
+        """The live generation, if this program can read its rows and they are in step as it expects."""
+        live = self._inline.generations.get(self._kind.name) if self._kind.inline else self.state.live
+        if live is None or live.shape != self.shape or live.tables != self._tables(live.number):
+            return None
+        return live
+
+    def new_generation(self, number: int, *, indexed: bool = False) -> Generation:
+        """A generation with this number, made by this program."""
+        kind = self._kind
+        return Generation(
+            number, kind.version, self.shape, kind.inline, kind.event_names, self._tables(number), indexed
+        )
+
+    def subscription(self, generation: int) -> str:
+        """The name of the subscription that fills a generation."""
+        return f"{self._kind.name}@{generation}"
+
+    async def refresh(self) -> Generations:
+        """Read again what is recorded: another process may have changed it."""
+        began = monotonic()
+        document = await self._store.document(self.document)
+        if document is not None and document.revision > self.revision:
+            await self._inline.refresh()  # first: were it to fail after, nothing would tell that it is behind
+            if document.revision > self.revision:
+                self.revision, self.state = document.revision, decode(Generations, document.body)
+        self.refreshed = max(self.refreshed, began)
+        return self.state
+
+    async def adopt(self) -> None:
+        """Fill in what an older version of the toolkit didn't record: that it was this program which made it."""
+        while (state := await self.refresh()) != (adopted := self._adopted(state)):
+            with contextlib.suppress(DocumentChanged, SerializationConflict):  # another process was faster
+                await self.replace(state, adopted)
+                if state.building is not None and adopted.building is None:
+                    await self.drop(state.building)
+
+    def _adopted(self, state: Generations) -> Generations:
+        begun_before = state.building is not None and state.building.inline is None  # unique columns aren't unique yet
+        return msgspec.structs.replace(
+            state,
+            live=self._adopted_one(state.live),
+            building=None if begun_before else state.building,
+            previous=self._adopted_one(state.previous),
+        )
+
+    def _adopted_one(self, generation: Generation | None) -> Generation | None:
+        if generation is None or generation.inline is not None or generation.shape != self.shape:
+            return generation
+        tables = self._tables(generation.number)
+        if [table.name for table in tables] != self._old_names(generation.number):
+            return generation  # cut off by the database, or named in another way today: it is built anew
+        return msgspec.structs.replace(
+            generation, inline=self._kind.inline, events=self._kind.event_names, tables=tables
+        )
+
+    async def replace(
+        self,
+        seen: Generations,
+        state: Generations,
+        *,
+        checkpoint_at_most: tuple[str, int] | None = None,
+        head_at_most: int | None = None,
+        result: StoredResult | None = None,
+    ) -> None:
+        """Make this the state in the place of the one that was seen, and make the tables of what is new in it.
+
+        Raises `DocumentChanged`, `PositionPassed`, `SerializationConflict`, or `TableTaken` when a new generation has
+        the number of one that another projection, which has the same rows, has made.
+        """
+        if self.state is not seen:
+            raise DocumentChanged(f"{self.document} was changed by another")
+        document = Document(self.document, self.revision + 1, encode_text(state))
+        inline = self._inline.changed(self._kind.name, state.live)
+        new = [made for made in (state.live, state.building) if made is not None and made.number > seen.newest]
+        unit = Changeset(
+            documents=[document] if inline is None else [document, inline],
+            tables=[table for made in new for table in made.tables],
+            indexes=[table for made in new if made.indexed for table in made.tables],
+            checkpoint_at_most=checkpoint_at_most,
+            head_at_most=head_at_most,
+            result=result,
+        )
+        try:
+            await write_alone(self._store, unit)
+        except DocumentChanged:
+            await self._inline.refresh()
+            raise
+        self.revision, self.state = document.revision, state
+        if inline is not None:
+            self._inline.take(inline)
+
+    async def create_indexes(self, generation: Generation) -> None:
+        """Make the indexes that it is built without. Raises `StatementFailed` when a row doesn't fit in one."""
+        for table in generation.tables:
+            await self._store.create_indexes(table)
+
+    async def drop(self, generation: Generation) -> None:
+        """Drop the tables of a generation that is not recorded any more, and what was parked for it."""
+        names = [table.name for table in generation.tables] or self._old_names(generation.number)
+        for name in names:
+            await self._store.drop_table(name)
+        subscription = self.subscription(generation.number)
+        parked = [entry.position for entry in await self._store.parked(subscription)]
+        parked += await self._store.dropped(subscription)
+        if parked:
+            await write_alone(self._store, Changeset(unparked=[(subscription, position) for position in parked]))
+
+    def _tables(self, number: int) -> tuple[Table, ...]:
+        return tuple(row_type.table(number) for row_type in self._kind.rows.values())
+
+    def _old_names(self, number: int) -> list[str]:
+        """What the tables were called by versions of the toolkit that didn't record it."""
+        return [f"view_{row_type.name}_{number}" for row_type in self._kind.rows.values()]
+
+
+async def retire(projection: str, store: Store, inline: LiveInline) -> None:
+    """Take an inline projection that the program has given up out of those that are live.
+
+    Raises `DocumentChanged` or `SerializationConflict`.
+    """
+    document = await store.document(_document(projection))
+    without = inline.changed(projection, None)
+    if document is None or without is None:
+        return
+    state = decode(Generations, document.body)
+    retired = msgspec.structs.replace(state, live=None, previous=state.live)
+    changed = Document(document.name, document.revision + 1, encode_text(retired))
+    await write_alone(store, Changeset(documents=[changed, without]))
+    inline.take(without)
+
+
+def _document(projection: str) -> str:
+    return f"projection/{projection}"

@@ -1,0 +1,75 @@
+"""Inline projections: rows that are written in the commit of the events themselves.
+
+Two programs may write to one store while a new version is brought out, and each folds only the projections that it
+knows. So each unit names the set of live inline projections that it was made for (`LiveInline`), and events that
+another program's projection must have its rows of are refused here.
+"""
+
+from collections.abc import Iterable, Mapping
+
+import structlog
+
+from craton.domain.aggregate import AnyAggregate
+from craton.ports import Changeset
+from craton.runtime.projections.generations import Generation, LiveInline
+from craton.runtime.projections.runner import NotInStep, ProjectionRunner
+
+log = structlog.get_logger("craton.projection")
+
+
+class InlineProjections:
+    """The inline projections of one module; `runners` are those of all its projections."""
+
+    def __init__(self, live: LiveInline, runners: Mapping[str, ProjectionRunner]) -> None:
+        self._live = live
+        self._runners = runners
+        self._known: dict[str, Generation] | None = None
+        self._ours: dict[str, Generation] = {}
+        self._foreign: dict[str, str] = {}
+        """The projection, by event, that only another program keeps in step."""
+
+    def add(self, unit: Changeset, states: Mapping[str, AnyAggregate]) -> None:
+        """Add their rows to a unit of events, given the states after these, by stream.
+
+        Raises `NotInStep` while this program can't keep one of the projections so.
+        """
+        if not unit.appends:
+            return
+        if self._known is not self._live.generations:
+            self._look(self._live.generations)
+        unit.inline = self._live.revision
+        for name, runner in self._runners.items():
+            if runner.kind.inline:
+                runner.project_inline(unit, self._ours.get(name), states)
+        if self._foreign:
+            self._require_known(event.type for append in unit.appends for event in append.events)
+
+    def _require_known(self, events: Iterable[str]) -> None:
+        for event in events:
+            if event in self._foreign:
+                raise NotInStep(
+                    f"{event} can't be recorded by this process, because another version of the program keeps the view "
+                    f"{self._foreign[event]}."
+                )
+
+    def _look(self, generations: dict[str, Generation]) -> None:
+        """Tell the generations that this program keeps from those of another."""
+        self._known, self._ours, self._foreign = generations, {}, {}
+        for name, generation in generations.items():
+            runner = self._runners.get(name)
+            if runner is not None and runner.record.is_current(generation):
+                self._ours[name] = generation
+            else:
+                self._foreign |= dict.fromkeys(generation.events, name)
+                log.warning(
+                    "another version of the program keeps an inline projection, so its events can't be recorded here: "
+                    "an older process is to be restarted with the new version, a newer one goes on when it has built "
+                    "its own generation (which it begins when it starts: restart it if it builds none), and a "
+                    "projection that was removed is to be named in Module(retired=[…])",
+                    projection=name,
+                    events=generation.events,
+                )
+
+    async def refresh(self) -> bool:
+        """Read again which generations are live. Returns whether there was anything new."""
+        return await self._live.refresh()

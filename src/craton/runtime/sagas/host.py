@@ -1,0 +1,69 @@
+"""The sagas of one module, in this process."""
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Any
+
+from craton.application.api import operation_of
+from craton.application.codec import encode_text
+from craton.application.context import Context
+from craton.application.repository import Repository
+from craton.application.sagas.definition import SagaDefinition, Step
+from craton.application.sagas.index import SagaRow
+from craton.application.sagas.process import SagaProcess
+from craton.application.sagas.state import SagaId
+from craton.application.view import View
+from craton.domain import Recorded
+from craton.runtime.commands.use_cases import UseCases
+from craton.runtime.sagas.control import SagaControl, SagaControlService
+from craton.runtime.sagas.runner import SagaRunner
+from craton.runtime.sagas.steps import Provide, StepRunner
+from craton.runtime.subscriptions.policies import React
+
+_ARRIVE = operation_of(SagaControl.arrive)
+
+
+class SagaHost:
+    """Runs the sagas of one module, and takes orders about them through `use_cases`, as a `SagaControl`."""
+
+    def __init__(
+        self,
+        definitions: dict[str, SagaDefinition[Any]],
+        processes: Repository[SagaProcess],
+        rows: View[SagaRow],
+        make_use_cases: Callable[[SagaControl], UseCases],
+        provide: Provide,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._definitions = definitions
+        self._rows = rows
+        self.use_cases = make_use_cases(SagaControlService(processes, rows, definitions))
+        steps = {name: StepRunner(definition, provide, clock) for name, definition in definitions.items()}
+        self.runner = SagaRunner(definitions, steps, self.use_cases, rows, clock)
+
+    async def open(self) -> dict[tuple[str, str], int]:
+        """How many sagas have not ended, by kind and status."""
+        counts = await self._rows.sum("open", by=("kind", "status"), open=1)
+        return {(kind, status): count for (kind, status), count in counts.items()}
+
+    @property
+    def waiting(self) -> Iterator[tuple[SagaDefinition[Any], Step]]:
+        """The steps that wait for events."""
+        for definition in self._definitions.values():
+            for name in definition.awaits:
+                yield definition, definition.steps[name]
+
+    def deliver(self, definition: SagaDefinition[Any], step: Step) -> React:
+        """What is to be done with each event that a step may wait for."""
+
+        async def deliver(event: Recorded[Any]) -> None:
+            assert step.saga_of is not None  # noqa: S101
+            saga = step.saga_of(event)
+            if saga is not None:
+                text = encode_text([type(event.data).__name__, event])
+                arguments = {"saga": SagaId(str(saga)), "kind": definition.name, "step": step.name, "event": text}
+                told = event.metadata
+                context = Context(actor="saga", tenant=told.tenant, correlation=told.correlation, causation=event.id)
+                await self.use_cases.run(_ARRIVE, arguments, context)
+
+        return deliver

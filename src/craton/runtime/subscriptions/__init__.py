@@ -1,0 +1,1 @@
+"""What goes on in the background: durable readers of the feed, and timers."""

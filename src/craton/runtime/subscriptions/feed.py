@@ -1,0 +1,102 @@
+"""The feed as a process reads it: subscriptions that stand at the same place share a page, read and decoded once."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Final
+
+from craton.application.upcasting import EventTypes
+from craton.domain import Event, Recorded
+from craton.ports import EventLog, StoredEvent
+from craton.runtime.process.signal import Signal
+
+PAGES_KEPT: Final = 8
+
+
+class Page:
+    """Events in order, the position up to which nothing is missing, and each event decoded once for all its readers.
+
+    Events that could be changed are decoded for each reader.
+    """
+
+    def __init__(self, events: Sequence[StoredEvent], position: int, types: EventTypes, *, after: int = 0) -> None:
+        self.events = events
+        self.position = position
+        self.after = after
+        self._types = types
+        self._recorded: dict[int, Recorded[Event]] = {}
+
+    def cut(self, place: int) -> tuple["Page", "Page"]:
+        """Two pages: the events before a place, and those from there on."""
+        before = self.events[place].position - 1
+        first = Page(self.events[:place], before, self._types, after=self.after)
+        rest = Page(self.events[place:], self.position, self._types, after=before)
+        first._recorded = rest._recorded = self._recorded
+        return first, rest
+
+    def recorded(self, event: StoredEvent) -> Recorded[Event]:
+        """The decoded event. Raises `UndecodableEvent`."""
+        if not self._types.may_be_shared(event.type):
+            return self._types.recorded(event)
+        known = self._recorded.get(event.position)
+        if known is None:
+            known = self._recorded[event.position] = self._types.recorded(event)
+        return known
+
+
+class Feed:
+    """Reads the log of one module."""
+
+    def __init__(self, log: EventLog, types: EventTypes, signal: Signal) -> None:
+        self._log = log
+        self._types = types
+        self._signal = signal
+        self.reached = 0
+        """The largest position that any reader of this process has got to."""
+        self._pages: OrderedDict[tuple[int, int], tuple[int, asyncio.Task[Page]]] = OrderedDict()
+
+    async def read(self, after: int, limit: int) -> Page:
+        """Return a page after a position.
+
+        A page that has events is given to all who ask for it: what it holds never changes. One that is still being
+        read is given to those who ask before the next wake-up; those who were woken since might miss what woke them.
+        """
+        began, task = self._pages.get((after, limit), (-1, None))
+        if task is None or not (_holds_events(task, after) or (not task.done() and began == self._signal.seen())):
+            task = self._begin(after, limit)
+        page = await asyncio.shield(task)
+        self.reached = max(self.reached, page.position)
+        full = len(page.events) > limit // 2 > 0  # a unit that didn't fit was left off
+        if full and (page.position, limit) not in self._pages:
+            self._begin(page.position, limit)  # there is more, most likely: read it while this page is handled
+        return page
+
+    async def head(self) -> int:
+        """The position of the newest event that is committed now."""
+        return await self._log.head()
+
+    def _begin(self, after: int, limit: int) -> asyncio.Task[Page]:
+        task = asyncio.create_task(self._read(after, limit))
+        task.add_done_callback(_look_at)
+        self._pages[after, limit] = self._signal.seen(), task
+        while len(self._pages) > PAGES_KEPT:
+            self._pages.popitem(last=False)
+        return task
+
+    def page(self, events: Sequence[StoredEvent], position: int) -> Page:
+        """A page of events that were read in another way."""
+        return Page(events, position, self._types)
+
+    async def _read(self, after: int, limit: int) -> Page:
+        page = await self._log.read_feed(after, limit)
+        return Page(page.events, page.position, self._types, after=after)
+
+
+def _look_at(task: asyncio.Task[Page]) -> None:
+    """A page that nobody asked for after all may have failed unseen."""
+    if not task.cancelled():
+        task.exception()
+
+
+def _holds_events(task: asyncio.Task[Page], after: int) -> bool:
+    return task.done() and not task.cancelled() and task.exception() is None and task.result().position > after

@@ -1,0 +1,156 @@
+"""Runs a policy: the handler of its subscription to one module's feed.
+
+The events of a page are reacted to side by side, those of one key in order. What a reaction commands has keys made of
+the event's id, so that a page that is read again, by this process or another, has no second effect. What it does
+outside, such as sending a letter, comes again when the process dies, or is thought dead, before the page is written as
+done: a page holds a few events only, and before each reaction it is made certain that no other process has taken over.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final
+
+import structlog
+
+from craton.application.command_keys import CommandKeys
+from craton.application.context import Context, entered
+from craton.application.errors import AnswerNotKept, CallFailed, KeyReused, Unavailable
+from craton.application.policy import Policy
+from craton.application.upcasting import EventTypes, stored_names
+from craton.domain import DomainError, Event, Recorded
+from craton.ports import FenceLost, StoredEvent, StoreUnavailable
+from craton.ports.crash import crash_point
+from craton.ports.wellformed import require_storable
+from craton.runtime.process.attempt import ATTEMPT_SECONDS, attempt, heed_cancellation
+from craton.runtime.projections.handler import describe, located
+from craton.runtime.subscriptions.feed import Page
+from craton.runtime.subscriptions.subscription import MAX_AT_ONCE, Failed, Handled
+
+SIDE_BY_SIDE: Final = MAX_AT_ONCE
+
+React = Callable[[Recorded[Any]], Awaitable[None]]
+"""What is done whenever something happens."""
+
+log = structlog.get_logger("craton.policy")
+
+
+def by_stream(event: Recorded[Any]) -> str:
+    """Events of one aggregate in order."""
+    return event.stream
+
+
+class PolicyHandler:
+    """Calls `react` for each event of some kinds."""
+
+    def __init__(
+        self,
+        name: str,
+        kinds: Sequence[type[Event]],
+        react: React,
+        policy: type[Policy],
+        types: EventTypes,
+        key: Callable[[Recorded[Any]], str],
+    ) -> None:
+        self._name = name
+        self._types = types
+        self._key = key
+        self._names = stored_names(kinds)
+        self._react = react
+        self._retry = policy.retry
+        self._patience = policy.patience
+        self._places = asyncio.Semaphore(SIDE_BY_SIDE)
+        self.is_owned: Callable[[], Awaitable[bool]] = _always
+        """Whether this process may still react."""
+
+    def concerns(self, event: StoredEvent) -> bool:
+        """Whether it reacts to an event."""
+        return event.type in self._names
+
+    def key(self, event: StoredEvent) -> str:
+        if event.type not in self._names:
+            return event.stream
+        try:
+            key = self._key(self._types.recorded(event))
+            require_storable(key)
+        except Exception as problem:  # it can't be decoded, and `react` will be told the same; or the key is no name
+            log.warning("an event has no key", policy=self._name, position=event.position, reason=describe(problem))
+            return event.stream
+        return key
+
+    async def reset(self) -> None:
+        """Nothing is remembered from page to page."""
+
+    async def handle(self, page: Page, events: Sequence[StoredEvent]) -> Handled:
+        queues: dict[str, list[StoredEvent]] = {}
+        for event in events:
+            if event.type in self._names:
+                queues.setdefault(self.key(event), []).append(event)
+        failed = await asyncio.gather(*(self._in_order(page, queue) for queue in queues.values()))
+        if None in failed:
+            raise FenceLost(f"another process may run {self._name} now")
+        return Handled((), [failure for failures in failed for failure in failures or ()])
+
+    async def _in_order(self, page: Page, events: Sequence[StoredEvent]) -> list[Failed] | None:
+        """React to events one after the other; return those that failed, None when the lease may be another's now."""
+        for place, event in enumerate(events):
+            try:
+                async with self._places:
+                    error = await self._try(page, event)
+            except FenceLost:
+                return None
+            if error is not None:
+                return [Failed(event, error), *(Failed(later, "") for later in events[place + 1 :])]
+        return []
+
+    async def _try(self, page: Page, event: StoredEvent) -> str | None:
+        """React; return why it can't be done, None when it is done. Raises `FenceLost`.
+
+        What is only out of reach is waited for: it isn't the event's fault, and nobody else would fare better.
+        """
+        tried, failed, patience = 0, 0, time.monotonic() + self._patience.total_seconds()
+        while True:
+            heed_cancellation()
+            tried += 1
+            await self._require_ownership()
+            try:
+                await self._once(page.recorded(event))
+            except (KeyReused, AnswerNotKept) as used:
+                return describe(used)
+            except Exception as problem:
+                if isinstance(problem, DomainError) and not problem.temporary:
+                    return describe(problem)
+                failed += not isinstance(problem, Unavailable)
+                reason = describe(problem) if isinstance(problem, DomainError | CallFailed) else located(problem)
+                if failed >= self._retry.attempts or time.monotonic() > patience:
+                    return reason
+                about = {"policy": self._name, "position": event.position, "type": event.type}
+                log.info("a policy tries again", **about, reason=reason)
+                await asyncio.sleep(self._retry.pause_after(tried).total_seconds())
+            else:
+                return None
+
+    async def _require_ownership(self) -> None:
+        try:
+            owned = await self.is_owned()
+        except StoreUnavailable:
+            owned = False
+        if not owned:
+            raise FenceLost(self._name)
+
+    async def _once(self, event: Recorded[Any]) -> None:
+        context = Context(
+            id=event.id,
+            actor=f"policy:{self._name}",
+            tenant=event.metadata.tenant,
+            correlation=event.metadata.correlation,
+            deadline=time.monotonic() + ATTEMPT_SECONDS,
+            command_keys=CommandKeys(f"{self._name}/{event.id}", keeps_refusals=False),
+        )
+        with entered(context):
+            await attempt(self._react(event))
+            crash_point("policy.reacted")
+
+
+async def _always() -> bool:
+    return True

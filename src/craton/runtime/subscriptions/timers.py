@@ -1,0 +1,222 @@
+"""Timers: commands that a unit of work has scheduled, run when their time has come.
+
+- A timer is deleted in the commit of its own command, so it takes effect once. One process runs them, by a lease, so
+  that two don't get into each other's way; should two believe that they hold it, one of them finds the timer gone.
+- A bounded number of them runs at the same time, each for a bounded time: one that doesn't end occupies one place, and
+  neither those behind it nor the lease wait for it.
+- A refusal is an answer too: the timer is done. A temporary refusal and any other failure are tried again, after pauses
+  that double. After ten failures the timer is parked: it is kept for an operator and not tried any more. What is only
+  out of reach doesn't count as a failure.
+- A timer that this program can't read is parked at once: its command is gone, or its arguments don't fit any more. It
+  may come from another version of the program; a process that can read it sets it going when it takes over.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+import structlog
+from msgspec.structs import replace
+
+from craton.application.api import Api, OperationDefinition
+from craton.application.codec import decode
+from craton.application.command_keys import CommandKey
+from craton.application.context import Context
+from craton.application.errors import DeadlineExceeded, Unavailable
+from craton.application.retry import Retry, minutes, seconds
+from craton.domain import DomainError
+from craton.ports import Changeset, Fence, FenceLost, KeyTaken, Store, StoreUnavailable, Timer
+from craton.ports.crash import crash_point
+from craton.runtime.commands.use_cases import UseCases
+from craton.runtime.committer import Commit
+from craton.runtime.process.attempt import ATTEMPT_SECONDS, attempt, heed_cancellation
+from craton.runtime.process.signal import POLL_SECONDS, Signal
+from craton.runtime.projections.handler import describe
+from craton.runtime.subscriptions.lease import Lease
+from craton.runtime.subscriptions.subscription import ERROR_PAUSE_SECONDS, MAX_ERROR_LENGTH
+
+MAX_RUNNING: Final = 100
+"""So many timers run at the same time."""
+RETRY: Final = Retry(attempts=10, pause=seconds(5), longest_pause=minutes(10))
+LEASE: Final = "timers"
+
+log = structlog.get_logger("craton.timers")
+
+
+class Unreadable(Exception):
+    """This program can't tell what a timer wants."""
+
+
+class TimerRunner:
+    """Runs the due timers of one module."""
+
+    def __init__(
+        self,
+        api: type[Api],
+        use_cases: UseCases,
+        store: Store,
+        commit: Commit,
+        signal: Signal,
+        owner: str,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._lease = Lease(store, LEASE, owner)
+        self._fence: Fence | None = None
+        self._api = api
+        self._use_cases = use_cases
+        self._store = store
+        self._commit = commit
+        self._signal = signal
+        self._clock = clock
+        self._running: set[str] = set()
+
+    async def run(self) -> None:
+        """Run what is due whenever this process holds the lease, until cancelled."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                while True:
+                    heed_cancellation()
+                    seen, pause = self._signal.seen(), POLL_SECONDS
+                    try:
+                        fence = await self._own()
+                        if fence is not None:
+                            pause = await self._start_due(group, fence)
+                    except StoreUnavailable as problem:
+                        log.warning("the store is unavailable", reason=str(problem))
+                    except Exception:
+                        log.exception("timers failed and will go on")
+                    await self._signal.wait(seen, pause)
+        finally:
+            await self._lease.release()
+
+    async def retry(self, id: str) -> bool:
+        """Have a parked timer tried as if for the first time. False when there is no such one."""
+        timer = await self._parked(id)
+        return timer is not None and await self._replace([timer], [self._as_new(timer)])
+
+    async def drop(self, id: str) -> bool:
+        """Give a parked timer up. False when there is no such one."""
+        timer = await self._parked(id)
+        return timer is not None and await self._replace([timer], [])
+
+    async def _parked(self, id: str) -> Timer | None:
+        return next((timer for timer in await self._store.parked_timers() if timer.id == id), None)
+
+    async def _own(self) -> Fence | None:
+        number = await self._lease.hold()
+        if number is None:
+            return None
+        if self._fence is None or self._fence.number != number:
+            fence = Fence(LEASE, number)
+            parked = await self._store.parked_timers()
+            readable = [timer for timer in parked if timer.failures < RETRY.attempts and self._readable(timer)]
+            if readable and not await self._replace(readable, map(self._as_new, readable), fence):
+                return None  # an operator has changed one meanwhile
+            self._fence = fence
+        return self._fence
+
+    async def _start_due(self, group: asyncio.TaskGroup, fence: Fence) -> float:
+        """Start what is due, as far as there are places. Returns how many seconds may pass before the next look."""
+        now, due = self._clock(), await self._store.next_timer()
+        if due is None:
+            return POLL_SECONDS
+        if due > now:
+            return max(0.01, min((due - now).total_seconds(), POLL_SECONDS))
+        running = set(self._running)  # of those that end meanwhile, what is read here is out of date
+        timers = [timer for timer in await self._store.due_timers(now, MAX_RUNNING) if timer.id not in running]
+        if timers:
+            crash_point("timer.read")
+        for timer in timers[: MAX_RUNNING - len(self._running)]:
+            self._running.add(timer.id)
+            group.create_task(self._run_one(timer, fence))
+        return POLL_SECONDS
+
+    async def _run_one(self, timer: Timer, fence: Fence) -> None:
+        try:
+            deadline = time.monotonic() + ATTEMPT_SECONDS
+            await attempt(self._command(timer, deadline), ATTEMPT_SECONDS)
+        except Exception as problem:
+            await self._settle(timer, problem, fence)
+        finally:
+            if len(self._running) == MAX_RUNNING:
+                self._signal.fire()  # others wait for this place
+            self._running.discard(timer.id)
+
+    async def _command(self, timer: Timer, deadline: float) -> None:
+        operation, arguments = self._read(timer)
+        metadata: dict[str, str] = msgspec.json.decode(timer.metadata)
+        context = Context(
+            actor="timer", key=CommandKey(timer.id), correlation=metadata.get("correlation"), deadline=deadline
+        )
+        answer = await self._use_cases.run(operation, arguments, context, timer=timer.id)
+        if isinstance(answer.result, DomainError):
+            log.info("a timer's command was refused", operation=timer.operation, reason=describe(answer.result))
+
+    def _read(self, timer: Timer) -> tuple[OperationDefinition, dict[str, Any]]:
+        """The command and its arguments. Raises `Unreadable`."""
+        operation = self._api.operations.get(timer.operation)
+        if operation is None or operation.kind != "command":
+            raise Unreadable(f"there is no command {timer.operation!r}")
+        try:
+            arguments = decode(operation.arguments, timer.arguments)
+        except Exception as problem:
+            raise Unreadable(describe(problem)) from problem
+        return operation, {name: getattr(arguments, name) for name in operation.parameters}
+
+    def _readable(self, timer: Timer) -> bool:
+        try:
+            self._read(timer)
+        except Unreadable:
+            return False
+        return True
+
+    async def _settle(self, timer: Timer, problem: Exception, fence: Fence) -> None:
+        """Note what becomes of a timer whose command failed, or was refused without a commit."""
+        refused = isinstance(problem, DomainError) and not problem.temporary
+        later = self._later(timer, problem)
+        try:
+            if not await self._replace([timer], [] if refused else [later], fence):
+                return  # it is done: in the commit of its command, or by another process
+        except FenceLost:
+            self._lease.lose()
+            return
+        except Exception as trouble:
+            log.warning("what became of a timer can't be noted", operation=timer.operation, reason=describe(trouble))
+            await asyncio.sleep(ERROR_PAUSE_SECONDS)
+            return
+        told = {"operation": timer.operation, "timer": timer.id, "reason": later.error}
+        if refused:
+            log.info("a timer's command was refused", **told)
+        elif later.parked:
+            log.error("a timer was parked", exc_info=problem, **told)
+        else:
+            log.warning("a timer's command failed and will be tried again", **told)
+
+    def _later(self, timer: Timer, problem: Exception) -> Timer:
+        attempts = timer.attempts + 1
+        out_of_reach = isinstance(problem, Unavailable) and not isinstance(problem, DeadlineExceeded)
+        unreadable = isinstance(problem, Unreadable)
+        failures = timer.failures + (not out_of_reach and not unreadable)
+        parked = unreadable or failures >= RETRY.attempts
+        return replace(
+            timer,
+            due=timer.due if parked else self._clock() + RETRY.pause_after(attempts),
+            attempts=attempts,
+            failures=failures,
+            error=describe(problem)[:MAX_ERROR_LENGTH],
+            parked=parked,
+        )
+
+    def _as_new(self, timer: Timer) -> Timer:
+        return replace(timer, due=self._clock(), attempts=0, failures=0, error="", parked=False)
+
+    async def _replace(self, timers: Sequence[Timer], by: Iterable[Timer], fence: Fence | None = None) -> bool:
+        """Write what remains of timers. False, and nothing is written, when one of them is gone already."""
+        try:
+            await self._commit(Changeset(timers_done=[timer.id for timer in timers], timers=list(by), fence=fence))
+        except KeyTaken:
+            return False
+        return True

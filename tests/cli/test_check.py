@@ -122,7 +122,12 @@ def test_an_import_that_is_hidden_in_a_function_is_found(tmp_path: Path) -> None
 
 @pytest.mark.parametrize(
     "imports",
-    ["import msgspec", "from craton.application import Api", "from wrong import shared", "from wrong.stock.api import X"],
+    [
+        "import msgspec",
+        "from craton.application import Api",
+        "from wrong import shared",
+        "from wrong.stock.api import X",
+    ],
 )
 @pytest.mark.parametrize("file", ["domain.py", "events.py"])
 def test_a_domain_that_imports_more_than_it_may_is_found(tmp_path: Path, imports: str, file: str) -> None:

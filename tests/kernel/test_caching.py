@@ -1,8 +1,7 @@
 """Rows kept in memory: read once while nothing changes, never old, and never older than what was read before."""
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -29,6 +28,7 @@ from craton.application import (
 )
 from craton.application.api import operation_of
 from craton.domain import Aggregate, Event, Id, Recorded
+from craton.domain.world import World, replaced_by
 from craton.ports import Document, Table
 from craton.runtime import App
 from craton.runtime.projections.row_cache import MAX_AGE_SECONDS
@@ -146,16 +146,14 @@ class GreetingService(Greeting):
     pass
 
 
-class Clock:
-    """The clock that a cache looks at; it can be turned."""
+class Clock(World):
+    """A world whose clock can be turned."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self) -> None:
         self._turned = 0.0
-        for module in ("row_cache", "runner", "generations"):
-            monkeypatch.setattr(f"craton.runtime.projections.{module}.monotonic", self)
 
-    def __call__(self) -> float:
-        return time.monotonic() + self._turned
+    def monotonic(self) -> float:
+        return super().monotonic() + self._turned
 
     def forward(self, seconds: float) -> None:
         self._turned += seconds
@@ -241,8 +239,9 @@ async def town(place: Place, monkeypatch: pytest.MonkeyPatch, *others: Module) -
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    return Clock(monkeypatch)
+def clock() -> Iterator[Clock]:
+    with replaced_by(Clock()) as clock:
+        yield clock
 
 
 class TestARow:

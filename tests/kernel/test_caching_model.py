@@ -7,7 +7,7 @@ one of them reads. All rows count how often they were written, so that a row sho
 import asyncio
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +25,7 @@ from craton.application.projection import ProjectionDefinition
 from craton.application.upcasting import EventTypes
 from craton.application.view import ViewSource
 from craton.domain import Event, Recorded, uuid7
+from craton.domain import world as machine
 from craton.ports import Append, Changeset, NewEvent, RowFold, Store, StoredRow, StoreUnavailable
 from craton.runtime.committer import Committer, write_alone
 from craton.runtime.process.signal import Signal
@@ -64,13 +65,13 @@ ROWS: Final = COUNTS.rows["counts"]
 TABLE: Final = ROWS.table(1)
 
 
-class Clock:
+class Clock(machine.World):
     """A clock that the test turns. It never says the same time twice."""
 
     def __init__(self) -> None:
         self.time = 0.0
 
-    def __call__(self) -> float:
+    def monotonic(self) -> float:
         self.time += 1e-6
         return self.time
 
@@ -284,7 +285,7 @@ class World:
         """Note that a unit was committed just now."""
         changed = self._positions[position] = self._changes[unit.appends[0].stream]
         self.states.append(self.states[-1] | changed)
-        self._times.append(self.clock())
+        self._times.append(self.clock.monotonic())
 
     def _raise_floor(self, state: State) -> None:
         for key, count in state.items():
@@ -451,12 +452,11 @@ async def play(history: History, place: Place, clock: Clock) -> None:
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr("craton.runtime.projections.row_cache.monotonic", clock)
+def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
     monkeypatch.setattr("craton.runtime.projections.row_cache.ERROR_PAUSE_SECONDS", 0)
     monkeypatch.setattr("craton.runtime.projections.row_cache.PAGE", 1)
-    return clock
+    with machine.replaced_by(Clock()) as clock:
+        yield clock
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from datetime import datetime
 
+from craton.domain.world import now
 from craton.runtime import App
-from craton.runtime.app import utc_now
 from market.ledger.module import ledger
 from tests.door.standing_open import Door, door, stands_open
 from tests.market.world import Place
@@ -13,7 +13,7 @@ from tests.market.world import Place
 class GuardedPlace(Place):
     """A place for a ledger with a door."""
 
-    def app(self, clock: Callable[[], datetime] = utc_now) -> App:
+    def app(self, clock: Callable[[], datetime] = now) -> App:
         return App(
             self.name,
             modules=[ledger, door],

@@ -24,8 +24,8 @@ import asyncpg
 
 from craton.adapters.stores import stores
 from craton.application import Api, Module
+from craton.domain.world import now
 from craton.runtime import App
-from craton.runtime.app import utc_now
 from market.identity.adapters.argon2 import Argon2
 from market.identity.api import Identity
 from market.identity.module import identity
@@ -96,7 +96,7 @@ class Shop:
         url: str,
         folder: Path,
         *,
-        clock: Clock = utc_now,
+        clock: Clock = now,
         settings: Texts = None,
         modules: Sequence[Module] = MODULES,
         hasher: type[Argon2] = QuickArgon2,

@@ -19,8 +19,8 @@ from craton.application.api import OperationDefinition, operation_of
 from craton.application.command_keys import CommandKey
 from craton.application.context import Context, context_var
 from craton.domain import Currency, DomainError, Money, Name
+from craton.domain.world import now
 from craton.runtime import App
-from craton.runtime.app import utc_now
 from craton.runtime.commands.calls import proxy
 from craton.runtime.commands.results import Answer
 from craton.runtime.module import RunningModule
@@ -57,13 +57,11 @@ class Place:
         self.folder = folder
         self.name = f"market_{uuid4().hex[:12]}"
 
-    def app(self, clock: Callable[[], datetime] = utc_now) -> App:
+    def app(self, clock: Callable[[], datetime] = now) -> App:
         return App(self.name, modules=[ledger], copied_calls=True, clock=clock)
 
     @asynccontextmanager
-    async def open(
-        self, clock: Callable[[], datetime] = utc_now, *, subscriptions: bool = True
-    ) -> AsyncIterator["Bank"]:
+    async def open(self, clock: Callable[[], datetime] = now, *, subscriptions: bool = True) -> AsyncIterator["Bank"]:
         """Run the ledger here, as one process would."""
         app = self.app(clock)
         async with app.run(stores(self.url, self.folder, self.name), subscriptions=subscriptions):

@@ -1,6 +1,5 @@
 """What travels with every call: who asks, until when, under which key, in which conversation."""
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -10,7 +9,7 @@ import msgspec
 
 from craton.application.command_keys import CommandKey, CommandKeys
 from craton.application.errors import DeadlineExceeded, MisuseError
-from craton.domain import uuid7
+from craton.domain import uuid7, world
 
 
 class Precondition(msgspec.Struct, frozen=True):
@@ -44,7 +43,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     tenant: str | None = None
     key: CommandKey | None = None
     deadline: float | None = None
-    """On the clock of `time.monotonic()`, in seconds."""
+    """On the clock of `craton.domain.world.monotonic()`, in seconds."""
     id: str = msgspec.field(default_factory=uuid7)
     correlation: str | None = None
     causation: str | None = None
@@ -62,7 +61,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
         """Return the seconds left. Raises `DeadlineExceeded` when there are none."""
         if self.deadline is None:
             return None
-        seconds = self.deadline - time.monotonic()
+        seconds = self.deadline - world.monotonic()
         if seconds <= 0:
             raise DeadlineExceeded("The deadline was over before the work began.", maybe_executed=False)
         return seconds

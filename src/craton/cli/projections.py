@@ -1,7 +1,6 @@
 """craton projections: how far the read models are, and building them anew."""
 
 import asyncio
-import time
 from typing import Annotated
 
 import typer
@@ -10,6 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from craton.cli.loading import err, execute, fail, out, running, settings
 from craton.cli.options import AppName, AsJson, Data, StoreUrl
 from craton.cli.output import print_json, print_records
+from craton.domain import world
 from craton.runtime.app import App
 from craton.runtime.process.settings import Settings
 from craton.runtime.projections.runner import ProjectionRunner
@@ -71,7 +71,7 @@ def rollback(name: Name, app: AppName = None, data: Data = None, store: StoreUrl
 async def _rebuild(chosen: Settings, name: str, *, as_json: bool) -> None:
     async with running(chosen, subscriptions=False) as app:
         runner = _find(app, name)
-        started = time.monotonic()
+        started = world.monotonic()
         generation = (await runner.rebuild()).building
         # A running server may do the work just as well: the lease decides who does.
         work = asyncio.create_task(runner.run())
@@ -82,7 +82,7 @@ async def _rebuild(chosen: Settings, name: str, *, as_json: bool) -> None:
         with bar:
             task = bar.add_task(f"building generation {generation}", rate="")
             while (state := await runner.progress()).building == generation:
-                rate = state.built / max(time.monotonic() - started, 0.001)
+                rate = state.built / max(world.monotonic() - started, 0.001)
                 bar.update(task, total=state.head, completed=state.built, rate=f"{rate:,.0f} events/s")
                 if work.done():
                     await work
@@ -99,7 +99,7 @@ async def _rebuild(chosen: Settings, name: str, *, as_json: bool) -> None:
                 f"Generation {generation} of {name} isn't live: {held_up} events are parked for it. Retry or drop each "
                 f"(craton parked list shows them); then a running server makes it live, or this command does."
             )
-        seconds = time.monotonic() - started
+        seconds = world.monotonic() - started
         if as_json:
             print_json(await runner.progress())
         else:

@@ -3,10 +3,11 @@
 import os
 import re
 import struct
-import time
 from collections.abc import Iterator
 from typing import Any, ClassVar, Self
 from uuid import NAMESPACE_URL, uuid5
+
+from craton.domain import world
 
 _UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 
@@ -18,10 +19,12 @@ class _Source:
     counter = 0
     random: Iterator[int] = iter(())
     """64-bit numbers; many are drawn from the system at once, because each call of it costs more than all the rest."""
+    drawn_in: world.World | None = None
+    """Where they were drawn."""
 
 
 def _refill() -> int:
-    first, *others = struct.unpack("512Q", os.urandom(8 * 512))
+    first, *others = struct.unpack("512Q", world.random_bytes(8 * 512))
     _Source.random = iter(others)
     return int(first)
 
@@ -35,7 +38,10 @@ os.register_at_fork(after_in_child=_forget)
 
 def uuid7() -> str:
     """Return a new UUIDv7 (RFC 9562, method 1): ids of one process sort in the order they were made."""
-    now = time.time_ns() // 1_000_000
+    now = world.milliseconds()
+    if _Source.drawn_in is not world.current():
+        _forget()
+        _Source.drawn_in, _Source.millisecond = world.current(), 0
     number = next(_Source.random, None)
     number = _refill() if number is None else number
     if now > _Source.millisecond:

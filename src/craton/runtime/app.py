@@ -5,7 +5,7 @@ import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final, TypeVar, get_args, get_origin
 
 from craton.application.api import Api, OperationDefinition, operation_of
@@ -19,7 +19,7 @@ from craton.application.sagas.process import SagaProcess
 from craton.application.settings import read_settings, unfit_for_production, variable
 from craton.application.unit_of_work import Database
 from craton.application.view import View
-from craton.domain import Event, uuid7
+from craton.domain import Event, uuid7, world
 from craton.domain.immutable import Immutable
 from craton.ports import Store, StoreUnavailable
 from craton.runtime.commands.calls import Call, copied, proxy
@@ -39,10 +39,6 @@ Middleware = Callable[[Any], Any]
 """Takes an ASGI application and returns one around it."""
 
 PING_SECONDS: Final = 2.0
-
-
-def utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 class About(Immutable):
@@ -84,7 +80,7 @@ class App:
         commands: Mapping[str, Any] | None = None,
         middleware: Sequence[Middleware] = (),
         copied_calls: bool = False,
-        clock: Callable[[], datetime] = utc_now,
+        clock: Callable[[], datetime] = world.now,
         environment: Mapping[str, str] = os.environ,
     ) -> None:
         self.name = name

@@ -13,13 +13,13 @@ What it guarantees:
 """
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from craton.application.context import context_var
+from craton.domain import world
 from craton.ports import Changeset, ChangesetWriter, StoreUnavailable, VersionConflict
 from craton.runtime.process.attempt import cancelled
 
@@ -96,7 +96,7 @@ def _seconds_left(batch: Sequence[PendingCommit]) -> float | None:
         if entry.deadline is None:
             return None
         latest = max(latest, entry.deadline)
-    return max(MIN_COMMIT_SECONDS, latest - time.monotonic())
+    return max(MIN_COMMIT_SECONDS, latest - world.monotonic())
 
 
 class Committer:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from craton.domain import Id, Name, Text
-from craton.runtime.app import utc_now
+from craton.domain.world import now
 from market.notifications.api import Notifications
 from market.notifications.domain import FIRST_PAUSE, Letter
 from market.notifications.events import LetterId, LetterSent, Undeliverable
@@ -26,7 +26,7 @@ REASON = "It fell off the lorry: see https://evil.example.com"
 
 @asynccontextmanager
 async def shop_with(
-    office: PostOfficeBox, folder: Path, url: str = "sqlite", clock: Callable[[], datetime] = utc_now, **settings: str
+    office: PostOfficeBox, folder: Path, url: str = "sqlite", clock: Callable[[], datetime] = now, **settings: str
 ) -> AsyncIterator[Shop]:
     """The market, whose mail goes to a server."""
     shop = Shop(url, folder, settings={**office.settings, **settings}, clock=clock)

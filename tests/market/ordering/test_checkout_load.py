@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from craton.runtime.app import utc_now
+from craton.domain.world import now
 from tests.crash.market_shop import Books, balanced_here, read_books
 from tests.market.shop import Person, Shop
 from tests.market.world import until
@@ -52,7 +52,7 @@ class Clock:
     ahead = timedelta()
 
     def __call__(self) -> datetime:
-        return utc_now() + self.ahead
+        return now() + self.ahead
 
 
 @pytest.fixture

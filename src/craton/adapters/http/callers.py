@@ -1,7 +1,6 @@
 """Finds out who calls, by the token in Authorization."""
 
 import re
-import time
 from typing import Final
 
 from starlette.types import Scope
@@ -10,7 +9,7 @@ from craton.adapters.http.body import header
 from craton.application.access import STRANGER, Access
 from craton.application.context import Caller, Context, context
 from craton.application.routes import DEFAULT_TIMEOUT_SECONDS
-from craton.domain import Unauthenticated
+from craton.domain import Unauthenticated, world
 from craton.runtime.app import App
 
 MAX_TOKEN_LENGTH: Final = 4_096
@@ -33,7 +32,7 @@ class Callers:
         caller = STRANGER
         if token is not None and self._app.authenticate is not None:
             asked = Context(
-                deadline=time.monotonic() + DEFAULT_TIMEOUT_SECONDS, correlation=context().id, causation=context().id
+                deadline=world.monotonic() + DEFAULT_TIMEOUT_SECONDS, correlation=context().id, causation=context().id
             )
             try:
                 caller = (await self._app.call(self._app.authenticate, {"token": token}, asked)).result

@@ -1,7 +1,6 @@
 """What every request passes through: it gets an id, is routed, counted and answered, whatever it comes to."""
 
 import asyncio
-import time
 from collections.abc import Callable
 from typing import Final
 
@@ -16,6 +15,7 @@ from craton.adapters.http.replies import Headers, of_error, of_problem
 from craton.adapters.http.router import Line, Router
 from craton.application.context import Context, entered
 from craton.application.errors import Unavailable
+from craton.domain import world
 
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 PAGE_POLICY: Final = (
@@ -50,7 +50,7 @@ class Edge:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             raise RuntimeError(f"only HTTP is served here, not {scope['type']}")
-        started = time.perf_counter()
+        started = world.monotonic()
         context = Context()
         request = scope[_REQUEST] = _Request(context.id)
         name = (b"craton-request-id", context.id.encode())
@@ -67,7 +67,7 @@ class Edge:
             await _answered(self._inner, scope, receive, send_on, request)
         method = scope["method"] if scope["method"] in METHODS else "other"
         path = request.line.path if request.line is not None else "unmatched"
-        self._metrics.observe(method, path, request.status, time.perf_counter() - started)
+        self._metrics.observe(method, path, request.status, world.monotonic() - started)
 
 
 class _Dispatch:

@@ -1,6 +1,5 @@
 """One line of a route table, as a plain ASGI endpoint."""
 
-import time
 from typing import Any, Final
 
 import msgspec
@@ -17,7 +16,7 @@ from craton.application.api import OperationDefinition
 from craton.application.command_keys import CommandKey
 from craton.application.context import Caller, Context, Precondition, context
 from craton.application.routes import DEFAULT_TIMEOUT_SECONDS, Route
-from craton.domain import Id
+from craton.domain import Id, world
 from craton.runtime.commands.calls import Call
 from craton.runtime.commands.results import Answer
 from craton.runtime.commands.use_cases import MAX_KEY_LENGTH
@@ -58,7 +57,7 @@ class Endpoint:
             caller=caller,
             address=address_of_client(scope),
             key=command_key(scope) if self._operation.kind == "command" else None,
-            deadline=time.monotonic() + DEFAULT_TIMEOUT_SECONDS,
+            deadline=world.monotonic() + DEFAULT_TIMEOUT_SECONDS,
             positions=_positions(scope),
             precondition=self._precondition(scope, arguments),
         )

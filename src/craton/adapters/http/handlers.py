@@ -1,6 +1,5 @@
 """Endpoints that are written by hand: functions of a request, behind a guard."""
 
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -13,6 +12,7 @@ from craton.adapters.http.callers import Callers
 from craton.application.access import STRANGER, Access
 from craton.application.context import Context, context, entered
 from craton.application.routes import DEFAULT_TIMEOUT_SECONDS
+from craton.domain import world
 from craton.runtime.process.attempt import in_time
 
 Handler = Callable[..., Awaitable[Response]]
@@ -39,7 +39,7 @@ class Handwritten:
             actor=caller.id or None,
             caller=caller,
             address=address_of_client(scope),
-            deadline=time.monotonic() + DEFAULT_TIMEOUT_SECONDS,
+            deadline=world.monotonic() + DEFAULT_TIMEOUT_SECONDS,
         )
         with entered(asked):
             response = await self._handler(Request(scope, receive), **self._given)

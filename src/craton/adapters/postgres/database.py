@@ -13,7 +13,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from contextvars import Context
 from typing import Any, Final
-from uuid import uuid4
 
 import asyncpg
 import msgspec
@@ -22,6 +21,7 @@ import structlog
 from craton.adapters.postgres.refusals import LOST, faults_as_refusals, is_lost
 from craton.adapters.postgres.server import SESSION, keep_alive, require_suitable, warn_of_risks
 from craton.application.context import context_var
+from craton.domain import uuid7
 from craton.ports import StoreUnavailable
 
 CONNECTIONS: Final = 10
@@ -73,7 +73,7 @@ class PostgresDatabase:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self._me = uuid4().hex
+        self._me = uuid7()
         self._wakes: dict[str, list[Callable[[], None]]] = defaultdict(list)
         self._announced: set[str] = set()
         self._notifying = False

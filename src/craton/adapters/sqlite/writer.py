@@ -5,7 +5,6 @@ is durable when `write` returns (WAL with synchronous=FULL: COMMIT waits for the
 """
 
 import sqlite3
-import time
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, TypeVar
@@ -16,6 +15,7 @@ from craton.adapters.sql import TIMER, index_statements, names, quoted, require_
 from craton.adapters.sqlite.connection import bound, bound_by_name, time_text
 from craton.adapters.sqlite.refusals import refusal
 from craton.adapters.sqlite.schema import table_statements
+from craton.domain import world
 from craton.ports import (
     INLINE,
     LONGEST_LEASE_SECONDS,
@@ -160,7 +160,7 @@ class Writer:
         All processes of the machine share it. What it said before the last start, or a wall clock to an older version
         of the toolkit, is either past or further away than any lease lasts, which is no expiry either.
         """
-        now = time.monotonic()
+        now = world.monotonic()
         row = self._run(
             "INSERT INTO leases VALUES (:lease, :owner, 1, :until) ON CONFLICT (name) DO UPDATE SET"
             " fence = fence + (owner <> :owner), owner = :owner, expires = :until"

@@ -8,8 +8,6 @@ refusals included, in the same commit.
 """
 
 import asyncio
-import random
-import time
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final
@@ -18,7 +16,7 @@ from craton.application.api import Api, OperationDefinition
 from craton.application.context import Context
 from craton.application.errors import AlreadyExists, MisuseError, Unavailable, ValueTaken
 from craton.application.unit_of_work import UnitOfWork, enter_unit, leave_unit
-from craton.domain import DomainError
+from craton.domain import DomainError, world
 from craton.domain.aggregate import AnyAggregate, recording
 from craton.ports import (
     Changeset,
@@ -110,8 +108,8 @@ class Execution:
         """Attempt it until it is answered. Raises the refusal that it comes to, and `Unavailable`."""
         fresh, collided = False, set[str]()
         pause = FIRST_PAUSE_SECONDS
-        until = time.monotonic() + MAX_COLLIDING_SECONDS
-        while time.monotonic() < until:
+        until = world.monotonic() + MAX_COLLIDING_SECONDS
+        while world.monotonic() < until:
             unit = UnitOfWork(
                 self._resources.module, self._resources.store, self._context, self._resources.clock, fresh=fresh
             )
@@ -129,7 +127,7 @@ class Execution:
                 if answer is not None:
                     return answer
                 collided, fresh = set(unit.tracked), False
-                await asyncio.sleep(random.uniform(0, pause))
+                await asyncio.sleep(world.jitter(pause))
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
             except KeyTaken:
                 self._resources.aggregates.forget(set(unit.tracked))

@@ -14,7 +14,8 @@ class Signal:
 
     def __init__(self, source: "Signal | None" = None) -> None:
         self._count = 0
-        self._waiters: set[asyncio.Future[None]] = set()
+        self._waiters: dict[asyncio.Future[None], None] = {}
+        """In the order in which they came, unlike a set: so what happens next doesn't depend on addresses in memory."""
         self._fired_too: list[Signal] = []
         if source is not None:
             source._fired_too.append(self)
@@ -24,10 +25,10 @@ class Signal:
 
     def fire(self) -> None:
         self._count += 1
-        for waiter in self._waiters:
+        waiters, self._waiters = self._waiters, {}
+        for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
-        self._waiters.clear()
         for signal in self._fired_too:
             signal.fire()
 
@@ -36,8 +37,8 @@ class Signal:
         if self._count != seen:
             return
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiters.add(waiter)
+        self._waiters[waiter] = None
         try:
             await asyncio.wait([waiter], timeout=seconds)
         finally:
-            self._waiters.discard(waiter)
+            self._waiters.pop(waiter, None)

@@ -3,7 +3,6 @@
 import asyncio
 import sys
 import threading
-import time
 import traceback
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,6 +11,7 @@ from typing import Final
 
 import structlog
 
+from craton.domain import world
 from craton.runtime.process.places import authors_place, shown
 
 LONGEST_SECONDS: Final = 1.0
@@ -23,19 +23,19 @@ log = structlog.get_logger("craton.watchdog")
 @asynccontextmanager
 async def watched(longest: float = LONGEST_SECONDS) -> AsyncIterator[None]:
     """Watch the running loop while the block lasts: what blocks it for longer, in seconds, is said once."""
-    beat = [time.monotonic()]
+    beat = [world.monotonic()]
     done = threading.Event()
     main = threading.get_ident()
 
     async def beating() -> None:
         while True:
-            beat[0] = time.monotonic()
+            beat[0] = world.monotonic()
             await asyncio.sleep(longest / _BEATS)
 
     def watching() -> None:
         told = 0.0
         while not done.wait(longest / _BEATS):
-            if time.monotonic() - beat[0] > longest and told != beat[0]:
+            if world.monotonic() - beat[0] > longest and told != beat[0]:
                 told = beat[0]
                 frame = sys._current_frames().get(main)
                 log.error("the event loop is blocked, and with it everything else", where=where(frame))

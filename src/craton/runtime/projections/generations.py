@@ -11,12 +11,12 @@ projections that must have its row: a process that runs an older program, or one
 
 import contextlib
 from math import inf
-from time import monotonic
 
 import msgspec
 
 from craton.application.codec import decode, encode_text, fingerprint
 from craton.application.projection import ProjectionDefinition
+from craton.domain import world
 from craton.ports import (
     INLINE,
     Changeset,
@@ -127,7 +127,7 @@ class GenerationRecord:
 
     async def refresh(self) -> Generations:
         """Read again what is recorded: another process may have changed it."""
-        began = monotonic()
+        began = world.monotonic()
         document = await self._store.document(self.document)
         if document is not None and document.revision > self.revision:
             await self._inline.refresh()  # first: were it to fail after, nothing would tell that it is behind

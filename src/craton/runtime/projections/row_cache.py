@@ -19,7 +19,6 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from math import inf
-from time import monotonic
 from typing import Any, Final
 
 import structlog
@@ -27,6 +26,7 @@ from msgspec import Struct
 
 from craton.application.context import context_var
 from craton.application.projection import ProjectionDefinition
+from craton.domain import world
 from craton.ports import StoreUnavailable
 from craton.runtime.process.attempt import heed_cancellation
 from craton.runtime.process.signal import Signal
@@ -90,7 +90,7 @@ class RowCache:
         """The rows with these keys in a table, None where there is none; `load` reads them from the store."""
         followed = self._followed
         wanted = max(self._newest(), self._feed.reached, context_var.get().positions.get(self._module, 0))
-        if wanted <= self._position and followed > self._passed and monotonic() - followed < MAX_AGE_SECONDS:
+        if wanted <= self._position and followed > self._passed and world.monotonic() - followed < MAX_AGE_SECONDS:
             rows = self._rows[table]
             kept = [rows.get(key, _MISSING) for key in keys]
             if max([row.read for row in kept]) < followed:
@@ -102,12 +102,12 @@ class RowCache:
 
     def pass_by(self) -> None:
         """Note that rows were read from the store that can't be compared with those kept here."""
-        self._passed = monotonic()
+        self._passed = world.monotonic()
         self._wake.fire()
 
     def _compare(self, table: str, loaded: Iterable[tuple[Key, Any]], *, unchanged: bool) -> None:
         """Remove what isn't as it was loaded. What was loaded is kept, if nothing has changed meanwhile."""
-        rows, now = self._rows[table], monotonic()
+        rows, now = self._rows[table], world.monotonic()
         for key, row in loaded:
             kept = rows.get(key, _MISSING)
             if kept is not _MISSING and kept.row == row:
@@ -137,7 +137,7 @@ class RowCache:
         self._changes += 1  # what was read before, or is being read, may be older than this position
         self._rows.clear()
         while True:
-            woken, began = self._wake.seen(), monotonic()
+            woken, began = self._wake.seen(), world.monotonic()
             head = await self._feed.head()
             if head < self._position:
                 return  # the store was put back to an older state: positions are given out again

@@ -11,7 +11,6 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
-from time import monotonic
 from typing import Final
 
 import msgspec
@@ -22,6 +21,7 @@ from craton.application.context import context_var
 from craton.application.errors import KeyReused, MisuseError, Unavailable
 from craton.application.projection import ProjectionDefinition
 from craton.application.upcasting import EventTypes
+from craton.domain import world
 from craton.domain.aggregate import AnyAggregate
 from craton.ports import (
     Changeset,
@@ -152,7 +152,7 @@ class ProjectionRunner:
     async def live(self) -> int:
         """The generation to read, once it has reached what the running query asks for. Raises `Unavailable`."""
         wanted = context_var.get().positions.get(self._module, 0)
-        old = monotonic() - self.record.refreshed >= MAX_RECORD_AGE_SECONDS
+        old = world.monotonic() - self.record.refreshed >= MAX_RECORD_AGE_SECONDS
         if old or wanted > self._recorded or not self._runs:
             await self.record.refresh()
             self._recorded = max(self._recorded, wanted)

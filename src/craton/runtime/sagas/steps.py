@@ -1,6 +1,5 @@
 """Runs one action of a saga: a step, its compensation, or finding out what came of a step."""
 
-import time
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final
@@ -16,7 +15,7 @@ from craton.application.sagas.definition import Cause, Method, SagaDefinition
 from craton.application.sagas.process import Action, Done, Outcome, Refused, Settled, Unknown, only_commands
 from craton.application.sagas.state import SagaState, StepState
 from craton.application.upcasting import stored_names
-from craton.domain import DomainError, Recorded
+from craton.domain import DomainError, Recorded, world
 from craton.runtime.process.attempt import ATTEMPT_SECONDS, attempt
 from craton.runtime.projections.handler import describe
 
@@ -50,7 +49,7 @@ class StepRunner:
             actor=state.actor,
             tenant=state.tenant,
             correlation=state.correlation,
-            deadline=time.monotonic() + seconds,
+            deadline=world.monotonic() + seconds,
             command_keys=keys,
         )
         with entered(context):

@@ -7,7 +7,6 @@ done: a page holds a few events only, and before each reaction it is made certai
 """
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
@@ -18,7 +17,7 @@ from craton.application.context import Context, entered
 from craton.application.errors import AnswerNotKept, CallFailed, KeyReused, Unavailable
 from craton.application.policy import Policy
 from craton.application.upcasting import EventTypes, stored_names
-from craton.domain import DomainError, Event, Recorded
+from craton.domain import DomainError, Event, Recorded, world
 from craton.ports import FenceLost, StoredEvent, StoreUnavailable
 from craton.ports.crash import crash_point
 from craton.ports.wellformed import require_storable
@@ -108,7 +107,7 @@ class PolicyHandler:
 
         What is only out of reach is waited for: it isn't the event's fault, and nobody else would fare better.
         """
-        tried, failed, patience = 0, 0, time.monotonic() + self._patience.total_seconds()
+        tried, failed, patience = 0, 0, world.monotonic() + self._patience.total_seconds()
         while True:
             heed_cancellation()
             tried += 1
@@ -122,7 +121,7 @@ class PolicyHandler:
                     return describe(problem)
                 failed += not isinstance(problem, Unavailable)
                 reason = describe(problem) if isinstance(problem, DomainError | CallFailed) else located(problem)
-                if failed >= self._retry.attempts or time.monotonic() > patience:
+                if failed >= self._retry.attempts or world.monotonic() > patience:
                     return reason
                 about = {"policy": self._name, "position": event.position, "type": event.type}
                 log.info("a policy tries again", **about, reason=reason)
@@ -144,7 +143,7 @@ class PolicyHandler:
             actor=f"policy:{self._name}",
             tenant=event.metadata.tenant,
             correlation=event.metadata.correlation,
-            deadline=time.monotonic() + ATTEMPT_SECONDS,
+            deadline=world.monotonic() + ATTEMPT_SECONDS,
             command_keys=CommandKeys(f"{self._name}/{event.id}", keeps_refusals=False),
         )
         with entered(context):

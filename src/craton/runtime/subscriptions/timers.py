@@ -12,7 +12,6 @@
 """
 
 import asyncio
-import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any, Final
@@ -27,7 +26,7 @@ from craton.application.command_keys import CommandKey
 from craton.application.context import Context
 from craton.application.errors import DeadlineExceeded, Unavailable
 from craton.application.retry import Retry, minutes, seconds
-from craton.domain import DomainError
+from craton.domain import DomainError, world
 from craton.ports import Changeset, Fence, FenceLost, KeyTaken, Store, StoreUnavailable, Timer
 from craton.ports.crash import crash_point
 from craton.runtime.commands.use_cases import UseCases
@@ -136,7 +135,7 @@ class TimerRunner:
 
     async def _run_one(self, timer: Timer, fence: Fence) -> None:
         try:
-            deadline = time.monotonic() + ATTEMPT_SECONDS
+            deadline = world.monotonic() + ATTEMPT_SECONDS
             await attempt(self._command(timer, deadline), ATTEMPT_SECONDS)
         except Exception as problem:
             await self._settle(timer, problem, fence)

@@ -33,7 +33,7 @@ LIMITS: Final = (
     "craton.adapters.http.handlers.DEFAULT_TIMEOUT_SECONDS",
     "craton.adapters.postgres.database.CONNECT_TIMEOUT_SECONDS",
     "craton.adapters.postgres.database.STATEMENT_TIMEOUT_SECONDS",
-    "craton.runtime.projections.runner.VIEW_WAIT_SECONDS",
+    "craton.runtime.projections.live_view.VIEW_WAIT_SECONDS",
     "craton.runtime.commands.execution.MAX_COLLIDING_SECONDS",
 )
 """How long the program itself waits for an answer, a connection, a view, and for others that change the same."""

@@ -141,7 +141,7 @@ def carried_out(data: Data) -> None:
         async with GuardedPlace("sqlite", data.folder).open() as bank:
 
             async def no_wishes() -> bool:
-                return not any(entry.wish for entry in await bank.running.store.parked())
+                return not any(entry.operator_request for entry in await bank.running.store.parked())
 
             await until(no_wishes)
 

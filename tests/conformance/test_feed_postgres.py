@@ -33,11 +33,11 @@ class Client:
         """Append a unit in the open transaction, its end marked; return the positions that were drawn."""
         events: list[NewEvent] = [event(stream, expected + n) for n in range(1, count + 1)]
         row = await self.connection.fetchrow(
-            f"SELECT conflicts, positions FROM {self._schema}.append({', '.join(f'${n}' for n in range(1, 22))})",
+            f"SELECT conflicts, positions FROM {self._schema}.append({', '.join(f'${n}' for n in range(1, 23))})",
             [stream],
             [expected],
             *([getattr(event, field) for event in events] for field in FIELDS),
-            *([] for _ in range(9)),
+            *([] for _ in range(10)),
             [event is events[-1] for event in events],
             [],
         )

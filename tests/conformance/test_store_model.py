@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from craton.adapters.sqlite import SqliteStore
 from craton.ports import Append, Changeset, ChangesetRefused, StoredResult, VersionConflict
-from craton.testing.conformance.making import event
+from craton.testing.conformance.making import NOON, event
 
 STREAMS = st.sampled_from(["a", "b", "c"])
 KEYS = st.sampled_from(["k1", "k2", "k3"])
@@ -61,13 +61,13 @@ class StoreAgainstModel(RuleBasedStateMachine):
         for stream, count, off_by in parts:
             units.append(self._unit([(stream, count, ahead[stream] + off_by)]))
             ahead[stream] += count
-        units[-1].result = StoredResult("scope", key, "f", units[-1].appends[0].stream)
+        units[-1].result = StoredResult("scope", key, "f", units[-1].appends[0].stream, NOON)
         self._write(units)
 
     @rule(stream=STREAMS, key=KEYS)
     def append_once(self, stream: str, key: str) -> None:
         unit = self._unit([(stream, 1, 0)])
-        unit.result = StoredResult("scope", key, "f", stream)
+        unit.result = StoredResult("scope", key, "f", stream, NOON)
         self._write([unit])
 
     @rule(parts=st.lists(st.tuples(STREAMS, COUNTS, OFF_BY), min_size=2, max_size=3, unique_by=lambda part: part[0]))

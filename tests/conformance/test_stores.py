@@ -3,16 +3,13 @@
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from msgspec.structs import replace
 
 from craton.adapters.sqlite import SqliteStore
-from craton.adapters.sqlite.connection import time_text
-from craton.ports import LONGEST_LEASE_SECONDS, Changeset, Statement, Store, StoreUnavailable, StoreUnsuitable, Timer
+from craton.ports import LONGEST_LEASE_SECONDS, Changeset, Statement, Store, StoreUnsuitable
 from craton.testing import conformance
-from craton.testing.conformance.making import NOON, appending, whole_feed, write
+from craton.testing.conformance.making import write
 from tests.conftest import Place, SqlitePlace
 
 OpenStore = Callable[[Store], Awaitable[Store]]
@@ -27,46 +24,6 @@ async def test_a_store_exists_once_it_was_opened(place: Place) -> None:
 
     assert await after.exists()
     assert not await place("other").exists()
-
-
-async def test_the_timers_of_an_older_version_go_on(place: Place, open_stores: Callable[[Store], Any]) -> None:
-    older = await open_stores(place())
-    columns = "id text PRIMARY KEY, due timestamptz NOT NULL, operation text, arguments text, metadata text"
-    await _run(
-        older,
-        "DROP TABLE timers",
-        f"CREATE TABLE timers ({columns})",
-        "CREATE INDEX timers_due ON timers (due)",
-        f"INSERT INTO timers VALUES ('t', '{time_text(NOON)}', 'remind', '{{}}', '{{}}')",
-    )
-
-    store = await open_stores(place())
-
-    timer = Timer("t", NOON, "remind", "{}", "{}")
-    assert list(await store.due_timers(NOON, 10)) == [timer]
-    parked = replace(timer, attempts=1, parked=True)
-    await write(store, Changeset(timers_done=["t"], timers=[parked]))
-    assert list(await store.parked_timers()) == [parked]
-
-
-async def _run(store: Store, *statements: str) -> None:
-    await write(store, Changeset(statements=[Statement(sql, {}) for sql in statements]))
-
-
-async def test_a_store_of_a_version_that_did_not_mark_units_is_read_and_written(place: Place) -> None:
-    before, after = place("old"), place("old")
-    await before.open()
-    await write(before, appending("a", 0, 2))
-    await write(before, Changeset(statements=[Statement("ALTER TABLE events DROP COLUMN last", {})]))
-    await before.close()
-
-    await after.open()
-    try:
-        await write(after, appending("b", 0, 2))
-
-        assert [event.last for event in await whole_feed(after)] == [True, True, False, True]
-    finally:
-        await after.close()
 
 
 async def test_a_file_is_nobody_elses_to_read(sqlite_place: SqlitePlace) -> None:
@@ -122,23 +79,6 @@ async def test_a_lease_in_a_file_does_not_look_at_the_wall_clock(
     assert await store.acquire("lease", "bob", LONGEST_LEASE_SECONDS) is not None
     monkeypatch.setattr(time, "time", lambda: now + 3_600)
     assert await store.acquire("lease", "ann", LONGEST_LEASE_SECONDS) is None
-
-
-async def test_a_store_of_before_ids_were_unique_is_opened_unless_they_are_not(place: Place) -> None:
-    store = place()
-    await store.open()
-    await write(store, appending("a", 0, 2))
-    await write(store, Changeset(statements=[Statement("DROP INDEX events_id", {})]))
-    await store.close()
-
-    older = place()
-    await older.open()
-    await write(older, Changeset(statements=[Statement("DROP INDEX events_id", {})]))
-    await write(older, Changeset(statements=[Statement("UPDATE events SET id = 'twice'", {})]))
-    await older.close()
-
-    with pytest.raises(StoreUnavailable, match="one id"):
-        await place().open()
 
 
 class TestAppending(conformance.Appending):

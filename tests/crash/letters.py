@@ -82,7 +82,7 @@ async def run(letters: Letters, url: str, data: Path, events: int) -> None:
             await asyncio.gather(*(writing.api(Notes).write(number) for number in range(events)))
     async with app.run(stores(url, data, "letters")) as running:
         store = running.running["notes"].store
-        while await store.checkpoint("notes.writer") < await store.head():
+        while await store.checkpoint("notes.writer@notes") < await store.head():
             await asyncio.sleep(0.05)
     sys.stdout.write("done\n")
 

@@ -264,6 +264,6 @@ class TestAHandlerWrittenByHand:
         async def lost(_: Request, nobodys: Name) -> Response:
             return Response()
 
-        (problem,) = App("handlers", modules=[office(get("/v1/lost", lost))], environment={}).problems()
+        (problem,) = App("handlers", modules=[office(get("/v1/lost", lost))], environment={}).wiring.problems()
 
         assert problem == "module office: lost asks for nobodys: Name, which nothing provides"

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from craton.runtime.projections.runner import VIEW_WAIT_SECONDS
+from craton.runtime.projections.live_view import VIEW_WAIT_SECONDS
 from tests.http.calls import money, open_account, shown
 from tests.http.client import Client
 from tests.http.conftest import served
@@ -117,7 +117,7 @@ async def test_a_read_with_the_position_of_a_write_sees_it(client_of_each_store:
 @pytest.fixture
 def short_wait(monkeypatch: pytest.MonkeyPatch) -> float:
     """How long a view is waited for, so that no test needs to wait as long as users may have to."""
-    monkeypatch.setattr("craton.runtime.projections.runner.VIEW_WAIT_SECONDS", 0.3)
+    monkeypatch.setattr("craton.runtime.projections.live_view.VIEW_WAIT_SECONDS", 0.3)
     return 0.3
 
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
 from craton.application import Api, Module, Policy, Repository, Retry, command, query
 from craton.domain import Aggregate, Event, Recorded
@@ -12,6 +12,7 @@ from craton.runtime import App
 from tests.conftest import Place
 from tests.kernel.office import Line, Office
 from tests.kernel.travel import Booked, Cancelled, TripId, Weather, desk
+from tests.parking import ask
 
 QUICK = Retry(attempts=3, pause=Retry().pause / 20)
 
@@ -88,6 +89,10 @@ class Greeting(Policy):
         await club.note(trip, "good day")
 
 
+DIARY: Final = "club.diary@desk"
+"""What the diary's progress is kept under."""
+
+
 class ClubHouse(Office):
     """An app with a club, and what its tests ask of it."""
 
@@ -103,14 +108,14 @@ class ClubHouse(Office):
 
     async def parked(self, count: int) -> list[ParkedEvent]:
         """Wait until so many events are parked."""
-        while len(entries := await self.app.running["desk"].store.parked("club.diary")) != count:
+        while len(entries := await self.app.running["club"].store.parked(DIARY)) != count:
             await asyncio.sleep(0.005)
         return list(entries)
 
-    async def wish(self, wish: Any) -> None:
+    async def ask(self, request: Any) -> None:
         """Say what is to become of the first parked event."""
-        store = self.app.running["desk"].store
-        assert await store.wish("club.diary", (await store.parked("club.diary"))[0].position, wish)
+        store = self.app.running["club"].store
+        assert await ask(store, DIARY, (await store.parked(DIARY))[0].position, request)
 
 
 @asynccontextmanager

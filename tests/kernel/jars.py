@@ -21,7 +21,7 @@ from craton.application.view import ViewSource
 from craton.domain import Aggregate, Event, Id, Recorded
 from craton.ports import Isolation
 from craton.runtime import App
-from craton.runtime.projections.runner import ProjectionRunner
+from craton.runtime.projections.projection import RunningProjection
 from tests.kernel.conftest import eventually
 
 
@@ -144,14 +144,14 @@ def jars(*projections: type[Projection], **parts: Any) -> Module:
     return Module("jars", api=Jars, service=JarService, projections=projections, **parts)
 
 
-def runner(app: App, name: str) -> ProjectionRunner:
+def runner(app: App, name: str) -> RunningProjection:
     return app.running["jars"].projections[name]
 
 
 def view(app: App, name: str) -> View[Any]:
     """The rows of a projection, as a query of this process reads them."""
-    (row_type,) = runner(app, name).kind.rows.values()
-    return View(ViewSource(row_type, app.running["jars"].store, runner(app, name).live))
+    (row_type,) = runner(app, name).definition.rows.values()
+    return View(ViewSource(row_type, app.running["jars"].store, runner(app, name).view.generation))
 
 
 async def coins(app: App, name: str = "totals") -> dict[JarId, int]:

@@ -251,10 +251,10 @@ class Office:
                 return
             await asyncio.sleep(0.005)
 
-    async def was_told(self, subscription: str) -> None:
-        """Wait until a subscription has read all that was recorded at the desk."""
-        store = self.app.running["desk"].store
-        while await store.checkpoint(subscription) < await store.head():
+    async def was_told(self, reader: str) -> None:
+        """Wait until a policy, or a step that waits, has read all that was recorded at the desk."""
+        home, desk = self.app.running[reader.partition(".")[0]].store, self.app.running["desk"].store
+        while await home.checkpoint(f"{reader}@desk") < await desk.head():
             await asyncio.sleep(0.005)
 
     async def recorded(self, trip: TripId, kind: str) -> tuple[str | None, dict[str, Any]]:

@@ -404,7 +404,7 @@ async def test_nothing_is_kept_of_a_store_that_was_put_back_to_an_older_state(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     person = PersonId.new()
-    monkeypatch.setattr("craton.runtime.projections.row_cache.ERROR_PAUSE_SECONDS", 0)
+    monkeypatch.setattr("craton.runtime.background.ERROR_PAUSE_SECONDS", 0)
     async with town(place, monkeypatch) as here:
         await here.people.call(person, "Ada")
         await here.kept(person)

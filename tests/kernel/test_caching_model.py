@@ -27,6 +27,7 @@ from craton.application.view import ViewSource
 from craton.domain import Event, Recorded, uuid7
 from craton.domain import world as machine
 from craton.ports import Append, Changeset, NewEvent, RowFold, Store, StoredRow, StoreUnavailable
+from craton.runtime.background import Background
 from craton.runtime.committer import Committer, write_alone
 from craton.runtime.process.signal import Signal
 from craton.runtime.projections.row_cache import MAX_AGE_SECONDS, RowCache
@@ -141,7 +142,17 @@ class World:
         types = EventTypes([Written])
         self._feed = Feed(self.store, types, self._signal)
         self._committer = Committer(self.store, self._signal.fire)
-        self._cache = RowCache("m", COUNTS, self._feed, self._signal, lambda: self._committer.newest, self._proven)
+        background = Background(
+            module="m",
+            store=self.store,
+            events=types,
+            commit=self._committer.submit,
+            feed=self._feed,
+            signal=self._signal,
+            owner="ann",
+            clock=machine.now,
+        )
+        self._cache = RowCache(COUNTS, background, lambda: self._committer.newest, self._proven)
         self.view = View(ViewSource(ROWS, self.store, self._live, self._cache))
         self.states: list[State] = [dict.fromkeys(KEYS, 0)]
         self._times = [0.0]
@@ -453,7 +464,7 @@ async def play(history: History, place: Place, clock: Clock) -> None:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
-    monkeypatch.setattr("craton.runtime.projections.row_cache.ERROR_PAUSE_SECONDS", 0)
+    monkeypatch.setattr("craton.runtime.background.ERROR_PAUSE_SECONDS", 0)
     monkeypatch.setattr("craton.runtime.projections.row_cache.PAGE", 1)
     with machine.replaced_by(Clock()) as clock:
         yield clock

@@ -245,7 +245,7 @@ class TestUpcasters:
 
 
 def test_the_bank_of_these_tests_is_wired() -> None:
-    assert list(App("test", modules=[bank()]).problems()) == []
+    assert list(App("test", modules=[bank()]).wiring.problems()) == []
 
 
 class TestClocksThatDiffer:

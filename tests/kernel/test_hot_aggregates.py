@@ -101,7 +101,7 @@ async def _forget_owner(start: StartApp, api: Bank, account: AccountId) -> None:
     await api.open_as(account, "Zoe")
     app = await start(bank())
     running = app.running["bank"]
-    (row_type,) = running.projections["owners"].kind.rows.values()
+    (row_type,) = running.projections["owners"].definition.rows.values()
     await running.store.write([Changeset(rows=[RowDelete(row_type.table(1), (str(account),))])])
 
 

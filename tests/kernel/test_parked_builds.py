@@ -5,10 +5,11 @@ import pytest
 from craton.application import Index, Key, Projection, Row, Rows, Unavailable
 from craton.domain import Recorded
 from craton.runtime import App
-from craton.runtime.projections.runner import Progress
+from craton.runtime.projections.projection import ProjectionProgress
 from tests.conftest import Place
 from tests.kernel.conftest import StartApp, eventually
 from tests.kernel.jars import InlineLabels, JarId, JarLabelled, Jars, Labels, caught_up, jars, runner, view
+from tests.parking import ask
 
 
 @pytest.fixture
@@ -21,20 +22,20 @@ async def ids(place: Place) -> list[JarId]:
     return ids
 
 
-async def held_up(app: App, name: str = "labels") -> Progress:
+async def held_up(app: App, name: str = "labels") -> ProjectionProgress:
     """Wait until a generation is complete but for parked events."""
 
     async def waits() -> bool:
-        return await runner(app, name).held_up() > 0
+        return await runner(app, name).parked_for_build() > 0
 
     await eventually(waits)
     return await runner(app, name).progress()
 
 
-async def wish(app: App, progress: Progress, what: str) -> None:
+async def wish(app: App, progress: ProjectionProgress, what: str) -> None:
     store = app.running["jars"].store
     (entry,) = await store.parked(f"{progress.projection}@{progress.building}")
-    assert await store.wish(entry.subscription, entry.position, what)  # type: ignore[arg-type]
+    assert await ask(store, entry.subscription, entry.position, what)  # type: ignore[arg-type]
 
 
 async def labels(app: App) -> dict[JarId, str]:

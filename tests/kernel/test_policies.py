@@ -237,7 +237,7 @@ class TestOperators:
         return trip
 
     async def test_a_retry_that_works_goes_on_in_order(self, house: ClubHouse, parked: TripId) -> None:
-        await house.wish("retry")
+        await house.ask("retry")
 
         await house.noted(parked, "booked flight", "booked hotel", "booked guide")
         await house.parked(0)
@@ -247,7 +247,7 @@ class TestOperators:
     ) -> None:
         weather.plan("booked flight", *[ValueError("a bug")] * QUICK.attempts)
 
-        await house.wish("retry")
+        await house.ask("retry")
 
         await weather.called("booked flight", 2 * QUICK.attempts)
         while (await house.parked(3))[0].attempts < 2:
@@ -262,18 +262,18 @@ class TestOperators:
         await house.desk.book(trip, "flight")
         await house.parked(1)
 
-        await house.wish("retry")
+        await house.ask("retry")
 
         await house.noted(trip, "booked flight")
 
     async def test_a_dropped_event_lets_those_behind_it_through(self, house: ClubHouse, parked: TripId) -> None:
-        await house.wish("drop")
+        await house.ask("drop")
 
         await house.noted(parked, "booked hotel", "booked guide")
         await house.parked(0)
 
     async def test_afterwards_its_key_flows_again(self, house: ClubHouse, parked: TripId) -> None:
-        await house.wish("retry")
+        await house.ask("retry")
         await house.parked(0)
 
         await house.desk.cancel(parked, "flight")

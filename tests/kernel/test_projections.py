@@ -45,6 +45,7 @@ from tests.kernel.bank import (
     reached,
 )
 from tests.kernel.conftest import StartApp, eventually
+from tests.parking import ask as ask_for
 
 
 @pytest.fixture
@@ -143,7 +144,7 @@ class TestPoison:
         assert re.fullmatch(r"ValueError: poison is poison \(\S+bank\.py:\d+ in project\)", first.error)
         assert second.error == ""
         Balances.poison.clear()
-        await store.wish(first.subscription, first.position, "retry")
+        await ask_for(store, first.subscription, first.position, "retry")
         await _parked_nothing(store)
         assert (await _balance(app, sick), await _balance(app, well)) == (3, 5)
 
@@ -155,7 +156,7 @@ class TestPoison:
         store = app.running["bank"].store
         first = (await store.parked())[0]
 
-        await store.wish(first.subscription, first.position, "drop")
+        await ask_for(store, first.subscription, first.position, "drop")
         await _parked_nothing(store)
 
         assert await _balance(app, account) == 2

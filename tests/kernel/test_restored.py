@@ -169,7 +169,7 @@ class TestAReadersStore:
 
     async def test_is_not_accepted_while_a_process_runs_the_policy(self, place: Place) -> None:
         async with resting(place) as app:
-            await app.running["desk"].store.acquire("club.diary", "another", 30.0)
+            await app.running["club"].store.acquire("club.diary@desk", "another", 30.0)
 
             with pytest.raises(MisuseError, match=r"a process runs club\.diary@desk; stop it first"):
                 await app.rounds.accept("club", "an operator")
@@ -190,7 +190,7 @@ async def test_a_sources_store_is_refused_too_because_its_readers_know_more(
 
     assert "module desk: its store is of 20" in await refusal(place, weather)
     async with resting(place) as app:
-        assert await app.rounds.accept("desk", "an operator") == []
+        assert await app.rounds.accept("desk", "an operator") == ["club.diary@desk goes on behind position 1."]
     await book(place, weather, trip, "flight", "hotel", "guide")
 
 

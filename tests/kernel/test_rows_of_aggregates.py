@@ -15,6 +15,7 @@ from craton.runtime import App
 from craton.runtime.projections import states
 from tests.kernel.conftest import Clock, StartApp, eventually
 from tests.kernel.harbour import Afloat, Boat, BoatId, BoatNotFound, Boats, BoatsAtOnce, Harbour, harbour
+from tests.parking import ask
 
 KINDS = pytest.mark.parametrize("kind", [Boats, BoatsAtOnce], ids=["async", "inline"])
 
@@ -146,7 +147,7 @@ class TestABehindState:
         await api.rename(boat, ("Titanic",))
         await settled(app)
         (entry,) = await store.parked("boats@1")
-        assert await store.wish("boats@1", entry.position, "drop")
+        assert await ask(store, "boats@1", entry.position, "drop")
 
         async def given_up() -> bool:
             return not await store.parked("boats@1")

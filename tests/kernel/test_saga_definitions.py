@@ -64,7 +64,7 @@ class TestSteps:
             @step
             async def book(self, desk) -> None: ...  # type: ignore[no-untyped-def]
 
-        with pytest.raises(WiringError, match=r"^saga Vague: parameter 'desk' of book has no annotation$"):
+        with pytest.raises(WiringError, match=r"^saga Vague.book: parameter 'desk' has no annotation$"):
             SagaDefinition(Vague)
 
     def test_a_parameter_of_a_compensation_without_an_annotation_is_refused(self) -> None:
@@ -74,7 +74,7 @@ class TestSteps:
             @book.undo
             async def cancel(self, desk) -> None: ...  # type: ignore[no-untyped-def]
 
-        with pytest.raises(WiringError, match=r"^saga Vague: parameter 'desk' of book\.undo has no annotation$"):
+        with pytest.raises(WiringError, match=r"^saga Vague\.book\.undo: parameter 'desk' has no annotation$"):
             SagaDefinition(Vague)
 
     def test_its_steps_are_ordered_by_their_graph_and_not_by_their_place(self) -> None:

@@ -253,7 +253,7 @@ class TestDefinitions:
 async def test_sagas_of_one_kind_that_hang_keep_those_of_another_waiting_for_nothing(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner, "MOST_DRIVEN", 2)
+    monkeypatch.setattr(runner, "MAX_DRIVEN", 2)
     weather = Weather()
     weather.plan("guide", *(asyncio.Event() for _ in range(3)))
 

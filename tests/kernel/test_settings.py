@@ -165,7 +165,7 @@ class TestAnApp:
 
         async with app.run(sqlite_place):
             assert await app.api(Door).knock("Ann") == greeting
-        assert list(app.problems()) == []
+        assert list(app.wiring.problems()) == []
 
     async def test_chooses_once_for_all_parts_of_a_module(self, sqlite_place: SqlitePlace) -> None:
         chosen: list[Greeting] = []
@@ -187,7 +187,7 @@ class TestAnApp:
         def choosing(nobodys: Name) -> Greeting:
             return Polite()
 
-        (problem,) = App("test", modules=[door(provides={Greeting: choosing})], environment={}).problems()
+        (problem,) = App("test", modules=[door(provides={Greeting: choosing})], environment={}).wiring.problems()
 
         assert problem == "module door: choosing asks for nobodys: Name, which nothing provides"
 
@@ -242,6 +242,6 @@ class TestAStart:
         async def start(nobodys: Name) -> Sequence[str]:
             return []
 
-        (problem,) = App("test", modules=[door(start=start)], environment={}).problems()
+        (problem,) = App("test", modules=[door(start=start)], environment={}).wiring.problems()
 
         assert problem == "module door: start asks for nobodys: Name, which nothing provides"

@@ -31,9 +31,6 @@ class TestBackground:
         reacting, tries = asyncio.Event(), 0
 
         class Stubborn(Policy):
-            def __init__(self, club: Club) -> None:
-                """Of the club."""
-
             async def react(self, event: Recorded[Booked]) -> None:
                 nonlocal tries
                 tries += 1

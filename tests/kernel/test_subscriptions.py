@@ -7,12 +7,16 @@ import pytest
 
 from craton.application.upcasting import EventTypes
 from craton.ports import Changeset, ParkedEvent, RowPut, Store, StoredEvent, StoredRow
+from craton.runtime.background import Background
 from craton.runtime.committer import Committer
 from craton.runtime.process.signal import Signal
 from craton.runtime.subscriptions.feed import Feed, Page
-from craton.runtime.subscriptions.subscription import PARKED_PAGE, Failed, Handled, Subscription
+from craton.runtime.subscriptions.handler import Failed, Handled
+from craton.runtime.subscriptions.parked import PARKED_PAGE
+from craton.runtime.subscriptions.subscription import Options, Subscription
 from craton.testing.conformance.making import SEATS, append, appending, with_tables, write
 from tests.kernel.conftest import Clock
+from tests.parking import ask
 
 NAME = "reader"
 
@@ -41,14 +45,26 @@ class Noting:
         return Handled(rows, failed)
 
 
+def background(store: Store, owner: str) -> Background:
+    signal, types = Signal(), EventTypes([])
+    return Background(
+        module="seats",
+        store=store,
+        events=types,
+        commit=Committer(store, signal.fire).submit,
+        feed=Feed(store, types, signal),
+        signal=signal,
+        owner=owner,
+        clock=Clock(),
+    )
+
+
 class Reader(Subscription):
     """A subscription with its handler at hand."""
 
     def __init__(self, store: Store, owner: str, *, page: int = 100) -> None:
         self.handler = Noting()
-        signal = Signal()
-        committer, feed = Committer(store, signal.fire), Feed(store, EventTypes([]), signal)
-        super().__init__(NAME, store, committer.submit, feed, self.handler, signal, owner, Clock(), page=page)
+        super().__init__(NAME, background(store, owner), self.handler, options=Options(page=page))
 
 
 async def _handled(store: Store) -> list[tuple[str, int]]:
@@ -234,7 +250,7 @@ class TestParking:
     async def test_a_retry_that_works_handles_all_in_order(self, store: Store, poisoned: Reader) -> None:
         poisoned.handler.poison.clear()
         (first, _) = await store.parked(NAME)
-        await store.wish(NAME, first.position, "retry")
+        await ask(store, NAME, first.position, "retry")
 
         assert await poisoned.step()
 
@@ -246,17 +262,17 @@ class TestParking:
 
     async def test_a_retry_that_fails_is_counted_and_leaves_all_as_it_was(self, store: Store, poisoned: Reader) -> None:
         (first, _) = await store.parked(NAME)
-        await store.wish(NAME, first.position, "retry")
+        await ask(store, NAME, first.position, "retry")
 
         assert await poisoned.step()
         assert not await poisoned.step()
 
         assert await self._parked(store) == [("a", "ValueError: poison", 2), ("a", "", 0)]
-        assert [entry.wish for entry in await store.parked(NAME)] == ["", ""]
+        assert [entry.operator_request for entry in await store.parked(NAME)] == ["", ""]
 
     async def test_a_dropped_event_lets_those_behind_it_through(self, store: Store, poisoned: Reader) -> None:
         (first, _) = await store.parked(NAME)
-        await store.wish(NAME, first.position, "drop")
+        await ask(store, NAME, first.position, "drop")
 
         assert await poisoned.step()
 
@@ -268,7 +284,7 @@ class TestParking:
         await write(store, Changeset(appends=[append("c", 1, data="poison")]))
         await poisoned.step()
         entries = {entry.key: entry for entry in await store.parked(NAME)}
-        await store.wish(NAME, entries["c"].position, "drop")
+        await ask(store, NAME, entries["c"].position, "drop")
 
         await poisoned.step()
 
@@ -278,7 +294,7 @@ class TestParking:
         await write(store, Changeset(appends=[append("c", 0, data="poison")]))
         await poisoned.step()
         for entry in await store.parked(NAME):
-            await store.wish(NAME, entry.position, "drop")
+            await ask(store, NAME, entry.position, "drop")
 
         while await poisoned.step():
             pass
@@ -296,7 +312,7 @@ class TestParking:
             await poisoned.step()
 
         assert not await poisoned.step()
-        assert [entry.wish for entry in await store.parked(NAME)] == ["", "", ""]
+        assert [entry.operator_request for entry in await store.parked(NAME)] == ["", "", ""]
         assert ("b", 2) in await _handled(store)
 
     async def test_a_retry_whose_row_the_store_refuses_is_over(self, store: Store, poisoned: Reader) -> None:
@@ -313,12 +329,12 @@ class TestParking:
             return Handled([*handled.rows, *wrong])
 
         poisoned.handler.handle = too_large  # type: ignore[method-assign]
-        await store.wish(NAME, (await store.parked(NAME))[-1].position, "retry")
+        await ask(store, NAME, (await store.parked(NAME))[-1].position, "retry")
 
         assert await poisoned.step()
         assert not await poisoned.step()
 
-        assert [entry.wish for entry in await store.parked(NAME)] == ["", ""]
+        assert [entry.operator_request for entry in await store.parked(NAME)] == ["", ""]
         assert await _handled(store) == [("a", 1), ("b", 1)]
 
     async def test_a_row_that_the_store_refuses_parks_its_event_and_others_flow(
@@ -374,17 +390,17 @@ class TestManyParked:
         self, store: Store, crowded: Reader
     ) -> None:
         parked = await store.parked(NAME)
-        await store.wish(NAME, parked[-1].position, "retry")
+        await ask(store, NAME, parked[-1].position, "retry")
 
         await self._steps(crowded)
 
         left = await store.parked(NAME)
         assert (left[0].attempts, left[0].error) == (2, "ValueError: poison")
         assert len(left) == self.MANY
-        assert not any(entry.wish for entry in left)
+        assert not any(entry.operator_request for entry in left)
 
     async def test_other_streams_are_handled_meanwhile(self, store: Store, crowded: Reader) -> None:
-        await store.wish(NAME, (await store.parked(NAME))[-1].position, "retry")
+        await ask(store, NAME, (await store.parked(NAME))[-1].position, "retry")
         await write(store, appending("b"))
 
         await crowded.step()
@@ -396,7 +412,7 @@ class TestManyParked:
         self, store: Store, crowded: Reader, wished: int
     ) -> None:
         crowded.handler.poison.clear()
-        await store.wish(NAME, (await store.parked(NAME))[wished].position, "retry")
+        await ask(store, NAME, (await store.parked(NAME))[wished].position, "retry")
 
         await self._steps(crowded)
 
@@ -405,7 +421,7 @@ class TestManyParked:
 
     async def test_what_is_recorded_meanwhile_is_handled_behind_it(self, store: Store, crowded: Reader) -> None:
         crowded.handler.poison.clear()
-        await store.wish(NAME, (await store.parked(NAME))[0].position, "retry")
+        await ask(store, NAME, (await store.parked(NAME))[0].position, "retry")
 
         await write(store, appending("a", self.MANY))
         await self._steps(crowded)
@@ -417,7 +433,7 @@ class TestManyParked:
         self, store: Store, second_store: Store, crowded: Reader
     ) -> None:
         crowded.handler.poison.clear()
-        await store.wish(NAME, (await store.parked(NAME))[0].position, "retry")
+        await ask(store, NAME, (await store.parked(NAME))[0].position, "retry")
         await crowded.step()
         assert await store.parked(NAME) != []
         await store.release(NAME, "ann")
@@ -430,17 +446,17 @@ class TestManyParked:
         crowded.handler.poison = {"poison late"}
         await write(store, Changeset(appends=[append("a", self.MANY, data="poison late"), append("a2")]))
         await write(store, appending("a", self.MANY + 1))
-        await store.wish(NAME, (await store.parked(NAME))[0].position, "retry")
+        await ask(store, NAME, (await store.parked(NAME))[0].position, "retry")
 
         await self._steps(crowded)
 
         left = await store.parked(NAME)
-        assert [(entry.error, entry.wish) for entry in left] == [("ValueError: poison late", ""), ("", "")]
+        assert [(entry.error, entry.operator_request) for entry in left] == [("ValueError: poison late", ""), ("", "")]
         assert len(await _handled(store)) == self.MANY + 1
 
     async def test_one_far_behind_is_dropped_and_the_others_are_tried(self, store: Store, crowded: Reader) -> None:
         crowded.handler.poison.clear()
-        await store.wish(NAME, (await store.parked(NAME))[-1].position, "drop")
+        await ask(store, NAME, (await store.parked(NAME))[-1].position, "drop")
 
         await self._steps(crowded)
 

@@ -242,7 +242,7 @@ class TestAnApi:
             async def ask(self, gate: Gate) -> int:
                 return 1
 
-        (problem,) = App("test", modules=[Module("odd", api=Odd, service=OddService)]).problems()
+        (problem,) = App("test", modules=[Module("odd", api=Odd, service=OddService)]).wiring.problems()
 
         assert "Odd.ask: parameter 'gate' can't be encoded" in problem
 
@@ -291,7 +291,7 @@ class TestAnApp:
         )
         app = App("test", modules=[module])
 
-        assert [problem for problem in app.problems() if "gate" in problem]
+        assert [problem for problem in app.wiring.problems() if "gate" in problem]
         with pytest.raises(WiringError, match="module bank: nothing provides gate"):
             async with app.run(sqlite_place):
                 pass

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from craton.ports import Query, Range, Statement, StatementFailed, Table, TableColumn, Timer, stored_name
+import msgspec
+
+from craton.ports import Query, Range, Statement, StatementFailed, StoredEvent, Table, TableColumn, Timer, stored_name
 from craton.ports.records import ColumnType
 from craton.ports.wellformed import require_count, require_storable
 
@@ -159,3 +161,13 @@ def names(columns: Sequence[TableColumn]) -> str:
 def quoted(name: str) -> str:
     """A column's name, which may be a word of SQL's own."""
     return f'"{name}"'
+
+
+def event_text(event: StoredEvent) -> str:
+    """An event as it is kept with what is said of it when it is parked."""
+    return msgspec.json.encode(event).decode()
+
+
+def parked_event(text: str) -> StoredEvent:
+    """The event that was kept as this text."""
+    return msgspec.json.decode(text, type=StoredEvent)

@@ -12,12 +12,11 @@ from craton.application.projection import Projection, ProjectionDefinition, even
 from craton.application.repository import Repository
 from craton.application.routes import Routes
 from craton.application.rows import RowDefinition
-from craton.application.sagas import Saga, SagaDefinition, Sagas
+from craton.application.sagas import Saga, SagaDefinition
 from craton.application.sagas.index import SagaIndex
 from craton.application.sagas.process import SagaProcess
 from craton.application.settings import Settings
 from craton.application.upcasting import EventTypes, Upcaster
-from craton.application.view import View
 from craton.domain import Event
 from craton.domain.aggregate import AnyAggregate
 
@@ -140,11 +139,6 @@ class Module:
                     raise WiringError(f"module {self.name}: {row_type.row.__name__} is kept by two projections")
                 rows[row_type.row] = (projection, row_type)
                 names.add(row_type.name)
-        for hint in self.service_dependencies.values():
-            if _is(hint, Sagas) and get_args(hint)[0].__name__ not in self.sagas:
-                raise WiringError(f"module {self.name}: {get_args(hint)[0].__name__} is none of its sagas")
-            if _is(hint, View) and get_args(hint)[0] not in rows:
-                raise WiringError(f"module {self.name}: no projection keeps {get_args(hint)[0].__name__}")
         return rows
 
     def _event_kinds(self) -> list[type[Event]]:

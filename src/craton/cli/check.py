@@ -44,7 +44,7 @@ def check(
 ) -> None:
     """Check module boundaries, API signatures, routes, upcasters and projections; a sentence for each problem."""
     loaded = load_app(settings(app=app)["app"])
-    problems = [*loaded.problems(), *wrong_routes(loaded), *wrong_imports(loaded), *_cycle(loaded.map)]
+    problems = [*loaded.wiring.problems(), *wrong_routes(loaded), *wrong_imports(loaded), *_cycle(loaded.wiring.map)]
     if not problems:
         problems = asyncio.run(_start(loaded))
     for problem in problems:
@@ -52,7 +52,7 @@ def check(
     if problems:
         raise SystemExit(FAILED)
     if map_:
-        out.print(_WRITTEN[format_](loaded.map), markup=False)
+        out.print(_WRITTEN[format_](loaded.wiring.map), markup=False)
     else:
         out.print(f"{loaded.name}: {len(loaded.modules)} module(s), nothing to complain about.")
 

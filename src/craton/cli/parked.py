@@ -7,6 +7,8 @@ import typer
 from craton.cli.loading import execute, fail, out, require_module, running, settings
 from craton.cli.options import AppName, AsJson, Data, StoreUrl
 from craton.cli.output import print_json, print_records
+from craton.ports import Changeset, NothingParked, OperatorRequest
+from craton.runtime.committer import write_alone
 
 cli = typer.Typer(no_args_is_help=True, help="Events that couldn't be handled.")
 
@@ -29,7 +31,7 @@ def list_(app: AppName = None, data: Data = None, store: StoreUrl = None, as_jso
                         print_json({"module": name, "event": entry})
                 elif found:
                     out.print(name, style="bold")
-                    columns = ("subscription", "position", "key", "attempts", "since", "error", "wish")
+                    columns = ("subscription", "position", "key", "attempts", "since", "error", "operator_request")
                     print_records(found, columns, as_json=False)
 
     execute(show, chosen["log"])
@@ -45,7 +47,7 @@ def retry(
     store: StoreUrl = None,
 ) -> None:
     """Have a parked event, and those behind it, tried again."""
-    _wish("retry", module, subscription, position, app, data, store)
+    _request("retry", module, subscription, position, app, data, store)
 
 
 @cli.command()
@@ -58,11 +60,11 @@ def drop(
     store: StoreUrl = None,
 ) -> None:
     """Give a parked event up, and have those behind it tried."""
-    _wish("drop", module, subscription, position, app, data, store)
+    _request("drop", module, subscription, position, app, data, store)
 
 
-def _wish(
-    wish: Literal["retry", "drop"],
+def _request(
+    request: Literal["retry", "drop"],
     module: str,
     subscription: str,
     position: int,
@@ -77,11 +79,15 @@ def _wish(
             require_module(loaded, module)
             runner = loaded.running[module].projections.get(subscription.rpartition("@")[0])
             if runner is not None and not await runner.handles(subscription):
+                projection = runner.definition.name
                 fail(
-                    f"No process handles {subscription}: another generation of {runner.kind.name} is live, or it is "
-                    f"inline. `craton projections rebuild {runner.kind.name}` tries all events again."
+                    f"No process handles {subscription}: another generation of {projection} is live, or it is inline. "
+                    f"`craton projections rebuild {projection}` tries all events again."
                 )
-            if not await loaded.running[module].store.wish(subscription, position, wish):
+            asked = Changeset(operator_requests=[OperatorRequest(subscription, position, request)])
+            try:
+                await write_alone(loaded.running[module].store, asked)
+            except NothingParked:
                 fail(f"Nothing is parked at position {position} of {subscription}.")
             out.print(f"Noted; the owner of {subscription} carries it out as soon as it runs.")
 

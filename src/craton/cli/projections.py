@@ -12,7 +12,7 @@ from craton.cli.output import print_json, print_records
 from craton.domain import world
 from craton.runtime.app import App
 from craton.runtime.process.settings import Settings
-from craton.runtime.projections.runner import ProjectionRunner
+from craton.runtime.projections.projection import RunningProjection
 
 POLL_SECONDS = 0.1
 
@@ -74,7 +74,7 @@ async def _rebuild(chosen: Settings, name: str, *, as_json: bool) -> None:
         started = world.monotonic()
         generation = (await runner.rebuild()).building
         # A running server may do the work just as well: the lease decides who does.
-        work = asyncio.create_task(runner.run())
+        work = asyncio.create_task(runner.runner.run())
         bar = Progress(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(), console=err, disable=as_json,
@@ -86,7 +86,7 @@ async def _rebuild(chosen: Settings, name: str, *, as_json: bool) -> None:
                 bar.update(task, total=state.head, completed=state.built, rate=f"{rate:,.0f} events/s")
                 if work.done():
                     await work
-                held_up = await runner.held_up()
+                held_up = await runner.parked_for_build()
                 if held_up:
                     break
                 await asyncio.sleep(POLL_SECONDS)
@@ -106,7 +106,7 @@ async def _rebuild(chosen: Settings, name: str, *, as_json: bool) -> None:
             out.print(f"{name}: {state.head:,} events in {seconds:.1f} s; generation {generation} is live.")
 
 
-def _find(app: App, name: str) -> ProjectionRunner:
+def _find(app: App, name: str) -> RunningProjection:
     found = app.find_projections(name)
     if len(found) != 1:
         which = "more than one" if found else "no"

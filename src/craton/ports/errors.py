@@ -44,6 +44,13 @@ class TableTaken(ChangesetRefused):
     """A table that the unit was to make is there already."""
 
 
+class NothingParked(ChangesetRefused):
+    """An operator asks for something to be done with an event that isn't parked, or isn't any more."""
+
+    def __init__(self, subscription: str, position: int) -> None:
+        super().__init__(f"nothing is parked at position {position} of {subscription}")
+
+
 class PositionPassed(ChangesetRefused):
     """A checkpoint, or the log, is beyond the position that the unit relied on."""
 

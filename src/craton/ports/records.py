@@ -106,6 +106,8 @@ class StoredResult(Struct, frozen=True):
     key: str
     fingerprint: str
     outcome: str
+    time: datetime
+    """When it was given: it is forgotten when it is too old."""
     position: int = 0
 
 
@@ -151,8 +153,18 @@ class ParkedEvent(Struct, frozen=True):
     error: str
     attempts: int
     since: datetime
-    wish: Literal["", "retry", "drop"] = ""
-    """What an operator has asked for; the subscription's owner carries it out. A drop stands whatever is written."""
+    operator_request: Literal["", "retry", "drop"] = ""
+    """What the subscription's owner carries out as soon as it can. A drop stands whatever is written."""
+    event: StoredEvent | None = None
+    """The event itself, given when it is parked. `parked_events` reads it; a list of what is parked leaves it out."""
+
+
+class OperatorRequest(Struct, frozen=True):
+    """What an operator asks for: try a parked event again, with all of its key, or give it up."""
+
+    subscription: str
+    position: int
+    request: Literal["retry", "drop"]
 
 
 class TableColumn(Struct, frozen=True):
@@ -247,6 +259,7 @@ class Changeset(Struct, kw_only=True):
     checkpoint_at_most: tuple[str, int] | None = None
     """A subscription that must not have gone beyond a position."""
     parked: Sequence[ParkedEvent] = ()
+    operator_requests: Sequence[OperatorRequest] = ()
     unparked: Sequence[tuple[str, int]] = ()
     dropped: Sequence[tuple[str, int]] = ()
     """Parked events that were given up. It is remembered, so that what is derived can be verified without them."""
@@ -285,6 +298,7 @@ class Changeset(Struct, kw_only=True):
             or self.fence
             or self.checkpoint
             or self.parked
+            or self.operator_requests
             or self.unparked
             or self.dropped
             or self.documents

@@ -117,6 +117,12 @@ class Records(Protocol):
 
     async def find_result(self, scope: str, key: str) -> StoredResult | None: ...
 
+    async def forget_results(self, before: datetime, after: tuple[str, str], limit: int) -> tuple[str, str] | None:
+        """Look at some results behind a scope and key, and forget those given before a time.
+
+        Returns the scope and key of the last one looked at, None when there is none behind it.
+        """
+
     async def checkpoint(self, subscription: str) -> int: ...
 
     async def document(self, name: str) -> Document | None: ...
@@ -147,10 +153,7 @@ class Parking(Protocol):
         """The positions of events that were given up, in order."""
 
     async def parked_events(self, subscription: str, key: str, limit: int) -> Sequence[StoredEvent]:
-        """The events parked under a key, in order."""
-
-    async def wish(self, subscription: str, position: int, wish: Literal["retry", "drop"]) -> bool:
-        """Note what an operator asks for; False when nothing is parked there."""
+        """The events parked under a key, in order. They may be of another module's log."""
 
 
 class Leases(Protocol):

@@ -6,33 +6,27 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Any, Final, TypeVar, get_args, get_origin
+from typing import Any, Final, TypeVar
 
 from craton.application.api import Api, OperationDefinition, operation_of
 from craton.application.context import Context
 from craton.application.errors import WiringError
 from craton.application.module import Module
-from craton.application.projection import events_of
-from craton.application.repository import Repository
-from craton.application.sagas import Sagas
-from craton.application.sagas.process import SagaProcess
 from craton.application.settings import read_settings, unfit_for_production, variable
-from craton.application.unit_of_work import Database
-from craton.application.view import View
-from craton.domain import Event, uuid7, world
+from craton.domain import uuid7, world
 from craton.domain.immutable import Immutable
 from craton.ports import Store, StoreUnavailable
 from craton.runtime.commands.calls import Call, copied, proxy
 from craton.runtime.commands.results import Answer
-from craton.runtime.commands.state_type import state_type
 from craton.runtime.compatibility.names import keep_names
+from craton.runtime.compatibility.readers import Reader, move_readers_home
 from craton.runtime.compatibility.registry import register_policies
-from craton.runtime.compatibility.restored import Reader, Rounds
-from craton.runtime.module import REST_SECONDS, RunningModule
-from craton.runtime.module_map import ModuleMap, module_map
+from craton.runtime.compatibility.restored import Rounds
+from craton.runtime.module import REST_SECONDS, Host, RunningModule
 from craton.runtime.process.attempt import cancelled
 from craton.runtime.process.settings import VARIABLES
-from craton.runtime.projections.runner import ProjectionRunner
+from craton.runtime.projections.projection import RunningProjection
+from craton.runtime.wiring import Wiring
 
 A = TypeVar("A", bound=Api)
 Middleware = Callable[[Any], Any]
@@ -84,25 +78,8 @@ class App:
         environment: Mapping[str, str] = os.environ,
     ) -> None:
         self.name = name
-        self.modules = {module.name: module for module in modules}
-        if len(self.modules) < len(modules):
-            raise WiringError(f"app {name}: two modules have the same name")
-        self._owner_of = {module.api: module.name for module in modules}
-        for module in modules:
-            if self._owner_of[module.api] != module.name:
-                raise WiringError(f"app {name}: two modules provide {module.api.__name__}")
-        self._recorder_of = {
-            event: module.name
-            for module in modules
-            for aggregate in module.aggregates
-            if aggregate is not SagaProcess
-            for event in events_of(aggregate)
-        }
-        for module in modules:
-            for where, events in module.reactions:
-                for event in events:
-                    if event not in self._recorder_of:
-                        raise WiringError(f"app {name}: {where} reacts to {event.__name__}, which no module records")
+        self.wiring = Wiring(name, modules)
+        self.modules = self.wiring.modules
         self.about = about or About()
         self.authenticate = None if authenticate is None else operation_of(authenticate)
         self._fill = fill
@@ -130,38 +107,40 @@ class App:
         modules' own code, with their settings and adapters, is only made when it is called.
         Raises `WiringError` or `StoreUnavailable`.
         """
-        owner = f"{socket.gethostname()}/{os.getpid()}/{uuid7()}"
+        for problem in self.wiring.unprovided():
+            raise WiringError(problem)
+        host = Host(
+            wiring=self.wiring,
+            owner=f"{socket.gethostname()}/{os.getpid()}/{uuid7()}",
+            clock=self._clock,
+            find_api=self.api,
+            environment=self.environment,
+            check_all=self._copied_calls,
+        )
         opened: list[RunningModule] = []
         noting: asyncio.Task[None] | None = None
         try:
             for module in self.modules.values():
-                running = RunningModule(
-                    module,
-                    open_store(module.name),
-                    owner,
-                    self._clock,
-                    self.api,
-                    self.environment,
-                    check_all=self._copied_calls,
-                )
+                running = RunningModule(module, open_store(module.name), host)
                 if not looking:
                     running.make()
                 await running.store.open()
                 opened.append(running)
                 self._running[module.name] = running
-            stores = [(running.module, running.store) for running in opened]
-            self.rounds = Rounds(
-                self.name, {module.name: store for module, store in stores}, self._readers, self._clock
-            )
-            await keep_names(self.name, stores, working=subscriptions)
+            stores = {running.module.name: running.store for running in opened}
+            readers = list(self._readers())
+            self.rounds = Rounds(self.name, stores, readers, self._clock)
+            modules = [(running.module, running.store) for running in opened]
+            await keep_names(self.name, modules, working=subscriptions)
+            await move_readers_home(readers, stores)
             if subscriptions:
                 await self.rounds.check()
-                await register_policies(self.name, stores)
+                await register_policies(self.name, modules)
             for running in opened:
                 await running.prepare()
             if subscriptions:
                 for running in opened:
-                    running.start_background(lambda event: self._running[self._recorder_of[event]])
+                    running.start_background(self._running)
                 noting = asyncio.create_task(self.rounds.run(), name="rounds")
             yield self
         finally:
@@ -174,43 +153,27 @@ class App:
             await asyncio.gather(*(running.close() for running in opened))
             self._running.clear()
 
-    @property
-    def _readers(self) -> list[Reader]:
-        """The subscriptions by which one module's events change what other modules have stored."""
-        readers: list[Reader] = []
+    def _readers(self) -> Iterator[Reader]:
+        """The policies and the steps of sagas that wait, once for each module whose events they read."""
+        owners = self.wiring.owner_of
         for module in self.modules.values():
             for name, policy in module.policies.items():
-                called = {self._owner_of[api] for api in policy.dependencies.values() if api in self._owner_of}
-                readers += self._readers_of(name, policy.events, {module.name, *called})
+                called = {owners[api] for api in policy.dependencies.values() if api in owners}
+                for source in self.wiring.recorders(policy.events):
+                    yield Reader(name, source, module.name, frozenset({module.name, *called}))
             for definition in module.sagas.values():
                 for step, events in definition.awaits.items():
-                    readers += self._readers_of(f"{module.name}.{definition.name}.{step}", events, {module.name})
-        return readers
-
-    def _readers_of(self, name: str, events: Sequence[type[Event]], modules: set[str]) -> Iterator[Reader]:
-        for source in dict.fromkeys(self._recorder_of[event] for event in events):
-            if modules - {source}:
-                yield Reader(name, source, frozenset(modules - {source}))
+                    for source in self.wiring.recorders(events):
+                        name = f"{module.name}.{definition.name}.{step}"
+                        yield Reader(name, source, module.name, frozenset({module.name}))
 
     @property
-    def event_readers(self) -> Iterator[tuple[str, str]]:
-        """The policies and the steps of sagas that wait, by name, each with a module whose events it reads."""
-        for module in self.modules.values():
-            reading = {name: policy.events for name, policy in module.policies.items()}
-            for definition in module.sagas.values():
-                for step, events in definition.awaits.items():
-                    reading[f"{module.name}.{definition.name}.{step}"] = events
-            for name, events in reading.items():
-                for source in dict.fromkeys(self._recorder_of[event] for event in events):
-                    yield name, source
+    def event_readers(self) -> Iterator[Reader]:
+        """The policies and the steps of sagas that wait, once for each module whose events they read."""
+        return self._readers()
 
     @property
-    def map(self) -> ModuleMap:
-        """What the modules offer, which of them call each other, and which listen to which."""
-        return module_map(self.modules, self._owner_of, self._recorder_of)
-
-    @property
-    def projections(self) -> dict[str, ProjectionRunner]:
+    def projections(self) -> dict[str, RunningProjection]:
         """The projections of the running modules, as `module.projection`."""
         return {
             f"{module}.{name}": runner
@@ -218,20 +181,20 @@ class App:
             for name, runner in running.projections.items()
         }
 
-    def find_projections(self, name: str) -> list[ProjectionRunner]:
+    def find_projections(self, name: str) -> list[RunningProjection]:
         """Those that a name means: `module.projection`, or `projection`, which two modules may both have."""
         return [runner for full, runner in self.projections.items() if name in (full, full.partition(".")[2])]
 
     def api(self, api: Callable[..., A]) -> A:
         """Return a proxy of a module's Api. Raises `WiringError` when no module provides it."""
         contract: Any = api  # it is abstract to type checkers
-        if contract not in self._owner_of:
+        if contract not in self.wiring.owner_of:
             raise WiringError(f"app {self.name}: no module provides {contract.__name__}")
         return proxy(api, self._call)
 
     async def call(self, operation: OperationDefinition, arguments: dict[str, Any], context: Context) -> Answer:
         """Run one operation of a module."""
-        running = self._running.get(self._owner_of[operation.api])
+        running = self._running.get(self.wiring.owner_of[operation.api])
         if running is None:
             raise WiringError(f"app {self.name}: {operation} was called while the app is not running")
         return await running.use_cases.run(operation, arguments, context)
@@ -263,27 +226,6 @@ class App:
         problems = await asyncio.gather(*(_problem_of(running.store) for running in self._running.values()))
         return {name: problem for name, problem in zip(self._running, problems, strict=True) if problem}
 
-    def problems(self) -> Iterator[str]:
-        """Yield a sentence for each thing that would fail later."""
-        for module in self.modules.values():
-            for operation in module.api.operations.values():
-                yield from operation.problems()
-            for aggregate in module.aggregates:
-                try:
-                    state_type(aggregate)
-                except (TypeError, NameError) as problem:
-                    yield f"{aggregate.__name__}: its state can't be stored: {problem}"
-            for where, name, hint in module.dependencies:
-                if not self._provided(module, hint):
-                    yield f"module {module.name}: {where} asks for {name}: {_shown(hint)}, which nothing provides"
-
-    def _provided(self, module: Module, hint: Any) -> bool:
-        if get_origin(hint) in (Repository, View, Sagas):
-            return bool(get_args(hint))
-        if isinstance(hint, type) and issubclass(hint, Api):
-            return hint in self._owner_of
-        return hint in (*module.provides, module.settings, Database) or get_origin(hint) is AsyncIterator
-
 
 async def _problem_of(store: Store) -> str | None:
     try:
@@ -294,7 +236,3 @@ async def _problem_of(store: Store) -> str | None:
     except TimeoutError:
         return f"The store hasn't answered within {PING_SECONDS:g} seconds."
     return None
-
-
-def _shown(hint: Any) -> str:
-    return getattr(hint, "__name__", str(hint))

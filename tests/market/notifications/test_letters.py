@@ -20,6 +20,7 @@ from tests.cli.conftest import craton
 from tests.market.notifications.post_office import PostOfficeBox
 from tests.market.shop import PASSWORD, Person, Shop
 from tests.market.world import Clock, until
+from tests.parking import ask
 
 REASON = "It fell off the lorry: see https://evil.example.com"
 
@@ -252,7 +253,7 @@ async def test_what_is_refused_for_good_is_parked_and_others_flow(tmp_path: Path
         assert (await letters(shop, gone))[0]["status"] == "queued"
 
         office.refused.clear()  # somebody has made the mailbox, and says so
-        assert await shop.app.running["notifications"].store.wish(entry.subscription, entry.position, "retry")
+        assert await ask(shop.app.running["notifications"].store, entry.subscription, entry.position, "retry")
         await office.arrived("gone@example.com", "Welcome")
 
         async def none_parked() -> bool:

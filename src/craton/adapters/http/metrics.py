@@ -11,10 +11,14 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from craton.application.errors import Unavailable
 from craton.ports import StoreUnavailable
 from craton.runtime.app import App
+from craton.runtime.compatibility.readers import Reader
 from craton.runtime.module import RunningModule
 
 LOOK_SECONDS = 5.0
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+Heads = dict[str, int | None]
+"""The newest position of each module's log, None where it can't be reached."""
 
 
 class Metrics:
@@ -57,7 +61,7 @@ class Metrics:
             registry=self._registry,
         )
         self._up = Gauge("craton_store_up", "Whether the store answers.", ("module",), registry=self._registry)
-        self._head = Gauge("craton_log_position", "Newest position.", ("module",), registry=self._registry)
+        self._log_position = Gauge("craton_log_position", "Newest position.", ("module",), registry=self._registry)
 
     def observe(self, method: str, route: str, status: int, seconds: float) -> None:
         self._requests.labels(method, route, status).inc()
@@ -66,37 +70,49 @@ class Metrics:
     async def text(self, app: App) -> bytes:
         """The metrics now; of a module whose store can't be reached there are none but that."""
         async with self._one_at_a_time:
-            gauges = (self._up, self._head, self._lag, self._parked, self._behind, self._stopped)
+            gauges = (self._up, self._log_position, self._lag, self._parked, self._behind, self._stopped)
             for gauge in (*gauges, self._timers, self._sagas):
                 gauge.clear()
-            readers: defaultdict[str, list[str]] = defaultdict(list)
-            for reader, source in app.event_readers:
-                readers[source].append(reader)
+            readers: defaultdict[str, list[Reader]] = defaultdict(list)
+            for reader in app.event_readers:
+                readers[reader.home].append(reader)
+            heads = dict(await asyncio.gather(*(self._head_of(name, module) for name, module in app.running.items())))
             await asyncio.gather(
-                *(self._look_at(name, running, readers[name]) for name, running in app.running.items())
+                *(self._look_at(name, running, readers[name], heads) for name, running in app.running.items())
             )
             return generate_latest(self._registry)
 
-    async def _look_at(self, name: str, running: RunningModule, readers: Sequence[str]) -> None:
+    async def _head_of(self, name: str, running: RunningModule) -> tuple[str, int | None]:
+        """The newest position of a module's log, None if it can't be reached."""
         try:
             async with asyncio.timeout(LOOK_SECONDS):
-                await self._look_into(name, running, readers)
+                head = await running.store.head()
+        except (StoreUnavailable, TimeoutError):
+            return name, None
+        self._log_position.labels(name).set(head)
+        return name, head
+
+    async def _look_at(self, name: str, running: RunningModule, readers: Sequence[Reader], heads: Heads) -> None:
+        try:
+            async with asyncio.timeout(LOOK_SECONDS):
+                await self._look_into(name, running, readers, heads)
         except (StoreUnavailable, TimeoutError):
             self._up.labels(name).set(0)
         else:
             self._up.labels(name).set(1)
 
-    async def _look_into(self, name: str, running: RunningModule, readers: Sequence[str]) -> None:
-        head = await running.store.head()
-        self._head.labels(name).set(head)
+    async def _look_into(self, name: str, running: RunningModule, readers: Sequence[Reader], heads: Heads) -> None:
         for projection in running.projections.values():
             progress = await projection.progress()
             self._lag.labels(name, progress.projection).set(progress.lag)
             self._parked.labels(name, progress.projection).set(progress.parked + progress.parked_building)
         parked = Counts(entry.subscription for entry in await running.store.parked()) if readers else Counts()
         for reader in readers:
-            self._behind.labels(reader, name).set(max(0, head - await running.store.checkpoint(reader)))
-            self._stopped.labels(reader, name).set(parked[reader])
+            head = heads[reader.source]
+            if head is not None:
+                lag = max(0, head - await running.store.checkpoint(reader.full_name))
+                self._behind.labels(reader.name, reader.source).set(lag)
+            self._stopped.labels(reader.name, reader.source).set(parked[reader.full_name])
         self._timers.labels(name).set(len(await running.store.parked_timers()))
         if running.sagas is not None:
             with contextlib.suppress(Unavailable):  # the list of them is being built

@@ -13,16 +13,18 @@ from craton.adapters.http.metrics import CONTENT_TYPE, Metrics
 from craton.adapters.http.problems import BadRequest
 from craton.adapters.http.router import Line
 from craton.application.access import only, public
-from craton.application.codec import encode, fingerprint
-from craton.application.errors import MisuseError
+from craton.application.codec import decode, encode, encode_text, fingerprint
+from craton.application.errors import KeyReused, MisuseError
+from craton.domain.world import now
+from craton.ports import Changeset
 from craton.runtime.app import App
 from craton.runtime.commands.results import Request as Asked
-from craton.runtime.projections.runner import Progress, ProjectionRunner
+from craton.runtime.projections.projection import CommitWith, ProjectionProgress, RunningProjection
 
 PROJECTIONS: Final = "/v1/admin/projections"
 ADMIN: Final = only("admin")
 
-Verb = Callable[[ProjectionRunner, Asked | None], Awaitable[Progress]]
+Verb = Callable[[RunningProjection, CommitWith], Awaitable[ProjectionProgress]]
 
 
 def system_lines(app: App, metrics: Metrics, callers: Callers) -> list[Line]:
@@ -50,11 +52,11 @@ def system_lines(app: App, metrics: Metrics, callers: Callers) -> list[Line]:
 
     async def rebuild(request: Request) -> Response:
         location = f"{PROJECTIONS}/{request.path_params['name']}"
-        return await _once(_find(app, request), request, ProjectionRunner.rebuild, 202, {"location": location})
+        return await _once(_find(app, request), request, RunningProjection.rebuild, 202, {"location": location})
 
     async def roll_back(request: Request) -> Response:
         try:
-            return await _once(_find(app, request), request, ProjectionRunner.roll_back, 200, {})
+            return await _once(_find(app, request), request, RunningProjection.roll_back, 200, {})
         except MisuseError as refused:
             raise BadRequest(409, "no-rollback", f"{refused}.") from None
 
@@ -74,20 +76,26 @@ def system_lines(app: App, metrics: Metrics, callers: Callers) -> list[Line]:
 
 
 async def _once(
-    runner: ProjectionRunner, request: Request, verb: Verb, status: int, headers: dict[str, str]
+    runner: RunningProjection, request: Request, verb: Verb, status: int, headers: dict[str, str]
 ) -> Response:
     """Carry a verb out, or give the answer that its Idempotency-Key was given before."""
     key = command_key(request.scope)
-    if key is None:
-        return _json(await verb(runner, None), status, headers)
-    asked = Asked("admin", key.text, fingerprint([request.method, request.url.path]))
-    before = await runner.replay(asked)
-    if before is not None:
-        return _json(before, status, headers | {"idempotency-replayed": "true"})
-    return _json(await verb(runner, asked), status, headers)
+    asked = None if key is None else Asked("admin", key.text, fingerprint([request.method, request.url.path]), now())
+    store = runner.store
+    before = None if asked is None else await store.find_result(asked.scope, asked.key)
+    if asked is not None and before is not None:
+        if before.fingerprint != asked.fingerprint:
+            raise KeyReused()
+        replayed = headers | {"idempotency-replayed": "true"}
+        return _json(decode(ProjectionProgress, before.outcome), status, replayed)
+
+    def answered(progress: ProjectionProgress) -> Changeset:
+        return Changeset(result=None if asked is None else asked.answered(encode_text(progress)))
+
+    return _json(await verb(runner, answered), status, headers)
 
 
-def _find(app: App, request: Request) -> ProjectionRunner:
+def _find(app: App, request: Request) -> RunningProjection:
     """The projection that the path names. Raises `BadRequest` if it names none, or more than one."""
     name = request.path_params["name"]
     found = app.find_projections(name)

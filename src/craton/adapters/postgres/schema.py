@@ -2,14 +2,24 @@
 
 from typing import Final
 
+from craton.adapters.layouts import LAYOUT
 from craton.adapters.sql import names, quoted, unique_statements
 from craton.ports import INLINE, Table
 from craton.ports.records import ColumnType
 
 # The payloads are text, not jsonb: what was hashed must stay as it was, to the byte. Cast with ::json to query them.
-_TABLES: Final = """
+_PARKED_EVENTS: Final = """
+CREATE TABLE {schema}.parked_events (
+    subscription text NOT NULL, position bigint NOT NULL, key text NOT NULL, error text NOT NULL,
+    attempts int NOT NULL, since timestamptz NOT NULL, operator_request text NOT NULL, event text NOT NULL,
+    PRIMARY KEY (subscription, position)
+);
+"""
+
+_TABLES: Final = (
+    """
 CREATE SCHEMA IF NOT EXISTS {schema};
-CREATE TABLE IF NOT EXISTS {schema}.events (
+CREATE TABLE {schema}.events (
     position bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     stream text COLLATE "C" NOT NULL,
     version int NOT NULL,
@@ -22,32 +32,34 @@ CREATE TABLE IF NOT EXISTS {schema}.events (
     last boolean NOT NULL DEFAULT true,
     UNIQUE (stream, version)
 );
-CREATE UNIQUE INDEX IF NOT EXISTS events_id ON {schema}.events (id COLLATE "C");
-CREATE TABLE IF NOT EXISTS {schema}.snapshots (
+CREATE UNIQUE INDEX events_id ON {schema}.events (id COLLATE "C");
+CREATE TABLE {schema}.snapshots (
     stream text COLLATE "C" PRIMARY KEY, version int NOT NULL, fingerprint text NOT NULL, state text NOT NULL
 );
-CREATE TABLE IF NOT EXISTS {schema}.results (
+CREATE TABLE {schema}.results (
     scope text COLLATE "C", key text COLLATE "C", fingerprint text NOT NULL, outcome text NOT NULL,
-    position bigint NOT NULL, PRIMARY KEY (scope, key)
+    time timestamptz NOT NULL, position bigint NOT NULL, PRIMARY KEY (scope, key)
 );
-CREATE TABLE IF NOT EXISTS {schema}.checkpoints (subscription text PRIMARY KEY, position bigint NOT NULL);
-CREATE TABLE IF NOT EXISTS {schema}.documents (name text PRIMARY KEY, revision int NOT NULL, body text NOT NULL);
-CREATE TABLE IF NOT EXISTS {schema}.leases (
+CREATE TABLE {schema}.readers (subscription text PRIMARY KEY, position bigint NOT NULL);
+CREATE TABLE {schema}.documents (name text PRIMARY KEY, revision int NOT NULL, body text NOT NULL);
+CREATE TABLE {schema}.leases (
     name text PRIMARY KEY, owner text NOT NULL, fence bigint NOT NULL, expires timestamptz NOT NULL
 );
-CREATE TABLE IF NOT EXISTS {schema}.timers (
+CREATE TABLE {schema}.timers (
     id text PRIMARY KEY, due timestamptz NOT NULL, operation text NOT NULL, arguments text NOT NULL,
     metadata text NOT NULL, attempts int NOT NULL DEFAULT 0, failures int NOT NULL DEFAULT 0,
     error text NOT NULL DEFAULT '', parked boolean NOT NULL DEFAULT false
 );
-CREATE TABLE IF NOT EXISTS {schema}.parked (
-    subscription text NOT NULL, position bigint NOT NULL, key text NOT NULL, error text NOT NULL,
-    attempts int NOT NULL, since timestamptz NOT NULL, wish text NOT NULL, PRIMARY KEY (subscription, position)
-);
+-- Parked timers have an index of their own, so that many of them don't slow the others.
+CREATE INDEX timers_waiting ON {schema}.timers (due, id) WHERE NOT parked;
+CREATE INDEX timers_parked ON {schema}.timers (due, id) WHERE parked;
+CREATE TABLE {schema}.layout (version int NOT NULL);
 """
+    + _PARKED_EVENTS
+)
 
-# Columns that a later version of the toolkit added: table, column, definition. A store made before gets them when it is
-# opened; ALTER TABLE is run only where one is missing, because it waits for every reader of the table.
+# Columns that were added before layouts were counted: table, column, definition. ALTER TABLE is run only where one is
+# missing, because it waits for every reader of the table.
 _ADDED_COLUMNS: Final = (
     ("timers", "attempts", "int NOT NULL DEFAULT 0"),
     ("timers", "failures", "int NOT NULL DEFAULT 0"),
@@ -65,11 +77,29 @@ DO $$ BEGIN
 END $$;
 """
 
-# Indexes over added columns. Parked timers have one of their own, so that many of them don't slow the others.
-_INDEXES: Final = """
+# A table that changes its meaning changes its name: so a process of an older program, which may still be running, fails
+# at its next statement and writes nothing wrong.
+_UPGRADES: Final[dict[int, str]] = {
+    1: """
+CREATE UNIQUE INDEX IF NOT EXISTS events_id ON {schema}.events (id COLLATE "C");
 CREATE INDEX IF NOT EXISTS timers_waiting ON {schema}.timers (due, id) WHERE NOT parked;
 CREATE INDEX IF NOT EXISTS timers_parked ON {schema}.timers (due, id) WHERE parked;
+ALTER TABLE {schema}.checkpoints RENAME TO readers;
+ALTER TABLE {schema}.results ADD COLUMN time timestamptz NOT NULL DEFAULT now();
+ALTER TABLE {schema}.results ALTER COLUMN time DROP DEFAULT;
 """
+    + _PARKED_EVENTS
+    + """
+INSERT INTO {schema}.parked_events
+SELECT p.subscription, p.position, p.key, p.error, p.attempts, p.since, p.wish, json_build_object(
+    'stream', e.stream, 'version', e.version, 'id', e.id, 'type', e.type, 'schema_version', e.schema_version,
+    'data', e.data, 'metadata', e.metadata, 'time', e.time, 'position', e.position, 'last', e.last
+)::text FROM {schema}.parked p JOIN {schema}.events e ON e.position = p.position;
+DROP TABLE {schema}.parked;
+CREATE TABLE {schema}.layout (version int NOT NULL);
+INSERT INTO {schema}.layout VALUES (2);
+""",
+}
 
 # Every lock takes a place in the lock table of the whole server, its other databases included. So a transaction that
 # would need more of them takes one that stands for all.
@@ -87,8 +117,8 @@ MAX_LOCKS: Final = 300
 # 4. Positions are drawn under a lock, so that those of a batch follow on each other and no unit is torn in the feed.
 #    Held until the commit that lock would make all commits wait for each other. It is taken in a subtransaction that
 #    ends by an error, which gives the lock back and keeps the numbers: so nothing can happen that leaves it held.
-# The function of an older version is dropped: its processes neither say where a unit ends nor which inline projections
-# they know, and must not append any more.
+# The functions of older versions are dropped: their processes don't say where a unit ends, which inline projections
+# they know, or when a result was given, and must not append any more.
 _APPEND: Final = """
 CREATE OR REPLACE FUNCTION {schema}.lock_streams(streams text[]) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
@@ -120,12 +150,16 @@ DROP FUNCTION IF EXISTS {schema}.append(
     text[], int[], text[], int[], text[], text[], int[], text[], text[], timestamptz[],
     text[], int[], text[], text[], text[], text[], text[], text[], int[]
 );
+DROP FUNCTION IF EXISTS {schema}.append(
+    text[], int[], text[], int[], text[], text[], int[], text[], text[], timestamptz[],
+    text[], int[], text[], text[], text[], text[], text[], text[], int[], boolean[], int[]
+);
 CREATE OR REPLACE FUNCTION {schema}.append(
     heads_stream text[], heads_version int[],
     e_stream text[], e_version int[], e_id text[], e_type text[], e_schema_version int[], e_data text[],
     e_metadata text[], e_time timestamptz[],
     s_stream text[], s_version int[], s_fingerprint text[], s_state text[],
-    r_scope text[], r_key text[], r_fingerprint text[], r_outcome text[], r_last int[],
+    r_scope text[], r_key text[], r_fingerprint text[], r_outcome text[], r_time timestamptz[], r_last int[],
     e_last boolean[], known int[],
     OUT conflicts text[], OUT positions bigint[], OUT inline int
 ) LANGUAGE plpgsql AS $$
@@ -163,9 +197,10 @@ BEGIN
             state = excluded.state WHERE excluded.version > s.version;
     END IF;
     IF cardinality(r_key) > 0 THEN
-        INSERT INTO {schema}.results (scope, key, fingerprint, outcome, position)
-        SELECT r.scope, r.key, r.fingerprint, r.outcome, coalesce(positions[r.last], 0)
-        FROM unnest(r_scope, r_key, r_fingerprint, r_outcome, r_last) AS r(scope, key, fingerprint, outcome, last);
+        INSERT INTO {schema}.results (scope, key, fingerprint, outcome, time, position)
+        SELECT r.scope, r.key, r.fingerprint, r.outcome, r.time, coalesce(positions[r.last], 0)
+        FROM unnest(r_scope, r_key, r_fingerprint, r_outcome, r_time, r_last)
+            AS r(scope, key, fingerprint, outcome, time, last);
     END IF;
 END $$;
 """
@@ -186,18 +221,18 @@ ARRAY_TYPES: Final[dict[ColumnType, str]] = {
 }
 
 
-def schema_statements(schema: str, lock: int) -> tuple[str, ...]:
-    """Make the schema, or bring it up to date; `lock` is the key of the store's advisory lock."""
-    added = (
-        _ADD_COLUMN.format(schema=schema, table=table, column=column, definition=definition)
-        for table, column, definition in _ADDED_COLUMNS
-    )
-    return (
-        _TABLES.format(schema=schema),
-        *added,
-        _INDEXES.format(schema=schema),
-        _APPEND.format(schema=schema, lock=lock, inline=INLINE, max_locks=MAX_LOCKS),
-    )
+def schema_statements(schema: str, lock: int, found: int) -> list[str]:
+    """Make the schema, or upgrade tables of the layout `found` (0: none); `lock` is the key of the store's lock."""
+    if found == 0:
+        statements = [_TABLES.format(schema=schema), f"INSERT INTO {schema}.layout VALUES ({LAYOUT})"]
+    else:
+        statements = [_UPGRADES[version].format(schema=schema) for version in range(found, LAYOUT)]
+    if found == 1:
+        statements[:0] = [
+            _ADD_COLUMN.format(schema=schema, table=table, column=column, definition=definition)
+            for table, column, definition in _ADDED_COLUMNS
+        ]
+    return [*statements, _APPEND.format(schema=schema, lock=lock, inline=INLINE, max_locks=MAX_LOCKS)]
 
 
 def within(schema: str, table: Table) -> Table:

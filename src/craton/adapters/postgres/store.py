@@ -3,51 +3,36 @@
 import asyncio
 import hashlib
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
-from itertools import groupby
-from operator import itemgetter
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import asyncpg
 
 from craton.adapters import sql
+from craton.adapters.layouts import LAYOUT, require_not_newer, tell_upgraded
 from craton.adapters.postgres.database import PostgresDatabase, is_given_up, transaction, unavailable
-from craton.adapters.postgres.feed import EVENT, FeedReader
-from craton.adapters.postgres.refusals import LOST, Outdated, faults_as_refusals, is_lost
-from craton.adapters.postgres.rows import arrays
+from craton.adapters.postgres.reads import DEFINITION_SECONDS, PostgresReads
+from craton.adapters.postgres.refusals import is_lost
 from craton.adapters.postgres.schema import schema_statements, table_statements, within
-from craton.adapters.postgres.writer import NULLS, PostgresWriter
+from craton.adapters.postgres.transaction import PostgresTransaction
+from craton.adapters.postgres.writer import NULLS
 from craton.application.errors import WiringError
 from craton.ports import (
     INLINE,
     LONGEST_LEASE_SECONDS,
     Changeset,
     ChangesetRefused,
-    Document,
-    EventKind,
-    FeedPage,
     Isolation,
     Outcome,
-    ParkedEvent,
-    Query,
-    Snapshot,
-    Statement,
-    StatementFailed,
-    StoredEvent,
-    StoredResult,
     StoreUnavailable,
-    StreamState,
     Table,
-    Timer,
-    VersionConflict,
 )
 from craton.ports.crash import crash_point
 from craton.ports.records import MAX_NAME_BYTES
-from craton.ports.wellformed import require_count, require_well_formed, storable
+from craton.ports.wellformed import require_count
 
-DEFINITION_SECONDS: Final = 600.0
 LEASE_LOCK_SECONDS: Final = 1
 _SCHEMA: Final = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 LEASE_SECONDS: Final = 3.0
@@ -56,9 +41,11 @@ _EXPIRED: Final = (
     f"(l.expires NOT BETWEEN clock_timestamp() AND clock_timestamp() + interval '{LONGEST_LEASE_SECONDS} seconds')"
 )
 """An expiry further away than any lease lasts is left from before the server's clock was set back."""
+_DEFINING: Final = "SELECT pg_advisory_xact_lock(hashtextextended('craton/schemas', 0))"
+"""Taken by whatever defines tables: CREATE … IF NOT EXISTS of two processes at once collides."""
 
 
-class PostgresStore:
+class PostgresStore(PostgresReads):
     """A `Store` in the schema `schema`, made if it isn't there. Raises `WiringError` for a name that can't be one."""
 
     writers = 2
@@ -70,22 +57,8 @@ class PostgresStore:
                 f"{schema!r} can't be the name of a schema: Postgres keeps {MAX_NAME_BYTES} bytes of a name, and it is "
                 f"to be of letters without accents, digits and underscores. Give the app another name"
             )
-        self._database = database
-        self._schema = schema
         self._lock = int.from_bytes(hashlib.blake2b(schema.encode(), digest_size=8).digest(), signed=True)
-        self._writer = PostgresWriter(database, schema, self._lock)
-        self._feed = FeedReader(database, schema, self._lock)
-        self._load = (
-            "SELECT w.n, s.version AS at, s.state, CASE WHEN e.position IS NULL THEN"
-            f" (SELECT time FROM {schema}.events h WHERE h.stream = s.stream AND h.version = s.version) END AS since,"
-            " e.stream, e.version, e.id, e.type, e.schema_version, e.data,"
-            " e.metadata, e.time, e.position, e.last"
-            " FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS w(stream, fingerprint, n)"
-            f" LEFT JOIN {schema}.snapshots s ON s.stream = w.stream AND s.fingerprint = w.fingerprint"
-            f" LEFT JOIN LATERAL (SELECT * FROM {schema}.events e WHERE e.stream = w.stream"
-            " AND e.version > coalesce(s.version, 0) ORDER BY e.version) e ON true"
-            " ORDER BY w.n, e.version"
-        )
+        super().__init__(database, schema, self._lock)
 
     async def exists(self) -> bool:
         await self._database.open()
@@ -97,7 +70,7 @@ class PostgresStore:
     async def open(self) -> None:
         await self._database.open()
         try:
-            await self._define(*schema_statements(self._schema, self._lock))
+            await self._prepare()
         except BaseException as problem:
             await self._database.close()
             if not isinstance(problem, ChangesetRefused):
@@ -124,7 +97,7 @@ class PostgresStore:
         return outcomes
 
     @asynccontextmanager
-    async def transaction(self, isolation: Isolation) -> AsyncIterator["PostgresTransaction"]:
+    async def transaction(self, isolation: Isolation) -> AsyncIterator[PostgresTransaction]:
         failure: BaseException | None = None
         async with self._database.transactions, self._database.connection(writing=True) as connection:
             begun = connection.transaction(isolation=isolation.replace(" ", "_"))
@@ -206,16 +179,18 @@ class PostgresStore:
             owner,
         )
 
-    async def wish(self, subscription: str, position: int, wish: Literal["retry", "drop"]) -> bool:
-        found: bool | None = await self._value(
-            f"UPDATE {self._schema}.parked SET wish = $3"
-            " WHERE subscription = $1 AND position = $2 AND wish <> 'dropped' RETURNING true",
-            subscription,
-            position,
-            wish,
+    async def forget_results(self, before: datetime, after: tuple[str, str], limit: int) -> tuple[str, str] | None:
+        require_count(limit)
+        last = await self._rows(
+            f"WITH seen AS (SELECT scope, key, time FROM {self._schema}.results WHERE (scope, key) > ($1, $2)"
+            f" ORDER BY scope, key LIMIT $3), gone AS (DELETE FROM {self._schema}.results r USING seen s"
+            " WHERE r.scope = s.scope AND r.key = s.key AND s.time < $4)"
+            " SELECT scope, key FROM seen ORDER BY scope, key OFFSET $3 - 1",
+            *after,
+            limit,
+            before,
         )
-        self._database.announce(self._schema)
-        return bool(found)
+        return (last[0]["scope"], last[0]["key"]) if last else None
 
     async def create_table(self, table: Table) -> None:
         await self._define(*table_statements(within(self._schema, table), table.name, sql.UNLESS_THERE))
@@ -226,229 +201,31 @@ class PostgresStore:
     async def drop_table(self, name: str) -> None:
         await self._define(f"DROP TABLE IF EXISTS {self._schema}.{name}")
 
+    async def _prepare(self) -> None:
+        """Make the tables, or upgrade older ones. One process at a time does it; another finds it done."""
+        async with self._database.connection() as connection, transaction(connection):
+            await connection.execute(_DEFINING)
+            found = await self._layout(connection)
+            require_not_newer(self._schema, found)
+            for statement in schema_statements(self._schema, self._lock, found):
+                await connection.execute(statement, timeout=DEFINITION_SECONDS)
+        if 0 < found < LAYOUT:
+            tell_upgraded(self._schema, found)
+
+    async def _layout(self, connection: Any) -> int:
+        """The version of the tables, 0 if there are none."""
+        events, layout = await connection.fetchrow(
+            "SELECT to_regclass($1) IS NOT NULL, to_regclass($2) IS NOT NULL",
+            f"{self._schema}.events",
+            f"{self._schema}.layout",
+        )
+        if layout:
+            return int(await connection.fetchval(f"SELECT version FROM {self._schema}.layout"))
+        return 1 if events else 0
+
     async def _define(self, *statements: str) -> None:
         """Run statements that define; one process at a time, for CREATE … IF NOT EXISTS of two at once collides."""
         async with self._database.connection() as connection, transaction(connection):
-            await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('craton/schemas', 0))")
+            await connection.execute(_DEFINING)
             for statement in statements:
                 await connection.execute(statement, timeout=DEFINITION_SECONDS)  # an index of many rows takes its time
-
-    # --- reading -------------------------------------------------------------------------------------------------
-
-    async def load(self, streams: Sequence[tuple[str, str]]) -> Sequence[StreamState]:
-        if not streams:
-            return []
-        rows = await self._rows(
-            self._load,
-            [stream if storable(stream) else None for stream, _ in streams],
-            [fingerprint for _, fingerprint in streams],
-        )
-        states: list[StreamState] = []
-        for (stream, fingerprint), (_, group) in zip(streams, groupby(rows, itemgetter("n")), strict=True):
-            found = list(group)
-            _, at, state, since = tuple(found[0])[:4]
-            snapshot = None if at is None else Snapshot(stream, at, fingerprint, state)
-            events = [StoredEvent(*tuple(row)[4:]) for row in found if row["position"] is not None]
-            states.append(StreamState(snapshot, events, events[-1].time if events else since))
-        return states
-
-    async def read_stream(
-        self, stream: str, *, after: int = 0, limit: int, descending: bool = False
-    ) -> Sequence[StoredEvent]:
-        require_count(limit)
-        where, order = ("version > $2", "") if not descending else ("($2 = 0 OR version < $2)", " DESC")
-        where = where.replace("$2", "$2::bigint")
-        rows = await self._rows(
-            f"SELECT {EVENT} FROM {self._schema}.events WHERE stream = $1 AND {where} ORDER BY version{order} LIMIT $3",
-            stream,
-            after,
-            limit,
-        )
-        return [StoredEvent(*row) for row in rows]
-
-    async def read_feed(self, after: int, limit: int) -> FeedPage:
-        require_count(limit)
-        return await self._feed.read(after, limit)
-
-    async def head(self) -> int:
-        head: int = await self._value(f"SELECT coalesce(max(position), 0) FROM {self._schema}.events")
-        return head
-
-    async def kinds(self, after: int) -> Sequence[EventKind]:
-        async with self._database.connection() as connection:
-            rows = await connection.fetch(
-                "SELECT DISTINCT split_part(stream, '-', 1), type, schema_version"
-                f" FROM {self._schema}.events WHERE position > $1",
-                after,
-                timeout=DEFINITION_SECONDS,
-            )
-        return [EventKind(*row) for row in rows]
-
-    async def get_rows(self, table: Table, keys: Sequence[tuple[Any, ...]]) -> Sequence[str | None]:
-        if not keys:
-            return []
-        for key in keys:
-            sql.require_fit(table.name, table.key, key)
-        join = " AND ".join(f't."{column.name}" = w."{column.name}"' for column in table.key)
-        rows = await self._rows(
-            f"SELECT t.row FROM unnest({arrays(table, len(table.key))})"
-            f' WITH ORDINALITY AS w({sql.names(table.key)}, "#")'
-            f' LEFT JOIN {self._schema}.{table.name} t ON {join} ORDER BY w."#"',
-            *map(list, zip(*keys, strict=True)),
-        )
-        return [row["row"] for row in rows]
-
-    async def find_rows(self, table: Table, query: Query) -> tuple[Sequence[str], int]:
-        table = within(self._schema, table)
-        page, count = sql.find(table, query, "strpos"), sql.count(table, query, "strpos")
-        both = Statement(f"SELECT ARRAY({page.sql}) AS rows, ({count.sql}) AS total", page.parameters)
-        (found,) = await self._rows_of(both)  # in one statement, so that they are of one moment
-        return found["rows"], found["total"]
-
-    async def sum_rows(self, table: Table, column: str, by: Sequence[str], query: Query) -> dict[tuple[Any, ...], int]:
-        rows = await self._rows_of(sql.total(within(self._schema, table), column, by, query, "strpos"))
-        return {tuple(row[name] for name in by): sql.summed(row) for row in rows}
-
-    async def find_result(self, scope: str, key: str) -> StoredResult | None:
-        rows = await self._rows(
-            "SELECT scope, key, fingerprint, outcome, position"
-            f" FROM {self._schema}.results WHERE scope = $1 AND key = $2",
-            scope,
-            key,
-        )
-        return StoredResult(*rows[0]) if rows else None
-
-    async def checkpoint(self, subscription: str) -> int:
-        position: int | None = await self._value(
-            f"SELECT position FROM {self._schema}.checkpoints WHERE subscription = $1", subscription
-        )
-        return position or 0
-
-    async def document(self, name: str) -> Document | None:
-        rows = await self._rows(f"SELECT name, revision, body FROM {self._schema}.documents WHERE name = $1", name)
-        return Document(*rows[0]) if rows else None
-
-    async def due_timers(self, now: datetime, limit: int) -> Sequence[Timer]:
-        require_count(limit)
-        rows = await self._rows(
-            f"SELECT {sql.TIMER} FROM {self._schema}.timers WHERE NOT parked AND due <= $1 ORDER BY due, id LIMIT $2",
-            now,
-            limit,
-        )
-        return [Timer(*row) for row in rows]
-
-    async def next_timer(self) -> datetime | None:
-        due: datetime | None = await self._value(f"SELECT min(due) FROM {self._schema}.timers WHERE NOT parked")
-        return due
-
-    async def parked_timers(self) -> Sequence[Timer]:
-        rows = await self._rows(f"SELECT {sql.TIMER} FROM {self._schema}.timers WHERE parked ORDER BY due, id")
-        return [Timer(*row) for row in rows]
-
-    async def timer_operations(self) -> Sequence[str]:
-        rows = await self._rows(f"SELECT DISTINCT operation FROM {self._schema}.timers WHERE NOT parked")
-        return [row["operation"] for row in rows]
-
-    async def parked(self, subscription: str | None = None) -> Sequence[ParkedEvent]:
-        rows = await self._rows(
-            f"SELECT subscription, position, key, error, attempts, since, wish FROM {self._schema}.parked"
-            " WHERE ($1::text IS NULL OR subscription = $1) AND wish <> 'dropped' ORDER BY position",
-            subscription,
-        )
-        return [ParkedEvent(*row) for row in rows]
-
-    async def dropped(self, subscription: str) -> Sequence[int]:
-        rows = await self._rows(
-            f"SELECT position FROM {self._schema}.parked WHERE subscription = $1 AND wish = 'dropped'"
-            " ORDER BY position",
-            subscription,
-        )
-        return [row["position"] for row in rows]
-
-    async def parked_events(self, subscription: str, key: str, limit: int) -> Sequence[StoredEvent]:
-        require_count(limit)
-        rows = await self._rows(
-            f"SELECT {', '.join(f'e.{name}' for name in EVENT.split(', '))} FROM {self._schema}.parked p"
-            f" JOIN {self._schema}.events e ON e.position = p.position"
-            " WHERE p.subscription = $1 AND p.key = $2 AND p.wish <> 'dropped' ORDER BY p.position LIMIT $3",
-            subscription,
-            key,
-            limit,
-        )
-        return [StoredEvent(*row) for row in rows]
-
-    async def fetch(self, statement: Statement) -> Sequence[dict[str, Any]]:
-        async with self._database.connection() as connection, transaction(connection, readonly=True):
-            try:
-                return await self._writer.fetch(connection, statement)
-            except asyncpg.ReadOnlySQLTransactionError as problem:
-                raise StatementFailed(str(problem)) from problem
-
-    async def _rows_of(self, statement: Statement) -> list[Any]:
-        text, values = sql.numbered(statement)
-        return await self._rows(text, *values)
-
-    async def _rows(self, text: str, *values: Any) -> list[Any]:
-        async with self._database.connection() as connection:
-            rows: list[Any] = await connection.fetch(text, *values)
-            return rows
-
-    async def _value(self, text: str, *values: Any) -> Any:
-        async with self._database.connection() as connection:
-            return await connection.fetchval(text, *values)
-
-
-class PostgresTransaction:
-    """An interactive transaction on one connection. Each call is a savepoint: one that is refused is undone alone.
-
-    `now` is given where the transaction sees the database as it was when it began: what a unit was made for must be
-    held against what is there now, which another connection reads once the streams are locked.
-    """
-
-    def __init__(
-        self,
-        connection: Any,
-        writer: PostgresWriter,
-        now: Callable[[Sequence[str]], Awaitable[tuple[dict[str, int], int]]] | None,
-    ) -> None:
-        self._connection = connection
-        self._writer = writer
-        self._now = now
-        self._streams: set[str] = set()
-        self._rows: set[str] = set()
-
-    async def execute(self, statement: Statement) -> int:
-        async with self._savepoint():
-            return await self._writer.execute(self._connection, statement)
-
-    async def fetch(self, statement: Statement) -> Sequence[dict[str, Any]]:
-        async with self._savepoint():
-            return await self._writer.fetch(self._connection, statement)
-
-    async def write(self, unit: Changeset) -> int:
-        require_well_formed(unit)
-        streams, rows = self._streams | unit.streams, self._rows.copy()
-        async with self._savepoint():
-            if self._streams:  # with those of earlier units there may be too many for a lock each
-                await self._writer.lock_streams(self._connection, streams)
-            (position,) = await self._writer.write_in(self._connection, [unit], rows)
-            expected = {append.stream: append.expected for append in unit.appends} | dict(unit.guards)
-            if self._now is not None and expected:
-                versions, inline = await self._now(sorted(expected))
-                for stream, version in expected.items():
-                    if versions[stream] != version:
-                        raise VersionConflict(stream)
-                if unit.inline not in (None, inline):
-                    raise Outdated(inline)
-        self._streams, self._rows = streams, rows  # what was undone has given its locks back
-        return position
-
-    @asynccontextmanager
-    async def _savepoint(self) -> AsyncIterator[None]:
-        """Raises `StoreUnavailable` if the database is to blame, `ChangesetRefused` if the statement is."""
-        try:
-            with faults_as_refusals(self._connection):
-                async with transaction(self._connection):
-                    yield
-        except (*LOST, asyncpg.InterfaceError) as problem:
-            raise unavailable(problem, maybe_executed=False) from problem

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from operator import attrgetter
 from typing import Any, Final
 
+from msgspec.structs import astuple
+
 from craton.adapters import sql
 from craton.adapters.postgres import batch
 from craton.adapters.postgres.database import PostgresDatabase, transaction
@@ -20,6 +22,7 @@ from craton.ports import (
     DocumentChanged,
     FenceLost,
     KeyTaken,
+    NothingParked,
     Outcome,
     PositionPassed,
     SerializationConflict,
@@ -45,7 +48,7 @@ class PostgresWriter:
         self._schema = schema
         self._lock = lock
         self._rows = RowWriter(schema)
-        parameters = ", ".join(f"${n}" for n in range(1, 22))
+        parameters = ", ".join(f"${n}" for n in range(1, 23))
         self._append = f"SELECT conflicts, positions, inline FROM {schema}.append({parameters})"
 
     async def write(self, units: Sequence[Changeset]) -> Sequence[Outcome]:
@@ -181,7 +184,7 @@ class PostgresWriter:
             list(heads.values()),
             *batch.columns(events, _EVENT_FIELDS),
             *batch.columns(snapshots, ("stream", "version", "fingerprint", "state")),
-            *batch.columns(results, ("scope", "key", "fingerprint", "outcome")),
+            *batch.columns(results, ("scope", "key", "fingerprint", "outcome", "time")),
             last,
             ends,
             list(known),
@@ -205,7 +208,7 @@ class PostgresWriter:
                 subscription, limit = unit.checkpoint_at_most
                 # A checkpoint that isn't there can't be held fast, so it is made.
                 position = await connection.fetchval(
-                    f"INSERT INTO {self._schema}.checkpoints AS c VALUES ($1, 0)"
+                    f"INSERT INTO {self._schema}.readers AS c VALUES ($1, 0)"
                     " ON CONFLICT (subscription) DO UPDATE SET position = c.position RETURNING position",
                     subscription,
                 )
@@ -251,32 +254,38 @@ class PostgresWriter:
         schema = self._schema
         if unit.checkpoint:
             await connection.execute(
-                f"INSERT INTO {schema}.checkpoints VALUES ($1, $2)"
+                f"INSERT INTO {schema}.readers VALUES ($1, $2)"
                 " ON CONFLICT (subscription) DO UPDATE SET position = excluded.position",
                 *unit.checkpoint,
             )
         for parked in unit.parked:
             await connection.execute(
-                f"INSERT INTO {schema}.parked AS p VALUES ($1, $2, $3, $4, $5, $6, $7)"
-                " ON CONFLICT (subscription, position) DO UPDATE SET error = excluded.error,"
-                " attempts = excluded.attempts, wish = CASE WHEN p.wish = 'drop' THEN p.wish ELSE excluded.wish END",
-                parked.subscription,
-                parked.position,
-                parked.key,
-                parked.error,
-                parked.attempts,
-                parked.since,
-                parked.wish,
+                f"INSERT INTO {schema}.parked_events AS p VALUES ($1, $2, $3, $4, $5, $6, $7, coalesce($8,"
+                f" (SELECT event FROM {schema}.parked_events WHERE subscription = $1 AND position = $2)))"
+                " ON CONFLICT (subscription, position) DO UPDATE SET error = excluded.error, attempts ="
+                " excluded.attempts, operator_request = CASE WHEN p.operator_request = 'drop' THEN 'drop'"
+                " ELSE excluded.operator_request END",
+                *astuple(parked)[:7],
+                None if parked.event is None else sql.event_text(parked.event),
             )
+        for asked in unit.operator_requests:
+            found = await connection.execute(
+                f"UPDATE {schema}.parked_events SET operator_request = $3"
+                " WHERE subscription = $1 AND position = $2 AND operator_request <> 'dropped'",
+                *astuple(asked),
+            )
+            if found.endswith(" 0"):
+                raise NothingParked(asked.subscription, asked.position)
         for subscription, position in unit.unparked:
             await connection.execute(
-                f"DELETE FROM {schema}.parked WHERE subscription = $1 AND position = $2",
+                f"DELETE FROM {schema}.parked_events WHERE subscription = $1 AND position = $2",
                 subscription,
                 position,
             )
         for subscription, position in unit.dropped:
             await connection.execute(
-                f"UPDATE {schema}.parked SET wish = 'dropped' WHERE subscription = $1 AND position = $2",
+                f"UPDATE {schema}.parked_events SET operator_request = 'dropped'"
+                " WHERE subscription = $1 AND position = $2",
                 subscription,
                 position,
             )

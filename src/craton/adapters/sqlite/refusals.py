@@ -3,7 +3,7 @@
 import sqlite3
 from typing import Final
 
-from craton.ports import ChangesetRefused, NotUnique, StatementFailed
+from craton.ports import ChangesetRefused, NotUnique, StatementFailed, StoreUnavailable
 
 DRIVER_ERRORS: Final = (sqlite3.Error, sqlite3.Warning, OverflowError, ValueError)
 """What the driver raises. All but the first are about statements and values that it can't hand on."""
@@ -38,3 +38,8 @@ def _not_unique(problem: sqlite3.IntegrityError) -> ChangesetRefused:
     if table == "events":
         return StatementFailed("two events of the log can't have one id")
     return NotUnique(table, column)
+
+
+def meaning(problem: Exception, what: str) -> Exception:
+    """What an error of the driver is to a caller: a refusal, or a store that can't do `what`."""
+    return refusal(problem) or StoreUnavailable(f"{what}: {problem}.", maybe_executed=False)

@@ -6,14 +6,15 @@ is durable when `write` returns (WAL with synchronous=FULL: COMMIT waits for the
 
 import sqlite3
 from collections.abc import Callable, Sequence
-from functools import cache
+from datetime import datetime
 from typing import Any, TypeVar
 
 from msgspec.structs import astuple
 
-from craton.adapters.sql import TIMER, index_statements, names, quoted, require_fit
+from craton.adapters.sql import TIMER, event_text, index_statements
 from craton.adapters.sqlite.connection import bound, bound_by_name, time_text
 from craton.adapters.sqlite.refusals import refusal
+from craton.adapters.sqlite.rows import change_rows
 from craton.adapters.sqlite.schema import table_statements
 from craton.domain import world
 from craton.ports import (
@@ -26,16 +27,12 @@ from craton.ports import (
     FenceLost,
     KeyTaken,
     NewEvent,
+    NothingParked,
     NotUnique,
     Outcome,
     PositionPassed,
-    RowDelete,
-    RowFold,
-    RowOperation,
-    RowPut,
     Statement,
     StoredEvent,
-    StoredRow,
     StoreUnavailable,
     Table,
     TableTaken,
@@ -138,9 +135,9 @@ class Writer:
                 (snapshot.stream, snapshot.version, snapshot.fingerprint, snapshot.state),
             )
         if unit.rows:
-            self._change_rows(unit.rows)
+            change_rows(self._connection, unit.rows)
         if unit.project:
-            self._change_rows(unit.project(events))
+            change_rows(self._connection, unit.project(events))
         for statement in unit.statements:
             self.execute(statement)
         self._bookkeeping(unit, position)
@@ -177,6 +174,16 @@ class Writer:
         ).fetchone()
         return None if row is None else int(row[0])
 
+    def forget_results(self, before: datetime, after: tuple[str, str], limit: int) -> tuple[str, str] | None:
+        """Look at some results behind a scope and key, and forget those given before a time."""
+        seen = self._run(
+            "SELECT scope, key, time FROM results WHERE (scope, key) > (?, ?) ORDER BY scope, key LIMIT ?",
+            bound((*after, limit)),
+        ).fetchall()
+        old = [(scope, key) for scope, key, time in seen if time < time_text(before)]
+        self._connection.executemany("DELETE FROM results WHERE scope = ? AND key = ?", old)
+        return (seen[-1][0], seen[-1][1]) if len(seen) == limit else None
+
     def _check(self, unit: Changeset) -> None:
         if (
             unit.fence
@@ -187,9 +194,7 @@ class Writer:
             raise FenceLost(f"the lease {unit.fence.lease} has passed to another owner")
         if unit.checkpoint_at_most:
             subscription, limit = unit.checkpoint_at_most
-            row = self._run(
-                "SELECT position FROM checkpoints WHERE subscription = ?", bound((subscription,))
-            ).fetchone()
+            row = self._run("SELECT position FROM readers WHERE subscription = ?", bound((subscription,))).fetchone()
             if row and row[0] > limit:
                 raise PositionPassed(f"{subscription} is at {row[0]}, beyond {limit}")
         for stream, version in unit.guards:
@@ -236,44 +241,13 @@ class Writer:
             stored.append(event.at(position, last=event is end))
         return stored
 
-    def _change_rows(self, operations: Sequence[RowOperation]) -> None:
-        """Run operations in order; puts into one table that follow each other go in together."""
-        together: list[StoredRow] = []
-        for place, operation in enumerate(operations):
-            match operation:
-                case RowPut(table=table, row=row):
-                    together.append(row)
-                    following = operations[place + 1] if place + 1 < len(operations) else None
-                    if not (isinstance(following, RowPut) and following.table is table):
-                        self._put(table, together)
-                        together = []
-                case RowDelete(table=table, key=key):
-                    self._delete(table, key)
-                case RowFold(table=table, key=key, fold=fold):
-                    require_fit(table.name, table.key, key)
-                    found = self._run(f"SELECT row FROM {table.name} WHERE {_is(table)}", bound(key)).fetchone()
-                    new = fold(found[0] if found else None)
-                    if new is None:
-                        self._delete(table, key)
-                    else:
-                        self._put(table, [new])
-
-    def _put(self, table: Table, rows: Sequence[StoredRow]) -> None:
-        for row in rows:
-            require_fit(table.name, table.columns, (*row.key, *row.indexed))
-        self._connection.executemany(_upsert(table), [bound((*row.key, *row.indexed, row.row)) for row in rows])
-
-    def _delete(self, table: Table, key: tuple[Any, ...]) -> None:
-        require_fit(table.name, table.key, key)
-        self._run(f"DELETE FROM {table.name} WHERE {_is(table)}", bound(key))
-
     def _bookkeeping(self, unit: Changeset, position: int) -> None:
         result = unit.result
         if result is not None:
             self._insert_or(
                 lambda: KeyTaken(f"the key {result.key!r} was used by another unit"),
-                "INSERT INTO results VALUES (?, ?, ?, ?, ?)",
-                (result.scope, result.key, result.fingerprint, result.outcome, position),
+                "INSERT INTO results VALUES (?, ?, ?, ?, ?, ?)",
+                (result.scope, result.key, result.fingerprint, result.outcome, time_text(result.time), position),
             )
         for timer_id in unit.timers_done:
             if not self._run("DELETE FROM timers WHERE id = ?", bound((timer_id,))).rowcount:
@@ -285,21 +259,11 @@ class Writer:
             )
         if unit.checkpoint:
             self._run(
-                "INSERT INTO checkpoints VALUES (?, ?)"
+                "INSERT INTO readers VALUES (?, ?)"
                 " ON CONFLICT (subscription) DO UPDATE SET position = excluded.position",
                 bound(unit.checkpoint),
             )
-        for parked in unit.parked:
-            self._run(
-                "INSERT INTO parked VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (subscription, position) DO UPDATE SET"
-                " error = excluded.error, attempts = excluded.attempts,"
-                " wish = CASE WHEN wish = 'drop' THEN wish ELSE excluded.wish END",
-                bound(astuple(parked)),
-            )
-        for unparked in unit.unparked:
-            self._run("DELETE FROM parked WHERE subscription = ? AND position = ?", bound(unparked))
-        for dropped in unit.dropped:
-            self._run("UPDATE parked SET wish = 'dropped' WHERE subscription = ? AND position = ?", bound(dropped))
+        self._park(unit)
         if unit.exclusive:
             self._inline = None
         for document in unit.documents:
@@ -313,6 +277,34 @@ class Writer:
             head = self._run("SELECT coalesce(max(position), 0) FROM events").fetchone()[0]
             if head > unit.head_at_most:
                 raise PositionPassed(f"the log is at {head}, beyond {unit.head_at_most}")
+
+    def _park(self, unit: Changeset) -> None:
+        """What a subscription had to leave behind, and what operators ask for."""
+        for parked in unit.parked:
+            event = None if parked.event is None else event_text(parked.event)
+            changed = self._run(
+                "UPDATE parked_events SET error = ?, attempts = ?, operator_request ="
+                " CASE WHEN operator_request = 'drop' THEN 'drop' ELSE ? END WHERE subscription = ? AND position = ?",
+                bound((parked.error, parked.attempts, parked.operator_request, parked.subscription, parked.position)),
+            ).rowcount
+            if not changed:
+                self._run(
+                    "INSERT INTO parked_events VALUES (?, ?, ?, ?, ?, ?, ?, ?)", bound((*astuple(parked)[:7], event))
+                )
+        for asked in unit.operator_requests:
+            if not self._run(
+                "UPDATE parked_events SET operator_request = ?"
+                " WHERE subscription = ? AND position = ? AND operator_request <> 'dropped'",
+                bound((asked.request, asked.subscription, asked.position)),
+            ).rowcount:
+                raise NothingParked(asked.subscription, asked.position)
+        for unparked in unit.unparked:
+            self._run("DELETE FROM parked_events WHERE subscription = ? AND position = ?", bound(unparked))
+        for dropped in unit.dropped:
+            self._run(
+                "UPDATE parked_events SET operator_request = 'dropped' WHERE subscription = ? AND position = ?",
+                bound(dropped),
+            )
 
     def _make(self, table: Table) -> None:
         try:
@@ -350,20 +342,3 @@ def fetch(connection: sqlite3.Connection, statement: Statement) -> list[dict[str
     rows = cursor.fetchall()
     columns = [column[0] for column in cursor.description or ()]
     return [dict(zip(columns, row, strict=True)) for row in rows]
-
-
-@cache
-def _upsert(table: Table) -> str:
-    """Not INSERT OR REPLACE, which would silently delete another row that has the same unique value."""
-    columns = [quoted(name) for name in (*(column.name for column in table.columns), "row")]
-    keys = names(table.key)
-    updates = ", ".join(f"{name} = excluded.{name}" for name in columns[len(table.key) :])
-    return (
-        f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
-        f" ON CONFLICT ({keys}) DO UPDATE SET {updates}"
-    )
-
-
-@cache
-def _is(table: Table) -> str:
-    return " AND ".join(f"{quoted(column.name)} = ?" for column in table.key)

@@ -43,7 +43,7 @@ from craton.runtime.commands.results import (
 )
 from craton.runtime.committer import Committer, PendingCommit
 from craton.runtime.projections.inline import InlineProjections
-from craton.runtime.projections.runner import NotInStep
+from craton.runtime.projections.live_view import NotInStep
 
 MAX_COLLIDING_SECONDS: Final = 5.0
 """So long a command is tried again whose aggregates others keep changing."""

@@ -1,5 +1,6 @@
 """Answers under idempotency keys: how they are kept, and how a repeated request is given them."""
 
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -31,10 +32,12 @@ class Request(msgspec.Struct, frozen=True):
     scope: str
     key: str
     fingerprint: str
+    time: datetime
+    """When it was asked for."""
 
     def answered(self, outcome: str) -> StoredResult:
         """The answer, encoded, as it is stored."""
-        return StoredResult(self.scope, self.key, self.fingerprint, outcome)
+        return StoredResult(self.scope, self.key, self.fingerprint, outcome, self.time)
 
 
 class _KeptAnswer(msgspec.Struct, frozen=True):

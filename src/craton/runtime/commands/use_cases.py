@@ -89,7 +89,9 @@ class UseCases:
             return await execution.run()
         require_usable_key(key.text)
         scope = encode_text([context.tenant, context.actor, str(operation)])
-        request = execution.request = Request(scope, key.text, operation.fingerprint(arguments))
+        request = execution.request = Request(
+            scope, key.text, operation.fingerprint(arguments), self._resources.clock()
+        )
         results = self._resources.results
         async with self._resources.queues.take([f"key {scope} {key}"]):
             if key.settles:

@@ -1,8 +1,9 @@
 """Notices a module's store that was restored from a backup older than the stores of the other modules.
 
-Modules build on each other: a policy's progress lies in the store of the module that records the events, what it has
-done lies in its own. When one of the two is restored alone, what was done since the backup is lost, nothing is given to
-the policy again, and each store by itself is as it should be.
+Modules build on each other: a policy's progress lies in the store of its module, the events that it has read in
+another, and what it has done may lie in a third. When one of them is restored alone, what was done since the backup is
+lost, the policy isn't given the events again, or new events get positions that it has passed already; and each store by
+itself is as it should be.
 
 So each store holds a note, and the notes are written in rounds that are numbered. A note also says which round all the
 stores had reached before it was written. A store whose own round is smaller than that is older than it was: it was
@@ -15,7 +16,7 @@ keys of the first time.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -24,9 +25,10 @@ import structlog
 
 from craton.application.codec import decode, encode_text
 from craton.application.errors import MisuseError, WiringError
-from craton.ports import Changeset, Document, DocumentChanged, Fence, Store, StoreUnavailable
+from craton.ports import Changeset, Document, DocumentChanged, Fence, Store
+from craton.runtime.background import Clock, keep_running
 from craton.runtime.committer import write_alone
-from craton.runtime.process.attempt import heed_cancellation
+from craton.runtime.compatibility.readers import Reader
 from craton.runtime.projections.handler import describe
 from craton.runtime.subscriptions.lease import LEASE_SECONDS
 
@@ -35,18 +37,6 @@ ROUND_SECONDS: Final = 2.0
 LAST_ROUND_SECONDS: Final = 1.0
 
 log = structlog.get_logger("craton.rounds")
-
-
-class Reader(msgspec.Struct, frozen=True):
-    """A subscription to the feed of module `source` that changes what other `modules` have stored."""
-
-    name: str
-    source: str
-    modules: frozenset[str]
-
-    @property
-    def full_name(self) -> str:
-        return f"{self.name}@{self.source}"
 
 
 class Note(msgspec.Struct, frozen=True):
@@ -64,12 +54,11 @@ class Note(msgspec.Struct, frozen=True):
 class Rounds:
     """The notes in the stores of an app."""
 
-    def __init__(
-        self, app: str, stores: Mapping[str, Store], readers: Sequence[Reader], clock: Callable[[], datetime]
-    ) -> None:
+    def __init__(self, app: str, stores: Mapping[str, Store], readers: Sequence[Reader], clock: Clock) -> None:
         self._app = app
         self._stores = stores
-        self._readers = readers
+        self._readers = [reader for reader in readers if reader.changes != {reader.source}]
+        """Those by which one module's events change what other modules have stored."""
         self._clock = clock
         self._noted: object = None
 
@@ -82,7 +71,7 @@ class Rounds:
     async def problems(self) -> list[str]:
         """A sentence for each store that is older than the others."""
         notes = {name: note for name, (_, note) in (await self._read()).items()}
-        problems = []
+        problems: dict[str, str] = {}
         for name, note in notes.items():
             reached = 0 if note is None else note.round
             newer = [
@@ -90,25 +79,26 @@ class Rounds:
             ]
             if newer:
                 time = "new" if note is None else f"of {note.time.isoformat(sep=' ', timespec='seconds')}"
-                problems.append(
-                    f"module {name}: its store is {time}, older than what {', '.join(newer)} has seen of it. It was "
-                    f"restored alone: what was done in it since is lost, though others rely on it. Restore all stores "
-                    f"of one moment; or have the policies that work on it go on from that time with "
-                    f"`craton restored {name}`."
-                )
-        return problems
+                problems[name] = f"its store is {time}, older than what {', '.join(newer)} has seen of it"
+        for reader in self._readers:
+            at, head = await self._position(reader), await self._stores[reader.source].head()
+            if at > head:
+                why = f"its log ends at position {head}, and {reader.full_name} has read it up to position {at}"
+                problems.setdefault(reader.source, why)
+        return [
+            f"module {name}: {why}. It was restored alone: what was done in it since is lost, though others rely on "
+            f"it. Restore all stores of one moment; or have the policies that work on it go on from that time with "
+            f"`craton restored {name}`."
+            for name, why in problems.items()
+        ]
 
     async def run(self) -> None:
         """Write a round now and then, if anything has happened, until cancelled."""
-        while True:
-            heed_cancellation()
-            try:
-                await self._write_if_due()
-            except StoreUnavailable as problem:
-                log.warning("a store is unavailable", reason=str(problem))
-            except Exception:
-                log.exception("a round of notes failed and will be tried again")
-            await asyncio.sleep(ROUND_SECONDS)
+        await keep_running("rounds of notes", self._write_and_wait)
+
+    async def _write_and_wait(self) -> None:
+        await self._write_if_due()
+        await asyncio.sleep(ROUND_SECONDS)
 
     async def end(self) -> None:
         """Write what there is to note at last; it doesn't take long, or isn't done."""
@@ -130,7 +120,10 @@ class Rounds:
             self._noted = (now, "all") if self._noted == (now, "written") else (now, "written")
 
     async def _positions(self) -> dict[str, int]:
-        return {reader.full_name: await self._stores[reader.source].checkpoint(reader.name) for reader in self._readers}
+        return {reader.full_name: await self._position(reader) for reader in self._readers}
+
+    async def _position(self, reader: Reader) -> int:
+        return await self._stores[reader.home].checkpoint(reader.full_name)
 
     async def _write(self, positions: dict[str, int]) -> None:
         found = await self._read()
@@ -142,7 +135,7 @@ class Rounds:
                 modules=frozenset(self._stores),
                 time=self._clock(),
                 readers={
-                    reader.full_name: positions[reader.full_name] for reader in self._readers if name in reader.modules
+                    reader.full_name: positions[reader.full_name] for reader in self._readers if name in reader.changes
                 },
             )
             revision = 1 if document is None else document.revision + 1
@@ -171,8 +164,10 @@ class Rounds:
         _, note = (await self._read())[module]
         told = []
         for reader in self._readers:
-            if module in reader.modules:
+            if module in reader.changes or module == reader.source:
                 position = 0 if note is None else note.readers.get(reader.full_name, 0)
+                if module not in reader.changes:
+                    position = await self._stores[module].head()  # what it has read beyond is lost, and is made anew
                 await self._rewind(reader, position, owner)
                 told.append(f"{reader.full_name} goes on behind position {position}.")
         await self._write(await self._positions())
@@ -180,16 +175,16 @@ class Rounds:
         return told
 
     async def _rewind(self, reader: Reader, position: int, owner: str) -> None:
-        store = self._stores[reader.source]
-        number = await store.acquire(reader.name, owner, LEASE_SECONDS)
+        store = self._stores[reader.home]
+        number = await store.acquire(reader.full_name, owner, LEASE_SECONDS)
         if number is None:
             raise MisuseError(f"a process runs {reader.full_name}; stop it first")
-        parked = [(entry.subscription, entry.position) for entry in await store.parked(reader.name)]
-        position = min(position, await store.checkpoint(reader.name))
+        parked = [(entry.subscription, entry.position) for entry in await store.parked(reader.full_name)]
+        position = min(position, await store.checkpoint(reader.full_name))
         unit = Changeset(
-            fence=Fence(reader.name, number),
-            checkpoint=(reader.name, position),
+            fence=Fence(reader.full_name, number),
+            checkpoint=(reader.full_name, position),
             unparked=[(name, at) for name, at in parked if at > position],
         )
         await write_alone(store, unit)
-        await store.release(reader.name, owner)
+        await store.release(reader.full_name, owner)

@@ -24,8 +24,8 @@ from craton.ports import (
     DocumentChanged,
     SerializationConflict,
     Store,
-    StoredResult,
     Table,
+    TableTaken,
 )
 from craton.runtime.committer import write_alone
 
@@ -167,12 +167,11 @@ class GenerationRecord:
         self,
         seen: Generations,
         state: Generations,
-        *,
-        checkpoint_at_most: tuple[str, int] | None = None,
-        head_at_most: int | None = None,
-        result: StoredResult | None = None,
+        unit: Changeset | None = None,
     ) -> None:
         """Make this the state in the place of the one that was seen, and make the tables of what is new in it.
+
+        `unit` is what else is written in that commit, and on what conditions.
 
         Raises `DocumentChanged`, `PositionPassed`, `SerializationConflict`, or `TableTaken` when a new generation has
         the number of one that another projection, which has the same rows, has made.
@@ -182,14 +181,10 @@ class GenerationRecord:
         document = Document(self.document, self.revision + 1, encode_text(state))
         inline = self._inline.changed(self._kind.name, state.live)
         new = [made for made in (state.live, state.building) if made is not None and made.number > seen.newest]
-        unit = Changeset(
-            documents=[document] if inline is None else [document, inline],
-            tables=[table for made in new for table in made.tables],
-            indexes=[table for made in new if made.indexed for table in made.tables],
-            checkpoint_at_most=checkpoint_at_most,
-            head_at_most=head_at_most,
-            result=result,
-        )
+        unit = unit or Changeset()
+        unit.documents = [document] if inline is None else [document, inline]
+        unit.tables = [table for made in new for table in made.tables]
+        unit.indexes = [table for made in new if made.indexed for table in made.tables]
         try:
             await write_alone(self._store, unit)
         except DocumentChanged:
@@ -198,6 +193,39 @@ class GenerationRecord:
         self.revision, self.state = document.revision, state
         if inline is not None:
             self._inline.take(inline)
+
+    def with_new_generation(self, seen: Generations) -> Generations:
+        """What is recorded when a new generation is begun, unless its number is taken."""
+        number = seen.newest + 1
+        return msgspec.structs.replace(seen, building=self.new_generation(number), newest=number)
+
+    async def begin(
+        self, seen: Generations, unit: Changeset | None = None, *, live: bool = False, indexed: bool = False
+    ) -> None:
+        """Record a new generation and make its tables, in one commit; the one that was being built is given up.
+
+        `live`: it is so at once, since there are no events yet. Raises what `replace` raises but `TableTaken`.
+        """
+        number = seen.newest
+        if live:
+            unit = Changeset(head_at_most=0)
+        while True:
+            number += 1
+            new = self.new_generation(number, indexed=live or indexed)
+            state = msgspec.structs.replace(seen, **{"live" if live else "building": new}, newest=number)
+            with contextlib.suppress(TableTaken):  # by a projection of another name that has, or had, the same rows
+                await self.replace(seen, state, unit)
+                break
+        if seen.building is not None:
+            await self.drop(seen.building)
+
+    async def parked(self, generation: Generation) -> list[int]:
+        """The positions of the events that are parked for a generation."""
+        return [entry.position for entry in await self._store.parked(self.subscription(generation.number))]
+
+    def swaps_at_head(self, state: Generations) -> bool:
+        """Whether a generation becomes live only when it has all events: where the one before or after is inline."""
+        return self._kind.inline or (state.live is not None and bool(state.live.inline))
 
     async def create_indexes(self, generation: Generation) -> None:
         """Make the indexes that it is built without. Raises `StatementFailed` when a row doesn't fit in one."""

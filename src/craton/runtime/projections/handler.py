@@ -17,7 +17,7 @@ from craton.ports import RowOperation, StatementFailed, Store, StoredEvent
 from craton.runtime.process.places import authors_place
 from craton.runtime.projections.states import PastStates
 from craton.runtime.subscriptions.feed import Page
-from craton.runtime.subscriptions.subscription import Failed, Handled
+from craton.runtime.subscriptions.handler import Failed, Handled
 
 REMEMBERED_ROWS: Final = 50_000
 READ_TOGETHER: Final = 500

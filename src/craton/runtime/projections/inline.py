@@ -5,24 +5,28 @@ knows. So each unit names the set of live inline projections that it was made fo
 another program's projection must have its rows of are refused here.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import structlog
 
+from craton.application.projection import ProjectionDefinition
+from craton.application.upcasting import EventTypes
 from craton.domain.aggregate import AnyAggregate
-from craton.ports import Changeset
+from craton.ports import Changeset, RowOperation, StoredEvent
 from craton.runtime.projections.generations import Generation, LiveInline
-from craton.runtime.projections.runner import NotInStep, ProjectionRunner
+from craton.runtime.projections.live_view import NotInStep
+from craton.runtime.projections.projection import RunningProjection
 
 log = structlog.get_logger("craton.projection")
 
 
 class InlineProjections:
-    """The inline projections of one module; `runners` are those of all its projections."""
+    """The inline projections of one module; `projections` are those of all its projections."""
 
-    def __init__(self, live: LiveInline, runners: Mapping[str, ProjectionRunner]) -> None:
+    def __init__(self, live: LiveInline, events: EventTypes, projections: Mapping[str, RunningProjection]) -> None:
         self._live = live
-        self._runners = runners
+        self._events = events
+        self._projections = projections
         self._known: dict[str, Generation] | None = None
         self._ours: dict[str, Generation] = {}
         self._foreign: dict[str, str] = {}
@@ -38,11 +42,43 @@ class InlineProjections:
         if self._known is not self._live.generations:
             self._look(self._live.generations)
         unit.inline = self._live.revision
-        for name, runner in self._runners.items():
-            if runner.kind.inline:
-                runner.project_inline(unit, self._ours.get(name), states)
+        for name, projection in self._projections.items():
+            if projection.definition.inline:
+                self._project(projection, unit, self._ours.get(name), states)
         if self._foreign:
             self._require_known(event.type for append in unit.appends for event in append.events)
+
+    def _project(
+        self,
+        running: RunningProjection,
+        unit: Changeset,
+        live: Generation | None,
+        states: Mapping[str, AnyAggregate],
+    ) -> None:
+        """Add the rows of a projection to a unit of events; it holds only while this generation is live.
+
+        `states` are the states of the aggregates after these events, by stream. A unit without an event that it
+        projects is left as it is. Raises `NotInStep` while no generation of this program is live: its rows would be
+        left behind.
+        """
+        definition = running.definition
+        if not any(
+            definition.concerns(event.type, append.stream) for append in unit.appends for event in append.events
+        ):
+            return
+        if live is None:
+            raise running.view.not_live(len(running.held_up))
+        generation, before = live.number, unit.project
+        projection = definition.new()
+
+        def project(stored: Sequence[StoredEvent]) -> Sequence[RowOperation]:
+            operations = list(before(stored)) if before else []
+            for event in _to_project(definition, stored):
+                changes = definition.changes(projection, self._events.recorded(event), states.get(event.stream))
+                operations += [change.in_transaction(generation) for change in changes]
+            return operations
+
+        unit.project = project
 
     def _require_known(self, events: Iterable[str]) -> None:
         for event in events:
@@ -56,8 +92,8 @@ class InlineProjections:
         """Tell the generations that this program keeps from those of another."""
         self._known, self._ours, self._foreign = generations, {}, {}
         for name, generation in generations.items():
-            runner = self._runners.get(name)
-            if runner is not None and runner.record.is_current(generation):
+            projection = self._projections.get(name)
+            if projection is not None and projection.record.is_current(generation):
                 self._ours[name] = generation
             else:
                 self._foreign |= dict.fromkeys(generation.events, name)
@@ -73,3 +109,9 @@ class InlineProjections:
     async def refresh(self) -> bool:
         """Read again which generations are live. Returns whether there was anything new."""
         return await self._live.refresh()
+
+
+def _to_project(definition: ProjectionDefinition, stored: Sequence[StoredEvent]) -> list[StoredEvent]:
+    """The events that change rows: of an aggregate the last one, because its row is made of the state after it."""
+    concerned = [event for event in stored if definition.concerns(event.type, event.stream)]
+    return concerned if definition.aggregate is None else list({event.stream: event for event in concerned}.values())

@@ -15,29 +15,24 @@ events up to there change. Whatever was committed before a step began is then ta
   or was told the position of.
 """
 
-import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from math import inf
 from typing import Any, Final
 
-import structlog
 from msgspec import Struct
 
 from craton.application.context import context_var
 from craton.application.projection import ProjectionDefinition
 from craton.domain import world
-from craton.ports import StoreUnavailable
-from craton.runtime.process.attempt import heed_cancellation
+from craton.runtime.background import Background, keep_running
 from craton.runtime.process.signal import Signal
-from craton.runtime.subscriptions.feed import Feed, Page
-from craton.runtime.subscriptions.subscription import ERROR_PAUSE_SECONDS, PAGE
+from craton.runtime.subscriptions.feed import Page
+from craton.runtime.subscriptions.subscription import PAGE
 
 MAX_AGE_SECONDS: Final = 1.0
 """A follower that nothing wakes begins a step every half a second, so that a healthy one never gets so old."""
 MAX_CACHED_ROWS: Final = 50_000
-
-log = structlog.get_logger("craton.cache")
 
 Key = tuple[Any, ...]
 Load = Callable[[Sequence[Key]], Awaitable[Sequence[Any]]]
@@ -53,6 +48,10 @@ class _Kept(Struct, frozen=True):
 _MISSING: Final = _Kept(None, inf)
 
 
+class LogWentBack(Exception):
+    """The store was put back to an older state, so that positions are given out again: the cache begins anew."""
+
+
 class RowCache:
     """The rows of one inline projection.
 
@@ -61,18 +60,16 @@ class RowCache:
 
     def __init__(
         self,
-        module: str,
         definition: ProjectionDefinition,
-        feed: Feed,
-        signal: Signal,
+        background: Background,
         newest: Callable[[], int],
         proven: Callable[[], Awaitable[int]],
     ) -> None:
-        self._module = module
+        self._module = background.module
         self._definition = definition
         self._projection = definition.new()
-        self._feed = feed
-        self._wake = Signal(signal)
+        self._feed = background.feed
+        self._wake = Signal(background.signal)
         self._newest = newest
         self._proven = proven
         self._rows: defaultdict[str, dict[Key, _Kept]] = defaultdict(dict)
@@ -122,15 +119,7 @@ class RowCache:
 
     async def run(self) -> None:
         """Follow the feed, for ever."""
-        while True:
-            heed_cancellation()
-            try:
-                await self._follow()
-            except StoreUnavailable as problem:
-                log.warning("the store is unavailable", cache=self._definition.name, reason=str(problem))
-            except Exception:
-                log.exception("a cache failed and begins again", cache=self._definition.name)
-            await asyncio.sleep(ERROR_PAUSE_SECONDS)
+        await keep_running(f"row cache of {self._definition.name}", self._follow)
 
     async def _follow(self) -> None:
         self._position = await self._proven()
@@ -140,7 +129,7 @@ class RowCache:
             woken, began = self._wake.seen(), world.monotonic()
             head = await self._feed.head()
             if head < self._position:
-                return  # the store was put back to an older state: positions are given out again
+                raise LogWentBack(f"the log ends at {head}, before {self._position}")
             while self._position < head:
                 page = await self._feed.read(self._position, PAGE)
                 self._drop(page)

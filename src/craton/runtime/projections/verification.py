@@ -135,7 +135,7 @@ async def _read_again(
     )
     reached = "SELECT max(position) FROM events"
     if subscription:
-        reached = "SELECT max(position) FROM checkpoints WHERE subscription = :subscription_"
+        reached = "SELECT max(position) FROM readers WHERE subscription = :subscription_"
         parameters["subscription_"] = subscription
     statement = (
         f"SELECT at.*, found.* FROM (SELECT coalesce(({reached}), 0) AS reached_, (SELECT count(*) FROM events"

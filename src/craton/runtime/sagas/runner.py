@@ -39,18 +39,19 @@ from craton.application.view import View
 from craton.domain import DomainError
 from craton.ports import ChangesetRefused, StoredEvent
 from craton.ports.crash import crash_point
+from craton.runtime.background import keep_running
 from craton.runtime.commands.use_cases import UseCases
-from craton.runtime.process.attempt import heed_cancellation
 from craton.runtime.process.signal import POLL_SECONDS
 from craton.runtime.projections.handler import describe
 from craton.runtime.sagas.control import Progress, SagaControl
 from craton.runtime.sagas.log_lines import tell_outcome, tell_turn
 from craton.runtime.sagas.steps import StepRunner
 from craton.runtime.subscriptions.feed import Page
-from craton.runtime.subscriptions.subscription import Handled, Subscription
+from craton.runtime.subscriptions.handler import Handled
+from craton.runtime.subscriptions.subscription import Subscription
 
 SUBSCRIPTION: Final = "sagas"
-MOST_DRIVEN: Final = 500
+MAX_DRIVEN: Final = 500
 """Of one kind."""
 SHORT_PAUSE_SECONDS: Final = 2.0
 """A saga that is to go on so soon isn't let go of."""
@@ -80,6 +81,7 @@ class SagaRunner:
         self._clock = clock
         self._driven: dict[SagaId, _Driven] = {}
         self._counts: Counter[str] = Counter()
+        self._has_warned = False
 
     # --- the subscription's handler ---------------------------------------------------------------------------------
 
@@ -101,24 +103,21 @@ class SagaRunner:
 
     async def run(self, subscription: Subscription) -> None:
         """Look for sagas that are due as long as this process is the owner, until cancelled."""
-        warned = False
         try:
-            while True:
-                heed_cancellation()
-                try:
-                    if not warned:
-                        await self._warn_of_stranded()
-                        warned = True
-                    if subscription.owned:
-                        await self._wake_due()
-                except Exception as problem:
-                    log.warning("the sagas that are due can't be looked up", reason=describe(problem))
-                await asyncio.sleep(POLL_SECONDS)
+            await keep_running("sagas that are due", partial(self._look_up_due, subscription))
         finally:
             tasks = [driven.task for driven in self._driven.values()]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _look_up_due(self, subscription: Subscription) -> None:
+        if not self._has_warned:
+            await self._warn_of_stranded()
+            self._has_warned = True
+        if subscription.owned:
+            await self._wake_due()
+        await asyncio.sleep(POLL_SECONDS)
 
     async def _warn_of_stranded(self) -> None:
         """Say how many sagas have not ended that this program can't go on with."""
@@ -134,7 +133,7 @@ class SagaRunner:
 
     async def _wake_due_of(self, definition: SagaDefinition[Any]) -> None:
         until, paging = self._clock() + timedelta(microseconds=1), Paging(1, MAX_PAGE_SIZE)
-        while self._counts[definition.name] < MOST_DRIVEN:
+        while self._counts[definition.name] < MAX_DRIVEN:
             due = await self._rows.page(
                 kind=definition.name,
                 fingerprint=definition.fingerprint,
@@ -153,7 +152,7 @@ class SagaRunner:
         """Drive a saga, or have who drives it look. Those of which an event doesn't tell the kind have a bound, too."""
         if saga in self._driven:
             self._driven[saga].nudge()
-        elif self._counts[kind] < MOST_DRIVEN:
+        elif self._counts[kind] < MAX_DRIVEN:
             self._counts[kind] += 1
             driven = self._driven[saga] = _Driven(kind)
             driven.task = asyncio.create_task(self._drive(saga, driven), name=f"saga {saga}")

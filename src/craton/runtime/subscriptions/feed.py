@@ -45,12 +45,12 @@ class Page:
 
 
 class Feed:
-    """Reads the log of one module."""
+    """Reads the log of one module. `signal` fires when something may have been appended to it."""
 
     def __init__(self, log: EventLog, types: EventTypes, signal: Signal) -> None:
         self._log = log
         self._types = types
-        self._signal = signal
+        self.signal = signal
         self.reached = 0
         """The largest position that any reader of this process has got to."""
         self._pages: OrderedDict[tuple[int, int], tuple[int, asyncio.Task[Page]]] = OrderedDict()
@@ -62,7 +62,7 @@ class Feed:
         read is given to those who ask before the next wake-up; those who were woken since might miss what woke them.
         """
         began, task = self._pages.get((after, limit), (-1, None))
-        if task is None or not (_holds_events(task, after) or (not task.done() and began == self._signal.seen())):
+        if task is None or not (_holds_events(task, after) or (not task.done() and began == self.signal.seen())):
             task = self._begin(after, limit)
         page = await asyncio.shield(task)
         self.reached = max(self.reached, page.position)
@@ -78,14 +78,14 @@ class Feed:
     def _begin(self, after: int, limit: int) -> asyncio.Task[Page]:
         task = asyncio.create_task(self._read(after, limit))
         task.add_done_callback(_look_at)
-        self._pages[after, limit] = self._signal.seen(), task
+        self._pages[after, limit] = self.signal.seen(), task
         while len(self._pages) > PAGES_KEPT:
             self._pages.popitem(last=False)
         return task
 
-    def page(self, events: Sequence[StoredEvent], position: int) -> Page:
-        """A page of events that were read in another way."""
-        return Page(events, position, self._types)
+    def page(self, events: Sequence[StoredEvent]) -> Page:
+        """A page of events of this log that were read in another way."""
+        return Page(events, events[-1].position if events else 0, self._types)
 
     async def _read(self, after: int, limit: int) -> Page:
         page = await self._log.read_feed(after, limit)

@@ -24,9 +24,10 @@ from craton.ports.wellformed import require_storable
 from craton.runtime.process.attempt import ATTEMPT_SECONDS, attempt, heed_cancellation
 from craton.runtime.projections.handler import describe, located
 from craton.runtime.subscriptions.feed import Page
-from craton.runtime.subscriptions.subscription import MAX_AT_ONCE, Failed, Handled
+from craton.runtime.subscriptions.handler import Failed, Handled
+from craton.runtime.subscriptions.subscription import MAX_AT_ONCE
 
-SIDE_BY_SIDE: Final = MAX_AT_ONCE
+MAX_CONCURRENT_REACTIONS: Final = MAX_AT_ONCE
 
 React = Callable[[Recorded[Any]], Awaitable[None]]
 """What is done whenever something happens."""
@@ -51,29 +52,29 @@ class PolicyHandler:
         types: EventTypes,
         key: Callable[[Recorded[Any]], str],
     ) -> None:
-        self._name = name
+        self.name = name
         self._types = types
         self._key = key
-        self._names = stored_names(kinds)
+        self.names = stored_names(kinds)
         self._react = react
         self._retry = policy.retry
         self._patience = policy.patience
-        self._places = asyncio.Semaphore(SIDE_BY_SIDE)
+        self._places = asyncio.Semaphore(MAX_CONCURRENT_REACTIONS)
         self.is_owned: Callable[[], Awaitable[bool]] = _always
         """Whether this process may still react."""
 
     def concerns(self, event: StoredEvent) -> bool:
         """Whether it reacts to an event."""
-        return event.type in self._names
+        return event.type in self.names
 
     def key(self, event: StoredEvent) -> str:
-        if event.type not in self._names:
+        if event.type not in self.names:
             return event.stream
         try:
             key = self._key(self._types.recorded(event))
             require_storable(key)
         except Exception as problem:  # it can't be decoded, and `react` will be told the same; or the key is no name
-            log.warning("an event has no key", policy=self._name, position=event.position, reason=describe(problem))
+            log.warning("an event has no key", policy=self.name, position=event.position, reason=describe(problem))
             return event.stream
         return key
 
@@ -83,11 +84,11 @@ class PolicyHandler:
     async def handle(self, page: Page, events: Sequence[StoredEvent]) -> Handled:
         queues: dict[str, list[StoredEvent]] = {}
         for event in events:
-            if event.type in self._names:
+            if event.type in self.names:
                 queues.setdefault(self.key(event), []).append(event)
         failed = await asyncio.gather(*(self._in_order(page, queue) for queue in queues.values()))
         if None in failed:
-            raise FenceLost(f"another process may run {self._name} now")
+            raise FenceLost(f"another process may run {self.name} now")
         return Handled((), [failure for failures in failed for failure in failures or ()])
 
     async def _in_order(self, page: Page, events: Sequence[StoredEvent]) -> list[Failed] | None:
@@ -123,7 +124,7 @@ class PolicyHandler:
                 reason = describe(problem) if isinstance(problem, DomainError | CallFailed) else located(problem)
                 if failed >= self._retry.attempts or world.monotonic() > patience:
                     return reason
-                about = {"policy": self._name, "position": event.position, "type": event.type}
+                about = {"policy": self.name, "position": event.position, "type": event.type}
                 log.info("a policy tries again", **about, reason=reason)
                 await asyncio.sleep(self._retry.pause_after(tried).total_seconds())
             else:
@@ -135,16 +136,16 @@ class PolicyHandler:
         except StoreUnavailable:
             owned = False
         if not owned:
-            raise FenceLost(self._name)
+            raise FenceLost(self.name)
 
     async def _once(self, event: Recorded[Any]) -> None:
         context = Context(
             id=event.id,
-            actor=f"policy:{self._name}",
+            actor=f"policy:{self.name}",
             tenant=event.metadata.tenant,
             correlation=event.metadata.correlation,
             deadline=world.monotonic() + ATTEMPT_SECONDS,
-            command_keys=CommandKeys(f"{self._name}/{event.id}", keeps_refusals=False),
+            command_keys=CommandKeys(f"{self.name}/{event.id}", keeps_refusals=False),
         )
         with entered(context):
             await attempt(self._react(event))

@@ -14,7 +14,7 @@ import msgspec
 from craton.application.codec import encode_text
 from craton.ports import Query, Range, RowPut, Store, StoredEvent, StoredRow, Table, TableColumn
 from craton.runtime.subscriptions.feed import Page
-from craton.runtime.subscriptions.subscription import Handled
+from craton.runtime.subscriptions.handler import Handled
 
 SEALS: Final = Table("seals", (TableColumn("position", "integer"),), ())
 NAME: Final = "seals"

@@ -12,8 +12,7 @@
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -27,15 +26,15 @@ from craton.application.context import Context
 from craton.application.errors import DeadlineExceeded, Unavailable
 from craton.application.retry import Retry, minutes, seconds
 from craton.domain import DomainError, world
-from craton.ports import Changeset, Fence, FenceLost, KeyTaken, Store, StoreUnavailable, Timer
+from craton.ports import Changeset, Fence, FenceLost, KeyTaken, Timer
 from craton.ports.crash import crash_point
+from craton.runtime.background import ERROR_PAUSE_SECONDS, Background, keep_running
 from craton.runtime.commands.use_cases import UseCases
-from craton.runtime.committer import Commit
-from craton.runtime.process.attempt import ATTEMPT_SECONDS, attempt, heed_cancellation
-from craton.runtime.process.signal import POLL_SECONDS, Signal
+from craton.runtime.process.attempt import ATTEMPT_SECONDS, attempt
+from craton.runtime.process.signal import POLL_SECONDS
 from craton.runtime.projections.handler import describe
 from craton.runtime.subscriptions.lease import Lease
-from craton.runtime.subscriptions.subscription import ERROR_PAUSE_SECONDS, MAX_ERROR_LENGTH
+from craton.runtime.subscriptions.parked import MAX_ERROR_LENGTH
 
 MAX_RUNNING: Final = 100
 """So many timers run at the same time."""
@@ -52,44 +51,30 @@ class Unreadable(Exception):
 class TimerRunner:
     """Runs the due timers of one module."""
 
-    def __init__(
-        self,
-        api: type[Api],
-        use_cases: UseCases,
-        store: Store,
-        commit: Commit,
-        signal: Signal,
-        owner: str,
-        clock: Callable[[], datetime],
-    ) -> None:
-        self._lease = Lease(store, LEASE, owner)
+    def __init__(self, api: type[Api], use_cases: UseCases, background: Background) -> None:
+        self._lease = Lease(background.store, LEASE, background.owner)
         self._fence: Fence | None = None
         self._api = api
         self._use_cases = use_cases
-        self._store = store
-        self._commit = commit
-        self._signal = signal
-        self._clock = clock
+        self._store = background.store
+        self._commit = background.commit
+        self._signal = background.signal
+        self._clock = background.clock
         self._running: set[str] = set()
 
     async def run(self) -> None:
         """Run what is due whenever this process holds the lease, until cancelled."""
         try:
             async with asyncio.TaskGroup() as group:
-                while True:
-                    heed_cancellation()
-                    seen, pause = self._signal.seen(), POLL_SECONDS
-                    try:
-                        fence = await self._own()
-                        if fence is not None:
-                            pause = await self._start_due(group, fence)
-                    except StoreUnavailable as problem:
-                        log.warning("the store is unavailable", reason=str(problem))
-                    except Exception:
-                        log.exception("timers failed and will go on")
-                    await self._signal.wait(seen, pause)
+                await keep_running("timers", lambda: self._start_due_and_wait(group))
         finally:
             await self._lease.release()
+
+    async def _start_due_and_wait(self, group: asyncio.TaskGroup) -> None:
+        seen = self._signal.seen()
+        fence = await self._own()
+        pause = POLL_SECONDS if fence is None else await self._start_due(group, fence)
+        await self._signal.wait(seen, pause)
 
     async def retry(self, id: str) -> bool:
         """Have a parked timer tried as if for the first time. False when there is no such one."""

@@ -10,9 +10,10 @@ yet, and `second_store`, another open client of the same data, as another proces
 To have pytest explain failed assertions, call `pytest.register_assert_rewrite("craton.testing.conformance")` first.
 """
 
-from craton.testing.conformance.bookkeeping import Checkpoints, Documents, IdempotencyResults, ParkedEvents, Timers
+from craton.testing.conformance.bookkeeping import Checkpoints, Documents, IdempotencyResults, Timers
 from craton.testing.conformance.feed import Feed, ManyWriters
 from craton.testing.conformance.leases import Fencing, LeaseHolding
+from craton.testing.conformance.parking import ParkedEvents
 from craton.testing.conformance.refusing import EventIds, MalformedUnits, UnfitReads, UnfitValues
 from craton.testing.conformance.tables import (
     Finding,

@@ -1,9 +1,8 @@
-"""Idempotency results, checkpoints, documents, timers, parked events."""
+"""Idempotency results, checkpoints, documents, timers."""
 # ruff: noqa: S101
 
 import asyncio
 from datetime import timedelta
-from typing import Any
 
 from msgspec.structs import replace
 
@@ -12,7 +11,6 @@ from craton.ports import (
     Document,
     DocumentChanged,
     KeyTaken,
-    ParkedEvent,
     PositionPassed,
     Store,
     StoredResult,
@@ -22,7 +20,7 @@ from craton.testing.conformance.making import NOON, append, appending, attempt, 
 
 
 def _result(key: str, *, scope: str = "ann/pay", outcome: str = '{"result":1}') -> StoredResult:
-    return StoredResult(scope, key, f"request-{key}", outcome)
+    return StoredResult(scope, key, f"request-{key}", outcome, NOON)
 
 
 class IdempotencyResults:
@@ -33,7 +31,7 @@ class IdempotencyResults:
 
         found = await store.find_result("ann/pay", "k")
 
-        assert found == StoredResult("ann/pay", "k", "request-k", '{"result":1}', position)
+        assert found == StoredResult("ann/pay", "k", "request-k", '{"result":1}', NOON, position)
 
     async def test_an_answer_without_events_has_position_zero(self, store: Store) -> None:
         await write(store, appending("a"))
@@ -89,6 +87,25 @@ class IdempotencyResults:
         await attempt(store, appending("a", 5, result=_result("k")))
 
         assert await store.find_result("ann/pay", "k") is None
+
+    async def test_old_answers_are_forgotten_a_few_at_a_time(self, store: Store) -> None:
+        for key, hours in (("a", 0), ("b", 2), ("c", 0), ("d", 3)):
+            await write(store, Changeset(result=replace(_result(key), time=NOON + timedelta(hours=hours))))
+
+        looked_at = await store.forget_results(NOON + timedelta(hours=1), ("", ""), 2)
+        assert looked_at == ("ann/pay", "b")
+        assert [key for key in "abcd" if await store.find_result("ann/pay", key)] == ["b", "c", "d"]
+
+        assert await store.forget_results(NOON + timedelta(hours=1), looked_at, 3) is None
+        assert [key for key in "abcd" if await store.find_result("ann/pay", key)] == ["b", "d"]
+
+    async def test_a_key_whose_answer_is_forgotten_may_be_used_again(self, store: Store) -> None:
+        await write(store, appending("a", result=_result("k")))
+        await store.forget_results(NOON + timedelta(hours=1), ("", ""), 10)
+
+        await write(store, appending("b", result=_result("k")))
+
+        assert await versions(store, "b") == [1]
 
 
 class Checkpoints:
@@ -307,94 +324,3 @@ class Timers:
         await write(store, Changeset(timers_done=["d"]))
 
         assert sorted(await store.timer_operations()) == ["cancel", "remind"]
-
-
-class ParkedEvents:
-    """Events that wait for an operator."""
-
-    @staticmethod
-    def _parked(position: int, key: str = "a", **changes: Any) -> ParkedEvent:
-        values: dict[str, Any] = {"error": "ValueError: no", "attempts": 1, "since": NOON} | changes
-        return ParkedEvent("reader", position, key, **values)
-
-    async def test_what_is_parked_is_shown_in_order_of_position(self, store: Store) -> None:
-        second, first = self._parked(7), self._parked(3, "b")
-        other = ParkedEvent("other", 5, "a", "", 0, NOON)
-
-        await write(store, Changeset(parked=[second, other, first]))
-
-        assert list(await store.parked("reader")) == [first, second]
-        assert list(await store.parked()) == [first, other, second]
-        assert list(await store.parked("nobody")) == []
-
-    async def test_an_event_parked_again_says_what_went_wrong_last(self, store: Store) -> None:
-        await write(store, Changeset(parked=[self._parked(3)]))
-
-        await write(store, Changeset(parked=[self._parked(3, error="KeyError: x", attempts=2)]))
-
-        assert list(await store.parked("reader")) == [self._parked(3, error="KeyError: x", attempts=2)]
-
-    async def test_an_operators_drop_stands_though_the_event_is_parked_again_meanwhile(self, store: Store) -> None:
-        await write(store, Changeset(parked=[self._parked(3)]))
-        assert await store.wish("reader", 3, "drop")
-
-        await write(store, Changeset(parked=[self._parked(3, attempts=2)]))
-
-        assert list(await store.parked("reader")) == [self._parked(3, attempts=2, wish="drop")]
-
-    async def test_an_unparked_event_is_gone(self, store: Store) -> None:
-        await write(store, Changeset(parked=[self._parked(3), self._parked(4)]))
-
-        await write(store, Changeset(unparked=[("reader", 3), ("reader", 99), ("other", 4)]))
-
-        assert list(await store.parked("reader")) == [self._parked(4)]
-
-    async def test_a_dropped_event_is_remembered_and_waits_for_nobody(self, store: Store) -> None:
-        await store.write([appending("a", 0, 4)])
-        await write(store, Changeset(parked=[self._parked(4), self._parked(3), self._parked(2)]))
-
-        await write(store, Changeset(dropped=[("reader", 4), ("reader", 3), ("other", 2)]))
-
-        assert list(await store.dropped("reader")) == [3, 4]
-        assert list(await store.dropped("other")) == []
-        assert list(await store.parked()) == [self._parked(2)]
-        assert [event.position for event in await store.parked_events("reader", "a", 10)] == [2]
-        assert not await store.wish("reader", 3, "retry")
-        await write(store, Changeset(unparked=[("reader", 3)]))
-        assert list(await store.dropped("reader")) == [4]
-
-    async def test_an_operators_wish_is_noted_and_shown(self, store: Store) -> None:
-        await write(store, Changeset(parked=[self._parked(3), self._parked(4)]))
-
-        assert await store.wish("reader", 3, "drop")
-        assert await store.wish("reader", 4, "retry")
-        assert await store.wish("reader", 4, "drop")
-
-        assert [entry.wish for entry in await store.parked("reader")] == ["drop", "drop"]
-
-    async def test_nothing_can_be_wished_where_nothing_is_parked(self, store: Store) -> None:
-        await write(store, Changeset(parked=[self._parked(3)]))
-
-        assert not await store.wish("reader", 4, "drop")
-        assert not await store.wish("other", 3, "drop")
-
-    async def test_an_event_parked_again_has_its_wish_fulfilled(self, store: Store) -> None:
-        await write(store, Changeset(parked=[self._parked(3)]))
-        await store.wish("reader", 3, "retry")
-
-        await write(store, Changeset(parked=[self._parked(3, attempts=2)]))
-
-        (entry,) = await store.parked("reader")
-        assert entry.wish == ""
-
-    async def test_the_events_parked_under_a_key_are_read_in_order(self, store: Store) -> None:
-        await store.write([appending("a", 0, 3), appending("b", 0, 2)])
-        a, b = await store.read_stream("a", limit=9), await store.read_stream("b", limit=9)
-        await write(
-            store,
-            Changeset(parked=[*(self._parked(e.position) for e in reversed(a)), self._parked(b[0].position, "b")]),
-        )
-
-        assert list(await store.parked_events("reader", "a", 10)) == list(a)
-        assert list(await store.parked_events("reader", "a", 2)) == list(a[:2])
-        assert list(await store.parked_events("other", "a", 2)) == []

@@ -13,6 +13,7 @@ from craton.ports import (
     Changeset,
     ChangesetRefused,
     Document,
+    OperatorRequest,
     ParkedEvent,
     Query,
     RowDelete,
@@ -79,9 +80,9 @@ MALFORMED = {
     "an event without data": _appending(replace(_FIRST, data=None)),
     "an event at no time": _appending(replace(_FIRST, time="noon")),
     "NUL in a snapshot": appending("b", snapshots=[Snapshot("b", 1, "f", NUL)]),
-    "NUL in a key": appending("b", result=StoredResult("scope", NUL, "f", "{}")),
-    "half a pair in an answer": appending("b", result=StoredResult("scope", "key", "f", HALF)),
-    "a key without an answer": appending("b", result=StoredResult("scope", "key", "f", None)),  # type: ignore[arg-type]
+    "NUL in a key": appending("b", result=StoredResult("scope", NUL, "f", "{}", NOON)),
+    "half a pair in an answer": appending("b", result=StoredResult("scope", "key", "f", HALF, NOON)),
+    "a key without an answer": appending("b", result=StoredResult("scope", "key", "f", None, NOON)),  # type: ignore[arg-type]
 }
 
 _ROWS: dict[str, list[Any]] = {
@@ -104,7 +105,12 @@ _PARTS: dict[str, dict[str, Any]] = {
     "NUL in a timer": {"timers": [Timer("t", NOON, "remind", NUL, "{}")]},
     "two timers of one id": {"timers": [Timer("t", NOON, "remind", "{}", "{}")] * 2},
     "half a pair in a document": {"documents": [Document("d", 1, HALF)]},
-    "NUL in the error of a parked event": {"parked": [ParkedEvent("reader", 1, "key", NUL, 1, NOON)]},
+    "NUL in the error of a parked event": {
+        "parked": [ParkedEvent("reader", 1, "key", NUL, 1, NOON, "", _FIRST.at(1, last=True))]
+    },
+    "a parked event that isn't there": {"parked": [ParkedEvent("reader", 1, "key", "why", 1, NOON)]},
+    "a request of NUL": {"operator_requests": [OperatorRequest(NUL, 1, "drop")]},
+    "a request at a position too large": {"operator_requests": [OperatorRequest("reader", HUGE, "drop")]},
     "NUL in a statement": {"statements": [Statement("DELETE FROM view_people_1 WHERE id = :id", {"id": NUL})]},
     "half a pair in a statement": {"statements": [Statement("DELETE FROM view_people_1 WHERE id = :id", {"id": HALF})]},
     "half a pair in its SQL": {"statements": [Statement(f"DELETE FROM view_people_1 WHERE id = '{HALF}'", {})]},
@@ -141,8 +147,7 @@ READS: dict[str, Read] = {
     "what NUL has parked": lambda store: store.parked(NUL),
     "events parked under NUL": lambda store: store.parked_events("reader", NUL, 1),
     "parked events, less than nothing": lambda store: store.parked_events("reader", "key", -1),
-    "a wish of NUL": lambda store: store.wish(NUL, 1, "drop"),
-    "a wish at a position too large": lambda store: store.wish("reader", HUGE, "drop"),
+    "results to forget, less than nothing": lambda store: store.forget_results(NOON, ("", ""), -1),
     "a lease of NUL": lambda store: store.acquire(NUL, "ann", 1.0),
     "a lease of half an owner": lambda store: store.acquire("lease", HALF, 1.0),
     "a lease of NUL, given back": lambda store: store.release(NUL, "ann"),

@@ -277,7 +277,7 @@ class Batches:
         units = [
             appending(
                 f"s{n}",
-                result=StoredResult("scope", f"key-{n}", "f", "{}"),
+                result=StoredResult("scope", f"key-{n}", "f", "{}", NOON),
                 rows=[person(f"p{n}")],
                 checkpoint=(f"reader-{n}", n),
                 statements=[Statement("DELETE FROM view_people_1 WHERE id = :id", {"id": f"p{n}"})] if n % 2 else [],
@@ -326,8 +326,8 @@ class Guards:
     async def test_guards_alone_decide_about_a_unit_that_has_no_events(self, store: Store) -> None:
         await write(store, appending("seen"))
 
-        refusal = await attempt(store, Changeset(guards=[("seen", 0)], result=StoredResult("s", "k1", "f", "{}")))
-        written = await attempt(store, Changeset(guards=[("seen", 1)], result=StoredResult("s", "k2", "f", "{}")))
+        refusal = await attempt(store, Changeset(guards=[("seen", 0)], result=StoredResult("s", "k1", "f", "{}", NOON)))
+        written = await attempt(store, Changeset(guards=[("seen", 1)], result=StoredResult("s", "k2", "f", "{}", NOON)))
 
         assert isinstance(refusal, VersionConflict)
         assert written == 0

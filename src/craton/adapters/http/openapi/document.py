@@ -14,12 +14,12 @@ from craton.adapters.http.problems import Problem
 from craton.adapters.http.system import ADMIN, PROJECTIONS
 from craton.application.routes import Route
 from craton.runtime.app import App
-from craton.runtime.projections.runner import Progress
+from craton.runtime.projections.projection import ProjectionProgress
 
 Described = tuple[str, Route, ASGIApp]
 """A route, the module whose it is, and what answers it."""
 
-_PROGRESS: Final = tuple[Progress, ...]
+_PROGRESS: Final = tuple[ProjectionProgress, ...]
 _TAGS: Final = {
     "admin": "What operators need: read models and how far they are.",
     "sagas": "Processes over several modules, and what operators may do to one.",
@@ -36,7 +36,7 @@ def document(app: App, described: Sequence[Described]) -> Schema:
         if isinstance(endpoint, Endpoint)
     }
     schemas = Schemas(
-        [Problem, Progress, _PROGRESS, *(binding.operation.result for binding in bindings.values())],
+        [Problem, ProjectionProgress, _PROGRESS, *(binding.operation.result for binding in bindings.values())],
         bodies={binding.body_type: f"{_camel(name)}Body" for name, binding in bindings.items() if binding.in_body},
         parameters=[kind for binding in bindings.values() for kind in (binding.path_type, binding.query_type)],
     )
@@ -110,7 +110,7 @@ def _tags(app: App, described: Sequence[Described]) -> Iterator[Schema]:
 
 
 def _admin_paths(describe: Describer, schemas: Schemas) -> Schema:
-    one, every = schemas[Progress], schemas[_PROGRESS]
+    one, every = schemas[ProjectionProgress], schemas[_PROGRESS]
     name = {
         "name": "name",
         "in": "path",

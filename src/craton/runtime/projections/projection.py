@@ -1,0 +1,207 @@
+"""A projection at run time: what is done with it at start, and what operators see and do."""
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+
+import msgspec
+import structlog
+
+from craton.application.errors import MisuseError
+from craton.application.projection import ProjectionDefinition
+from craton.ports import Changeset, DocumentChanged, PositionPassed, SerializationConflict, Store
+from craton.runtime.background import Background
+from craton.runtime.committer import Committer, write_alone
+from craton.runtime.projections.generations import Generation, GenerationRecord, Generations, LiveInline
+from craton.runtime.projections.live_view import LiveView
+from craton.runtime.projections.runner import ProjectionRunner
+from craton.runtime.projections.swap import Swap
+from craton.runtime.projections.verification import Events, differing_rows
+
+log = structlog.get_logger("craton.projection")
+
+
+class ProjectionProgress(msgspec.Struct, frozen=True, kw_only=True):
+    """How a projection is doing."""
+
+    module: str
+    projection: str
+    version: int
+    inline: bool
+    live: int
+    previous: int
+    building: int
+    position: int
+    head: int
+    lag: int
+    built: int
+    """How far the generation that is being built has got."""
+    parked: int
+    """Events that are parked for the live generation."""
+    parked_building: int = 0
+    """Events that are parked for the generation that is being built: it becomes live when there are none."""
+
+
+CommitWith = Callable[[ProjectionProgress], Changeset]
+"""What else is written in the commit of an operator's verb, given how the projection is doing then."""
+
+
+def _nothing_else(_: ProjectionProgress) -> Changeset:
+    return Changeset()
+
+
+class RunningProjection:
+    """One projection: `view` is what queries read, `runner` keeps it going."""
+
+    def __init__(
+        self, definition: ProjectionDefinition, background: Background, committer: Committer, inline: LiveInline
+    ) -> None:
+        self.definition = definition
+        self.record = GenerationRecord(definition, background.store, inline)
+        self.runner = ProjectionRunner(
+            definition, background, self.record, Swap(definition, background, self.record, committer)
+        )
+        self.view = LiveView(definition, background, self.record, self.runner)
+        self._background = background
+
+    @property
+    def store(self) -> Store:
+        return self._background.store
+
+    @property
+    def held_up(self) -> list[int]:
+        """The positions of events that are parked for the generation being built, when it was last looked at."""
+        return self.runner.swap.held_up
+
+    async def prepare(self) -> None:
+        """Read the generations, or make the first; begin a new one if the program's version has none."""
+        await self.record.adopt()
+        while self.record.revision == 0:
+            nothing_yet = await self._background.store.head() == 0
+            with contextlib.suppress(DocumentChanged, PositionPassed, SerializationConflict):  # another was faster
+                await self.record.begin(self.record.state, live=nothing_yet)
+            await self.record.refresh()
+        state = self.record.state
+        known = [generation for generation in (state.live, state.building) if generation is not None]
+        if any(map(self.record.is_current, known)):
+            return
+        if all(generation.version <= self.definition.version for generation in known):
+            await self.rebuild()
+        else:
+            log.error(
+                "a later version of the program keeps this read model, and this one doesn't: start that version, or "
+                "build the read model anew with craton projections rebuild",
+                module=self._background.module,
+                projection=self.definition.name,
+            )
+
+    async def rebuild(self, commit_with: CommitWith = _nothing_else) -> ProjectionProgress:
+        """Begin to build a new generation beside the live one; one that is being built goes on."""
+        while True:
+            state = await self.record.refresh()
+            if self._is_being_built(state.building):
+                progress = await self._progress(state)
+                await write_alone(self._background.store, commit_with(progress))
+                return progress
+            after = self.record.with_new_generation(state)
+            progress = await self._progress(after)
+            with contextlib.suppress(DocumentChanged):  # another process was faster
+                await self.record.begin(state, unit=commit_with(progress))
+                self._background.signal.fire()
+                return progress
+
+    def _is_being_built(self, building: Generation | None) -> bool:
+        """Whether a generation is on its way that this program, or a later version of it, wants."""
+        if building is None:
+            return False
+        return self.record.is_current(building) or building.version > self.definition.version
+
+    async def roll_back(self, commit_with: CommitWith = _nothing_else) -> ProjectionProgress:
+        """Make the generation before the live one live again; it then catches up.
+
+        Raises `MisuseError` when there is no such generation, or when it wouldn't catch up.
+        """
+        state = await self.record.refresh()
+        name = self.definition.name
+        if self.definition.inline:
+            raise MisuseError(f"{name} is inline: its generation before has missed events; rebuild it instead")
+        if state.previous is None:
+            raise MisuseError(f"{name} has no generation before the live one")
+        if not self.record.is_current(state.previous):
+            raise MisuseError(
+                f"the generation before the live one of {name} was made by another version of the program; run that "
+                f"version to go back to it"
+            )
+        before = Generations(live=state.previous, previous=state.live, newest=state.newest)
+        progress = await self._progress(before)
+        await self.record.replace(state, before, commit_with(progress))
+        self._background.signal.fire()
+        if state.building is not None:
+            await self.record.drop(state.building)
+        return progress
+
+    async def parked_for_build(self) -> int:
+        """How many parked events keep the generation being built from becoming live; 0 while there is work to do."""
+        building = (await self.record.refresh()).building
+        if building is None:
+            return 0
+        name = self.record.subscription(building.number)
+        if await self._background.store.checkpoint(name) < await self._background.store.head():
+            return 0
+        parked = await self._background.store.parked(name)
+        return 0 if any(entry.operator_request for entry in parked) else len(parked)
+
+    async def handles(self, subscription: str) -> bool:
+        """Whether what an operator asks for of this projection's subscription is carried out."""
+        state = await self.record.refresh()
+        read = [state.building] if self.view.in_step() else [state.live, state.building]
+        return subscription in [self.record.subscription(generation.number) for generation in read if generation]
+
+    async def progress(self) -> ProjectionProgress:
+        """How the projection is doing now."""
+        return await self._progress(await self.record.refresh())
+
+    async def _progress(self, state: Generations) -> ProjectionProgress:
+        head = await self._background.store.head()
+        live, building, previous = (
+            generation.number if generation else 0 for generation in (state.live, state.building, state.previous)
+        )
+        in_step = state.live is not None and state.live.inline
+        position = head if in_step else await self._background.store.checkpoint(self.record.subscription(live))
+        return ProjectionProgress(
+            module=self._background.module,
+            projection=self.definition.name,
+            version=self.definition.version,
+            inline=self.definition.inline,
+            live=live,
+            previous=previous,
+            building=building,
+            position=position,
+            head=head,
+            lag=max(0, head - position),
+            built=await self._background.store.checkpoint(self.record.subscription(building)) if building else 0,
+            parked=len(await self.record.parked(state.live)) if state.live else 0,
+            parked_building=len(await self.record.parked(state.building)) if state.building else 0,
+        )
+
+    async def differences(self, events: Events) -> AsyncIterator[str]:
+        """Yield a sentence for each row of the live generation that isn't what the events say."""
+        state = await self.record.refresh()
+        if state.live is None:
+            return
+        if not self.record.is_current(state.live):
+            log.warning(
+                "a read model of another version of the program isn't verified", projection=self.definition.name
+            )
+            return
+        name, store = self.record.subscription(state.live.number), self._background.store
+        left_out = {entry.position for entry in await store.parked(name)} | set(await store.dropped(name))
+        async for problem in differing_rows(
+            self.definition,
+            self._background.events,
+            self._background.store,
+            state.live.number,
+            events,
+            None if state.live.inline else name,
+            left_out,
+        ):
+            yield problem

@@ -1,0 +1,118 @@
+"""What a subscription has parked, and what becomes of it: an operator has it tried again, or gives it up."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+import msgspec
+
+from craton.ports import Changeset, NotUnique, ParkedEvent, StatementFailed, StoredEvent
+from craton.runtime.background import Background
+from craton.runtime.subscriptions.feed import Feed, Page
+from craton.runtime.subscriptions.handler import Handler
+
+PARKED_PAGE: Final = 1_000
+MAX_ERROR_LENGTH: Final = 500
+
+
+class ParkedEvents:
+    """The parked events of one subscription. `write` writes as long as this process is the subscription's owner."""
+
+    def __init__(
+        self,
+        name: str,
+        background: Background,
+        handler: Handler,
+        feed: Feed,
+        write: Callable[[Changeset], Awaitable[None]],
+    ) -> None:
+        self.keys: set[str] = set()
+        """Under which events are parked: later events of them queue up."""
+        self._name = name
+        self._store = background.store
+        self._clock = background.clock
+        self._handler = handler
+        self._feed = feed
+        self._write = write
+
+    async def read_keys(self) -> None:
+        """Read them from the store: another process may have been the owner."""
+        self.keys = {parked.key for parked in await self._store.parked(self._name)}
+
+    async def carry_out_requests(self, limit: int = PARKED_PAGE) -> bool:
+        """Carry out what an operator asks for a key, as far as `limit` events parked under it. False: nothing.
+
+        A retry begins with the first event of the key, whichever was named, and goes on to the last, page by page; it
+        ends with the first event that fails.
+        """
+        if not self.keys:
+            return False
+        parked = await self._store.parked(self._name)
+        key = next((entry.key for entry in parked if entry.operator_request), None)
+        if key is None:
+            return False
+        entries = {entry.position: entry for entry in parked if entry.key == key}
+        dropped = [(self._name, entry.position) for entry in entries.values() if entry.operator_request == "drop"]
+        kept = [entry for entry in entries.values() if entry.operator_request != "drop"]
+        # The request stands at the last entry until all before it are handled, even if another owner goes on with it.
+        moved = [
+            msgspec.structs.replace(entry, operator_request="retry")
+            for entry in kept[-1:]
+            if not entry.operator_request
+        ]
+        if dropped or moved:
+            await self._write(Changeset(parked=moved, dropped=dropped))
+        events = await self._store.parked_events(self._name, key, limit)
+        handled = await self._retry_together(self._feed.page(events), entries)
+        parked = await self._store.parked(self._name)
+        over = [
+            msgspec.structs.replace(entry, operator_request="")
+            for entry in parked
+            if entry.key == key and entry.operator_request == "retry"
+        ]
+        if over and not (handled and len(events) == limit):
+            await self._write(Changeset(parked=over))
+        self.keys = {entry.key for entry in parked}
+        return True
+
+    async def _retry_together(self, page: Page, before: dict[int, ParkedEvent]) -> bool:
+        """Try the parked events of a page, all of one key. False when one failed: those behind it stay parked."""
+        try:
+            return await self._retry(page, page.events, before)
+        except (NotUnique, StatementFailed):
+            return await self._retry_one_by_one(page, before)
+
+    async def _retry_one_by_one(self, page: Page, before: dict[int, ParkedEvent]) -> bool:
+        """Find the event that the store refuses; it stays parked, and those behind it with it."""
+        for event in page.events:
+            try:
+                if not await self._retry(page, [event], before):
+                    return False
+            except (NotUnique, StatementFailed) as refusal:
+                await self._write(Changeset(parked=[self.entry(event, str(refusal), before[event.position])]))
+                return False
+        return True
+
+    async def _retry(self, page: Page, wanted: Sequence[StoredEvent], before: dict[int, ParkedEvent]) -> bool:
+        handled = await self._handler.handle(page, wanted)
+        failed = {failure.event.position: failure.error for failure in handled.failed}
+        still = [
+            self.entry(event, failed[event.position], before[event.position])
+            for event in wanted
+            if event.position in failed
+        ]
+        done = [(self._name, event.position) for event in wanted if event.position not in failed]
+        await self._write(Changeset(rows=handled.rows, parked=still, unparked=done))
+        return not failed
+
+    def entry(self, event: StoredEvent, error: str, before: ParkedEvent | None = None) -> ParkedEvent:
+        """What is written of an event that is parked; `before` is what was written of it last time."""
+        tried = before.attempts if before else 0
+        return ParkedEvent(
+            self._name,
+            event.position,
+            self._handler.key(event),
+            error[:MAX_ERROR_LENGTH],
+            tried + 1 if error else tried,
+            before.since if before else self._clock(),
+            event=None if before else event,
+        )

@@ -1,0 +1,208 @@
+"""How modules are put together: who provides what, and every check of it.
+
+One list of providers says what may stand in an annotation, and how it is made. What no provider makes is refused here.
+"""
+
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from inspect import isfunction
+from typing import Any, Final, NamedTuple, get_args, get_origin
+
+from craton.application.api import Api
+from craton.application.dependencies import Dependencies, dependencies_of
+from craton.application.errors import WiringError
+from craton.application.module import Module
+from craton.application.projection import events_of
+from craton.application.repository import Repository
+from craton.application.sagas import Sagas
+from craton.application.sagas.process import SagaProcess
+from craton.application.settings import Settings, read_settings
+from craton.application.unit_of_work import Database
+from craton.application.view import View
+from craton.domain import Event
+from craton.ports import Store
+from craton.runtime.commands.aggregates import Aggregates
+from craton.runtime.commands.state_type import state_type
+from craton.runtime.module_map import ModuleMap, module_map
+
+
+class Wiring:
+    """The modules of an app. Raises `WiringError` when two of them don't fit."""
+
+    def __init__(self, app: str, modules: Sequence[Module]) -> None:
+        self.app = app
+        self.modules = {module.name: module for module in modules}
+        if len(self.modules) < len(modules):
+            raise WiringError(f"app {app}: two modules have the same name")
+        self.owner_of: dict[Any, str] = {module.api: module.name for module in modules}
+        """The module of each Api."""
+        for module in modules:
+            if self.owner_of[module.api] != module.name:
+                raise WiringError(f"app {app}: two modules provide {module.api.__name__}")
+        self.recorder_of: dict[type[Event], str] = {
+            event: module.name
+            for module in modules
+            for aggregate in module.aggregates
+            if aggregate is not SagaProcess
+            for event in events_of(aggregate)
+        }
+        """The module that records each kind of events."""
+        for module in modules:
+            for where, events in module.reactions:
+                for event in events:
+                    if event not in self.recorder_of:
+                        raise WiringError(f"app {app}: {where} reacts to {event.__name__}, which no module records")
+
+    @property
+    def map(self) -> ModuleMap:
+        """What the modules offer, which of them call each other, and which listen to which."""
+        return module_map(self.modules, self.owner_of, self.recorder_of)
+
+    def recorders(self, events: Sequence[type[Event]]) -> dict[str, list[type[Event]]]:
+        """The modules that record some kinds of events, each with those that it records."""
+        found: dict[str, list[type[Event]]] = {}
+        for event in events:
+            found.setdefault(self.recorder_of[event], []).append(event)
+        return found
+
+    def problems(self) -> Iterator[str]:
+        """Yield a sentence for each thing that would fail later."""
+        for module in self.modules.values():
+            for operation in module.api.operations.values():
+                yield from operation.problems()
+            for aggregate in module.aggregates:
+                try:
+                    state_type(aggregate)
+                except (TypeError, NameError) as problem:
+                    yield f"{aggregate.__name__}: its state can't be stored: {problem}"
+        yield from self.unprovided()
+
+    def unprovided(self) -> Iterator[str]:
+        """Yield a sentence for each thing that a module's code asks for and that nothing provides."""
+        for module in self.modules.values():
+            for where, name, annotation in module.dependencies:
+                if _provider(self, module, annotation) is None:
+                    yield self._refusal(module, f"{where} asks for {name}", annotation)
+
+    def _refusal(self, module: Module, what: str, annotation: Any) -> str:
+        shown = getattr(annotation, "__name__", str(annotation))
+        origin, arguments = get_origin(annotation), get_args(annotation)
+        if origin is View:
+            return f"module {module.name}: {what}: no projection keeps {arguments[0].__name__}"
+        if origin is Sagas:
+            return f"module {module.name}: {what}: {arguments[0].__name__} is none of its sagas"
+        if isinstance(annotation, type) and issubclass(annotation, Api):
+            return f"app {self.app}: no module provides {shown}; module {module.name}: {what}"
+        return f"module {module.name}: {what}: {shown}, which nothing provides. Give it to the module as provides={{…}}"
+
+
+class Provisions:
+    """What the code of one running module is given. Adapters are made once, when they are first asked for."""
+
+    def __init__(
+        self,
+        wiring: Wiring,
+        module: Module,
+        store: Store,
+        aggregates: Aggregates,
+        sources: "Sources",
+        environment: Mapping[str, str],
+    ) -> None:
+        self.module = module
+        self.store = store
+        self.aggregates = aggregates
+        self.sources = sources
+        self.adapters: dict[Any, Any] = {}
+        self._wiring = wiring
+        self._environment = environment
+        self._settings: Settings | None = None
+
+    @property
+    def settings(self) -> Settings:
+        """Raises `WiringError` for a wrong one."""
+        if self._settings is None:
+            self._settings = read_settings(self.module.settings, self.module.name, self._environment)
+        return self._settings
+
+    def given(self, dependencies: Dependencies) -> dict[str, Any]:
+        """What annotations ask for, by parameter. Raises `WiringError` for what nothing provides."""
+        return {name: self.one(annotation, name) for name, annotation in dependencies.items()}
+
+    def one(self, annotation: Any, name: str) -> Any:
+        """What one annotation asks for. Raises `WiringError` if nothing provides it."""
+        provider = _provider(self._wiring, self.module, annotation)
+        if provider is None:
+            raise WiringError(self._wiring._refusal(self.module, name, annotation))
+        return provider.make(self, annotation)
+
+    def adapter(self, port: Any) -> Any:
+        """The adapter of a port; if a function makes it, it is given things in the same way."""
+        if port not in self.adapters:
+            found = self.module.provides[port]
+            if isfunction(found):
+                found = found(**self.given(dependencies_of(found, f"module {self.module.name}: {found.__name__}")))
+            self.adapters[port] = found
+        return self.adapters[port]
+
+
+class Sources(NamedTuple):
+    """Where a running module gets what lies outside of its code."""
+
+    view: Callable[[type[Any]], View[Any]]
+    events: Callable[[], AsyncIterator[Any]]
+    api: Callable[[Any], Api]
+
+
+class Provider(NamedTuple):
+    """One kind of thing that a module's code may ask for."""
+
+    fits: Callable[[Wiring, Module, Any], bool]
+    """Whether an annotation asks for it, and the module may have it."""
+    make: Callable[[Provisions, Any], Any]
+
+
+def _of(generic: type) -> Callable[[Any], bool]:
+    return lambda annotation: get_origin(annotation) is generic and bool(get_args(annotation))
+
+
+_is_repository, _is_view, _is_sagas, _is_events = map(_of, (Repository, View, Sagas, AsyncIterator))
+
+PROVIDERS: Final = (
+    Provider(
+        lambda wiring, module, wanted: _is_repository(wanted),
+        lambda given, wanted: Repository(get_args(wanted)[0], given.aggregates),
+    ),
+    Provider(
+        lambda wiring, module, wanted: _is_view(wanted) and get_args(wanted)[0] in module.rows,
+        lambda given, wanted: given.sources.view(get_args(wanted)[0]),
+    ),
+    Provider(
+        lambda wiring, module, wanted: _is_sagas(wanted) and get_args(wanted)[0].__name__ in module.sagas,
+        lambda given, wanted: Sagas(
+            given.module.sagas[get_args(wanted)[0].__name__], Repository(SagaProcess, given.aggregates)
+        ),
+    ),
+    Provider(
+        lambda wiring, module, wanted: _is_events(wanted),
+        lambda given, wanted: given.sources.events(),
+    ),
+    Provider(
+        lambda wiring, module, wanted: wanted is Database,
+        lambda given, wanted: Database(given.store),
+    ),
+    Provider(
+        lambda wiring, module, wanted: wanted in wiring.owner_of,
+        lambda given, wanted: given.sources.api(wanted),
+    ),
+    Provider(
+        lambda wiring, module, wanted: wanted is module.settings,
+        lambda given, wanted: given.settings,
+    ),
+    Provider(
+        lambda wiring, module, wanted: wanted in module.provides,
+        lambda given, wanted: given.adapter(wanted),
+    ),
+)
+
+
+def _provider(wiring: Wiring, module: Module, annotation: Any) -> Provider | None:
+    return next((provider for provider in PROVIDERS if provider.fits(wiring, module, annotation)), None)

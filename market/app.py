@@ -12,7 +12,7 @@ app = App(
     modules=MODULES,
     about=About(
         version="1",
-        description="A market for cooks: they register, order, pay by card or from a wallet, and get it.",
+        description="A market for cooks: users register, order goods, pay by card or from a wallet, and get the goods.",
         contact="market@example.com",
         licence="Apache-2.0",
     ),

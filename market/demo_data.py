@@ -1,12 +1,12 @@
-"""Demo data: what `craton up` starts with unless it is told to be empty."""
+"""Demo data, with which `craton up` starts unless it is given `--empty`."""
 
-import secrets
 from collections.abc import Sequence
 from typing import Any
 
 from craton.application import CommandKey, Context
 from craton.application.api import operation_of
 from craton.domain import Currency, DomainError, Money, Name, Text
+from craton.domain.world import random_text
 from craton.runtime import App
 from craton.runtime.commands.results import Answer
 from market.catalog.api import Catalog
@@ -26,7 +26,7 @@ PEOPLE = ("Ada", "Bob", "Cleo")
 
 
 async def fill(app: App) -> Sequence[str]:
-    """Bring in products, stock and people. Keys make every later start find it done; only the first says passwords."""
+    """Add products, stock and users; return the users' passwords. Idempotency keys let only the first start do it."""
     for id, name, description, price, quantity in PRODUCTS:
         product = ProductId(id)
         await _once(
@@ -43,7 +43,7 @@ async def fill(app: App) -> Sequence[str]:
 
 
 async def _person(app: App, name: str) -> list[str]:
-    email, password = EmailAddress(f"{name.lower()}@example.com"), Password(secrets.token_urlsafe(12))
+    email, password = EmailAddress(f"{name.lower()}@example.com"), Password(random_text(12))
     answer = await _once(app, f"user-{name}", Identity.register, email=email, name=Name(name), password=password)
     if answer is None:
         return []
@@ -55,7 +55,7 @@ async def _person(app: App, name: str) -> list[str]:
 
 
 async def _once(app: App, key: str, command: Any, **arguments: Any) -> Answer | None:
-    """The answer, the same at each start; None if somebody has done something of the kind, or had other ideas."""
+    """Call a command once for all starts; return its answer, or None if the command was refused."""
     operation = operation_of(command)
     context = Context(actor="demo", key=CommandKey(f"demo-{key}"))
     try:

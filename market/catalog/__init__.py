@@ -1,1 +1,1 @@
-"""Catalog: what is sold."""
+"""Catalog: products and their prices."""

@@ -10,13 +10,13 @@ from market.catalog.events import ProductId, ProductNotFound
 
 
 class Catalog(Api):
-    """What is sold, and for how much."""
+    """Products and their prices."""
 
     @command
     async def add(
         self, name: Name, price: Money, *, description: Text | None = None, id: ProductId | None = None
     ) -> ProductId:
-        """Put a product on sale, under an id of your own if you like."""
+        """Put a product on sale. The caller may choose its id."""
 
     @command
     async def change(
@@ -28,11 +28,11 @@ class Catalog(Api):
         price: Money | None = None,
         active: bool | None = None,
     ) -> None:
-        """Change what is given."""
+        """Change the fields that are given, and no others."""
 
     @command
     async def retire(self, product: ProductId) -> None:
-        """Take a product off sale. Orders that have it go on."""
+        """Take a product off sale. Orders that contain it go on."""
 
     @query
     async def product(self, product: ProductId) -> Product:
@@ -42,11 +42,11 @@ class Catalog(Api):
     async def products(
         self, *, q: Text | None = None, active: bool | None = None, paging: Paging = Paging()
     ) -> Page[Product]:
-        """The products in whose name or description `q` is found, newest first."""
+        """Products, newest first. With `q`, only those whose name or description contains it."""
 
     @query
     async def offers(self, products: tuple[ProductId, ...]) -> tuple[Product, ...]:
-        """Those of some products that are on sale."""
+        """Those of the given products that are on sale."""
 
 
 class Product(Row):

@@ -1,4 +1,4 @@
-"""Products: their names and prices, and whether they are sold."""
+"""Products: their names and prices, and whether they are on sale."""
 
 from typing import Self
 
@@ -31,7 +31,7 @@ class Product(Aggregate[ProductId]):
         return cls.begin(id, ProductAdded(name=name, description=description, price=price))
 
     def change(self, name: Name | None, description: Text | None, price: Money | None) -> None:
-        """Change what is given."""
+        """Change what is given, and nothing else."""
         name = self.name if name is None else name
         description = self.description if description is None else description
         price = self.price if price is None else price

@@ -4,7 +4,7 @@ from craton.domain import AggregateNotFound, Conflict, Event, Id, InvalidValue, 
 
 
 class ProductId(Id):
-    """A UUID, or a name of its own such as `product_1`."""
+    """A UUID, or a name such as `product_1`."""
 
     pattern = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
     example = "product_1"
@@ -42,7 +42,7 @@ class PriceNotPositive(InvalidValue):
 
 
 class CurrencyChanged(Conflict):
-    """A product's price stays in its currency."""
+    """The currency of a product's price can't be changed."""
 
 
 class ProductNotFound(AggregateNotFound):

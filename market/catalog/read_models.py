@@ -7,7 +7,7 @@ from market.catalog.api import Product
 
 
 class Products(Projection):
-    """All products, those that are sold no more included. Inline, so that a price counts from its commit on."""
+    """All products, including those that aren't on sale. Inline, so that a new price counts from its commit on."""
 
     version = 2
     inline = True

@@ -1,4 +1,4 @@
-"""The market under a name of its own, so that the demo touches nobody's data."""
+"""The market under another name, so that the demo doesn't touch any other data."""
 
 from craton.runtime import App
 from market.identity.api import Identity

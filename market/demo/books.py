@@ -11,11 +11,11 @@ from rich.table import Table
 from market.demo.goods import NAMES, STOCK
 from market.demo.person import Person, until
 
-PEOPLE = 4
+USERS = 4  # the administrator and three buyers
 
 
 class Books:
-    """All orders, payments and stock when nothing goes on any more, and what must hold of them."""
+    """All orders, payments and stock after everything has ended, and the checks of them."""
 
     def __init__(self, orders: list[Any], payments: list[Any], stock: dict[str, Any], trial: Any) -> None:
         self._orders = orders
@@ -27,7 +27,7 @@ class Books:
 
     @classmethod
     async def read(cls, admin: Person, mail: Path) -> Self:
-        """Wait until everything has ended, and look at it."""
+        """Wait until everything has ended, and read the results."""
 
         async def settled() -> bool | None:
             sagas = await admin.all("/v1/sagas")
@@ -61,24 +61,24 @@ class Books:
         self.checks |= {
             "no order is pending": all(order["status"] in ("confirmed", "cancelled") for order in self._orders),
             "nothing is reserved": all(item["reserved"] == 0 for item in self._stock.values()),
-            "what is sold has left the shelf": all(
+            "sold goods were taken out of stock": all(
                 STOCK[product] - sold[product] == item["on_hand"] for product, item in self._stock.items()
             ),
-            "the money taken is that of the orders": revenue == self._taken(),
-            "each fact was written of once": self._mails == self._letters(),
-            "debits and credits of the ledger are equal": all(
+            "the payments add up to the orders": revenue == self._taken(),
+            "each event has one mail": self._mails == self._letters(),
+            "debits and credits are equal": all(
                 Decimal(line["difference"]["amount"]) == 0 for line in self._trial["lines"]
             ),
         }
 
     def _letters(self) -> int:
-        """Who has registered is welcomed, each order is confirmed, each cancellation and each refund told."""
+        """How many mails there must be: one for each user, order, cancellation and refund."""
         cancelled = sum(order["status"] == "cancelled" for order in self._orders)
         refunds = sum(payment["status"] == "refunded" for payment in self._payments)
-        return PEOPLE + len(self._orders) + int(cancelled + refunds)
+        return USERS + len(self._orders) + int(cancelled + refunds)
 
     def _taken(self) -> Decimal:
-        """What orders have brought in, less what was given back."""
+        """The sum of all payments for orders, less refunds."""
         kept = [found for found in self._payments if found["purpose"] == "order" and found["status"] != "failed"]
         return sum((Decimal(it["amount"]["amount"]) - Decimal(it["refunded"]["amount"]) for it in kept), Decimal(0))
 

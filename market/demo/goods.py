@@ -1,4 +1,4 @@
-"""What is sold on the day."""
+"""The products of the demo."""
 
 STOCK = {"product_1": 20, "product_2": 10, "product_3": 30}
 PRICES = {"product_1": "89.00", "product_2": "45.50", "product_3": "7.90"}

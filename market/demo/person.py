@@ -1,4 +1,4 @@
-"""Somebody who uses the market over HTTP."""
+"""A user of the market, over HTTP."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class Person:
-    """Somebody with a token."""
+    """A user with an access token."""
 
     def __init__(self, server: Server, name: str, http: httpx.AsyncClient, headers: dict[str, str]) -> None:
         self.name = name
@@ -37,7 +37,7 @@ class Person:
         return answer.json() if answer.content else None
 
     async def all(self, path: str) -> list[Any]:
-        """All pages of a list."""
+        """The items of all pages of a list."""
         items: list[Any] = []
         while True:
             page = await self.get(f"{path}{'&' if '?' in path else '?'}page_size=100&page={len(items) // 100 + 1}")
@@ -51,7 +51,7 @@ class Person:
         return str((await self.post("/v1/orders", lines=lines, **paying))["order_id"])
 
     async def outcome(self, order: str) -> str:
-        """What becomes of an order, once it isn't pending any more."""
+        """Wait until an order isn't pending any more; return its status as text."""
 
         async def decided() -> str | None:
             found = await self.get(f"/v1/orders/{order}")
@@ -61,7 +61,7 @@ class Person:
 
 
 async def until(look: Callable[[], Awaitable[T | None]], seconds: float = 30) -> T:
-    """Wait for something that must come to pass. Raises `TimeoutError`."""
+    """Wait until a function returns a result. Raises `TimeoutError`."""
     async with asyncio.timeout(seconds):
         while (found := await look()) is None:
             await asyncio.sleep(0.05)

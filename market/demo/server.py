@@ -1,24 +1,25 @@
-"""The market as a process."""
+"""The market as a process of its own."""
 
 import asyncio
 import os
 import re
-import secrets
 import signal
 import sys
 from pathlib import Path
 from typing import cast
 
-PATIENCE_SECONDS = 8
+from craton.domain.world import random_text
+
+PAYMENT_PATIENCE_SECONDS = 8
 
 
 class Server:
-    """`craton up` as a process, in a place of its own."""
+    """`craton up` as a process, with a data folder of its own."""
 
     def __init__(self, folder: Path, store: str) -> None:
         self.folder = folder
         self.mail = folder / "mail"
-        self.admin_password = secrets.token_urlsafe(12)
+        self.admin_password = random_text(12)
         self._where = ["--store", store, "--data", str(folder / "data")]
         self._environment = os.environ | {
             "COLUMNS": "200",
@@ -27,7 +28,7 @@ class Server:
             "CRATON_IDENTITY_ADMIN_PASSWORD": self.admin_password,
             "CRATON_NOTIFICATIONS_FOLDER": str(self.mail),
             "CRATON_NOTIFICATIONS_LETTERS_A_DAY": "1000",
-            "CRATON_PAYMENTS_PATIENCE": str(PATIENCE_SECONDS),
+            "CRATON_PAYMENTS_PATIENCE": str(PAYMENT_PATIENCE_SECONDS),
         }
         self.url = ""
 
@@ -37,7 +38,7 @@ class Server:
             if found := re.search(rb"API +(http://\S+)", line):
                 self.url = found[1].decode()
                 return
-        raise RuntimeError("the market has not started; what it said is above")
+        raise RuntimeError("The market hasn't started; its output above says why.")
 
     async def kill(self) -> None:
         self._process.send_signal(signal.SIGKILL)
@@ -49,7 +50,7 @@ class Server:
             await self._process.wait()
 
     async def verify(self) -> bool:
-        """Whether `craton verify` finds everything as the events say; it says what isn't."""
+        """Whether `craton verify` finds no problem. Writes the problems that it finds to the standard error."""
         process = await self._craton("verify", *self._where)
         found, _ = await process.communicate()
         if process.returncode:

@@ -1,7 +1,6 @@
-"""The story, scene by scene."""
+"""The demo, scene by scene."""
 
 import asyncio
-import secrets
 import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -13,6 +12,7 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 
+from craton.domain.world import random_text
 from market.demo.app import app
 from market.demo.books import Books
 from market.demo.goods import NAMES, PRICES, STOCK
@@ -31,7 +31,7 @@ class Story:
         self._http = http
 
     async def tell(self) -> bool:
-        """Tell it; return whether all came out as it must."""
+        """Play all scenes; return whether all checks at the end hold."""
         with console.status("the market opens"):
             await self._server.start()
             self._admin = await Person.log_in(self._server, self._http, "Admin", ADMIN, self._server.admin_password)
@@ -44,21 +44,25 @@ class Story:
         await self._scene("Ada buys a knife by card", ada, "product_1")
         await self._wallet(bob)
         await self._scene("Cleo's card is declined", cleo, "product_2", card="pm_card_declined")
-        await self._scene("Ada wants eleven pans of ten", ada, "product_2", quantity=11)
-        await self._scene("the answer about Bob's card gets lost", bob, "product_3", card="pm_card_timeout")
-        await self._scene("nobody answers for Cleo's card", cleo, "product_3", card="pm_card_unreachable")
+        await self._scene("Ada orders eleven pans, but there are ten", ada, "product_2", quantity=11)
+        await self._scene(
+            "the payment gateway's answer for Bob's card gets lost", bob, "product_3", card="pm_card_timeout"
+        )
+        await self._scene(
+            "the payment gateway doesn't answer for Cleo's card", cleo, "product_3", card="pm_card_unreachable"
+        )
         await self._killed(ada)
         await self._cancelled(bob)
         await self._rush([ada, bob, cleo])
-        with console.status("the books are checked"):
+        with console.status("orders, goods, money and mails are checked"):
             books = await Books.read(self._admin, self._server.mail)
             await self._server.stop()
-            books.checks["everything is as the events say"] = await self._server.verify()
+            books.checks["craton verify finds no problem"] = await self._server.verify()
         books.show(console)
         return all(books.checks.values())
 
     async def _register(self, name: str) -> Person:
-        email, password = f"{name.lower()}@example.com", secrets.token_urlsafe(12)
+        email, password = f"{name.lower()}@example.com", random_text(12)
         body = {"email": email, "name": name, "password": password}
         (await self._http.post(f"{self._server.url}/v1/users", json=body)).raise_for_status()
         return await Person.log_in(self._server, self._http, name, email, password)
@@ -69,7 +73,7 @@ class Story:
         said(f"{what}: {outcome}")
 
     async def _wallet(self, person: Person) -> None:
-        with console.status(f"{person.name} fills his wallet"):
+        with console.status(f"{person.name} puts money into a wallet"):
             money = {"amount": "100.00", "currency": "EUR"}
             await person.post("/v2/wallet/deposit", money=money, payment_method="pm_card_visa")
 
@@ -78,7 +82,7 @@ class Story:
                 return balance if balance == "100.00" else None
 
             await until(filled)
-        await self._scene(f"{person.name} pays a pan from his wallet", person, "product_2", pay_with="wallet")
+        await self._scene(f"{person.name} pays for a pan from the wallet", person, "product_2", pay_with="wallet")
 
     async def _killed(self, person: Person) -> None:
         with console.status("the server is killed in the middle of a checkout"):
@@ -90,11 +94,11 @@ class Story:
 
             await until(waits_for_money)
             await self._server.kill()
-        said("the server is killed while an order of Ada's waits for its money")
-        with console.status("it starts again"):
+        said("the server is killed while an order of Ada's waits for its payment")
+        with console.status("the server starts again"):
             await self._server.start()
             outcome = await person.outcome(order)
-        said(f"it has started again, and goes on where it was: {outcome}")
+        said(f"the server has started again, and the checkout goes on: {outcome}")
         await self._show_saga(person, order)
 
     async def _show_saga(self, person: Person, order: str) -> None:
@@ -120,19 +124,19 @@ class Story:
                 return True if payment["status"] == "refunded" else None
 
             await until(given_back)
-        said(f"{person.name} cancels two knives: the goods are back, and so is the money")
+        said(f"{person.name} cancels an order of two knives: goods and money go back")
 
     async def _rush(self, people: list[Person]) -> None:
-        with console.status("everybody wants the last pans") as status:
+        with console.status("thirty orders for the last pans") as status:
             outcomes = Counter[str]()
 
             async def buy(person: Person) -> None:
                 outcome = await person.outcome(await person.order("product_2"))
                 outcomes["confirmed" if outcome == "Confirmed" else "cancelled"] += 1
-                status.update(f"everybody wants the last pans: {dict(outcomes)}")
+                status.update(f"thirty orders for the last pans: {dict(outcomes)}")
 
             await asyncio.gather(*(buy(people[place % len(people)]) for place in range(30)))
-        said(f"thirty orders for the last pans: {outcomes['confirmed']} get one, {outcomes['cancelled']} don't")
+        said(f"thirty orders for the last pans: {outcomes['confirmed']} confirmed, {outcomes['cancelled']} cancelled")
 
 
 def said(sentence: str) -> None:
@@ -141,7 +145,7 @@ def said(sentence: str) -> None:
 
 @asynccontextmanager
 async def _place(store: str) -> AsyncIterator[Path]:
-    """A folder, and nothing of another demo in Postgres; both are gone afterwards."""
+    """A new folder, and no schemas of an earlier demo in Postgres. Both are removed afterwards."""
     with tempfile.TemporaryDirectory(prefix="craton-demo-") as folder:
         await _drop_schemas(store)
         yield Path(folder)
@@ -151,7 +155,7 @@ async def _place(store: str) -> AsyncIterator[Path]:
 async def _drop_schemas(store: str) -> None:
     if not store.startswith("postgres"):
         return
-    import asyncpg  # noqa: PLC0415  (only who has Postgres needs it)
+    import asyncpg  # noqa: PLC0415  (only Postgres needs it)
 
     connection = await asyncpg.connect(store)
     try:
@@ -162,7 +166,7 @@ async def _drop_schemas(store: str) -> None:
 
 
 async def tell(store: str) -> bool:
-    """Run the demo in a store: `sqlite`, or a `postgresql://` URL. Returns whether the books are right."""
+    """Run the demo in a store: `sqlite`, or a `postgresql://` URL. Returns whether all checks hold."""
     async with _place(store) as folder, httpx.AsyncClient(timeout=20) as http:
         server = Server(folder, store)
         try:

@@ -1,1 +1,1 @@
-"""Identity: who is who."""
+"""Identity: users, and how they prove who they are."""

@@ -1,83 +1,13 @@
-"""Identity's contract: all that others may import of it."""
+"""Identity's front door. Others may import it."""
 
+from __future__ import annotations
+
+from datetime import datetime
 from typing import Annotated
 
-from craton.application import INCIDENTAL, Api, Caller, Page, Paging, command, query
+from craton.application import INCIDENTAL, Api, Caller, Hidden, Index, Key, Page, Paging, Row, Search, command, query
 from craton.domain import Instant, Name, Secret, Text, Value
-from market.identity.events import (
-    AdministratorsLeft,
-    BlankName,
-    EmailAddress,
-    InvalidRefreshToken,
-    LastAdministrator,
-    MembershipChanged,
-    Password,
-    PasswordChanged,
-    RolesChanged,
-    SessionId,
-    UnknownRole,
-    UserCreated,
-    UserDeleted,
-    UserId,
-    UserNotFound,
-    UserUpdated,
-    WeakPassword,
-    WrongCredentials,
-    WrongPassword,
-)
-
-__all__ = [
-    "AdministratorsLeft",
-    "BlankName",
-    "EmailAddress",
-    "Identity",
-    "InvalidRefreshToken",
-    "LastAdministrator",
-    "MembershipChanged",
-    "Password",
-    "PasswordChanged",
-    "RolesChanged",
-    "Tokens",
-    "UnknownRole",
-    "User",
-    "UserCreated",
-    "UserDeleted",
-    "UserId",
-    "UserNotFound",
-    "UserUpdated",
-    "Validity",
-    "WeakPassword",
-    "WrongCredentials",
-    "WrongPassword",
-]
-
-
-class User(Value, omit_defaults=True):
-    """A user as the caller may see him: others than himself and administrators see who he is and no more."""
-
-    id: UserId
-    name: Name
-    email: EmailAddress | None = None
-    active: bool | None = None
-    """Always true: who was deleted isn't shown."""
-    membership: bool | None = None
-    roles: frozenset[str] | None = None
-    version: int | None = None
-
-
-class Tokens(Value):
-    """`access_token` goes into `Authorization: Bearer …`; the refresh token is good for one new pair."""
-
-    access_token: Secret
-    refresh_token: Secret
-    expires_in: int
-    """Seconds until the access token ends."""
-    user_id: UserId
-    token_type: str = "Bearer"  # noqa: S105
-
-
-class Validity(Value):
-    valid: bool
+from market.identity.events import EmailAddress, Password, SessionId, UserId, UserNotFound
 
 
 class Identity(Api):
@@ -99,22 +29,23 @@ class Identity(Api):
     ) -> None:
         """Change what is given.
 
-        Whoever changes his own e-mail or password gives the password that he has. Either ends his other sessions.
+        To change your own e-mail or password, give your present password as `current_password`. The change ends your
+        other sessions.
         """
 
     @command
     async def delete(self, user: UserId) -> None:
-        """Delete a user: he can't log in, his tokens stop working, his e-mail is free again."""
+        """Delete a user. The user can't log in any more, tokens stop working, and the e-mail is free again."""
 
     @command
     async def change_roles(self, user: UserId, roles: frozenset[str]) -> None:
-        """Say which of the roles admin and service a user has; who has a membership is a member, too."""
+        """Set which of the roles admin and service a user has. The role member comes with the membership."""
 
     @command
     async def change_membership(
         self, user: UserId, membership: bool, *, at: Annotated[Instant | None, INCIDENTAL] = None
     ) -> None:
-        """Say whether a user has a membership, and since when that is known: what is older changes nothing."""
+        """Set whether a user has a membership. `at` is the time of the report: an older report changes nothing."""
 
     @command
     async def login(self, email: EmailAddress, password: Secret) -> Tokens:
@@ -122,18 +53,18 @@ class Identity(Api):
 
     @command
     async def refresh(self, refresh_token: Secret) -> Tokens:
-        """Trade a refresh token in for a new pair.
+        """Exchange a refresh token for a new pair of tokens.
 
-        One that comes again within ten seconds gets the same refresh token; later it ends its session.
+        A token that comes again within ten seconds gets the same refresh token; later, it ends its session.
         """
 
     @command
     async def logout(self, user: UserId, *, refresh_token: Secret | None = None) -> None:
-        """End the session that a refresh token belongs to; without one, all of the user's."""
+        """End the session of a refresh token or, without one, all sessions of the user."""
 
     @command
     async def end_session(self, session: SessionId) -> None:
-        """End a session whose time is over."""
+        """End a session that has expired."""
 
     @command
     async def ensure_token_key(self, key: Secret) -> None:
@@ -141,18 +72,18 @@ class Identity(Api):
 
     @command
     async def ensure_admin(self, email: EmailAddress, password: Password) -> bool:
-        """Make the administrator that the settings name; False if that was done before."""
+        """Make the administrator that the settings name. Return False if that was done before."""
 
     @command
     async def appoint(self, email: EmailAddress, password: Password) -> bool:
-        """Make an administrator when none is left: of the user with this e-mail, or a new one, with the password.
+        """Make an administrator when none is left. Return whether that is a new user.
 
-        Whether it is a new one.
+        A user with this e-mail gets the role and keeps the old password; a new user gets the password.
         """
 
     @query
     async def authenticate(self, token: str) -> Caller:
-        """Tell whose access token it is."""
+        """The user of an access token."""
 
     @query
     async def user(self, user: UserId) -> User:
@@ -165,3 +96,37 @@ class Identity(Api):
     @query
     async def validate(self, user: UserId) -> Validity:
         """Whether there is such a user."""
+
+
+class User(Row, omit_defaults=True):
+    """A user. Users see all of themselves, and only the id and the name of others; administrators see everything."""
+
+    not_found = UserNotFound
+
+    id: Key[UserId]
+    name: Name
+    email: EmailAddress | None = None
+    active: bool | None = None
+    """Always true: a deleted user isn't shown."""
+    membership: bool | None = None
+    roles: frozenset[str] | None = None
+    version: int | None = None
+    credentials: Hidden[int]
+    created_at: Hidden[Index[datetime]]
+    searched: Hidden[Search[str]]
+    administrator: Hidden[Index[bool]]
+
+
+class Tokens(Value):
+    """`access_token` goes into `Authorization: Bearer …`. `refresh_token` can be exchanged for a new pair once."""
+
+    access_token: Secret
+    refresh_token: Secret
+    expires_in: int
+    """Seconds until the access token expires."""
+    user_id: UserId
+    token_type: str = "Bearer"  # noqa: S105
+
+
+class Validity(Value):
+    valid: bool

@@ -1,13 +1,13 @@
-"""What an operator does about users from the command line."""
+"""The command line for operators: `craton users`."""
 
-import secrets
 from typing import Annotated
 
 import typer
 
-from craton.cli.loading import WRONG_USE, execute, fail, out, running, settings
+from craton.cli.load import WRONG_USE, execute, fail, out, running, settings
 from craton.cli.options import AppName, Data, StoreUrl
 from craton.domain import DomainError
+from craton.domain.world import random_text
 from craton.runtime.process.settings import Settings
 from market.identity.api import Identity
 from market.identity.events import EmailAddress, Password
@@ -17,17 +17,19 @@ users = typer.Typer(no_args_is_help=True, add_completion=False)
 
 @users.callback()
 def main() -> None:
-    """Look after who may administrate."""
+    """Manage administrators."""
 
 
 @users.command()
 def appoint(
-    email: Annotated[str, typer.Argument(help="The e-mail address of a user, or of a new one.")],
+    email: Annotated[
+        str, typer.Argument(help="The e-mail address of the administrator. If no user has it, a new user is made.")
+    ],
     app: AppName = None,
     data: Data = None,
     store: StoreUrl = None,
 ) -> None:
-    """Make an administrator when none is left: of the user with this address, or a new one, whose password is shown."""
+    """Make an administrator when none is left. The password of a new user is shown."""
     chosen = settings(app=app, data=data, store=store)
     try:
         address = EmailAddress(email)
@@ -37,11 +39,11 @@ def appoint(
 
 
 async def _appoint(chosen: Settings, email: EmailAddress) -> None:
-    password = Password(secrets.token_urlsafe(18))
+    password = Password(random_text(18))
     async with running(chosen, subscriptions=False) as app:
         try:
             is_new = await app.api(Identity).appoint(email, password)
         except DomainError as refusal:
             fail(str(refusal))
-    told = f" with the password {password.reveal()} (shown only this once)" if is_new else ""
-    out.print(f"{email} is an administrator{told}.", markup=False)
+    shown = f" with the password {password.reveal()} (shown only this once)" if is_new else ""
+    out.print(f"{email} is an administrator{shown}.", markup=False)

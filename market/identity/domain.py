@@ -1,13 +1,9 @@
-"""Users, their sessions, and how often somebody may try to log in."""
+"""Users, their sessions, and how often a caller may try to log in."""
 
 from datetime import datetime, timedelta
 from typing import Self
 
-from craton.domain import (
-    Aggregate,
-    Name,
-    TooManyAttempts,
-)
+from craton.domain import Aggregate, Name, TooManyAttempts
 from market.identity.events import (
     ADMIN,
     MEMBER,
@@ -36,12 +32,15 @@ from market.identity.events import (
 )
 
 SAME_SUCCESSOR_FOR = timedelta(seconds=10)
-"""So long a refresh token that was traded in gets the same again: two windows, or an answer that got lost."""
+"""For so long an exchanged refresh token gets the same successor: two tabs may use it, or an answer got lost."""
+MAX_KEPT_TOKENS = 100
+"""So many exchanged tokens of a session are remembered."""
 
-FREE_FAILURES = 5
-FIRST_WAIT = timedelta(seconds=30)
-LONGEST_WAIT = timedelta(minutes=15)
-FORGOTTEN_AFTER = timedelta(hours=1)
+MAX_FREE_FAILURES = 5
+"""After so many failures in a row the next attempt has to wait."""
+MIN_WAIT = timedelta(seconds=30)
+MAX_WAIT = timedelta(minutes=15)
+FAILURES_EXPIRE_AFTER = timedelta(hours=1)
 
 
 class User(Aggregate[UserId]):
@@ -54,7 +53,7 @@ class User(Aggregate[UserId]):
     membership_at: datetime | None = None
     deleted: bool = False
     credentials: int = 1
-    """How often the password or the e-mail was another; a session belongs to one of them."""
+    """The number of the present password and e-mail, from 1. A session is valid for one such number."""
 
     @classmethod
     def register(cls, id: UserId, email: EmailAddress, name: Name, roles: frozenset[str] = frozenset()) -> Self:
@@ -76,15 +75,16 @@ class User(Aggregate[UserId]):
             self.record(UserUpdated(email=email, name=name, former_email=former))
 
     def change_password(self, email: EmailAddress) -> None:
-        """`email` is the address that the user had before, if he changes that, too."""
+        """`email` is the present address or, if it is changed too, the one before."""
         self.require_living()
         self.record(PasswordChanged(email=email))
 
     def change_membership(self, membership: bool, at: datetime | None = None) -> None:
-        """`at` is when it became so: what was told later but is older changes nothing."""
+        """`at` is the time of the report: a report that is older than the last one changes nothing."""
         self.require_living()
-        is_newer = at is None or self.membership_at is None or at >= self.membership_at
-        if is_newer and (membership != self.membership or at is not None):
+        is_outdated = at is not None and self.membership_at is not None and at < self.membership_at
+        is_news = membership != self.membership or at is not None
+        if is_news and not is_outdated:
             self.record(MembershipChanged(membership=membership, at=at))
 
     def change_roles(self, roles: frozenset[str]) -> None:
@@ -123,7 +123,7 @@ class User(Aggregate[UserId]):
 
 
 class Session(Aggregate[SessionId]):
-    """A login and all the refresh tokens that come from it, of which only the newest is good."""
+    """A login and all the refresh tokens that come from it, of which only the newest is valid."""
 
     not_found = SessionNotFound
 
@@ -131,7 +131,7 @@ class Session(Aggregate[SessionId]):
     credentials: int
     token: str
     used: tuple[str, ...] = ()
-    """Tokens that were traded in, the last hundred: whoever shows one again has stolen it, or was stolen from."""
+    """The last tokens that were exchanged. If one comes back, it may have been stolen."""
     refreshed_at: datetime | None = None
     expires_at: datetime
     ended: bool = False
@@ -143,11 +143,12 @@ class Session(Aggregate[SessionId]):
         )
 
     def refresh(self, user: User | None, used: str, fresh: str, now: datetime) -> None:
-        """Replace the token by its successor. One that was replaced just now may come again and gets the same.
+        """Replace the token by its successor. A token that was replaced just now may come again and changes nothing.
 
-        One that was replaced before that ends the session; one that never was is only refused.
+        A token that was replaced earlier ends the session; an unknown one is only refused.
         """
-        if self.ended or now >= self.expires_at or user is None or not self.belongs_to(user):
+        is_over = self.ended or now >= self.expires_at
+        if is_over or user is None or not self.belongs_to(user):
             raise InvalidRefreshToken()
         if used == self.token:
             self.record(SessionRefreshed(token=fresh, at=now))
@@ -157,11 +158,12 @@ class Session(Aggregate[SessionId]):
             raise InvalidRefreshToken()
 
     def _was_replaced_just_now(self, used: str, now: datetime) -> bool:
-        is_newest = used == self.used[-1] if self.used else False
-        return is_newest and self.refreshed_at is not None and now - self.refreshed_at <= SAME_SUCCESSOR_FOR
+        if not self.used or self.refreshed_at is None:
+            return False
+        return used == self.used[-1] and now - self.refreshed_at <= SAME_SUCCESSOR_FOR
 
     def keep(self, user: User) -> None:
-        """Go on under the user's new credentials."""
+        """Let the session go on with the user's new credentials."""
         if not self.ended and self.user == user.id:
             self.record(SessionKept(credentials=user.credentials))
 
@@ -177,7 +179,7 @@ class Session(Aggregate[SessionId]):
             case SessionBegun(user=user, credentials=credentials, token=token, expires_at=expires_at):
                 self.user, self.credentials, self.token, self.expires_at = user, credentials, token, expires_at
             case SessionRefreshed(token=token, at=at):
-                self.used = (*self.used[-99:], self.token)
+                self.used = (*self.used, self.token)[-MAX_KEPT_TOKENS:]
                 self.token, self.refreshed_at = token, at
             case SessionKept(credentials=credentials):
                 self.credentials = credentials
@@ -186,22 +188,22 @@ class Session(Aggregate[SessionId]):
 
 
 class LoginAttempts(Aggregate[AttemptsId]):
-    """The failures in a row at one account from one place, whether or not there is such an account."""
+    """The failures in a row at one account from one network address, whether or not there is such an account."""
 
     failures: int = 0
     last: datetime | None = None
 
     def require_patience(self, now: datetime) -> None:
-        """Refuse an attempt that comes too soon after too many failures: each one doubles the wait."""
-        if self.failures < FREE_FAILURES or self.last is None:
+        """Raises `TooManyAttempts` if the attempt comes too soon. Each failure after the free ones doubles the wait."""
+        if self.failures < MAX_FREE_FAILURES or self.last is None:
             return
-        doublings = min(self.failures - FREE_FAILURES, 10)
-        wait = self.last + min(FIRST_WAIT * (1 << doublings), LONGEST_WAIT) - now
+        doublings = min(self.failures - MAX_FREE_FAILURES, 10)
+        wait = self.last + min(MIN_WAIT * (1 << doublings), MAX_WAIT) - now
         if wait > timedelta():
             raise TooManyAttempts(retry_after=int(wait.total_seconds()) + 1)
 
     def fail(self, now: datetime) -> None:
-        if self.last is not None and now - self.last > FORGOTTEN_AFTER:
+        if self.last is not None and now - self.last > FAILURES_EXPIRE_AFTER:
             self.succeed()
         self.record(LoginFailed(at=now))
 

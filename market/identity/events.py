@@ -29,10 +29,10 @@ COMMON_PASSWORDS: Final = frozenset(
     for line in files("market.identity").joinpath("common_passwords.txt").read_text(encoding="ascii").splitlines()
     if not line.startswith("# ")
 )
-FEWEST_CHARACTERS: Final = 5
-"""So many different ones a password has."""
-SHORTEST_TELLING: Final = 3
-"""A name of fewer characters is in many words."""
+MIN_DISTINCT_CHARACTERS: Final = 5
+"""A password must have so many different characters."""
+MIN_NAME_CHARACTERS: Final = 3
+"""A password may hold a name or an e-mail address that is shorter, because it is part of many words."""
 
 ADMIN = "admin"
 MEMBER = "member"
@@ -40,7 +40,7 @@ SERVICE = "service"
 
 
 class UserId(Id):
-    """Of the administrator that the settings name it is derived from the e-mail, so that each start finds the same."""
+    """The first administrator's id is derived from the e-mail in the settings, so that each start finds it again."""
 
     namespace = "craton:market:identity:admin"
 
@@ -50,15 +50,15 @@ class SessionId(Id):
 
 
 class AttemptsId(Id):
-    """Derived from the e-mail and the caller's network address, so that nobody can keep another out of an account."""
+    """It is derived from the e-mail and the caller's network address: failures from one address close no other."""
 
     namespace = "craton:market:identity:login"
 
 
 class EmailAddress(Text):
-    """An e-mail address, kept as it was given. Raises `ValueError` when it isn't one.
+    """An e-mail address, kept as it was given. Raises `ValueError` for a text that isn't one.
 
-    One that holds an encoded word (RFC 2047) isn't: whatever composes or reads mails would take it for another.
+    An address that holds an encoded word (RFC 2047) is refused: mail programs would decode it to another address.
     """
 
     __slots__ = ()
@@ -74,12 +74,12 @@ class EmailAddress(Text):
 
     @property
     def key(self) -> str:
-        """By which two addresses are compared."""
+        """The form in which two addresses are compared."""
         return self.casefold()
 
 
 class Password(Secret):
-    """In Unicode's form NFC. Raises `ValueError` when it has fewer than 10 or more than 200 characters."""
+    """A new password, in Unicode's form NFC. Raises `ValueError` unless it has 10 to 200 characters."""
 
     __slots__ = ()
 
@@ -99,16 +99,17 @@ class Password(Secret):
 
     @classmethod
     def given(cls, text: Secret) -> Secret:
-        """What somebody gives as his password, which may be none, in the form that passwords have."""
+        """A text that a caller gives as a password, in the form of passwords. It may be too short or too long."""
         return Secret(normalize("NFC", text.reveal()))
 
     def require_strong(self, email: "EmailAddress", name: Name) -> None:
-        """Refuse what others would try first. Raises `WeakPassword`."""
+        """Raises `WeakPassword` for a password that is easily guessed."""
         text = self.reveal().casefold()
-        if text in COMMON_PASSWORDS or len(set(text)) < FEWEST_CHARACTERS:
+        if text in COMMON_PASSWORDS or len(set(text)) < MIN_DISTINCT_CHARACTERS:
             raise WeakPassword(reason="others use it, too")
         for what, known in (("e-mail address", email.key.partition("@")[0]), ("name", name.casefold())):
-            if len(known) >= SHORTEST_TELLING and known in text:
+            is_telling = len(known) >= MIN_NAME_CHARACTERS
+            if is_telling and known in text:
                 raise WeakPassword(reason=f"it holds the {what}")
 
 
@@ -125,7 +126,7 @@ class UserUpdated(Event):
     email: EmailAddress
     name: Name
     former_email: EmailAddress | None = None
-    """None: it is as it was."""
+    """The address before, if it was another one."""
 
 
 class UserDeleted(Event):
@@ -133,16 +134,16 @@ class UserDeleted(Event):
 
 
 class PasswordChanged(Event):
-    """Whoever was logged in isn't any more. The log knows no password and no hash of one."""
+    """The password was changed, which ends all other sessions. The log holds neither passwords nor their hashes."""
 
     email: EmailAddress | None = None
-    """The address that the user had when he changed it."""
+    """The user's address before the change."""
 
 
 class MembershipChanged(Event):
     membership: bool
     at: Instant | None = None
-    """When the membership system has said so."""
+    """When the membership system signed the notice."""
 
 
 class RolesChanged(Event):
@@ -153,7 +154,7 @@ class SessionBegun(Event):
     user: UserId
     credentials: int
     token: str
-    """Digest of the refresh token, which is random and long."""
+    """A digest of the refresh token, which is random and long."""
     expires_at: datetime
 
 
@@ -163,7 +164,7 @@ class SessionRefreshed(Event):
 
 
 class SessionKept(Event):
-    """It goes on, though the user has new credentials: it is the one in which he has changed them."""
+    """The session goes on although the user has new credentials, because they were changed in this session."""
 
     credentials: int
 
@@ -177,7 +178,7 @@ class LoginFailed(Event):
 
 
 class LoginSucceeded(Event):
-    """Or the failures were so long ago that they are forgotten."""
+    """The failures are forgotten: a login has succeeded, or the last failure is long ago."""
 
 
 # --- refusals ------------------------------------------------------------------------------------------------
@@ -188,7 +189,7 @@ class BlankName(InvalidValue):
 
 
 class UnknownRole(InvalidValue):
-    """There is no such role; roles that can be given are admin and service."""
+    """There is no such role; the roles that can be given are admin and service."""
 
     role: str
 
@@ -203,11 +204,11 @@ class WeakPassword(InvalidValue):
 
 
 class LastAdministrator(Conflict):
-    """There must be an administrator; make another one first."""
+    """There must always be an administrator; give the role to another user first."""
 
 
 class AdministratorsLeft(Conflict):
-    """There is an administrator already; he can make others."""
+    """There is an administrator already; administrators can give the role to others."""
 
 
 class UserNotFound(AggregateNotFound):
@@ -225,7 +226,7 @@ class WrongCredentials(Unauthenticated):
 
 
 class WrongPassword(InvalidValue):
-    """Whoever changes his own e-mail or password gives the password that he has, as current_password."""
+    """To change your own e-mail or password, give your present password as current_password."""
 
     temporary = True
     keeps_changes = True  # the failure counts
@@ -234,4 +235,12 @@ class WrongPassword(InvalidValue):
 class InvalidRefreshToken(Unauthenticated):
     """The refresh token isn't valid, or not any more."""
 
-    keeps_changes = True  # what was used twice has ended its session
+    keeps_changes = True  # a token that was used twice has ended its session
+
+
+class BadNotice(InvalidValue):
+    """The body of the webhook isn't a valid notice."""
+
+
+class BadSignature(Unauthenticated):
+    """The signature is missing, wrong, or older than five minutes."""

@@ -1,4 +1,4 @@
-"""What identity needs from outside: somebody who hashes passwords, and somebody who signs tokens."""
+"""What identity needs from outside: a hasher of passwords and a signer of tokens."""
 
 from datetime import datetime
 from typing import Protocol
@@ -15,18 +15,19 @@ class Claims(Value):
 
 
 class PasswordHasher(Protocol):
-    """Slow on purpose, so that it is bounded: `address` says for whom, and one can't keep others waiting.
+    """Hashing is slow on purpose, and few hashes are computed at a time.
 
-    Raises `TooManyAttempts` for who would wait too long.
+    `address` is the network address of the caller: one address can't keep others waiting. Raises `TooManyAttempts` if
+    too many calls of the same address wait already.
     """
 
     async def hash(self, password: Secret, address: str) -> str: ...
 
     async def verify(self, password: Secret, hashed: str | None, address: str) -> bool:
-        """Whether the password is the one that was hashed. It takes as long for None, of which none is."""
+        """Whether the hash is the password's. Without a hash the answer is False, and takes as long."""
 
     def is_outdated(self, hashed: str) -> bool:
-        """Whether it would be hashed otherwise today."""
+        """Whether the parameters of hashing have changed since."""
 
 
 class TokenSigner(Protocol):

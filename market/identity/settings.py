@@ -1,4 +1,4 @@
-"""What identity can be told from outside."""
+"""The settings of identity."""
 
 from collections.abc import Iterator
 from typing import Annotated
@@ -13,21 +13,26 @@ from market.identity.events import EmailAddress, Password
 class IdentitySettings(Settings):
     def unfit_for_production(self) -> Iterator[str]:
         if self.admin_email.endswith("@example.com"):
-            yield "CRATON_IDENTITY_ADMIN_EMAIL is an example; say the first administrator's address."
+            yield "CRATON_IDENTITY_ADMIN_EMAIL is an example; set the address of the first administrator."
 
-    admin_email: Annotated[EmailAddress, Meta(description="the first administrator's e-mail")] = EmailAddress(
+    admin_email: Annotated[EmailAddress, Meta(description="the e-mail of the first administrator")] = EmailAddress(
         "admin@example.com"
     )
     admin_password: Annotated[
-        Password | None, Meta(description="the first administrator's password; a random one is made and shown once")
+        Password | None,
+        Meta(description="the password of the first administrator; without it, a random one is made and shown once"),
     ] = None
     token_key: Annotated[
         Secret | None,
         Meta(
-            description="signs access tokens: an Ed25519 key in PEM, or 32 characters or more; "
-            "a random one is made and kept with the data"
+            description="the key that signs access tokens: an Ed25519 key in PEM, or a text of 32 characters or more; "
+            "without it, a random one is made and kept with the data"
         ),
     ] = None
     membership_secret: Annotated[
-        Secret | None, Meta(description="signs what the membership webhook is told; without it nothing is believed")
+        Secret | None,
+        Meta(
+            description="the secret with which the membership system signs its webhooks, of 16 characters or more; "
+            "without it, every webhook is refused"
+        ),
     ] = None

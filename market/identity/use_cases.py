@@ -3,10 +3,11 @@
 import base64
 import hashlib
 import hmac
-import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+
+import msgspec
 
 from craton.application import (
     Caller,
@@ -21,11 +22,11 @@ from craton.application import (
     now,
     schedule,
 )
-from craton.application.page import MAX_PAGE_SIZE
 from craton.domain import Instant, Name, Secret, Text, Unauthenticated
+from craton.domain.world import random_text
+from market.identity import domain
 from market.identity.api import Identity, Tokens, User, Validity
-from market.identity.domain import FREE_FAILURES, LoginAttempts, Session
-from market.identity.domain import User as UserAggregate
+from market.identity.attempt_queues import AttemptQueues
 from market.identity.events import (
     ADMIN,
     AdministratorsLeft,
@@ -36,14 +37,12 @@ from market.identity.events import (
     Password,
     SessionId,
     UserId,
-    UserNotFound,
     WrongCredentials,
     WrongPassword,
 )
 from market.identity.ports import Claims, PasswordHasher, TokenSigner
-from market.identity.read_models import SessionRow, UserRow
+from market.identity.read_models import EmailRow, SessionRow
 from market.identity.settings import IdentitySettings
-from market.identity.turns import Turns
 
 ACCESS_LIFETIME = timedelta(minutes=15)
 SESSION_LIFETIME = timedelta(days=7)
@@ -53,16 +52,17 @@ TABLES = (
     "CREATE TABLE IF NOT EXISTS credentials (user_id TEXT PRIMARY KEY, hash TEXT NOT NULL, number INTEGER NOT NULL)",
     "CREATE TABLE IF NOT EXISTS token_key (id INTEGER PRIMARY KEY, token_key TEXT NOT NULL)",
 )
-"""What the log of events must not hold."""
+"""Secrets, which the log of events must not hold."""
 
 
 class IdentityService(Identity):
     def __init__(
         self,
-        users: Repository[UserAggregate],
-        sessions: Repository[Session],
-        attempts: Repository[LoginAttempts],
-        user_rows: View[UserRow],
+        users: Repository[domain.User],
+        sessions: Repository[domain.Session],
+        attempts: Repository[domain.LoginAttempts],
+        user_rows: View[User],
+        email_rows: View[EmailRow],
         session_rows: View[SessionRow],
         database: Database,
         hasher: PasswordHasher,
@@ -73,18 +73,19 @@ class IdentityService(Identity):
         self._sessions = sessions
         self._attempts = attempts
         self._user_rows = user_rows
+        self._email_rows = email_rows
         self._session_rows = session_rows
         self._database = database
         self._hasher = hasher
         self._signer = signer
-        self._turns = Turns(FREE_FAILURES)
+        self._queues = AttemptQueues(domain.MAX_FREE_FAILURES)
         self._key = "" if settings.token_key is None else settings.token_key.reveal()
 
     async def register(self, email: EmailAddress, name: Name, password: Password) -> UserId:
         password.require_strong(email, name)
-        if (await self._user_rows.page(email=email.key, paging=Paging(1, 1))).total:
-            raise ValueTaken(field="email")  # the constraint would find it, too, after the hashing
-        user = UserAggregate.register(UserId.new(), email, name)
+        if await self._email_rows.find(email=email.key) is not None:
+            raise ValueTaken(field="email")  # the constraint would refuse it too, but only after the hashing
+        user = domain.User.register(UserId.new(), email, name)
         await self._add(user, password)
         return user.id
 
@@ -98,26 +99,34 @@ class IdentityService(Identity):
         current_password: Secret | None = None,
     ) -> None:
         found = await self._users.get(user)
-        caller, credentials, had = context().caller, found.credentials, found.email
-        is_guarded = password is not None or (email is not None and email.key != found.email.key)
-        if is_guarded and caller is not None and caller.id == user:
+        caller, former_credentials, former_email = context().caller, found.credentials, found.email
+        is_new_email = email is not None and email.key != former_email.key
+        is_own = caller is not None and caller.id == user
+        if is_own and (is_new_email or password is not None):
             await self._require_password(found, current_password)
         found.update(email, name)
         if password is not None:
             password.require_strong(found.email, found.name)
-            found.change_password(had)
+            found.change_password(former_email)
             await self._keep_password(found, password)
-        elif found.credentials != credentials:
+        elif found.credentials != former_credentials:
             await self._database.execute(
                 "UPDATE credentials SET number = :number WHERE user_id = :user", user=user, number=found.credentials
             )
-        if found.credentials != credentials and caller is not None and caller.session:
-            session = await self._sessions.find(SessionId(caller.session))
-            if session is not None:
-                session.keep(found)
+        if found.credentials != former_credentials:
+            await self._keep_session_of_caller(found)
 
-    async def _require_password(self, user: UserAggregate, given: Secret | None) -> None:
-        """Have the caller prove himself again. Raises `WrongPassword`, or `TooManyAttempts` after too many failures."""
+    async def _keep_session_of_caller(self, user: domain.User) -> None:
+        """Let the session in which a user's credentials were changed go on; all others of the user end."""
+        caller = context().caller
+        if caller is None or not caller.session:
+            return
+        session = await self._sessions.find(SessionId(caller.session))
+        if session is not None:
+            session.keep(user)
+
+    async def _require_password(self, user: domain.User, given: Secret | None) -> None:
+        """Check the caller's present password. Raises `WrongPassword`, or `TooManyAttempts` after too many failures."""
         if given is None:
             raise WrongPassword()
         async with self._attempt(user.email) as attempts:
@@ -138,8 +147,8 @@ class IdentityService(Identity):
             await self._require_another_administrator(found)
         found.change_roles(roles)
 
-    async def _require_another_administrator(self, user: UserAggregate) -> None:
-        """Raises `LastAdministrator`. The commit checks that the other one is still there: he may be going as well."""
+    async def _require_another_administrator(self, user: domain.User) -> None:
+        """Raises `LastAdministrator`. The commit checks that the other administrator hasn't changed meanwhile."""
         if ADMIN not in user.granted or user.deleted:
             return
         async for other in self._administrators():
@@ -148,27 +157,20 @@ class IdentityService(Identity):
                 return
         raise LastAdministrator()
 
-    async def _administrators(self) -> AsyncIterator[UserAggregate]:
-        number = total = 1
-        while number <= total:
-            page = await self._user_rows.page(administrator=True, paging=Paging(number, MAX_PAGE_SIZE))
-            for row in page.items:
-                user = await self._users.get(row.user)
-                if not user.deleted and ADMIN in user.granted:
-                    yield user
-            number, total = number + 1, page.total_pages
+    async def _administrators(self) -> AsyncIterator[domain.User]:
+        async for row in self._user_rows.each(administrator=True):
+            user = await self._users.get(row.id)
+            if not user.deleted and ADMIN in user.granted:
+                yield user
 
     async def appoint(self, email: EmailAddress, password: Password) -> bool:
         async for _ in self._administrators():
             raise AdministratorsLeft()
-        found = await self._user_rows.page(email=email.key, paging=Paging(1, 1))
-        if found.items:
-            user = await self._users.get(found.items[0].user)
+        user = await self._user_with(email)
+        if user is not None:
             user.change_roles(user.granted | {ADMIN})
             return False
-        await self._add(
-            UserAggregate.register(UserId.new(), email, Name("Administrator"), frozenset({ADMIN})), password
-        )
+        await self._add(domain.User.register(UserId.new(), email, ADMINISTRATOR, frozenset({ADMIN})), password)
         return True
 
     async def change_membership(self, user: UserId, membership: bool, *, at: Instant | None = None) -> None:
@@ -176,30 +178,30 @@ class IdentityService(Identity):
 
     async def login(self, email: EmailAddress, password: Secret) -> Tokens:
         async with self._attempt(email) as attempts:
-            found = await self._user_rows.page(email=email.key, paging=Paging(1, 1))
-            user = await self._users.get(found.items[0].user) if found.items else None
+            user = await self._user_with(email)
             hashed = None if user is None else await self._hash_of(user)
             given = Password.given(password)
-            if not await self._hasher.verify(given, hashed, context().address) or user is None or hashed is None:
+            is_right = await self._hasher.verify(given, hashed, context().address)
+            if not is_right or user is None or hashed is None:
                 attempts.fail(now())
                 raise WrongCredentials()
-            self._users.require_unchanged(user)  # the password may be changed while it is checked
+            self._users.require_unchanged(user)  # the password may have changed during the check
             attempts.succeed()
             if self._hasher.is_outdated(hashed):
                 await self._keep_password(user, given)
             return await self._begin_session(user)
 
     @asynccontextmanager
-    async def _attempt(self, email: EmailAddress) -> AsyncIterator[LoginAttempts]:
-        """The attempts at an account from where the caller calls, this one's turn. Raises `TooManyAttempts`.
+    async def _attempt(self, email: EmailAddress) -> AsyncIterator[domain.LoginAttempts]:
+        """Wait for this attempt's turn; give the failures at the account from the caller's address.
 
-        They are judged one after the other, and no more wait than may fail: so each counts before it is judged, and
-        none is judged twice.
+        Attempts are checked one after the other, and no more of them wait than may fail, so that each failure counts
+        before the next attempt is checked. Raises `TooManyAttempts`.
         """
         id = AttemptsId.derived(email.key, context().address)
-        async with self._turns.taken_for(id):
+        async with self._queues.turn(id):
             attempts = await self._attempts.find_or_add(id)
-            self._attempts.require_unchanged(attempts)  # in another process others may fail meanwhile
+            self._attempts.require_unchanged(attempts)  # attempts in another process may fail meanwhile
             attempts.require_patience(now())
             yield attempts
 
@@ -216,12 +218,8 @@ class IdentityService(Identity):
             if session.user == user:
                 session.end("logged out")
             return
-        number = total = 1
-        while number <= total:
-            page = await self._session_rows.page(user=user, paging=Paging(number, MAX_PAGE_SIZE))
-            for row in page.items:
-                (await self._sessions.get(row.session)).end("logged out")
-            number, total = number + 1, page.total_pages
+        async for row in self._session_rows.each(user=user):
+            (await self._sessions.get(row.session)).end("logged out")
 
     async def end_session(self, session: SessionId) -> None:
         (await self._sessions.get(session)).end("expired")
@@ -236,7 +234,7 @@ class IdentityService(Identity):
         id = UserId.derived(email.key)
         if await self._users.find(id) is not None:
             return False
-        await self._add(UserAggregate.register(id, email, ADMINISTRATOR, frozenset({ADMIN})), password)
+        await self._add(domain.User.register(id, email, ADMINISTRATOR, frozenset({ADMIN})), password)
         return True
 
     async def authenticate(self, token: str) -> Caller:
@@ -244,31 +242,33 @@ class IdentityService(Identity):
         if claims is None:
             raise Unauthenticated()
         session, user = await self._session_rows.find(claims.session), await self._user_rows.find(claims.user)
-        if session is None or user is None or session.user != claims.user:
+        if session is None or user is None or session.user != user.id:
             raise Unauthenticated()
-        if session.credentials != user.state.credentials:
+        if session.credentials != user.credentials:
             raise Unauthenticated()
-        return Caller(user.user, user.state.roles, session=claims.session)
+        return Caller(user.id, user.roles or frozenset(), session=claims.session)
 
     async def user(self, user: UserId) -> User:
-        row = await self._user_rows.find(user)
-        if row is None:
-            raise UserNotFound(id=user)
+        found = await self._user_rows.get(user)
         caller = context().caller
-        knows_him = caller is None or caller.id == user or caller.has(frozenset({ADMIN}))
-        return _shown(row) if knows_him else User(id=user, name=row.state.name)
+        sees_everything = caller is None or caller.id == user or caller.has(frozenset({ADMIN}))
+        return found if sees_everything else _shown_to_others(found)
 
     async def users(self, *, q: Text | None = None, paging: Paging = Paging()) -> Page[User]:
-        return (await self._user_rows.page(contains={"searched": q}, order="-created", paging=paging)).map(_shown)
+        return await self._user_rows.page(contains={"searched": q}, order="-created_at", paging=paging)
 
     async def validate(self, user: UserId) -> Validity:
         return Validity(valid=await self._user_rows.find(user) is not None)
 
-    async def _add(self, user: UserAggregate, password: Password) -> None:
+    async def _user_with(self, email: EmailAddress) -> domain.User | None:
+        row = await self._email_rows.find(email=email.key)
+        return None if row is None else await self._users.get(row.user)
+
+    async def _add(self, user: domain.User, password: Password) -> None:
         self._users.add(user)
         await self._keep_password(user, password)
 
-    async def _keep_password(self, user: UserAggregate, password: Secret) -> None:
+    async def _keep_password(self, user: domain.User, password: Secret) -> None:
         await self._database.execute(
             "INSERT INTO credentials (user_id, hash, number) VALUES (:user, :hash, :number) "
             "ON CONFLICT (user_id) DO UPDATE SET hash = excluded.hash, number = excluded.number",
@@ -277,22 +277,22 @@ class IdentityService(Identity):
             number=user.credentials,
         )
 
-    async def _hash_of(self, user: UserAggregate) -> str:
+    async def _hash_of(self, user: domain.User) -> str:
         """The hash of the user's password. Raises `Unavailable` while a new one is being written."""
         rows = await self._database.fetch("SELECT hash, number FROM credentials WHERE user_id = :user", user=user.id)
         if not rows or rows[0]["number"] != user.credentials:
             raise Unavailable("The password is being changed; try again.", maybe_executed=False)
         return str(rows[0]["hash"])
 
-    async def _begin_session(self, user: UserAggregate) -> Tokens:
+    async def _begin_session(self, user: domain.User) -> Tokens:
         fresh, expires_at = _random(), now() + SESSION_LIFETIME
-        session = Session.start(SessionId.new(), user, _digest(fresh), expires_at)
+        session = domain.Session.start(SessionId.new(), user, _digest(fresh), expires_at)
         self._sessions.add(session)
         schedule(expires_at, Identity.end_session, session=session.id)
         return await self._tokens(session, fresh)
 
-    async def _session_of(self, refresh_token: Secret) -> Session:
-        """The session that a refresh token is of, whether or not it is the newest. Raises `InvalidRefreshToken`."""
+    async def _session_of(self, refresh_token: Secret) -> domain.Session:
+        """The session of a refresh token, which needn't be the newest one. Raises `InvalidRefreshToken`."""
         try:
             id = SessionId(refresh_token.reveal().partition(".")[0])
         except ValueError:
@@ -303,12 +303,12 @@ class IdentityService(Identity):
         return session
 
     async def _successor(self, refresh_token: Secret) -> Secret:
-        """The token that comes after one: always the same, and nobody can tell it who hasn't got the key."""
+        """The token that follows another: always the same one, which only the holder of the key can compute."""
         key = await self._token_key()
         digest = hmac.digest(key.encode(), f"after {refresh_token.reveal()}".encode(), "sha256")
         return Secret(base64.urlsafe_b64encode(digest).decode().rstrip("="))
 
-    async def _tokens(self, session: Session, fresh: Secret) -> Tokens:
+    async def _tokens(self, session: domain.Session, fresh: Secret) -> Tokens:
         claims = Claims(user=session.user, session=session.id)
         return Tokens(
             access_token=self._signer.sign(claims, await self._token_key(), now(), now() + ACCESS_LIFETIME),
@@ -326,23 +326,15 @@ class IdentityService(Identity):
         return self._key
 
 
+def _shown_to_others(user: User) -> User:
+    """The id and the name of a user, and nothing else."""
+    return msgspec.structs.replace(user, email=None, active=None, membership=None, roles=None, version=None)
+
+
 def _random() -> Secret:
-    return Secret(secrets.token_urlsafe(32))
+    return Secret(random_text(32))
 
 
 def _digest(token: Secret) -> str:
-    """The random part of a refresh token is too long to be guessed, so that a fast digest is enough."""
+    """A fast digest is enough, because the random part of a refresh token is too long to be guessed."""
     return hashlib.sha256(token.reveal().rpartition(".")[2].encode()).hexdigest()
-
-
-def _shown(row: UserRow) -> User:
-    state = row.state
-    return User(
-        id=row.user,
-        name=state.name,
-        email=state.email,
-        active=True,
-        membership=state.membership,
-        roles=state.roles,
-        version=state.version,
-    )

@@ -1,9 +1,8 @@
-"""What the membership system tells, signed with a secret that both know."""
+"""The webhook of the membership system, which signs its notices with a secret that both sides know."""
 
 import hashlib
 import hmac
 import re
-import time
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
@@ -13,14 +12,15 @@ from starlette.responses import Response
 
 from craton.adapters.http import read_bounded
 from craton.application import once
-from craton.domain import InvalidValue, Secret, Unauthenticated
+from craton.domain import Secret
+from craton.domain.world import now
 from market.identity.api import Identity
-from market.identity.events import UserId
+from market.identity.events import BadNotice, BadSignature, UserId
 from market.identity.settings import IdentitySettings
 
 HEADER = "membership-signature"
-TOLERANCE_SECONDS = 300
-MAX_BYTES = 64 * 1024
+MAX_SIGNATURE_AGE_SECONDS = 300
+MAX_NOTICE_BYTES = 64 * 1024
 _SIGNATURE = re.compile(r"t=([0-9]{1,12}),v1=([0-9a-f]{64})", re.ASCII)
 
 
@@ -31,18 +31,10 @@ class MembershipNotice(msgspec.Struct, forbid_unknown_fields=True):
     membership: bool
 
 
-class BadNotice(InvalidValue):
-    """The notice isn't one."""
-
-
-class BadSignature(Unauthenticated):
-    """The signature is missing, wrong, or older than five minutes."""
-
-
 async def membership_webhook(request: Request, identity: Identity, settings: IdentitySettings) -> Response:
-    """Be told whether a user has a membership; a notice that comes again changes nothing."""
-    body = await read_bounded(request, MAX_BYTES)
-    signed_at = require_signature(settings.membership_secret, request.headers.get(HEADER, ""), body, time.time())
+    """Receive a notice whether a user has a membership. A notice that comes again changes nothing."""
+    body = await read_bounded(request, MAX_NOTICE_BYTES)
+    signed_at = require_signature(settings.membership_secret, request.headers.get(HEADER, ""), body, now().timestamp())
     try:
         notice = msgspec.json.decode(body, type=MembershipNotice)
         user = UserId(notice.user_id)
@@ -54,15 +46,17 @@ async def membership_webhook(request: Request, identity: Identity, settings: Ide
 
 
 def sign(secret: Secret, body: bytes, at: float) -> str:
-    """The signature of a body at a time, in seconds since 1970: `t=…,v1=…`."""
+    """The signature of a body, as `t=…,v1=…`; `at` is in seconds since 1970."""
     digest = hmac.new(secret.reveal().encode(), f"{int(at)}.".encode() + body, hashlib.sha256).hexdigest()
     return f"t={int(at)},v1={digest}"
 
 
 def require_signature(secret: Secret | None, signature: str, body: bytes, now: float) -> datetime:
-    """Return when it was signed. Raises `BadSignature`."""
+    """Return the time of signing. Raises `BadSignature`; without a secret, every signature is bad."""
     match = _SIGNATURE.fullmatch(signature)
-    if not secret or match is None or abs(now - int(match[1])) > TOLERANCE_SECONDS:
+    if not secret or match is None:
+        raise BadSignature()
+    if abs(now - int(match[1])) > MAX_SIGNATURE_AGE_SECONDS:
         raise BadSignature()
     if not hmac.compare_digest(sign(secret, body, int(match[1])), signature):
         raise BadSignature()

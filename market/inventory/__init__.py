@@ -1,1 +1,1 @@
-"""Inventory: how many there are, and for whom they are kept."""
+"""Inventory: the stock of products, and what is reserved for orders."""

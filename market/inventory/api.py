@@ -13,35 +13,35 @@ from market.inventory.events import Line, ReservationStatus, StockNotFound
 
 
 class Inventory(Api):
-    """How many there are of each product, and for which orders they are kept."""
+    """The stock of each product, and what is reserved for orders."""
 
     @command
     async def restock(self, product: ProductId, quantity: Quantity) -> None:
-        """Put goods on the shelf."""
+        """Add goods to a product's stock."""
 
     @command
     async def reserve(self, order: Id, lines: Lines) -> None:
-        """Keep goods for an order: all lines, or none. The same order twice is one reservation."""
+        """Reserve goods for an order: all its lines, or none. Does nothing if the order has a reservation already."""
 
     @command
     async def release(self, order: Id) -> None:
-        """Release what is kept for an order, any number of times. A reservation that comes later is refused."""
+        """Release what is reserved for an order. This may be repeated. A later reservation for the order is refused."""
 
     @command
     async def commit(self, order: Id) -> None:
-        """Take an order's goods off the shelf."""
+        """Take an order's reserved goods out of the stock."""
 
     @command
     async def take_back(self, order: Id) -> None:
-        """Undo what was done for an order, however far it got: release, or restock."""
+        """Undo what was done for an order: release its reserved goods, or put taken goods back into the stock."""
 
     @query
     async def stock(self, product: ProductId) -> Stock:
-        """How many there are."""
+        """The stock of a product."""
 
     @query
     async def reservation(self, order: Id) -> ReservationStatus | None:
-        """How an order's reservation stands, None if there is none."""
+        """The status of an order's reservation; None if there is no reservation."""
 
 
 Quantity = Annotated[int, Meta(ge=1, le=1_000_000)]

@@ -1,4 +1,4 @@
-"""Stock and reservations. What is available is what is on hand less what is reserved; it never falls below zero."""
+"""Stock and reservations. What is available is what is on hand less what is reserved, and it is never negative."""
 
 from collections.abc import Mapping
 
@@ -24,7 +24,7 @@ from market.inventory.events import (
     TooMuchStock,
 )
 
-MOST = 1_000_000_000
+MAX_ON_HAND = 1_000_000_000
 
 
 class StockItem(Aggregate[ProductId]):
@@ -51,7 +51,7 @@ class StockItem(Aggregate[ProductId]):
         self.record(StockUpdated(order=order, quantity=quantity, on_hand=self.on_hand - quantity))
 
     def restock(self, quantity: int, order: Id | None = None) -> None:
-        if order is None and self.on_hand + quantity > MOST:  # what an order gives back has been here before
+        if order is None and self.on_hand + quantity > MAX_ON_HAND:  # an order may always give its goods back
             raise TooMuchStock()
         self.record(StockRestocked(quantity=quantity, on_hand=self.on_hand + quantity, order=order))
 
@@ -69,7 +69,7 @@ class StockItem(Aggregate[ProductId]):
 
 
 class Reservation(Aggregate[Id]):
-    """What is kept for an order. Each turn in its life is taken once; asking for it again changes nothing."""
+    """What is reserved for an order. Each step is recorded once; asking for it again changes nothing."""
 
     not_found = ReservationNotFound
 
@@ -88,7 +88,7 @@ class Reservation(Aggregate[Id]):
         self.record(ReservationMade(lines=lines))
 
     def release(self, items: Mapping[ProductId, StockItem]) -> None:
-        """Let go of what is reserved. One that was never made never will be."""
+        """Release what is reserved. If nothing was reserved yet, a later reservation is refused."""
         if self.status is ReservationStatus.COMMITTED:
             raise GoodsTaken()
         if self.status is ReservationStatus.RESERVED:
@@ -98,7 +98,7 @@ class Reservation(Aggregate[Id]):
             self.record(ReservationReleased())
 
     def commit(self, items: Mapping[ProductId, StockItem]) -> None:
-        """Take the goods off the shelf."""
+        """Take the reserved goods out of the stock."""
         if self.status in (ReservationStatus.RELEASED, ReservationStatus.RESTOCKED):
             raise ReservationGone()
         if self.status is None:
@@ -109,7 +109,7 @@ class Reservation(Aggregate[Id]):
             self.record(ReservationCommitted())
 
     def restock(self, items: Mapping[ProductId, StockItem]) -> None:
-        """Bring the goods back that have left the shelf."""
+        """Put goods back that were taken out of the stock."""
         if self.status is ReservationStatus.COMMITTED:
             for line in self.lines:
                 items[line.product].restock(line.quantity, self.id)

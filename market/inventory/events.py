@@ -14,7 +14,7 @@ class Line(Value):
 class ReservationStatus(StrEnum):
     RESERVED = "reserved"
     RELEASED = "released"
-    COMMITTED = "committed"  # the goods have left the shelf
+    COMMITTED = "committed"  # the goods were taken out of the stock
     RESTOCKED = "restocked"
 
 
@@ -32,7 +32,7 @@ class StockReleased(Event):
 
 
 class StockUpdated(Event):
-    """Goods have left the shelf."""
+    """Goods were taken out of the stock."""
 
     order: Id
     quantity: int
@@ -43,11 +43,11 @@ class StockRestocked(Event):
     quantity: int
     on_hand: int
     order: Id | None = None
-    """The order whose goods came back, if that is where they are from."""
+    """The order whose goods came back; None if the goods are new."""
 
 
 class StockDepleted(Event):
-    """None is available any more."""
+    """No piece of the product is available any more."""
 
 
 class ReservationMade(Event):
@@ -70,7 +70,7 @@ class ReservationRestocked(Event):
 
 
 class UnknownProduct(InvalidValue):
-    """No stock of this product was ever there."""
+    """Inventory has never had this product in stock."""
 
     product: ProductId
 
@@ -87,7 +87,7 @@ class QuantityNotPositive(InvalidValue):
 
 
 class InsufficientStock(Conflict):
-    """There aren't that many available."""
+    """Not so many pieces are available."""
 
     product: ProductId
     available: int
@@ -97,15 +97,15 @@ class InsufficientStock(Conflict):
 
 
 class TooMuchStock(Conflict):
-    """There can't be more than a billion of a product."""
+    """There can't be more than a billion pieces of a product in stock."""
 
 
 class ReservationGone(Conflict):
-    """The reservation was released before."""
+    """The reservation was already released."""
 
 
 class GoodsTaken(Conflict):
-    """The goods have left the shelf; only restocking brings them back."""
+    """The goods were already taken out of the stock; they can only be restocked."""
 
 
 class ReservationNotFound(AggregateNotFound):

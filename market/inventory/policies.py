@@ -7,7 +7,7 @@ from market.ordering.events import OrderCancelled
 
 
 class TakeBack(Policy):
-    """Whenever an order is cancelled, what was reserved is released, and what was taken comes back."""
+    """Whenever an order is cancelled, release what is reserved for it, or put back what was taken."""
 
     async def react(self, event: Recorded[OrderCancelled], inventory: Inventory) -> None:
         await inventory.take_back(Id(event.subject))

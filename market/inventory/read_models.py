@@ -7,7 +7,7 @@ from market.inventory.domain import StockItem
 
 
 class Stocks(Projection):
-    """How many there are of each product."""
+    """The stock of each product."""
 
     version = 2
 

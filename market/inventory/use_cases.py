@@ -64,7 +64,7 @@ class InventoryService(Inventory):
         return await self._shelf(line.product for line in reservation.lines)
 
     async def _shelf(self, products: Iterable[ProductId]) -> dict[ProductId, StockItem]:
-        """The items of some products. Raises `UnknownProduct`."""
+        """The stock items of these products. Raises `UnknownProduct`."""
         shelf: dict[ProductId, StockItem] = {}
         for product in products:
             item = await self._items.find(product)

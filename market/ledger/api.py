@@ -1,98 +1,143 @@
-"""The ledger's contract: all that others may import of it."""
+"""The ledger's front door. Others may import it."""
+
+from __future__ import annotations
 
 from enum import StrEnum
 from typing import Annotated
 
 from msgspec import Meta
 
-from craton.application import Api, AuditEvent, Page, Paging, command, query
-from craton.domain import Conflict, Currency, Instant, Money, Name, Text, Total, Value
+from craton.application import Api, AuditEvent, Column, Hidden, Index, Key, Page, Paging, Row, command, query
+from craton.domain import Currency, Instant, Money, Name, Text, Total, Value
 from market.ledger.events import (
-    AccountClosed,
     AccountId,
-    AccountIsClosed,
     AccountKind,
     AccountNotFound,
-    AccountOpened,
-    AmountNotPositive,
-    BalanceNotZero,
-    BlankOwner,
-    BlankReason,
-    ExpiryWithoutHold,
-    ExternalAccount,
-    HoldExceeded,
-    HoldExpired,
-    HoldOfAnOrder,
-    HoldReleased,
-    HoldResolved,
-    InsufficientFunds,
-    MoneyCredited,
-    MoneyDebited,
-    MoneyHeld,
-    PermanentAccount,
-    SameAccount,
-    TransferHeld,
     TransferId,
     TransferNotFound,
-    TransferPosted,
+    TransferResult,
     TransferStatus,
-    TransferVoided,
 )
 
-__all__ = [
-    "AccountClosed",
-    "AccountId",
-    "AccountIsClosed",
-    "AccountKind",
-    "AccountNotFound",
-    "AccountOpened",
-    "AccountState",
-    "AmountNotPositive",
-    "BalanceNotZero",
-    "BatchRefused",
-    "BlankOwner",
-    "BlankReason",
-    "Entry",
-    "ExpiryWithoutHold",
-    "ExternalAccount",
-    "HoldExceeded",
-    "HoldExpired",
-    "HoldOfAnOrder",
-    "HoldReleased",
-    "HoldResolved",
-    "InsufficientFunds",
-    "Ledger",
-    "MoneyCredited",
-    "MoneyDebited",
-    "MoneyHeld",
-    "PermanentAccount",
-    "SameAccount",
-    "Side",
-    "TransferHeld",
-    "TransferId",
-    "TransferNotFound",
-    "TransferOrder",
-    "TransferPosted",
-    "TransferResult",
-    "TransferState",
-    "TransferStatus",
-    "TransferVoided",
-    "TrialBalance",
-    "TrialBalanceLine",
-]
 
-Seconds = Annotated[int, Meta(ge=1, le=31_536_000)]
+class Ledger(Api):
+    """Accounts and the money in them."""
+
+    @command
+    async def open_account(self, owner: Name, currency: Currency) -> AccountId:
+        """Open an empty account for a customer."""
+
+    @command
+    async def close_account(self, account: AccountId, reason: Text) -> None:
+        """Close an account. Its balance must be zero, and no money in it may be held."""
+
+    @command
+    async def deposit(self, account: AccountId, money: Money) -> TransferId:
+        """Move money from outside into an account."""
+
+    @command
+    async def withdraw(self, account: AccountId, money: Money) -> TransferId:
+        """Pay money out of an account."""
+
+    @command
+    async def transfer(
+        self,
+        source: AccountId,
+        target: AccountId,
+        money: Money,
+        *,
+        reference: Text | None = None,
+        pending: bool = False,
+        expires_in: HoldSeconds | None = None,
+    ) -> TransferId:
+        """Move money from one account to another. With `pending`, only hold it.
+
+        What is held stays in the source account until the transfer is posted or voided. With `expires_in`, it is voided
+        by itself after that many seconds.
+        """
+
+    @command
+    async def transfer_batch(self, transfers: Batch, *, atomic: bool = True) -> tuple[TransferResult, ...]:
+        """Make several transfers in their order. With `atomic`, either all of them are made or none."""
+
+    @command
+    async def post_transfer(self, transfer: TransferId, money: Money | None = None) -> None:
+        """Move the money that a pending transfer holds, or a part of it. The rest becomes available again."""
+
+    @command
+    async def void_transfer(self, transfer: TransferId) -> None:
+        """Make the money that a pending transfer holds available again."""
+
+    @command
+    async def deposit_to_wallet(self, owner: Name, money: Money) -> TransferId:
+        """Move money from outside into a user's wallet. The first use of a wallet opens it."""
+
+    @command
+    async def withdraw_from_wallet(self, owner: Name, money: Money) -> TransferId:
+        """Pay money out of a user's wallet."""
+
+    @command
+    async def hold_in_wallet(self, owner: Name, money: Money, hold: TransferId) -> None:
+        """Hold money in a wallet for the market, as the transfer `hold`. Does nothing if that transfer exists."""
+
+    @command
+    async def collect(self, hold: TransferId) -> None:
+        """Move the money that is held in a wallet to the market. Does nothing if that was done before."""
+
+    @command
+    async def return_to_wallet(self, hold: TransferId, money: Money) -> None:
+        """Give a wallet back the money that was held or collected, or a part of it."""
+
+    @command
+    async def expire_transfer(self, transfer: TransferId) -> None:
+        """Void a transfer that has been pending for too long. Does nothing if it was posted or voided before."""
+
+    @query
+    async def account(
+        self, account: AccountId, *, at: Instant | None = None, version: int | None = None
+    ) -> AccountState:
+        """An account as it is now, or as it was at a time or at a version."""
+
+    @query
+    async def wallet(self, owner: Name, *, currency: Currency | None = None) -> AccountState:
+        """A user's wallet in a currency, which is EUR by default. A wallet that was never used is empty."""
+
+    @query
+    async def transfer_state(self, transfer: TransferId) -> Transfer:
+        """A transfer, with its status: pending, posted or voided."""
+
+    @query
+    async def entries(
+        self,
+        account: AccountId,
+        *,
+        from_: Instant | None = None,
+        to: Instant | None = None,
+        paging: Paging = Paging(),
+    ) -> Page[Entry]:
+        """The account's statement, newest entries first."""
+
+    @query
+    async def events(self, account: AccountId, *, paging: Paging = Paging()) -> Page[AuditEvent]:
+        """All events of the account, newest first, each with the caller that caused it."""
+
+    @query
+    async def trial_balance(self, *, at: Instant | None = None) -> TrialBalance:
+        """The debits and credits of each currency, now or at a time."""
 
 
-class Side(StrEnum):
-    DEBIT = "debit"
-    CREDIT = "credit"
+MAX_HOLD_SECONDS = 31_536_000
+MAX_BATCH_TRANSFERS = 100
+
+HoldSeconds = Annotated[int, Meta(ge=1, le=MAX_HOLD_SECONDS)]
 
 
-class AccountState(Value):
-    """An account as it stands, or stood, at a version."""
+class AccountState(Row):
+    """An account as it is now, or as it was at a time or at a version."""
 
-    id: AccountId
+    not_found = AccountNotFound
+
+    id: Key[AccountId]
     owner: Name
     kind: AccountKind
     currency: Currency
@@ -106,8 +151,10 @@ class AccountState(Value):
     version: int
 
 
-class TransferState(Value):
-    id: TransferId
+class Transfer(Row):
+    not_found = TransferNotFound
+
+    id: Key[TransferId]
     source: AccountId
     target: AccountId
     money: Money
@@ -117,17 +164,25 @@ class TransferState(Value):
     version: int
 
 
-class Entry(Value):
-    """One line of an account's statement; `balance` is what the account held after it."""
+class Side(StrEnum):
+    DEBIT = "debit"
+    CREDIT = "credit"
 
-    number: int
-    time: Instant
+
+class Entry(Row):
+    """One line of an account's statement. `balance` is the account's balance after it."""
+
+    account: Hidden[Key[AccountId]]
+    number: Key[int]
+    time: Index[Instant]
     transfer: TransferId
-    side: Side
+    side: Column[Side]
     counterparty: AccountId
     money: Money
     balance: Money
     reference: Text | None
+    currency: Hidden[Column[Currency]]
+    minor: Hidden[Column[int]]
 
 
 class TrialBalanceLine(Value):
@@ -138,133 +193,19 @@ class TrialBalanceLine(Value):
 
 
 class TrialBalance(Value):
-    """Debits and credits of all accounts; every difference is zero."""
+    """The debits and credits of all accounts. Every difference is zero."""
 
     at: Instant | None
     lines: tuple[TrialBalanceLine, ...]
 
 
 class TransferOrder(Value):
+    """A transfer that a batch asks for."""
+
     source: AccountId
     target: AccountId
     money: Money
     reference: Text | None = None
 
 
-class TransferResult(Value):
-    """What became of one transfer of a batch: an id, or the reason why there is none."""
-
-    id: TransferId | None = None
-    code: str | None = None
-    detail: str | None = None
-
-
-class BatchRefused(Conflict):
-    """A transfer of the batch was refused, so none was made."""
-
-    results: tuple[TransferResult, ...]
-
-
-Batch = Annotated[tuple[TransferOrder, ...], Meta(min_length=1, max_length=100)]
-
-
-class Ledger(Api):
-    """Accounts and the money in them."""
-
-    @command
-    async def open_account(self, owner: Name, currency: Currency) -> AccountId:
-        """Open a customer's account, empty."""
-
-    @command
-    async def close_account(self, account: AccountId, reason: Text) -> None:
-        """Close an account whose balance is zero and of which nothing is held."""
-
-    @command
-    async def deposit(self, account: AccountId, money: Money) -> TransferId:
-        """Take money in from outside."""
-
-    @command
-    async def withdraw(self, account: AccountId, money: Money) -> TransferId:
-        """Pay money out."""
-
-    @command
-    async def transfer(
-        self,
-        source: AccountId,
-        target: AccountId,
-        money: Money,
-        *,
-        reference: Text | None = None,
-        pending: bool = False,
-        expires_in: Seconds | None = None,
-    ) -> TransferId:
-        """Move money, or hold it (`pending`) until it is posted or voided, or has expired after so many seconds."""
-
-    @command
-    async def transfer_batch(self, transfers: Batch, *, atomic: bool = True) -> tuple[TransferResult, ...]:
-        """Make several transfers in order; if `atomic`, all or none."""
-
-    @command
-    async def post_transfer(self, transfer: TransferId, money: Money | None = None) -> None:
-        """Move what was held, or less of it; the rest is available again."""
-
-    @command
-    async def void_transfer(self, transfer: TransferId) -> None:
-        """Let go of what was held."""
-
-    @command
-    async def deposit_to_wallet(self, owner: Name, money: Money) -> TransferId:
-        """Take money from outside into a user's own account, which is opened at first use."""
-
-    @command
-    async def withdraw_from_wallet(self, owner: Name, money: Money) -> TransferId:
-        """Pay money out of a user's own account."""
-
-    @command
-    async def hold_in_wallet(self, owner: Name, money: Money, hold: TransferId) -> None:
-        """Hold money for the market, as the transfer `hold`. The same hold again is the one that there is."""
-
-    @command
-    async def collect(self, hold: TransferId) -> None:
-        """Move what is held to the market, unless that was done before."""
-
-    @command
-    async def return_to_wallet(self, hold: TransferId, money: Money) -> None:
-        """Give a wallet back what was held or collected, or part of it."""
-
-    @command
-    async def expire_transfer(self, transfer: TransferId) -> None:
-        """Void a hold whose time is over; nothing happens to one that was resolved before."""
-
-    @query
-    async def account(
-        self, account: AccountId, *, at: Instant | None = None, version: int | None = None
-    ) -> AccountState:
-        """The account as it is, or as it was at a time or a version."""
-
-    @query
-    async def wallet(self, owner: Name, *, currency: Currency | None = None) -> AccountState:
-        """A user's own account in a currency (EUR unless told); one that was never used is empty."""
-
-    @query
-    async def transfer_state(self, transfer: TransferId) -> TransferState:
-        """A transfer and whether it is pending, posted or voided."""
-
-    @query
-    async def entries(
-        self,
-        account: AccountId,
-        *,
-        from_: Instant | None = None,
-        to: Instant | None = None,
-        paging: Paging = Paging(),
-    ) -> Page[Entry]:
-        """The account's statement, newest first."""
-
-    @query
-    async def events(self, account: AccountId, *, paging: Paging = Paging()) -> Page[AuditEvent]:
-        """All that ever happened to the account, newest first, with who caused it."""
-
-    @query
-    async def trial_balance(self, *, at: Instant | None = None) -> TrialBalance:
-        """Debits and credits per currency, now or at a time."""
+Batch = Annotated[tuple[TransferOrder, ...], Meta(min_length=1, max_length=MAX_BATCH_TRANSFERS)]

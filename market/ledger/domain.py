@@ -1,7 +1,8 @@
-"""Accounts and transfers: what they know, what they refuse, and the facts that change them.
+"""Accounts and transfers: their state, their rules, and the events that change them.
 
 Every movement debits one account and credits another by the same amount, so all balances of a currency add up to
-zero. An account's balance is its credits less its debits; what is held is still in the balance but not available.
+zero. An account's balance is its credits less its debits. Money that is held is still in the balance, but it isn't
+available.
 """
 
 from datetime import datetime
@@ -79,7 +80,7 @@ class Account(Aggregate[AccountId]):
             raise AccountIsClosed(account=self.id)
 
     def require_available(self, money: Money) -> None:
-        """Customers can't spend what they don't have; the market's own and the external accounts have no floor."""
+        """Raise `InsufficientFunds` for a customer's account. The balances of all other accounts may be negative."""
         if self.kind is AccountKind.LIABILITY and money > self.available:
             raise InsufficientFunds(account=self.id, available=self.available)
 
@@ -106,7 +107,7 @@ class Account(Aggregate[AccountId]):
         )
 
     def hold(self, transfer: TransferId, money: Money) -> None:
-        _ = self.available - money  # else `AmountTooLarge`: what is available is shown
+        _ = self.available - money  # raises `AmountTooLarge` if callers couldn't be shown what is available
         self.record(MoneyHeld(transfer=transfer, money=money))
 
     def release(self, transfer: TransferId, money: Money) -> None:
@@ -149,7 +150,7 @@ class Account(Aggregate[AccountId]):
 
 
 class Transfer(Aggregate[TransferId]):
-    """A transfer that waits: its money is held until it is posted or voided, once."""
+    """A transfer whose money is held until the transfer is posted or voided. Either can happen once."""
 
     not_found = TransferNotFound
 
@@ -160,7 +161,7 @@ class Transfer(Aggregate[TransferId]):
     expires_at: datetime | None
     status: TransferStatus
     left: Money
-    """What is held, or was posted and has not gone back."""
+    """The amount that is held, or the part of the posted amount that hasn't gone back to the source."""
 
     @classmethod
     def begin_hold(
@@ -180,7 +181,7 @@ class Transfer(Aggregate[TransferId]):
         )
 
     def post(self, payer: Account, payee: Account, now: datetime, money: Money | None = None) -> None:
-        """Move the money, or less of it; the rest is available again."""
+        """Move the money that is held, or a part of it. The rest becomes available again."""
         self._require_pending()
         if self.expires_at is not None and now >= self.expires_at:
             raise HoldExpired()
@@ -197,7 +198,7 @@ class Transfer(Aggregate[TransferId]):
         self.record(TransferPosted(money=money))
 
     def give_back(self, payer: Account, payee: Account, money: Money, now: datetime) -> None:
-        """Let the payer have money again: by letting go of what is held, or by moving back what was posted."""
+        """Give money back to the payer, whether it is still held or was posted."""
         if self.status is TransferStatus.VOIDED:
             return
         if money > self.left:
@@ -239,7 +240,7 @@ class Transfer(Aggregate[TransferId]):
 
 
 def move(id: TransferId, payer: Account, payee: Account, money: Money, reference: Text | None = None) -> None:
-    """Debit one and credit the other. All is checked before either is touched."""
+    """Debit the payer and credit the payee. All rules are checked before either account changes."""
     _require_movable(payer, payee, money)
     _require_bounds(payer, payee, money)
     payer.debit(id, payee.id, money, reference)
@@ -260,5 +261,5 @@ def _require_movable(payer: Account, payee: Account, money: Money) -> None:
 
 
 def _require_bounds(payer: Account, payee: Account, money: Money) -> None:
-    """Both new balances exist (else `AmountTooLarge`): found out before either account is touched."""
+    """Raise `AmountTooLarge` if one of the new balances would be too large, before either account changes."""
     _ = payer.balance - money, payee.balance + money

@@ -14,6 +14,7 @@ from craton.domain import (
     Money,
     Name,
     Text,
+    Value,
 )
 
 
@@ -22,17 +23,17 @@ class AccountId(Id):
 
     @classmethod
     def external(cls, currency: Currency) -> Self:
-        """The account that stands for the world outside: deposits come from it, withdrawals go to it."""
+        """The account that stands for the world outside. Deposits come from it, and withdrawals go to it."""
         return cls.derived("external", currency)
 
     @classmethod
     def wallet(cls, owner: Name, currency: Currency) -> Self:
-        """Each user's own account in a currency."""
+        """A user's own account in a currency."""
         return cls.derived("wallet", owner, currency)
 
     @classmethod
     def sales(cls, currency: Currency) -> Self:
-        """The market's own account, into which wallets pay."""
+        """The market's own account in a currency. Orders that are paid from a wallet pay into it."""
         return cls.derived("sales", currency)
 
 
@@ -42,16 +43,24 @@ class TransferId(Id):
 
 class AccountKind(StrEnum):
     ASSET = "asset"
-    LIABILITY = "liability"  # what the market owes its customers: their accounts
+    LIABILITY = "liability"  # a customer's account: the market owes the customer its balance
     INCOME = "income"
     EXPENSE = "expense"
-    EXTERNAL = "external"
+    EXTERNAL = "external"  # stands for the world outside
 
 
 class TransferStatus(StrEnum):
     PENDING = "pending"
     POSTED = "posted"
     VOIDED = "voided"
+
+
+class TransferResult(Value):
+    """What became of one transfer of a batch: its id, or the code and the sentence of its refusal."""
+
+    id: TransferId | None = None
+    code: str | None = None
+    detail: str | None = None
 
 
 # --- facts ---------------------------------------------------------------------------------------------------
@@ -106,7 +115,7 @@ class TransferPosted(Event):
 
 
 class TransferReturned(Event):
-    """Of what was posted, so much has gone back."""
+    """Part or all of the money that was posted has gone back to its source."""
 
     money: Money
 
@@ -123,7 +132,7 @@ class BlankOwner(InvalidValue):
 
 
 class BlankReason(InvalidValue):
-    """An account is closed for a reason."""
+    """Closing an account needs a reason."""
 
 
 class AmountNotPositive(InvalidValue):
@@ -169,13 +178,13 @@ class InsufficientFunds(Conflict):
 
 
 class HoldResolved(Conflict):
-    """The hold was posted or voided before."""
+    """The transfer was already posted or voided."""
 
     status: TransferStatus
 
 
 class HoldExpired(Conflict):
-    """The time of the hold is over."""
+    """The transfer has expired."""
 
 
 class ExternalAccount(Conflict):
@@ -183,14 +192,20 @@ class ExternalAccount(Conflict):
 
 
 class PermanentAccount(Conflict):
-    """Wallets and the market's own accounts stay open: money may come back to them at any time."""
+    """Wallets and the market's own accounts can't be closed, because money may come back to them at any time."""
 
 
 class HoldOfAnOrder(Conflict):
-    """What is held for the market is taken or returned by the order that it is for."""
+    """Only an order can hold money for the market, and only that order can post or void the hold."""
 
 
 class HoldExceeded(Conflict):
-    """No more can be posted than was held."""
+    """The amount is larger than what was held."""
 
     held: Money
+
+
+class BatchRefused(Conflict):
+    """A transfer of the batch was refused, so none was made."""
+
+    results: tuple[TransferResult, ...]

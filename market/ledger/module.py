@@ -12,6 +12,7 @@ ledger = Module(
     api=Ledger,
     service=LedgerService,
     projections=[Balances, Statement, Transfers],
+    retired=["balance"],  # rows of accounts were called so before they became AccountState
     routes=routes,
     sealed=True,
     verify=verify,

@@ -4,31 +4,30 @@ from datetime import UTC, datetime, timedelta
 
 from craton.application import AuditEvent, Page, Paging, Repository, View, now, permit, schedule, within
 from craton.domain import AccessDenied, Currency, DomainError, Money, Name, Text, Total
+from market.ledger import domain
 from market.ledger.api import (
     AccountState,
-    BatchRefused,
     Entry,
     Ledger,
     Side,
+    Transfer,
     TransferOrder,
-    TransferResult,
-    TransferState,
     TrialBalance,
     TrialBalanceLine,
 )
-from market.ledger.domain import Account, Transfer, move
 from market.ledger.events import (
     AccountId,
     AccountKind,
-    AccountNotFound,
+    BatchRefused,
     ExpiryWithoutHold,
     HoldOfAnOrder,
     HoldResolved,
     TransferId,
     TransferNotFound,
+    TransferResult,
     TransferStatus,
 )
-from market.ledger.read_models import BalanceRow, EntryRow, TransferRow
+from market.ledger.read_models import state_of
 
 DEFAULT_CURRENCY = Currency("EUR")
 END_OF_TIME = datetime(9999, 12, 31, tzinfo=UTC)
@@ -37,20 +36,20 @@ END_OF_TIME = datetime(9999, 12, 31, tzinfo=UTC)
 class LedgerService(Ledger):
     def __init__(
         self,
-        accounts: Repository[Account],
-        transfers: Repository[Transfer],
-        balances: View[BalanceRow],
-        statement: View[EntryRow],
-        transfer_states: View[TransferRow],
+        accounts: Repository[domain.Account],
+        transfers: Repository[domain.Transfer],
+        account_rows: View[AccountState],
+        entry_rows: View[Entry],
+        transfer_rows: View[Transfer],
     ) -> None:
         self._accounts = accounts
         self._transfers = transfers
-        self._balances = balances
-        self._statement = statement
-        self._transfer_states = transfer_states
+        self._account_rows = account_rows
+        self._entry_rows = entry_rows
+        self._transfer_rows = transfer_rows
 
     async def open_account(self, owner: Name, currency: Currency) -> AccountId:
-        account = Account.open(AccountId.new(), owner, currency, AccountKind.LIABILITY)
+        account = domain.Account.open(AccountId.new(), owner, currency, AccountKind.LIABILITY)
         self._accounts.add(account)
         return account.id
 
@@ -76,7 +75,7 @@ class LedgerService(Ledger):
     async def hold_in_wallet(self, owner: Name, money: Money, hold: TransferId) -> None:
         if await self._transfers.find(hold) is None:
             wallet, sales = await self._wallet(owner, money.currency), await self._sales(money.currency)
-            self._transfers.add(Transfer.begin_hold(hold, wallet, sales, money))
+            self._transfers.add(domain.Transfer.begin_hold(hold, wallet, sales, money))
 
     async def collect(self, hold: TransferId) -> None:
         held = await self._transfers.get(hold)
@@ -106,7 +105,7 @@ class LedgerService(Ledger):
         if not pending:
             return self._move(payer, payee, money, reference)
         expires_at = None if expires_in is None else now() + timedelta(seconds=expires_in)
-        hold = Transfer.begin_hold(TransferId.new(), payer, payee, money, reference, expires_at)
+        hold = domain.Transfer.begin_hold(TransferId.new(), payer, payee, money, reference, expires_at)
         self._transfers.add(hold)
         if expires_at is not None:
             schedule(expires_at, Ledger.expire_transfer, transfer=hold.id)
@@ -139,27 +138,21 @@ class LedgerService(Ledger):
         self, account: AccountId, *, at: datetime | None = None, version: int | None = None
     ) -> AccountState:
         if at is None and version is None:
-            row = await self._balances.find(account)
-            if row is None:
-                raise AccountNotFound(id=account)
-            permit(row.state.owner, "admin")
-            return row.state
+            return await self._permit_owner(account)
         then = await self._accounts.get(account, at=at, version=version)
         permit(then.owner, "admin")
-        return _state(then)
+        return state_of(then)
 
     async def wallet(self, owner: Name, *, currency: Currency | None = None) -> AccountState:
         currency = currency or DEFAULT_CURRENCY
         id = AccountId.wallet(owner, currency)
-        row = await self._balances.find(id)
-        return _state(Account.open(id, owner, currency, AccountKind.LIABILITY)) if row is None else row.state
+        used = await self._account_rows.find(id)
+        return used or state_of(domain.Account.open(id, owner, currency, AccountKind.LIABILITY))
 
-    async def transfer_state(self, transfer: TransferId) -> TransferState:
-        row = await self._transfer_states.find(transfer)
-        if row is None:
-            raise TransferNotFound(id=transfer)
-        await self._permit_parties(row.state.source, row.state.target)
-        return row.state
+    async def transfer_state(self, transfer: TransferId) -> Transfer:
+        row = await self._transfer_rows.get(transfer)
+        await self._permit_parties(row.source, row.target)
+        return row
 
     async def entries(
         self,
@@ -170,21 +163,22 @@ class LedgerService(Ledger):
         paging: Paging = Paging(),
     ) -> Page[Entry]:
         await self._permit_owner(account)
-        rows = await self._statement.page(account=account, time=within(from_, to), order="-number", paging=paging)
-        return rows.map(lambda row: row.entry)
+        return await self._entry_rows.page(account=account, time=within(from_, to), order="-number", paging=paging)
 
     async def events(self, account: AccountId, *, paging: Paging = Paging()) -> Page[AuditEvent]:
         await self._permit_owner(account)
         return await self._accounts.audit(account, paging)
 
     async def trial_balance(self, *, at: datetime | None = None) -> TrialBalance:
-        sums = await self._statement.sum("minor", by=("currency", "side"), time=within(None, _just_after(at)))
+        sums = await self._entry_rows.sum("minor", by=("currency", "side"), time=within(None, _just_after(at)))
         currencies = sorted({Currency(currency) for currency, _ in sums})
         return TrialBalance(at=at, lines=tuple(_line(currency, sums) for currency in currencies))
 
-    def _move(self, payer: Account, payee: Account, money: Money, reference: Text | None = None) -> TransferId:
+    def _move(
+        self, payer: domain.Account, payee: domain.Account, money: Money, reference: Text | None = None
+    ) -> TransferId:
         id = TransferId.new()
-        move(id, payer, payee, money, reference)
+        domain.move(id, payer, payee, money, reference)
         return id
 
     async def _try(self, order: TransferOrder) -> TransferResult:
@@ -195,58 +189,58 @@ class LedgerService(Ledger):
         except DomainError as refusal:
             return TransferResult(code=refusal.code, detail=str(refusal))
 
-    async def _pair(self, source: AccountId, target: AccountId) -> tuple[Account, Account]:
+    async def _pair(self, source: AccountId, target: AccountId) -> tuple[domain.Account, domain.Account]:
         return await self._accounts.get(source), await self._accounts.get(target)
 
-    async def _external(self, currency: Currency) -> Account:
+    async def _external(self, currency: Currency) -> domain.Account:
         return await self._opened(
             AccountId.external(currency), Name("The world outside"), currency, AccountKind.EXTERNAL
         )
 
-    async def _sales(self, currency: Currency) -> Account:
+    async def _sales(self, currency: Currency) -> domain.Account:
         return await self._opened(AccountId.sales(currency), Name("The market"), currency, AccountKind.INCOME)
 
-    async def _wallet(self, owner: Name, currency: Currency) -> Account:
+    async def _wallet(self, owner: Name, currency: Currency) -> domain.Account:
         return await self._opened(AccountId.wallet(owner, currency), owner, currency, AccountKind.LIABILITY)
 
-    async def _opened(self, id: AccountId, owner: Name, currency: Currency, kind: AccountKind) -> Account:
-        """The account with this id, opened at its first use."""
+    async def _opened(self, id: AccountId, owner: Name, currency: Currency, kind: AccountKind) -> domain.Account:
+        """The account with this id, which its first use opens."""
         account = await self._accounts.find(id)
         if account is None:
-            account = Account.open(id, owner, currency, kind)
+            account = domain.Account.open(id, owner, currency, kind)
             self._accounts.add(account)
         return account
 
-    async def _post(self, hold: Transfer, money: Money | None = None) -> None:
+    async def _post(self, hold: domain.Transfer, money: Money | None = None) -> None:
         hold.post(*await self._pair(hold.source, hold.target), now(), money)
 
-    async def _own(self, account: AccountId) -> Account:
+    async def _own(self, account: AccountId) -> domain.Account:
         found = await self._accounts.get(account)
         permit(found.owner, "admin")
         return found
 
-    async def _hold(self, transfer: TransferId) -> Transfer:
-        """A transfer that was pending when it began; any other was posted at once."""
+    async def _hold(self, transfer: TransferId) -> domain.Transfer:
+        """A transfer that holds or has held money. Raises `HoldResolved` for one that moved its money at once."""
         hold = await self._transfers.find(transfer)
         if hold is None:
-            known = await self._transfer_states.find(transfer)
-            raise TransferNotFound(id=transfer) if known is None else HoldResolved(status=known.state.status)
+            known = await self._transfer_rows.find(transfer)
+            raise TransferNotFound(id=transfer) if known is None else HoldResolved(status=known.status)
         return hold
 
-    async def _permit_payee(self, hold: Transfer) -> None:
-        """Who holds money of another's may take it or let it go; the other may not."""
+    async def _permit_payee(self, hold: domain.Transfer) -> None:
+        """Let the owner of the target account resolve the hold; the owner of the source account may not."""
         permit((await self._accounts.get(hold.target)).owner, "admin")
         if hold.target == AccountId.sales(hold.money.currency):
             raise HoldOfAnOrder()
 
-    async def _permit_owner(self, account: AccountId) -> None:
-        row = await self._balances.find(account)
-        if row is None:
-            raise AccountNotFound(id=account)
-        permit(row.state.owner, "admin")
+    async def _permit_owner(self, account: AccountId) -> AccountState:
+        """The account, if the caller owns it or is an administrator."""
+        row = await self._account_rows.get(account)
+        permit(row.owner, "admin")
+        return row
 
     async def _permit_parties(self, source: AccountId, target: AccountId) -> None:
-        """Either side may look at a transfer."""
+        """Let the owners of both accounts see a transfer."""
         try:
             await self._permit_owner(source)
         except AccessDenied:
@@ -254,27 +248,10 @@ class LedgerService(Ledger):
 
 
 def _just_after(at: datetime | None) -> datetime | None:
-    """The end of a range that is to include the moment itself."""
+    """The end of a range that includes the moment itself. None: the range has no end."""
     return None if at is None or at >= END_OF_TIME else at + timedelta(microseconds=1)
 
 
 def _line(currency: Currency, sums: dict[tuple[str, ...], int]) -> TrialBalanceLine:
     debits, credits = (Total(sums.get((currency, side), 0), currency) for side in (Side.DEBIT, Side.CREDIT))
     return TrialBalanceLine(currency=currency, debits=debits, credits=credits, difference=credits - debits)
-
-
-def _state(account: Account) -> AccountState:
-    return AccountState(
-        id=account.id,
-        owner=account.owner,
-        kind=account.kind,
-        currency=account.currency,
-        balance=account.balance,
-        held=account.held,
-        available=account.available,
-        total_deposits=account.total_deposits,
-        total_withdrawals=account.total_withdrawals,
-        transaction_count=account.transaction_count,
-        closed=account.closed,
-        version=account.version,
-    )

@@ -1,4 +1,4 @@
-"""The ledger's own audit: every balance is the sum of its account's entries, and all of them add up to zero."""
+"""The ledger's own audit: every balance is the sum of its account's entries, and each currency adds up to zero."""
 
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
@@ -8,7 +8,7 @@ from market.ledger.events import MoneyCredited, MoneyDebited
 
 
 async def verify(events: AsyncIterator[Recorded[Event]]) -> Sequence[str]:
-    """Return a sentence for each event that says another balance, and each currency that doesn't add up."""
+    """Return a sentence for each event with a wrong balance and for each currency that doesn't add up to zero."""
     balances: defaultdict[str, int] = defaultdict(int)
     totals: defaultdict[str, int] = defaultdict(int)
     problems: list[str] = []
@@ -20,6 +20,9 @@ async def verify(events: AsyncIterator[Recorded[Event]]) -> Sequence[str]:
         balances[event.subject] += change
         totals[money.currency] += change
         if balance.minor != balances[event.subject]:
-            problems.append(f"account {event.subject}: event {event.version} says {balance}, its events another sum")
+            problems.append(
+                f"account {event.subject}: event {event.version} says that the balance is {balance}, but the entries "
+                f"up to it add up to another sum"
+            )
     problems += [f"{currency}: debits and credits differ by {total}" for currency, total in totals.items() if total]
     return problems

@@ -1,1 +1,1 @@
-"""Notifications: what is written to people."""
+"""Notifications: letters to users, sent by e-mail."""

@@ -1,67 +1,65 @@
-"""Notifications' contract: all that others may import of it."""
+"""Notifications' front door. Others may import it."""
 
-from craton.application import Api, Page, Paging, command, query
+from __future__ import annotations
+
+from craton.application import Api, Index, Key, Page, Paging, Row, command, query
 from craton.domain import Id, Instant, Name, Text, Value
 from market.identity.events import EmailAddress
-from market.notifications.events import LetterDue, LetterId, LetterSent, LetterStatus, LetterWritten, Undeliverable
-
-__all__ = [
-    "Letter",
-    "LetterDue",
-    "LetterId",
-    "LetterSent",
-    "LetterStatus",
-    "LetterWritten",
-    "Notifications",
-    "Undeliverable",
-    "Unsent",
-]
-
-
-class Letter(Value):
-    id: LetterId
-    user: Id
-    subject: Name
-    body: Text
-    status: LetterStatus
-    written_at: Instant
-    version: int
-
-
-class Unsent(Value):
-    to: Text
-    subject: Name
-    body: Text
+from market.notifications.events import LetterId, LetterNotFound, LetterStatus
 
 
 class Notifications(Api):
-    """What is written to people."""
+    """Letters to users, and their sending by e-mail."""
 
     @command
     async def write(
         self, letter: LetterId, user: Id, subject: Name, body: Text, *, to: EmailAddress | None = None
     ) -> None:
-        """Write to a user, once; to one who is gone nothing is written. `to`: about his account, where he had it."""
+        """Write a letter to a user, once. Does nothing if the user is deleted.
+
+        `to` is for letters about the account itself: the address that the user had before the account was changed. Such
+        a letter is sent even if the user is deleted.
+        """
 
     @command
     async def delay(self, letter: LetterId, reason: Text) -> None:
-        """Learn that the recipient couldn't take a letter; it is tried again, for about a day."""
+        """Note that the recipient's server couldn't take a letter. It is tried again, for about a day."""
 
     @command
     async def try_again(self, letter: LetterId) -> None:
-        """Say that a letter is due again."""
+        """Have a letter sent again that couldn't be sent before."""
 
     @command
     async def sent(self, letter: LetterId) -> None:
-        """Learn that a letter was sent."""
+        """Note that a letter was sent."""
 
     @command
     async def to_post(self, letter: LetterId) -> Unsent | None:
-        """What is to be sent now; None if it was, if its recipient is gone, or if he has got too many of late.
+        """Return what is to be sent now. None: the letter was sent, its recipient is deleted, or it must wait.
 
-        In that case it is due again when he may get another.
+        A letter must wait while its address has got as many letters within a day as it may. It is tried again then.
         """
 
     @query
     async def letters(self, *, user: Id | None = None, paging: Paging = Paging()) -> Page[Letter]:
-        """What was written, newest first."""
+        """Letters, newest first."""
+
+
+class Letter(Row):
+    not_found = LetterNotFound
+
+    id: Key[LetterId]
+    user: Index[Id]
+    subject: Name
+    body: Text
+    status: LetterStatus
+    written_at: Index[Instant]
+    version: int
+
+
+class Unsent(Value):
+    """What a mail is made of."""
+
+    to: Text
+    subject: Name
+    body: Text

@@ -1,4 +1,4 @@
-"""Letters: what was written to whom about what, and whether it was sent."""
+"""Letters to users, and how many of them an address may get within a day."""
 
 from datetime import datetime, timedelta
 from typing import Self
@@ -18,11 +18,9 @@ from market.notifications.events import (
     Undeliverable,
 )
 
-MOST_DELAYS = 8
+MAX_DELAYS = 8
 FIRST_PAUSE = timedelta(minutes=5)
-"""It doubles each time: the last try comes after about a day."""
-
-
+"""How long the first delay lasts. Each further one lasts twice as long, so the last attempt comes after about a day."""
 DAY = timedelta(days=1)
 
 
@@ -43,8 +41,11 @@ class Letter(Aggregate[LetterId]):
         return cls.begin(id, fact)
 
     def delay(self, reason: Text) -> timedelta:
-        """Note that the recipient couldn't take it; return in what time to try again. Raises `Undeliverable`."""
-        if self.delays == MOST_DELAYS:
+        """Note that the recipient's server couldn't take the letter; return how long to wait before the next attempt.
+
+        Raises `Undeliverable` after too many attempts.
+        """
+        if self.delays == MAX_DELAYS:
             raise Undeliverable(reason=reason)
         pause = FIRST_PAUSE * (1 << self.delays)
         self.record(LetterDelayed(reason=reason))
@@ -74,19 +75,20 @@ class Letter(Aggregate[LetterId]):
 
 
 class Mailbox(Aggregate[MailboxId]):
-    """An address, and the letters that went there within a day."""
+    """An e-mail address, and the letters that it got within the last day."""
 
     admitted: tuple[LetterAdmitted, ...] = ()
 
-    def admit(self, letter: LetterId, now: datetime, most: int) -> timedelta:
-        """Let a letter go there, at most so many within a day; return in what time it may: zero if it may now."""
-        recent = [one for one in self.admitted if now - one.at < DAY]
-        if any(one.letter == letter for one in recent):
-            return timedelta()  # it is tried again
-        if len(recent) >= most:
-            return recent[-most].at + DAY - now
+    def admit(self, letter: LetterId, now: datetime, max_letters_a_day: int) -> timedelta:
+        """Let a letter go to the address, or return how long it must wait because of the limit. Zero: it may go now."""
+        recent = [admitted for admitted in self.admitted if now - admitted.at < DAY]
+        if any(admitted.letter == letter for admitted in recent):
+            return timedelta()  # this is another attempt to send it
+        if len(recent) >= max_letters_a_day:
+            return recent[-max_letters_a_day].at + DAY - now
         self.record(LetterAdmitted(letter=letter, at=now))
         return timedelta()
 
     def apply(self, event: LetterAdmitted) -> None:
-        self.admitted = (*(one for one in self.admitted if event.at - one.at < DAY), event)
+        recent = (admitted for admitted in self.admitted if event.at - admitted.at < DAY)
+        self.admitted = (*recent, event)

@@ -7,7 +7,7 @@ from craton.domain import AggregateNotFound, Conflict, Event, Id, Name, Text
 
 
 class LetterId(Id):
-    """Derived from the event that a letter is about: there is one for each, however often it is told."""
+    """Derived from the event that a letter is about, so each event has one letter, however often it is handled."""
 
     namespace = "craton:market:notifications"
 
@@ -29,7 +29,8 @@ class LetterWritten(Event):
     subject: Name
     body: Text
     about_account: bool = False
-    """It is sent whatever else the address gets, and though the account may be gone: somebody may have taken it."""
+    """Whether it tells of a change to the account, which somebody else may have made. Such a letter is sent even if the
+    address has got too many letters, or the account is deleted."""
 
 
 class LetterDelayed(Event):
@@ -37,11 +38,11 @@ class LetterDelayed(Event):
 
 
 class LetterHeldBack(Event):
-    """Its recipient has got too many of late."""
+    """It must wait, because its address has got too many letters within a day."""
 
 
 class LetterDue(Event):
-    """It is tried again."""
+    """It is to be sent now, after it had to wait."""
 
 
 class LetterSent(Event):
@@ -58,7 +59,7 @@ class LetterNotFound(AggregateNotFound):
 
 
 class Undeliverable(Conflict):
-    """The recipient couldn't take the letter however often it was tried."""
+    """The letter can't be delivered: every attempt to send it has failed."""
 
     reason: Text
 

@@ -1,4 +1,4 @@
-"""Whom to write to when something happens, and how letters leave the house."""
+"""Which events users are written to about, and how letters are sent."""
 
 from datetime import timedelta
 
@@ -12,7 +12,7 @@ from market.ordering.events import OrderCancelled, OrderPlaced, OrderShipped
 from market.payments.events import PaidAgainReturned, PaymentRefunded
 from market.shipping.events import ShipmentId
 
-Told = (
+ToldEvent = (
     UserCreated
     | UserUpdated
     | PasswordChanged
@@ -22,13 +22,13 @@ Told = (
     | PaymentRefunded
     | PaidAgainReturned
 )
-"""What a person is told of."""
+"""The events that users are told about."""
 
 
 class Write(Policy):
-    """Whenever something happens that a person should know of, he is written to, once for each event."""
+    """Whenever something happens that a user should know of, write the user one letter about it."""
 
-    async def react(self, event: Recorded[Told], notifications: Notifications) -> None:
+    async def react(self, event: Recorded[ToldEvent], notifications: Notifications) -> None:
         draft = draft_about(event.data, event.subject)
         if draft is not None:
             letter = LetterId.derived(event.id)
@@ -42,8 +42,12 @@ class Draft(Value):
     to: EmailAddress | None = None
 
 
-def draft_about(fact: Told, id: str) -> Draft | None:
-    """What is to be written. It holds nothing that somebody has typed, because no address is confirmed to be his."""
+def draft_about(fact: ToldEvent, id: str) -> Draft | None:
+    """What is to be written about an event; None if nothing is.
+
+    It contains no text that a user has typed, such as names and reasons: nobody has confirmed the address, so the mail
+    may reach somebody else.
+    """
     match fact:
         case UserCreated():
             return _draft(id, "Welcome", "It is good to have you here.")
@@ -59,7 +63,7 @@ def draft_about(fact: Told, id: str) -> Draft | None:
             number = ShipmentId.derived(id).tracking_number
             return _draft(buyer, "Order shipped", f"Your order {id} is on its way. Its tracking number is {number}.")
         case OrderCancelled(buyer=buyer):
-            text = f"Your order {id} was cancelled. Why, you find where you look at the order."
+            text = f"Your order {id} was cancelled. The order itself shows the reason."
             return _draft(buyer, "Order cancelled", text)
         case (
             PaymentRefunded(payer=payer, amount=amount, order=order)
@@ -74,7 +78,7 @@ def _draft(user: str, subject: str, body: str, to: EmailAddress | None = None) -
 
 
 class Post(Policy):
-    """Whenever a letter is due, it is sent. While the mail server is away everything waits, for a day at most."""
+    """Whenever a letter is due, send it. If the mail server can't be reached, letters wait for a day at most."""
 
     patience = timedelta(days=1)
 

@@ -1,4 +1,4 @@
-"""What notifications need from outside: somebody who carries mail."""
+"""What notifications need from outside: something that sends mail."""
 
 from typing import Protocol
 
@@ -7,14 +7,14 @@ from craton.domain import Conflict, Value
 
 class Mail(Value):
     id: str
-    """The same for the same mail, so that one that is sent again is known as such."""
+    """The same for each attempt to send a mail, so that a mail that arrives twice can be recognised."""
     to: str
     subject: str
     body: str
 
 
 class MailRefused(Conflict):
-    """The mail can't be delivered, now or later."""
+    """The mail can't be delivered, neither now nor later."""
 
     reason: str
 
@@ -23,11 +23,11 @@ class MailRefused(Conflict):
 
 
 class MailDelayed(Conflict):
-    """The recipient can't take the mail now; later he may."""
+    """The recipient's server can't take the mail now, but may take it later."""
 
     reason: str
 
 
 class Mailer(Protocol):
     async def send(self, mail: Mail) -> None:
-        """Send a mail. Raises `MailRefused`, `MailDelayed`, and `Unavailable` when no mail can be sent now."""
+        """Send a mail. Raises `MailRefused` or `MailDelayed`, or `Unavailable` if no mail at all can be sent now."""

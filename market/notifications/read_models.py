@@ -1,46 +1,23 @@
 """What notifications show."""
 
-from datetime import datetime
-
-from msgspec.structs import replace
-
-from craton.application import Index, Key, Projection, Row, Rows
-from craton.domain import Id, Recorded
+from craton.application import Projection
+from craton.domain import Event, Recorded
+from market.notifications import domain
 from market.notifications.api import Letter
-from market.notifications.events import LetterId, LetterSent, LetterStatus, LetterWritten
-
-
-class LetterRow(Row):
-    letter: Key[LetterId]
-    user: Index[Id]
-    written_at: Index[datetime]
-    state: Letter
 
 
 class Letters(Projection):
     """All letters, and whether they were sent."""
 
-    version = 1
-    letters: Rows[LetterRow]
+    version = 2
 
-    def project(self, event: Recorded[LetterWritten | LetterSent]) -> None:
-        id = LetterId(event.subject)
-        match event.data:
-            case LetterWritten(user=user, subject=subject, body=body):
-                state = Letter(
-                    id=id,
-                    user=user,
-                    subject=subject,
-                    body=body,
-                    status=LetterStatus.QUEUED,
-                    written_at=event.time,
-                    version=event.version,
-                )
-                self.letters.put(LetterRow(letter=id, user=user, written_at=event.time, state=state))
-            case LetterSent():
-                self.letters.fold(
-                    id,
-                    by=lambda row: replace(
-                        row, state=replace(row.state, status=LetterStatus.SENT, version=event.version)
-                    ),
-                )
+    def row(self, letter: domain.Letter, event: Recorded[Event]) -> Letter:
+        return Letter(
+            id=letter.id,
+            user=letter.user,
+            subject=letter.subject,
+            body=letter.body,
+            status=letter.status,
+            written_at=letter.began_at,
+            version=letter.version,
+        )

@@ -1,27 +1,25 @@
-"""What notifications do: they write letters; a policy posts them."""
+"""What notifications do with letters. A policy sends them."""
 
 from craton.application import Page, Paging, Repository, View, narrow, now, schedule
 from craton.domain import Id, Name, Text
 from market.identity.api import Identity
 from market.identity.events import EmailAddress, UserId, UserNotFound
+from market.notifications import domain
 from market.notifications.api import Letter, Notifications, Unsent
-from market.notifications.domain import Letter as LetterAggregate
-from market.notifications.domain import Mailbox
 from market.notifications.events import LetterId, LetterStatus, MailboxId
-from market.notifications.read_models import LetterRow
 from market.notifications.settings import NotificationsSettings
 
 
 class NotificationsService(Notifications):
     def __init__(
         self,
-        letters: Repository[LetterAggregate],
-        mailboxes: Repository[Mailbox],
-        rows: View[LetterRow],
+        letters: Repository[domain.Letter],
+        mailboxes: Repository[domain.Mailbox],
+        rows: View[Letter],
         identity: Identity,
         settings: NotificationsSettings,
     ) -> None:
-        self._letters_a_day = settings.letters_a_day
+        self._max_letters_a_day = settings.letters_a_day
         self._letters = letters
         self._mailboxes = mailboxes
         self._rows = rows
@@ -39,7 +37,7 @@ class NotificationsService(Notifications):
             except UserNotFound:
                 return
         whole = Text(f"Hello,\n\n{body}\n\nYour market")
-        self._letters.add(LetterAggregate.write(letter, user, address, subject, whole, about_account=to is not None))
+        self._letters.add(domain.Letter.write(letter, user, address, subject, whole, about_account=to is not None))
 
     async def delay(self, letter: LetterId, reason: Text) -> None:
         pause = (await self._letters.get(letter)).delay(reason)
@@ -53,21 +51,25 @@ class NotificationsService(Notifications):
 
     async def to_post(self, letter: LetterId) -> Unsent | None:
         found = await self._letters.get(letter)
-        recipient = await self._identity.validate(UserId(found.user))
-        unsent = Unsent(to=found.to, subject=found.subject, body=found.body)
-        if found.about_account and found.status is not LetterStatus.SENT:
-            return unsent
-        if found.status is LetterStatus.SENT or not recipient.valid:
+        if found.status is LetterStatus.SENT:
             return None
-        wait = (await self._mailboxes.find_or_add(MailboxId.derived(found.to.casefold()))).admit(
-            letter, now(), self._letters_a_day
-        )
-        if wait:
-            found.hold_back()
-            schedule(now() + wait, Notifications.try_again, letter=letter)
+        if not found.about_account and not await self._may_go(found):
             return None
-        return unsent
+        return Unsent(to=found.to, subject=found.subject, body=found.body)
 
     async def letters(self, *, user: Id | None = None, paging: Paging = Paging()) -> Page[Letter]:
-        rows = await self._rows.page(user=narrow(user, "admin"), order="-written_at", paging=paging)
-        return rows.map(lambda row: row.state)
+        return await self._rows.page(user=narrow(user, "admin"), order="-written_at", paging=paging)
+
+    async def _may_go(self, letter: domain.Letter) -> bool:
+        """Whether the letter may be sent now: its user isn't deleted, and its address may get another letter today.
+
+        If the address has got too many, the letter is held back until it may get another one.
+        """
+        if not (await self._identity.validate(UserId(letter.user))).valid:
+            return False
+        mailbox = await self._mailboxes.find_or_add(MailboxId.derived(letter.to.casefold()))
+        wait = mailbox.admit(letter.id, now(), self._max_letters_a_day)
+        if wait:
+            letter.hold_back()
+            schedule(now() + wait, Notifications.try_again, letter=letter.id)
+        return not wait

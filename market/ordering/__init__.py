@@ -1,1 +1,1 @@
-"""Ordering: orders, from their placing to their end."""
+"""Ordering: orders, until they are delivered or cancelled."""

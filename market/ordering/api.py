@@ -13,49 +13,49 @@ from market.ordering.events import OrderId, OrderStatus, PayWith
 
 
 class Ordering(Api):
-    """Orders, from their placing to their end."""
+    """Orders, until they are delivered or cancelled."""
 
     @command
     async def place(
         self, buyer: Id, lines: Items, pay_with: PayWith, payment_method: Method | None = None
     ) -> PlacedOrder:
-        """Order something. The checkout goes on from there by itself: see its saga."""
+        """Place an order. Its saga reserves the goods and takes the payment after this call."""
 
     @command
     async def confirm(self, order: OrderId) -> None:
-        """Say that goods and money are safe."""
+        """Confirm an order whose goods are reserved and whose payment has succeeded."""
 
     @command
     async def ship(self, order: OrderId) -> None:
-        """Say that the goods are on their way."""
+        """Note that the goods are on their way."""
 
     @command
     async def deliver(self, order: OrderId) -> None:
-        """Say that the goods have arrived."""
+        """Note that the goods have arrived."""
 
     @command
     async def cancel(self, order: OrderId, reason: Text) -> None:
-        """Call an order off. What was done for it is undone."""
+        """Cancel an order. Everything that was done for it is undone."""
 
     @command
     async def fail(self, order: OrderId, reason: Text) -> None:
-        """Cancel an order whose checkout has failed; nothing happens to one that is cancelled."""
+        """Cancel an order whose checkout has failed. Does nothing if the order is cancelled already."""
 
     @command
     async def keep_waiting(self, order: OrderId) -> None:
-        """Learn that an order waits for its buyer to pay; with too many that do it is cancelled."""
+        """Note that an order waits for its buyer to pay. Cancels it if too many orders of the buyer wait."""
 
     @command
     async def know_buyer(self, buyer: Id, name: Name, email: Text) -> None:
-        """Keep what orders show of a user."""
+        """Remember the name and the e-mail address that orders show of a user."""
 
     @command
     async def forget_buyer(self, buyer: Id) -> None:
-        """Show nothing of a user any more."""
+        """Forget the name and the e-mail address of a user."""
 
     @command
     async def know_product(self, product: ProductId, name: Name) -> None:
-        """Keep what orders show of a product."""
+        """Remember the name that orders show of a product."""
 
     @query
     async def order(self, order: OrderId) -> Order:
@@ -78,7 +78,7 @@ Quantity = Annotated[int, Meta(ge=1, le=1_000_000)]
 
 
 class Item(Value):
-    """What is wanted; its price is the catalog's."""
+    """A product, and how many pieces of it are ordered. The price comes from the catalog."""
 
     product_id: ProductId
     quantity: Quantity
@@ -98,7 +98,7 @@ class ShownLine(Value):
 
 
 class Order(Value):
-    """An order as people look at it: with the names that buyer and products have now."""
+    """An order as callers see it: with the current names of its buyer and its products."""
 
     version_tells_all: ClassVar[bool] = False
 
@@ -115,5 +115,7 @@ class Order(Value):
     version: int
 
 
-Method = Annotated[Name, Meta(description="for a card: what the gateway calls it", examples=["pm_card_visa"])]
+Method = Annotated[
+    Name, Meta(description="the card, by the name that the payment gateway has for it", examples=["pm_card_visa"])
+]
 Items = Annotated[tuple[Item, ...], Meta(min_length=1, max_length=100)]

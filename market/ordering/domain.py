@@ -1,4 +1,4 @@
-"""Orders: what was ordered, by whom, for how much, and how far it got."""
+"""Orders: their lines, buyers, totals and statuses."""
 
 from typing import Self
 
@@ -35,7 +35,7 @@ MAX_WAITING_ORDERS = 3
 
 
 class Order(Aggregate[OrderId]):
-    """pending, confirmed, shipped, delivered; cancelled from each of them but the last."""
+    """Pending, confirmed, shipped, delivered; cancelled from any of them but the last."""
 
     not_found = OrderNotFound
 
@@ -98,7 +98,7 @@ class Order(Aggregate[OrderId]):
 
 
 class WaitingOrders(Aggregate[Id]):
-    """The orders of one buyer that keep goods until they are paid in the browser."""
+    """The orders of one buyer that keep goods while they wait for their payment."""
 
     orders: tuple[OrderId, ...] = ()
 
@@ -122,7 +122,7 @@ class WaitingOrders(Aggregate[Id]):
 
 
 class Buyer(Aggregate[Id]):
-    """A user, as far as orders show one."""
+    """What orders show of a user."""
 
     name: Name = Name("")
     email: Text = Text("")
@@ -143,7 +143,7 @@ class Buyer(Aggregate[Id]):
 
 
 class Product(Aggregate[ProductId]):
-    """A product, as far as orders show it."""
+    """What orders show of a product."""
 
     name: Name = Name("")
 

@@ -36,7 +36,7 @@ class OrderStatus(StrEnum):
 class OrderLine(Value):
     product: ProductId
     name: Name
-    """As it was called when it was ordered."""
+    """The product's name at the time of the order."""
     quantity: int
     unit_price: Money
 
@@ -73,7 +73,7 @@ class OrderCancelled(Event):
 
 
 class BuyerKnown(Event):
-    """What identity has said of a user."""
+    """The name and the e-mail address that identity has published of a user."""
 
     name: Name
     email: Text
@@ -84,7 +84,7 @@ class BuyerForgotten(Event):
 
 
 class ProductKnown(Event):
-    """What the catalog has said of a product."""
+    """The name that the catalog has published of a product."""
 
     name: Name
 
@@ -127,22 +127,22 @@ class OrderOverLimit(InvalidValue):
 
 
 class TooManyWaiting(Conflict):
-    """Orders keep goods while they wait for their buyer to pay; pay or cancel one of yours first."""
+    """Too many of your orders wait for their payment; pay or cancel one of them first."""
 
     orders: tuple[OrderId, ...]
 
 
 class UnknownBuyer(Conflict):
-    """The buyer isn't a user any more."""
+    """The buyer is deleted or doesn't exist."""
 
 
 class WrongStatus(Conflict):
-    """The order's status doesn't allow it."""
+    """The order's status doesn't allow this."""
 
     status: OrderStatus
 
     def __str__(self) -> str:
-        return f"The order is {self.status}; that doesn't allow it."
+        return f"The order is {self.status}; its status doesn't allow this."
 
 
 class BlankReason(InvalidValue):

@@ -1,4 +1,4 @@
-"""What ordering learns from others, so that orders show the names that things have now."""
+"""What ordering learns from other modules: current names, and which orders wait for their payment."""
 
 from craton.application import Policy
 from craton.domain import Id, Recorded, Text
@@ -10,7 +10,7 @@ from market.payments.events import ChargeAnnounced
 
 
 class KnowBuyers(Policy):
-    """Whenever a user appears, changes or goes, orders show it."""
+    """Whenever a user is created, updated or deleted, update what orders show of the user."""
 
     async def react(self, event: Recorded[UserCreated | UserUpdated | UserDeleted], ordering: Ordering) -> None:
         buyer = Id(event.subject)
@@ -22,7 +22,7 @@ class KnowBuyers(Policy):
 
 
 class KeepWaiting(Policy):
-    """Whenever a payment waits for its buyer, its order counts among those that keep goods meanwhile."""
+    """Whenever a payment waits for its buyer, count its order among those that keep goods meanwhile."""
 
     async def react(self, event: Recorded[ChargeAnnounced], ordering: Ordering) -> None:
         if event.data.order is not None:
@@ -30,7 +30,7 @@ class KeepWaiting(Policy):
 
 
 class KnowProducts(Policy):
-    """Whenever a product appears or changes, orders show its name."""
+    """Whenever a product is added or changed, update the name that orders show."""
 
     async def react(self, event: Recorded[ProductAdded | ProductChanged], ordering: Ordering) -> None:
         await ordering.know_product(ProductId(event.subject), event.data.name)

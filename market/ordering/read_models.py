@@ -49,7 +49,7 @@ class BuyerRow(Row):
 
 
 class Buyers(Projection):
-    """What users are called now; of one who is gone, nothing."""
+    """The current names of users. A deleted user has no row."""
 
     version = 2
     inline = True
@@ -65,7 +65,7 @@ class ProductRow(Row):
 
 
 class Products(Projection):
-    """What products are called now."""
+    """The current names of products."""
 
     version = 2
     inline = True

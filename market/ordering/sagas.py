@@ -27,9 +27,9 @@ class PaymentRefused(Conflict):
 class Checkout(Saga):
     """Reserve the goods and take the money; then confirm the order and have it shipped.
 
-    An order that can't be delivered or paid is cancelled, with the reason, and what was done for it is undone. One that
-    is cancelled in the middle ends the same way: at the confirmation, or after it by the policies that react to its
-    cancellation.
+    If a step before the confirmation fails, the order is cancelled with the reason, and the steps before it are undone.
+    If the order is cancelled while the checkout runs, the end is the same: either the confirmation is refused, or the
+    policies that react to the cancellation undo the steps.
     """
 
     order: OrderId
@@ -42,7 +42,7 @@ class Checkout(Saga):
 
     @step
     async def begin(self) -> None:
-        """The order is pending."""
+        """Does nothing; the undo of this first step cancels the order."""
 
     @begin.undo
     async def fail(self, ordering: Ordering, why: Cause) -> None:
@@ -78,12 +78,12 @@ class Checkout(Saga):
     @step(after=confirm)
     async def collect(self, ledger: Ledger) -> None:
         if self.pay_with is PayWith.WALLET:
-            with suppress(HoldResolved):  # cancelled since: the money has gone back
+            with suppress(HoldResolved):  # the order was cancelled meanwhile, and the money went back
                 await ledger.collect(TransferId(str(self.payment)))
 
     @step(after=confirm)
     async def take_goods(self, inventory: Inventory) -> None:
-        with suppress(ReservationGone):  # cancelled since: the goods are on sale again
+        with suppress(ReservationGone):  # the order was cancelled meanwhile, and the goods were put back
             await inventory.commit(self.order)
 
     @step(after=confirm)

@@ -83,7 +83,7 @@ class OrderingService(Ordering):
         except TooManyWaiting:
             found.fail(Text("too many orders wait for their payment"))
 
-    async def _wait_no_longer(self, order: domain.Order) -> None:
+    async def _stop_waiting(self, order: domain.Order) -> None:
         waiting = await self._waiting.find(order.buyer)
         if waiting is not None:
             waiting.remove(order.id)
@@ -91,7 +91,7 @@ class OrderingService(Ordering):
     async def confirm(self, order: OrderId) -> None:
         found = await self._orders.get(order)
         found.confirm()
-        await self._wait_no_longer(found)
+        await self._stop_waiting(found)
 
     async def ship(self, order: OrderId) -> None:
         (await self._orders.get(order)).ship()
@@ -103,12 +103,12 @@ class OrderingService(Ordering):
         found = await self._orders.get(order)
         permit(found.buyer, "admin")
         found.cancel(reason)
-        await self._wait_no_longer(found)
+        await self._stop_waiting(found)
 
     async def fail(self, order: OrderId, reason: Text) -> None:
         found = await self._orders.get(order)
         found.fail(reason)
-        await self._wait_no_longer(found)
+        await self._stop_waiting(found)
 
     async def know_buyer(self, buyer: Id, name: Name, email: Text) -> None:
         (await self._buyers.find_or_add(buyer)).know(name, email)
@@ -162,7 +162,7 @@ class OrderingService(Ordering):
         )
 
     async def _shown(self, rows: tuple[OrderRow, ...]) -> list[Order]:
-        """Orders with the names that buyers and products have now."""
+        """Orders with the current names of their buyers and products."""
         buyers = await self._buyer_rows.all(row.buyer for row in rows)
         products = await self._product_rows.all(line.product for row in rows for line in row.lines)
         return [_shown(row, buyers.get(row.buyer), products) for row in rows]

@@ -1,97 +1,114 @@
-"""Payments' contract: all that others may import of it."""
+"""Payments' front door. Others may import it."""
+
+from __future__ import annotations
 
 from typing import Annotated
 
-from msgspec import Meta
+import msgspec
 
-from craton.application import Api, Page, Paging, command, query
+from craton.application import Api, Hidden, Index, Key, Page, Paging, Row, command, query
 from craton.domain import Currency, Id, Instant, Money, Name, Secret, Text, Value
 from market.payments.events import (
-    AmountNotPositive,
-    AmountOverLimit,
-    CardMissing,
-    ChargeAnnounced,
-    DepositNotRefundable,
     Means,
-    NothingToRefund,
-    NotPaidInBrowser,
-    PaidAgain,
-    PaidAgainReturned,
-    PaymentCameLate,
-    PaymentFailed,
+    Notice,
     PaymentId,
     PaymentNotFound,
-    PaymentOver,
-    PaymentProcessed,
-    PaymentRefunded,
-    PaymentRequested,
     PaymentStatus,
     Purpose,
-    RefundExceeded,
     RefundId,
-    RefundMadeElsewhere,
-    RefundRequested,
     Standing,
-    WrongAmount,
 )
-from market.payments.ports import Notice
-
-__all__ = [
-    "AmountNotPositive",
-    "AmountOverLimit",
-    "CardMissing",
-    "ChargeAnnounced",
-    "DepositNotRefundable",
-    "Means",
-    "NotPaidInBrowser",
-    "NothingToRefund",
-    "PaidAgain",
-    "PaidAgainReturned",
-    "Payment",
-    "PaymentCameLate",
-    "PaymentFailed",
-    "PaymentId",
-    "PaymentNotFound",
-    "PaymentOver",
-    "PaymentPage",
-    "PaymentProcessed",
-    "PaymentRefunded",
-    "PaymentRequested",
-    "PaymentStatus",
-    "Payments",
-    "Purpose",
-    "RefundExceeded",
-    "RefundId",
-    "RefundMadeElsewhere",
-    "RefundRequested",
-    "Standing",
-    "StartedPayment",
-    "WrongAmount",
-]
-
-Method = Annotated[Name, Meta(description="a card, as the gateway calls it", examples=["pm_card_visa"])]
 
 
-class Payment(Value):
-    id: PaymentId
-    order: Id
-    payer: Id
+class Payments(Api):
+    """Money from outside: by card, or from a wallet."""
+
+    @command
+    async def request(self, order: Id, payer: Id, amount: Money, means: Means, method: Name | None = None) -> PaymentId:
+        """Request the payment of an order, by card or from the buyer's wallet.
+
+        Without a `method` the buyer chooses a card in the browser. PaymentProcessed or PaymentFailed tells the result.
+        """
+
+    @command
+    async def start(self, order: Id, amount: Money | None = None) -> StartedPayment:
+        """Begin to pay for one of your orders in the browser. `amount`, if given, must be what the order costs."""
+
+    @command
+    async def open_page(self, order: Id) -> PaymentPage:
+        """Begin to pay for one of your orders on the gateway's page."""
+
+    @command
+    async def deposit(self, payer: Id, money: Money, payment_method: Method) -> PaymentId:
+        """Take money from a card and put it into the payer's wallet."""
+
+    @command
+    async def settle(self, payment: PaymentId, standing: Standing, reference: str, reason: Text) -> None:
+        """Record how a payment stands with the gateway."""
+
+    @command
+    async def give_up(self, payment: PaymentId) -> None:
+        """Stop waiting for a payment: it fails if it is still open."""
+
+    @command
+    async def return_deposit(self, payment: PaymentId) -> None:
+        """Give back a deposit that the wallet did not accept."""
+
+    @query
+    async def limit(self, currency: Currency) -> Money:
+        """The largest amount of a currency that one payment may have."""
+
+    @command
+    async def refund(self, payment: PaymentId, amount: Money | None = None) -> RefundId:
+        """Give back part of a payment, or all that is left if no amount is given."""
+
+    @command
+    async def take_back(self, order: Id) -> None:
+        """Undo an order's payment, however far it got. A request for the payment that comes later is refused."""
+
+    @command
+    async def finish_refund(self, payment: PaymentId, refund: RefundId, amount: Money) -> None:
+        """Record that a refund has reached the payer."""
+
+    @command
+    async def receive_notice(self, notice: Notice) -> None:
+        """Record what a webhook reports. A notice that comes again changes nothing."""
+
+    @query
+    async def payment(self, payment: PaymentId) -> Payment:
+        """A payment."""
+
+    @query
+    async def payments(
+        self, *, order: Id | None = None, payer: Id | None = None, paging: Paging = Paging()
+    ) -> Page[Payment]:
+        """Payments, newest first."""
+
+
+class Payment(Row):
+    not_found = PaymentNotFound
+
+    id: Key[PaymentId]
+    order_id: Index[Id] = msgspec.field(name="order")  # a view sorts by its argument `order`
+    payer: Index[Id]
     amount: Money
     refunded: Money
     status: PaymentStatus
     reason: Text
-    """Why it failed."""
+    """Why the payment failed."""
     purpose: Purpose
     means: Means
     method: str | None
     disputed: bool
-    """Whether the payer's bank has asked for the money, and it isn't settled yet or was lost."""
-    created_at: Instant
+    """Whether the payer's bank demands the money back, and the dispute is open or was lost."""
+    created_at: Index[Instant]
     version: int
+    charge: Hidden[Index[str]]
+    """The gateway's id of the charge, as soon as it is known."""
 
 
 class StartedPayment(Value):
-    """With the client secret the payer's browser goes on, at the gateway."""
+    """With the client secret the payer's browser continues at the gateway."""
 
     id: PaymentId
     client_secret: Secret
@@ -103,66 +120,4 @@ class PaymentPage(Value):
     url: str
 
 
-class Payments(Api):
-    """Money from outside: by card, or from a wallet."""
-
-    @command
-    async def request(self, order: Id, payer: Id, amount: Money, means: Means, method: Name | None = None) -> PaymentId:
-        """Have an order paid: by a card, by one that the buyer chooses in the browser (None), or from his wallet.
-
-        What comes of it is told by PaymentProcessed or PaymentFailed.
-        """
-
-    @command
-    async def start(self, order: Id, amount: Money | None = None) -> StartedPayment:
-        """Begin to pay for an order of one's own in the browser. `amount`, if given, must be what it costs."""
-
-    @command
-    async def open_page(self, order: Id) -> PaymentPage:
-        """Begin to pay for an order of one's own on the gateway's page."""
-
-    @command
-    async def deposit(self, payer: Id, money: Money, payment_method: Method) -> PaymentId:
-        """Take money from a card into the payer's wallet."""
-
-    @command
-    async def settle(self, payment: PaymentId, standing: Standing, reference: str, reason: Text) -> None:
-        """Learn how a payment stands with the gateway."""
-
-    @command
-    async def give_up(self, payment: PaymentId) -> None:
-        """Wait no longer for a payment that hasn't come about."""
-
-    @command
-    async def return_deposit(self, payment: PaymentId) -> None:
-        """Give a deposit back that could not be put into the wallet."""
-
-    @query
-    async def limit(self, currency: Currency) -> Money:
-        """The most that can be paid at once in a currency."""
-
-    @command
-    async def refund(self, payment: PaymentId, amount: Money | None = None) -> RefundId:
-        """Give money back: so much, or all that is left."""
-
-    @command
-    async def take_back(self, order: Id) -> None:
-        """Undo an order's payment, however far it got. What comes late to ask for one is refused."""
-
-    @command
-    async def finish_refund(self, payment: PaymentId, refund: RefundId, amount: Money) -> None:
-        """Learn that money was given back."""
-
-    @command
-    async def note(self, notice: Notice) -> None:
-        """Hear what a webhook says, once."""
-
-    @query
-    async def payment(self, payment: PaymentId) -> Payment:
-        """A payment."""
-
-    @query
-    async def payments(
-        self, *, order: Id | None = None, payer: Id | None = None, paging: Paging = Paging()
-    ) -> Page[Payment]:
-        """Payments, newest first."""
+Method = Annotated[Name, msgspec.Meta(description="a card, as the gateway calls it", examples=["pm_card_visa"])]

@@ -1,4 +1,6 @@
-"""Payments: what is to be paid, how that stands, and what is given back."""
+"""Payments: what has to be paid, how each payment stands, and what is given back."""
+
+from __future__ import annotations
 
 import re
 from collections.abc import Mapping
@@ -19,9 +21,9 @@ from market.payments.events import (
     PaidAgain,
     PaidAgainReturned,
     PaymentCameLate,
+    PaymentCancelledInAdvance,
     PaymentDisputed,
     PaymentFailed,
-    PaymentForestalled,
     PaymentId,
     PaymentNotFound,
     PaymentOver,
@@ -38,45 +40,6 @@ from market.payments.events import (
     Standing,
 )
 
-MOST_WITH_MINOR_UNITS: Final = "10000"
-MOST_WITHOUT: Final = "1000000"
-_LIMIT: Final = re.compile(r"\s*([A-Z]{3})\s*=\s*([0-9.]+)\s*", re.ASCII).fullmatch
-
-OPEN = (PaymentStatus.REQUIRES_ACTION, PaymentStatus.PROCESSING)
-PAID = (PaymentStatus.SUCCEEDED, PaymentStatus.PARTIALLY_REFUNDED)
-
-
-class Limits:
-    """The most that may be paid at once, by currency."""
-
-    def __init__(self, limits: Mapping[Currency, Money] | None = None) -> None:
-        self._limits = limits or {}
-
-    @classmethod
-    def read(cls, text: str) -> Self:
-        """Read `EUR=5000, JPY=2000000`. Raises `ValueError`."""
-        limits: dict[Currency, Money] = {}
-        for part in filter(None, text.split(",")):
-            found = _LIMIT(part)
-            if found is None:
-                raise ValueError(f"{part.strip()!r} isn't such as EUR=10000")
-            limits[Currency(found[1])] = Money.of(found[2], found[1])
-        return cls(limits)
-
-    def of(self, currency: Currency) -> Money:
-        default = MOST_WITH_MINOR_UNITS if currency.exponent else MOST_WITHOUT
-        return self._limits[currency] if currency in self._limits else Money.of(default, currency)
-
-    def require_payable(self, amount: Money) -> None:
-        """Raises `AmountNotPositive` or `AmountOverLimit`."""
-        if not amount.positive:
-            raise AmountNotPositive()
-        if amount > self.of(amount.currency):
-            raise AmountOverLimit(limit=self.of(amount.currency))
-
-
-DEFAULT_LIMITS: Final = Limits()
-
 
 class Payment(Aggregate[PaymentId]):
     not_found = PaymentNotFound
@@ -90,6 +53,8 @@ class Payment(Aggregate[PaymentId]):
     status: PaymentStatus
     requested_refunds: Money
     refunded: Money
+    reason: Text = Text("")
+    """Why the payment failed."""
     announced: str = ""
     """The charge that waits for the payer."""
     reference: str = ""
@@ -101,11 +66,11 @@ class Payment(Aggregate[PaymentId]):
     elsewhere: tuple[RefundMadeElsewhere, ...] = ()
     failed_refunds: tuple[RefundFailed, ...] = ()
     disputes: tuple[str, ...] = ()
-    """Those that were opened, at the gateway; those that are closed; and those of them that were lost."""
+    """All disputes, by the gateway's ids."""
     closed_disputes: tuple[str, ...] = ()
     lost_disputes: tuple[str, ...] = ()
-    forestalled: bool = False
-    """Whether it was called off before it was asked for, so that nothing else is known of it."""
+    cancelled_in_advance: bool = False
+    """Whether it was cancelled before it was requested. Of such a payment only the order is known."""
 
     @classmethod
     def request(
@@ -117,19 +82,20 @@ class Payment(Aggregate[PaymentId]):
         purpose: Purpose,
         means: Means,
         method: str | None,
-        limits: Limits = DEFAULT_LIMITS,
+        limits: Limits | None = None,
     ) -> Self:
-        limits.require_payable(amount)
+        (limits or Limits()).require_payable(amount)
         fact = PaymentRequested(order=order, payer=payer, amount=amount, purpose=purpose, means=means, method=method)
         return cls.begin(id, fact)
 
     @property
-    def open(self) -> bool:
-        return self.status in OPEN
+    def refundable(self) -> Money:
+        return self.amount - self.requested_refunds if self.status.holds_money else Money.zero(self.currency)
 
     @property
-    def refundable(self) -> Money:
-        return self.amount - self.requested_refunds if self.status in PAID else Money.zero(self.currency)
+    def disputed(self) -> bool:
+        """Whether a dispute is open, or one was lost."""
+        return bool(self.lost_disputes) or not set(self.disputes) <= set(self.closed_disputes)
 
     @property
     def references(self) -> tuple[str, ...]:
@@ -140,25 +106,30 @@ class Payment(Aggregate[PaymentId]):
     def currency(self) -> Currency:
         return self.amount.currency
 
+    @property
+    def is_in_browser(self) -> bool:
+        """Whether the payer chooses a card in the browser."""
+        return self.means is Means.CARD and self.method is None
+
     def require_browser(self) -> None:
-        """Raises `PaymentOver`, or `NotPaidInBrowser` if a card or the wallet is charged without the payer."""
-        if self.means is Means.WALLET or self.method is not None:
+        """Raises `NotPaidInBrowser` if the payer has nothing to do, and `PaymentOver` if the payment has ended."""
+        if not self.is_in_browser:
             raise NotPaidInBrowser()
-        if not self.open:
+        if not self.status.is_open:
             raise PaymentOver(status=self.status)
 
     def announce(self, reference: str) -> None:
-        if self.open and reference != self.announced:
+        if self.status.is_open and reference != self.announced:
             self.record(ChargeAnnounced(reference=reference, order=self.order))
 
     def settle(self, standing: Standing, reason: Text, reference: str, late: RefundId) -> None:
-        """Learn how it stands with the gateway, in whatever order that is told.
+        """Record how the charge stands with the gateway. Reports may come in any order.
 
-        Money that comes when the payment was given up, or for the second time, goes back at once, as the refund `late`.
-        Who pays in the browser, without having chosen a card here, may try another when one is declined.
+        Money that comes after the payment has failed, or for the second time, goes back at once, as the refund `late`.
+        In the browser the payer may try another card after one was declined.
         """
         match standing:
-            case Standing.SUCCEEDED if self.open:
+            case Standing.SUCCEEDED if self.status.is_open:
                 self.record(
                     PaymentProcessed(
                         order=self.order,
@@ -173,18 +144,18 @@ class Payment(Aggregate[PaymentId]):
                 self.record(RefundRequested(refund=late, amount=self.amount))
             case Standing.SUCCEEDED if self.reference and reference not in ("", *self.references):
                 self.record(PaidAgain(refund=late, reference=reference))
-            case Standing.FAILED if self.open and (self.method is not None or self.means is Means.WALLET):
+            case Standing.FAILED if self.status.is_open and not self.is_in_browser:
                 self.record(PaymentFailed(order=self.order, payer=self.payer, reason=reason))
             case Standing.REQUIRES_ACTION:
                 self.announce(reference)
 
     def give_up(self, reason: Text) -> None:
-        """Nobody waits for it any more."""
-        if self.open:
+        """Let the payment fail if it is still open."""
+        if self.status.is_open:
             self.record(PaymentFailed(order=self.order, payer=self.payer, reason=reason))
 
     def refund(self, id: RefundId, amount: Money | None = None) -> None:
-        """Have money given back: so much, or all that is left."""
+        """Give back an amount, or all that is left."""
         if self.purpose is Purpose.DEPOSIT:
             raise DepositNotRefundable()
         if not self.refundable:
@@ -197,26 +168,27 @@ class Payment(Aggregate[PaymentId]):
         self.record(RefundRequested(refund=id, amount=amount))
 
     def return_deposit(self, id: RefundId) -> None:
-        """Give a deposit back that could not be put into the wallet."""
+        """Give back a deposit that the wallet did not accept."""
         if self.purpose is Purpose.DEPOSIT and self.refundable:
             self.record(RefundRequested(refund=id, amount=self.refundable))
 
     def learn_returned(self, total: Money, id: RefundId) -> None:
-        """Learn how much the gateway has given back in all: what was not asked for here was given back there."""
+        """Record how much the gateway has given back in all. What was not requested here was refunded elsewhere."""
         elsewhere = total - self.requested_refunds
-        for failed in self.failed_refunds:  # it may tell of what had been given back before it came back
+        for failed in self.failed_refunds:  # the total may still count refunds that have failed since
             elsewhere -= failed.amount
-        if self.status in PAID and elsewhere.positive:
+        if self.status.holds_money and elsewhere.positive:
             self.record(RefundMadeElsewhere(refund=id, amount=elsewhere))
-            self.refunded_by(id, elsewhere)
+            self.finish_refund(id, elsewhere)
 
     def learn_failed_refund(self, id: RefundId | None, amount: Money, reason: str) -> None:
-        """Learn that a refund has come back; one that was made elsewhere (None) is known by its amount only."""
+        """Record that a refund could not be paid out. A refund made elsewhere (None) is recognised by its amount."""
         failed = {fact.refund for fact in self.failed_refunds}
         if id is None:
             made = [fact.refund for fact in self.elsewhere if fact.amount == amount and fact.refund not in failed]
             id = made[0] if made else None
-        if id is not None and id not in failed and id in (*self.asked_refunds, *self.returned):
+        is_known = id in (*self.asked_refunds, *self.returned)
+        if id is not None and is_known and id not in failed:
             self.record(RefundFailed(refund=id, amount=amount, reason=reason))
 
     def learn_dispute(self, dispute: str, amount: Money, reason: str) -> None:
@@ -230,30 +202,31 @@ class Payment(Aggregate[PaymentId]):
             self.record(DisputeClosed(dispute=dispute, lost=lost, disputed=disputed))
 
     @classmethod
-    def forestall(cls, id: PaymentId, order: Id) -> Self:
-        """What comes late to ask for the money is refused."""
-        return cls.begin(id, PaymentForestalled(order=order))
+    def cancel_in_advance(cls, id: PaymentId, order: Id) -> Self:
+        """Cancel a payment before it is requested: a request that comes later is refused."""
+        return cls.begin(id, PaymentCancelledInAdvance(order=order))
 
     def take_back(self, id: RefundId) -> None:
-        """Undo it, however far it got."""
-        if self.open:
+        """Undo the payment, however far it got."""
+        if self.status.is_open:
             self.give_up(Text("called off"))
-        elif self.status in PAID and self.refundable:
+        elif self.status.holds_money and self.refundable:
             self.refund(id)
 
-    def refunded_by(self, id: RefundId, amount: Money) -> None:
+    def finish_refund(self, id: RefundId, amount: Money) -> None:
+        """Record that a refund has reached the payer."""
         if any(again.refund == id for again in self.paid_again):
             self.record(PaidAgainReturned(order=self.order, payer=self.payer, refund=id, amount=amount))
             return
         if any(fact.refund == id for fact in self.failed_refunds):
-            return  # it has come back before we could say that it was given back
+            return  # the gateway has reported its failure first
         remaining = self.amount - self.refunded - amount
         self.record(PaymentRefunded(order=self.order, payer=self.payer, refund=id, amount=amount, remaining=remaining))
 
     def apply(
         self,
         event: PaymentRequested
-        | PaymentForestalled
+        | PaymentCancelledInAdvance
         | ChargeAnnounced
         | PaymentProcessed
         | PaymentFailed
@@ -273,14 +246,14 @@ class Payment(Aggregate[PaymentId]):
                 self.purpose, self.means, self.method = purpose, means, method
                 self.requested_refunds = self.refunded = Money.zero(amount.currency)
                 self.status = event.status
-            case PaymentForestalled(order=order):
-                self.order, self.status, self.forestalled = order, PaymentStatus.FAILED, True
+            case PaymentCancelledInAdvance(order=order):
+                self.order, self.status, self.cancelled_in_advance = order, PaymentStatus.FAILED, True
             case ChargeAnnounced(reference=reference):
                 self.announced, self.status = reference, PaymentStatus.REQUIRES_ACTION
             case PaymentProcessed(reference=reference) | PaymentCameLate(reference=reference):
                 self.status, self.reference = PaymentStatus.SUCCEEDED, reference
-            case PaymentFailed():
-                self.status = PaymentStatus.FAILED
+            case PaymentFailed(reason=reason):
+                self.status, self.reason = PaymentStatus.FAILED, reason
             case PaidAgain():
                 self.paid_again = (*self.paid_again, event)
             case RefundRequested(refund=refund, amount=amount):
@@ -308,7 +281,41 @@ class Payment(Aggregate[PaymentId]):
 
 
 class GatewayNotice(Aggregate[NoticeId]):
-    """What a webhook has said, once, whatever it was."""
+    """A notice that has been received, so that it counts only once."""
 
     def apply(self, event: NoticeReceived) -> None:
-        """There is nothing to know of it but that it has come."""
+        """Nothing needs to be known of a notice but that it has come."""
+
+
+DEFAULT_MAX_WITH_MINOR_UNITS: Final = "10000"
+DEFAULT_MAX_WITHOUT_MINOR_UNITS: Final = "1000000"
+_LIMIT: Final = re.compile(r"\s*([A-Z]{3})\s*=\s*([0-9.]+)\s*", re.ASCII).fullmatch
+
+
+class Limits:
+    """The largest amount that one payment may have, by currency."""
+
+    def __init__(self, limits: Mapping[Currency, Money] | None = None) -> None:
+        self._limits = limits or {}
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """Read `EUR=5000, JPY=2000000`. Raises `ValueError`."""
+        limits: dict[Currency, Money] = {}
+        for part in filter(None, text.split(",")):
+            found = _LIMIT(part)
+            if found is None:
+                raise ValueError(f"{part.strip()!r} isn't such as EUR=10000")
+            limits[Currency(found[1])] = Money.of(found[2], found[1])
+        return cls(limits)
+
+    def of(self, currency: Currency) -> Money:
+        default = DEFAULT_MAX_WITH_MINOR_UNITS if currency.exponent else DEFAULT_MAX_WITHOUT_MINOR_UNITS
+        return self._limits[currency] if currency in self._limits else Money.of(default, currency)
+
+    def require_payable(self, amount: Money) -> None:
+        """Raises `AmountNotPositive` or `AmountOverLimit`."""
+        if not amount.positive:
+            raise AmountNotPositive()
+        if amount > self.of(amount.currency):
+            raise AmountOverLimit(limit=self.of(amount.currency))

@@ -2,23 +2,23 @@
 
 from enum import StrEnum
 
-from craton.domain import AggregateNotFound, Conflict, Event, Id, InvalidValue, Money, Text
+from craton.domain import AggregateNotFound, Conflict, Event, Id, InvalidValue, Money, Text, Value
 
 
 class PaymentId(Id):
-    """Of an order's payment: derived from the order, which is paid once."""
+    """The id of an order's payment is derived from the order, which is paid once."""
 
     namespace = "craton:market:payments:order"
 
 
 class RefundId(Id):
-    """Of a refund of which a notice has told us: derived from the notice."""
+    """The id of a refund that a notice has reported is derived from the notice."""
 
     namespace = "craton:market:payments:refund"
 
 
 class NoticeId(Id):
-    """Derived from what the gateway calls the notice."""
+    """It is derived from the gateway's own id of the notice."""
 
     namespace = "craton:market:payments:notice"
 
@@ -50,6 +50,58 @@ class PaymentStatus(StrEnum):
     REFUNDED = "refunded"
     PARTIALLY_REFUNDED = "partially_refunded"
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the payment may still succeed or fail."""
+        return self in (PaymentStatus.REQUIRES_ACTION, PaymentStatus.PROCESSING)
+
+    @property
+    def holds_money(self) -> bool:
+        """Whether the payment was made, and part of it at least has not been given back."""
+        return self in (PaymentStatus.SUCCEEDED, PaymentStatus.PARTIALLY_REFUNDED)
+
+
+class ChargeOutcome(Value):
+    """How a charge stands, and why it failed if it did."""
+
+    standing: Standing
+    reason: str = ""
+
+
+class FailedRefund(Value):
+    """A refund that the gateway could not pay out."""
+
+    refund: str
+    """Our id of the refund; empty for a refund that was made at the gateway itself."""
+    amount: Money
+    reason: str
+
+
+class Dispute(Value):
+    """What the payer's bank says about a payment that the payer doesn't accept."""
+
+    id: str
+    amount: Money
+    reason: str
+    lost: bool | None = None
+    """None while the dispute is open."""
+
+
+class Notice(Value):
+    """What a webhook of the gateway reports. A field about which the webhook says nothing is None."""
+
+    id: str
+    type: str
+    payment: str | None = None
+    """Our id of the payment; None where the gateway names the charge only."""
+    reference: str = ""
+    """The gateway's id of the charge."""
+    outcome: ChargeOutcome | None = None
+    returned: Money | None = None
+    """How much of the charge was given back in all."""
+    failed_refund: FailedRefund | None = None
+    dispute: Dispute | None = None
+
 
 # --- facts ---------------------------------------------------------------------------------------------------
 
@@ -61,17 +113,19 @@ class PaymentRequested(Event):
     purpose: Purpose
     means: Means
     method: str | None
-    """The card, as the gateway calls it; None if the payer is to choose one in the browser."""
+    """The gateway's name of the card; None if the payer chooses a card in the browser."""
 
     @property
     def status(self) -> PaymentStatus:
-        """How the payment stands at first: in the browser, the payer has to do something."""
+        """The payment's first status. A payer who pays in the browser has to do something."""
         in_browser = self.means is Means.CARD and self.method is None
         return PaymentStatus.REQUIRES_ACTION if in_browser else PaymentStatus.PROCESSING
 
 
-class PaymentForestalled(Event):
-    """What was to be paid is called off before anybody has asked for the money."""
+class PaymentCancelledInAdvance(Event):
+    """The order was cancelled before anything had asked for its payment. A request that comes later is refused."""
+
+    aliases = ("PaymentForestalled",)
 
     order: Id
 
@@ -89,7 +143,7 @@ class PaymentProcessed(Event):
     amount: Money
     purpose: Purpose
     reference: str
-    """What the gateway calls the charge; of a wallet's payment, the id of the transfer."""
+    """The gateway's id of the charge; for a payment from a wallet, the id of the transfer."""
 
 
 class PaymentFailed(Event):
@@ -99,13 +153,13 @@ class PaymentFailed(Event):
 
 
 class PaymentCameLate(Event):
-    """The money was taken after all, for what nobody wants any more."""
+    """The gateway has taken the money after the payment had failed. The money goes back."""
 
     reference: str
 
 
 class PaidAgain(Event):
-    """The money was taken a second time, by another charge: it goes back."""
+    """A second charge has taken the money again. That money goes back."""
 
     refund: RefundId
     reference: str
@@ -129,18 +183,18 @@ class PaymentRefunded(Event):
     refund: RefundId
     amount: Money
     remaining: Money
-    """What was paid and has not been given back."""
+    """How much was paid and has not been given back."""
 
 
 class RefundMadeElsewhere(Event):
-    """Somebody has given money back at the gateway itself."""
+    """Money was given back at the gateway itself, without a request from here."""
 
     refund: RefundId
     amount: Money
 
 
 class RefundFailed(Event):
-    """Money that had been given back has come back to us: it could not be paid out."""
+    """A refund could not be paid out, so that its money has come back to us."""
 
     refund: RefundId
     amount: Money
@@ -148,7 +202,7 @@ class RefundFailed(Event):
 
 
 class PaymentDisputed(Event):
-    """The payer has his bank ask for the money; the gateway has taken it from us meanwhile."""
+    """The payer's bank demands the money back. The gateway withholds it from us until the dispute is closed."""
 
     dispute: str
     amount: Money
@@ -159,7 +213,7 @@ class DisputeClosed(Event):
     dispute: str
     lost: bool
     disputed: bool
-    """Whether the payment still is: by another one, or because one was lost."""
+    """Whether the payment stays disputed: another dispute is open, or one was lost."""
 
 
 class NoticeReceived(Event):
@@ -186,7 +240,7 @@ class AmountOverLimit(InvalidValue):
 
 
 class WrongAmount(Conflict):
-    """That isn't what the order costs."""
+    """The amount isn't what the order costs."""
 
     total: Money
 
@@ -196,30 +250,38 @@ class PaymentNotFound(AggregateNotFound):
 
 
 class PaymentOver(Conflict):
-    """The payment has ended; it can't be paid any more."""
+    """The payment has ended and can't be paid any more."""
 
     status: PaymentStatus
 
 
 class CardMissing(InvalidValue):
-    """A deposit comes from a card; name one."""
+    """A deposit comes from a card; give its payment_method."""
 
 
 class NotPaidInBrowser(Conflict):
-    """The order doesn't wait for its buyer to pay in the browser."""
+    """The order doesn't wait for a payment in the browser."""
 
 
 class NothingToRefund(Conflict):
-    """The payment didn't succeed, or all of it was given back."""
+    """There is nothing to refund: the payment didn't succeed, or all of it was given back."""
 
     status: PaymentStatus
 
 
 class RefundExceeded(Conflict):
-    """No more can be given back than was paid."""
+    """A refund can't be more than what is left of the payment."""
 
     refundable: Money
 
 
 class DepositNotRefundable(Conflict):
-    """A deposit is in the wallet; it is withdrawn from there."""
+    """A deposit can't be refunded; withdraw the money from the wallet."""
+
+
+class BadNotice(InvalidValue):
+    """The body of the webhook isn't a valid notice."""
+
+
+class BadSignature(InvalidValue):
+    """The signature of the notice is missing, wrong or too old."""

@@ -1,22 +1,8 @@
 """Which URL is which method of payments' API."""
 
-from starlette.requests import Request
-from starlette.responses import Response
-
-from craton.adapters.http import read_bounded
 from craton.application import Routes, get, only, post, public
 from market.payments.api import Payments
-from market.payments.ports import Gateway
-
-MAX_NOTICE_BYTES = 64 * 1024
-
-
-async def stripe_webhook(request: Request, payments: Payments, gateway: Gateway) -> Response:
-    """Be told by Stripe how a payment stands; a notice that comes again changes nothing."""
-    body = await read_bounded(request, MAX_NOTICE_BYTES)
-    await payments.note(gateway.read(body, request.headers.get("stripe-signature", "")))
-    return Response(status_code=204)
-
+from market.payments.webhooks import stripe_webhook
 
 routes = Routes(
     post("/v2/payments", Payments.start, status=201, location="/v2/payments/{id}"),

@@ -1,4 +1,4 @@
-"""What payments do when something happens elsewhere, and when a deposit has come."""
+"""What payments do when an order is cancelled, and when a deposit is paid or given back."""
 
 from craton.application import Policy
 from craton.domain import DomainError, Id, Name, Recorded
@@ -9,14 +9,14 @@ from market.payments.events import PaymentId, PaymentProcessed, Purpose, RefundM
 
 
 class TakeBackPayment(Policy):
-    """Whenever an order is cancelled, the buyer gets his money back."""
+    """Whenever an order is cancelled, the buyer gets the money back."""
 
     async def react(self, event: Recorded[OrderCancelled], payments: Payments) -> None:
         await payments.take_back(Id(event.subject))
 
 
 class EmptyWallet(Policy):
-    """Whenever a deposit is given back at the gateway itself, it leaves the wallet; if that can't be, it is parked."""
+    """Whenever a deposit is refunded at the gateway itself, the money leaves the wallet, or the event is parked."""
 
     async def react(self, event: Recorded[RefundMadeElsewhere], ledger: Ledger, payments: Payments) -> None:
         payment = await payments.payment(PaymentId(event.subject))
@@ -25,7 +25,7 @@ class EmptyWallet(Policy):
 
 
 class FillWallet(Policy):
-    """Whenever a deposit is paid, it is in the wallet, or goes back if that doesn't take it."""
+    """Whenever a deposit is paid, the money goes into the wallet, or back to the card if the wallet refuses it."""
 
     async def react(self, event: Recorded[PaymentProcessed], ledger: Ledger, payments: Payments) -> None:
         if event.data.purpose is not Purpose.DEPOSIT:

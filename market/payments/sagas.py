@@ -1,7 +1,7 @@
-"""What goes on outside: money is taken, and given back. Each charge and each refund is a process of its own.
+"""The processes that take money and give it back. Each charge and each refund has a process of its own.
 
-None of them waits for another. Each begins with its pivot, so that nobody can turn it round: it is tried until it is
-known what came of it, and who gives a payment up in the meantime gets back what may have been taken.
+No process waits for another. Each begins with its pivot and therefore can't be compensated: it is tried until its
+result is known. If the payment is given up meanwhile, money that the charge may have taken goes back.
 """
 
 from craton.application import Saga, step
@@ -9,13 +9,12 @@ from craton.domain import DomainError, Id, Money, Name, Text
 from market.ledger.api import Ledger
 from market.ledger.events import TransferId
 from market.payments.api import Payments
-from market.payments.domain import OPEN
 from market.payments.events import PaymentId, RefundId, Standing
 from market.payments.ports import ChargeRefused, Gateway
 
 
 class CardCharge(Saga):
-    """Announce a charge, take the money, and say what came of it."""
+    """Announce a charge, take the money, and report the result."""
 
     payment: PaymentId
     order: Id
@@ -27,7 +26,7 @@ class CardCharge(Saga):
 
     @step(pivot=True)
     async def announce(self, payments: Payments, gateway: Gateway) -> None:
-        if (await payments.payment(self.payment)).status not in OPEN:
+        if not (await payments.payment(self.payment)).status.is_open:
             return
         try:
             intent = await gateway.announce(self.payment, self.order, self.amount)
@@ -41,8 +40,8 @@ class CardCharge(Saga):
         if not self.reference:
             return
         try:
-            wanted = (await payments.payment(self.payment)).status in OPEN
-            charge = gateway.charge(self.reference, self.method) if wanted else gateway.call_off(self.reference)
+            is_wanted = (await payments.payment(self.payment)).status.is_open
+            charge = gateway.charge(self.reference, self.method) if is_wanted else gateway.call_off(self.reference)
             outcome = await charge
         except ChargeRefused as refusal:
             self.standing, self.reason = Standing.FAILED, refusal.reason
@@ -55,7 +54,7 @@ class CardCharge(Saga):
 
 
 class WalletCharge(Saga):
-    """Hold the money in the payer's wallet, and say what came of it."""
+    """Hold the money in the payer's wallet, and report the result."""
 
     payment: PaymentId
     payer: Id
@@ -76,7 +75,7 @@ class WalletCharge(Saga):
 
 
 class CallOff(Saga):
-    """See to it that a charge that waits for its payer takes no money any more; what it has taken goes back."""
+    """Make sure that a charge that waits for its payer takes no more money. Money that it has taken goes back."""
 
     payment: PaymentId
     reference: str
@@ -94,16 +93,17 @@ class CallOff(Saga):
 
 
 class Refunding(Saga):
-    """Give money back, and say so. A gateway that refuses leaves it stuck.
+    """Give money back, and report it. If the gateway refuses, the process is stuck until an operator acts.
 
-    Who has settled it otherwise skips the step: resolved, its money would count as asked for ever after.
+    An operator who has returned the money in another way skips the step. If the operator resolved the process instead,
+    the refund would count as requested for ever.
     """
 
     payment: PaymentId
     refund: RefundId
     amount: Money
     reference: str
-    """The charge that has taken it; of a wallet's payment, the transfer."""
+    """The charge that has taken the money; for a payment from a wallet, the transfer."""
     from_wallet: bool
 
     @step(pivot=True)

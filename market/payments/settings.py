@@ -1,14 +1,15 @@
-"""What payments can be told from outside."""
+"""The settings of payments."""
 
 from collections.abc import Iterator
 from typing import Annotated
 
 from msgspec import Meta
 
-from craton.application import Settings
+from craton.application import Settings, WiringError
 from craton.domain import Secret
+from market.payments.domain import Limits
 
-TEST_KEY = ("sk_test_", "rk_test_")
+TEST_KEY_PREFIXES = ("sk_test_", "rk_test_")
 URL = r"^https?://[^\s/]+"
 
 
@@ -16,32 +17,42 @@ class PaymentsSettings(Settings):
     def unfit_for_production(self) -> Iterator[str]:
         if self.stripe_api_key is None:
             yield (
-                "CRATON_PAYMENTS_STRIPE_API_KEY isn't set: payments would be played in a sandbox, whose cards fill "
-                "anybody's wallet."
+                "CRATON_PAYMENTS_STRIPE_API_KEY isn't set: payments would run in a sandbox, and anybody could fill a "
+                "wallet without paying."
             )
-        elif self.stripe_api_key.reveal().startswith(TEST_KEY):
-            yield "CRATON_PAYMENTS_STRIPE_API_KEY is a key for trying out, with which no money is taken."
+        elif self.stripe_api_key.reveal().startswith(TEST_KEY_PREFIXES):
+            yield "CRATON_PAYMENTS_STRIPE_API_KEY is a test key, with which no money is taken."
 
     stripe_api_key: Annotated[
-        Secret | None, Meta(description="Stripe's secret key; without it the sandbox takes the money, which is none")
+        Secret | None,
+        Meta(description="Stripe's secret key; without it, payments run in the sandbox and no money moves"),
     ] = None
     stripe_webhook_secret: Annotated[
-        Secret | None, Meta(description="what Stripe signs its webhooks with; without it none is believed")
+        Secret | None,
+        Meta(description="the secret with which Stripe signs its webhooks; without it, every webhook is refused"),
     ] = None
-    stripe_url: Annotated[str, Meta(pattern=URL, description="where Stripe's API is")] = "https://api.stripe.com"
+    stripe_url: Annotated[str, Meta(pattern=URL, description="the address of Stripe's API")] = "https://api.stripe.com"
     success_url: Annotated[
-        str, Meta(pattern=URL, description="where the payer goes from the hosted page when he has paid")
+        str, Meta(pattern=URL, description="where the hosted page sends the payer after the payment")
     ] = "http://127.0.0.1:8000/docs"
-    cancel_url: Annotated[str, Meta(pattern=URL, description="where he goes when he hasn't")] = (
-        "http://127.0.0.1:8000/docs"
-    )
+    cancel_url: Annotated[
+        str, Meta(pattern=URL, description="where the hosted page sends the payer if the payer cancels")
+    ] = "http://127.0.0.1:8000/docs"
     limits: Annotated[
         str,
         Meta(
-            description="the most that is paid at once, by currency, such as EUR=5000,JPY=500000; "
-            "of others 10,000, and 1,000,000 of those without minor units"
+            description="the largest amount of one payment, by currency, such as EUR=5000,JPY=500000; for other "
+            "currencies 10,000, or 1,000,000 if they have no minor unit"
         ),
     ] = ""
     patience: Annotated[
-        int, Meta(ge=1, le=86_400, description="seconds until a payment that hasn't come about is given up")
+        int, Meta(ge=1, le=86_400, description="after so many seconds a payment that has not succeeded is given up")
     ] = 900
+
+
+def read_limits(settings: PaymentsSettings) -> Limits:
+    """The limits that the settings say. Raises `WiringError` if they can't be read."""
+    try:
+        return Limits.read(settings.limits)
+    except ValueError as problem:
+        raise WiringError(f"CRATON_PAYMENTS_LIMITS can't be used: {problem}") from None

@@ -1,15 +1,15 @@
-"""What payments do: each is asked for, charged by a process of its own, and settled by what that finds out."""
+"""What payments do. Each payment is charged by a process of its own, whose result settles it."""
 
 from datetime import timedelta
 
 from craton.application import Page, Paging, Repository, Sagas, View, narrow, now, permit, schedule
 from craton.domain import Currency, Id, Money, Name, Secret, Text
+from market.payments import domain
 from market.payments.api import Payment, PaymentPage, Payments, StartedPayment
-from market.payments.domain import GatewayNotice, Limits
-from market.payments.domain import Payment as PaymentAggregate
 from market.payments.events import (
     CardMissing,
     Means,
+    Notice,
     NoticeId,
     NoticeReceived,
     NotPaidInBrowser,
@@ -26,8 +26,7 @@ from market.payments.events import (
     Standing,
     WrongAmount,
 )
-from market.payments.ports import Gateway, Notice
-from market.payments.read_models import PaymentRow
+from market.payments.ports import Gateway
 from market.payments.sagas import CallOff, CardCharge, Refunding, WalletCharge
 from market.payments.settings import PaymentsSettings
 
@@ -35,16 +34,16 @@ from market.payments.settings import PaymentsSettings
 class PaymentsService(Payments):
     def __init__(
         self,
-        payments: Repository[PaymentAggregate],
-        notices: Repository[GatewayNotice],
-        rows: View[PaymentRow],
+        payments: Repository[domain.Payment],
+        notices: Repository[domain.GatewayNotice],
+        rows: View[Payment],
         card_charges: Sagas[CardCharge],
         wallet_charges: Sagas[WalletCharge],
         call_offs: Sagas[CallOff],
         refunds: Sagas[Refunding],
         gateway: Gateway,
         settings: PaymentsSettings,
-        limits: Limits,
+        limits: domain.Limits,
     ) -> None:
         self._payments = payments
         self._notices = notices
@@ -61,18 +60,18 @@ class PaymentsService(Payments):
         id = PaymentId.derived(order)
         payment = await self._payments.find(id)
         if payment is None:
-            payment = PaymentAggregate.request(
+            payment = domain.Payment.request(
                 id, order, payer, amount, Purpose.ORDER, means, method or None, self._limits
             )
             self._payments.add(payment)
-            self._set_off(payment)
+            self._start_processes(payment)
         elif payment.status is PaymentStatus.FAILED:
             raise PaymentOver(status=payment.status)
         return id
 
     async def start(self, order: Id, amount: Money | None = None) -> StartedPayment:
         payment = await self._for_browser(order, amount)
-        # No money moves before the payer confirms; an intent that is announced again is the same one.
+        # No money moves before the payer confirms. An intent that is announced again stays the same.
         intent = await self._gateway.announce(payment.id, payment.order, payment.amount)
         payment.announce(intent.reference)
         return StartedPayment(
@@ -90,42 +89,42 @@ class PaymentsService(Payments):
         if not payment_method:
             raise CardMissing()
         id = PaymentId.new()
-        payment = PaymentAggregate.request(
+        payment = domain.Payment.request(
             id, id, payer, money, Purpose.DEPOSIT, Means.CARD, payment_method, self._limits
         )
         self._payments.add(payment)
-        self._set_off(payment)
+        self._start_processes(payment)
         return id
 
     async def settle(self, payment: PaymentId, standing: Standing, reference: str, reason: Text) -> None:
-        found = await self._known(payment)
+        found = await self._requested_payment(payment)
         found.settle(standing, reason, reference, RefundId.new())
-        self._set_off(found)
+        self._start_processes(found)
 
     async def give_up(self, payment: PaymentId) -> None:
-        found = await self._known(payment)
+        found = await self._requested_payment(payment)
         found.give_up(Text("timed out"))
-        self._set_off(found)
+        self._start_processes(found)
 
     async def refund(self, payment: PaymentId, amount: Money | None = None) -> RefundId:
-        found, id = await self._known(payment), RefundId.new()
+        found, id = await self._requested_payment(payment), RefundId.new()
         found.refund(id, amount)
-        self._set_off(found)
+        self._start_processes(found)
         return id
 
     async def take_back(self, order: Id) -> None:
         id = PaymentId.derived(order)
         payment = await self._payments.find(id)
         if payment is None:
-            self._payments.add(PaymentAggregate.forestall(id, order))
+            self._payments.add(domain.Payment.cancel_in_advance(id, order))
             return
         payment.take_back(RefundId.new())
-        self._set_off(payment)
+        self._start_processes(payment)
 
     async def finish_refund(self, payment: PaymentId, refund: RefundId, amount: Money) -> None:
-        (await self._known(payment)).refunded_by(refund, amount)
+        (await self._requested_payment(payment)).finish_refund(refund, amount)
 
-    async def note(self, notice: Notice) -> None:
+    async def receive_notice(self, notice: Notice) -> None:
         id = NoticeId.derived(notice.id)
         if await self._notices.find(id) is not None:
             return
@@ -136,56 +135,43 @@ class PaymentsService(Payments):
             standing=None if outcome is None else outcome.standing,
             reason="" if outcome is None else outcome.reason,
         )
-        self._notices.add(GatewayNotice.begin(id, fact))
-        payment = await self._told_of(notice)
-        if payment is None or payment.forestalled:
+        self._notices.add(domain.GatewayNotice.begin(id, fact))
+        payment = await self._payment_of(notice)
+        if payment is None or payment.cancelled_in_advance:
             return
-        if outcome is not None:
-            payment.settle(outcome.standing, Text(outcome.reason), notice.reference, RefundId.new())
-        if notice.returned is not None:
-            payment.learn_returned(notice.returned, RefundId.derived(notice.id))
-        failed, dispute = notice.failed_refund, notice.dispute
-        if failed is not None:
-            payment.learn_failed_refund(_refund_id(failed.refund), failed.amount, failed.reason)
-        if dispute is not None:
-            payment.learn_dispute(dispute.id, dispute.amount, dispute.reason)
-            if dispute.lost is not None:
-                payment.learn_end_of_dispute(dispute.id, lost=dispute.lost)
-        self._set_off(payment)
+        _learn(payment, notice)
+        self._start_processes(payment)
 
     async def return_deposit(self, payment: PaymentId) -> None:
-        found = await self._known(payment)
+        found = await self._requested_payment(payment)
         found.return_deposit(RefundId.new())
-        self._set_off(found)
+        self._start_processes(found)
 
     async def limit(self, currency: Currency) -> Money:
         return self._limits.of(currency)
 
     async def payment(self, payment: PaymentId) -> Payment:
-        row = await self._rows.find(payment)
-        if row is None:
-            raise PaymentNotFound(id=payment)
-        permit(row.payer, "admin")
-        return row.state
+        found = await self._rows.get(payment)
+        permit(found.payer, "admin")
+        return found
 
     async def payments(
         self, *, order: Id | None = None, payer: Id | None = None, paging: Paging = Paging()
     ) -> Page[Payment]:
         whose = narrow(payer, "admin")
-        rows = await self._rows.page(order_id=order, payer=whose, order="-created_at", paging=paging)
-        return rows.map(lambda row: row.state)
+        return await self._rows.page(order_id=order, payer=whose, order="-created_at", paging=paging)
 
-    async def _known(self, id: PaymentId) -> PaymentAggregate:
-        """The payment. Raises `PaymentNotFound`, too, for one of which there is only that it was called off."""
+    async def _requested_payment(self, id: PaymentId) -> domain.Payment:
+        """The payment. Raises `PaymentNotFound` also if it was cancelled before it was requested."""
         payment = await self._payments.get(id)
-        if payment.forestalled:
+        if payment.cancelled_in_advance:
             raise PaymentNotFound(id=id)
         return payment
 
-    async def _for_browser(self, order: Id, amount: Money | None) -> PaymentAggregate:
-        """The payment of an order that waits for its buyer to pay it in the browser."""
+    async def _for_browser(self, order: Id, amount: Money | None) -> domain.Payment:
+        """The payment of an order that is paid in the browser. Raises `NotPaidInBrowser` or `PaymentOver`."""
         payment = await self._payments.find(PaymentId.derived(order))
-        if payment is None or payment.forestalled:
+        if payment is None or payment.cancelled_in_advance:
             raise NotPaidInBrowser()
         permit(payment.payer, "admin")
         payment.require_browser()
@@ -193,17 +179,17 @@ class PaymentsService(Payments):
             raise WrongAmount(total=payment.amount)
         return payment
 
-    async def _told_of(self, notice: Notice) -> PaymentAggregate | None:
-        """The payment that a notice is about; None if it isn't one of ours."""
+    async def _payment_of(self, notice: Notice) -> domain.Payment | None:
+        """The payment that a notice is about; None if we don't know it."""
         if notice.payment is None and notice.reference:
-            rows = await self._rows.page(charge=notice.reference, paging=Paging(1, 1))
-            return await self._payments.find(rows.items[0].payment) if rows.items else None
+            found = await self._rows.find(charge=notice.reference)
+            return None if found is None else await self._payments.find(found.id)
         try:
             return await self._payments.find(PaymentId(notice.payment or ""))
         except ValueError:
             return None
 
-    def _set_off(self, payment: PaymentAggregate) -> None:
+    def _start_processes(self, payment: domain.Payment) -> None:
         """Start the processes that follow from what was recorded."""
         for fact in payment.recorded:
             match fact:
@@ -218,7 +204,7 @@ class PaymentsService(Payments):
                 case PaidAgain(refund=refund, reference=reference):
                     self._give_back(payment, refund, payment.amount, reference)
 
-    def _charge(self, payment: PaymentAggregate) -> None:
+    def _charge(self, payment: domain.Payment) -> None:
         if payment.means is Means.WALLET:
             hold = WalletCharge(payment=payment.id, payer=payment.payer, amount=payment.amount)
             self._wallet_charges.start(hold, id=payment.id)
@@ -226,7 +212,7 @@ class PaymentsService(Payments):
             charge = CardCharge(payment=payment.id, order=payment.order, amount=payment.amount, method=payment.method)
             self._card_charges.start(charge, id=payment.id)
 
-    def _give_back(self, payment: PaymentAggregate, refund: RefundId, amount: Money, reference: str) -> None:
+    def _give_back(self, payment: domain.Payment, refund: RefundId, amount: Money, reference: str) -> None:
         refunding = Refunding(
             payment=payment.id,
             refund=refund,
@@ -237,8 +223,23 @@ class PaymentsService(Payments):
         self._refunds.start(refunding, id=refund)
 
 
+def _learn(payment: domain.Payment, notice: Notice) -> None:
+    """Record with a payment what a notice reports about it."""
+    outcome, failed, dispute = notice.outcome, notice.failed_refund, notice.dispute
+    if outcome is not None:
+        payment.settle(outcome.standing, Text(outcome.reason), notice.reference, RefundId.new())
+    if notice.returned is not None:
+        payment.learn_returned(notice.returned, RefundId.derived(notice.id))
+    if failed is not None:
+        payment.learn_failed_refund(_refund_id(failed.refund), failed.amount, failed.reason)
+    if dispute is not None:
+        payment.learn_dispute(dispute.id, dispute.amount, dispute.reason)
+        if dispute.lost is not None:
+            payment.learn_end_of_dispute(dispute.id, lost=dispute.lost)
+
+
 def _refund_id(text: str) -> RefundId | None:
-    """Our id of a refund, None if it isn't one of ours."""
+    """Our id of a refund; None if the refund was made at the gateway itself."""
     try:
         return RefundId(text)
     except ValueError:

@@ -1,59 +1,32 @@
-"""Shipping's contract: all that others may import of it."""
+"""Shipping's front door. Others may import it."""
 
-from datetime import date
+from __future__ import annotations
 
-from craton.application import Api, Page, Paging, command, query
-from craton.domain import Id, Value
-from market.shipping.events import (
-    ShipmentCancelled,
-    ShipmentDelivered,
-    ShipmentId,
-    ShipmentNotFound,
-    ShipmentScheduled,
-    ShipmentShipped,
-    ShipmentStatus,
-)
+from datetime import date, datetime
 
-__all__ = [
-    "Shipment",
-    "ShipmentCancelled",
-    "ShipmentDelivered",
-    "ShipmentId",
-    "ShipmentNotFound",
-    "ShipmentScheduled",
-    "ShipmentShipped",
-    "ShipmentStatus",
-    "Shipping",
-]
-
-
-class Shipment(Value):
-    id: ShipmentId
-    order: Id
-    tracking_number: str
-    status: ShipmentStatus
-    scheduled_for: date | None
-    version: int
+from craton.application import Api, Hidden, Index, Key, Page, Paging, Row, command, query
+from craton.domain import Id
+from market.shipping.events import ShipmentId, ShipmentNotFound, ShipmentStatus
 
 
 class Shipping(Api):
-    """How goods get to people. Each command may come again, or too late, and changes nothing then."""
+    """How goods get to people. A command that is repeated, or that comes too late, changes nothing."""
 
     @command
     async def schedule(self, order: Id, recipient: Id) -> None:
-        """Have an order's goods go out tomorrow."""
+        """Plan to send an order's goods tomorrow."""
 
     @command
     async def ship(self, order: Id, recipient: Id) -> None:
-        """Learn that the goods are on their way."""
+        """Note that the goods are on their way."""
 
     @command
     async def deliver(self, order: Id) -> None:
-        """Learn that the goods have arrived."""
+        """Note that the goods have arrived."""
 
     @command
     async def cancel(self, order: Id, recipient: Id) -> None:
-        """Call the goods back; what wasn't scheduled yet never is."""
+        """Call the goods back. A shipment that isn't scheduled yet is cancelled in advance."""
 
     @query
     async def shipment(self, shipment: ShipmentId) -> Shipment:
@@ -62,3 +35,16 @@ class Shipping(Api):
     @query
     async def shipments(self, *, order: Id | None = None, paging: Paging = Paging()) -> Page[Shipment]:
         """Shipments, newest first."""
+
+
+class Shipment(Row):
+    not_found = ShipmentNotFound
+
+    id: Key[ShipmentId]
+    order: Id
+    tracking_number: str
+    status: ShipmentStatus
+    scheduled_for: date | None
+    version: int
+    recipient: Hidden[Index[Id]]
+    scheduled_at: Hidden[Index[datetime]]

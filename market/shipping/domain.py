@@ -1,4 +1,4 @@
-"""Shipments: one for each order, from its scheduling to its arrival, or its recall."""
+"""Shipments: one for each order, from the day when it is scheduled until it arrives or is called back."""
 
 from datetime import date
 
@@ -15,7 +15,10 @@ from market.shipping.events import (
 
 
 class Shipment(Aggregate[ShipmentId]):
-    """Each turn is taken once; asking for one that was taken, or that comes too late, changes nothing."""
+    """Scheduled, shipped, delivered; cancelled from any of them but the last.
+
+    Each step is recorded once. Asking for a step again, or too late, changes nothing.
+    """
 
     not_found = ShipmentNotFound
 

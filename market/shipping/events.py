@@ -7,7 +7,7 @@ from craton.domain import AggregateNotFound, Event, Id
 
 
 class ShipmentId(Id):
-    """Derived from the order that is shipped."""
+    """Derived from the id of the order that is shipped, so each order has one shipment."""
 
     namespace = "craton:market:shipping"
 
@@ -39,7 +39,7 @@ class ShipmentDelivered(Event):
 
 
 class ShipmentCancelled(Event):
-    """It doesn't go out, or is called back. One that was cancelled before it was scheduled never will be."""
+    """The goods aren't sent, or they are called back. An order whose shipment is cancelled is never shipped."""
 
     order: Id
     recipient: Id

@@ -7,7 +7,7 @@ from market.shipping.api import Shipping
 
 
 class FollowOrders(Policy):
-    """Whenever an order is shipped, delivered or cancelled, so are its goods."""
+    """Whenever an order is shipped, delivered or cancelled, its shipment is too."""
 
     async def react(self, event: Recorded[OrderShipped | OrderDelivered | OrderCancelled], shipping: Shipping) -> None:
         order, recipient = Id(event.subject), event.data.buyer

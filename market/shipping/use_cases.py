@@ -4,14 +4,13 @@ from datetime import timedelta
 
 from craton.application import Page, Paging, Repository, View, narrow, now, permit
 from craton.domain import Id
+from market.shipping import domain
 from market.shipping.api import Shipment, Shipping
-from market.shipping.domain import Shipment as ShipmentAggregate
-from market.shipping.events import ShipmentId, ShipmentNotFound
-from market.shipping.read_models import ShipmentRow
+from market.shipping.events import ShipmentId
 
 
 class ShippingService(Shipping):
-    def __init__(self, shipments: Repository[ShipmentAggregate], rows: View[ShipmentRow]) -> None:
+    def __init__(self, shipments: Repository[domain.Shipment], rows: View[Shipment]) -> None:
         self._shipments = shipments
         self._rows = rows
 
@@ -21,7 +20,7 @@ class ShippingService(Shipping):
 
     async def ship(self, order: Id, recipient: Id) -> None:
         shipment = await self._of(order)
-        shipment.schedule(order, recipient, now().date())  # if the checkout hasn't got there yet
+        shipment.schedule(order, recipient, now().date())  # the checkout may not have scheduled it yet
         shipment.ship()
 
     async def deliver(self, order: Id) -> None:
@@ -31,16 +30,14 @@ class ShippingService(Shipping):
         (await self._of(order)).cancel(order, recipient)
 
     async def shipment(self, shipment: ShipmentId) -> Shipment:
-        row = await self._rows.find(shipment)
-        if row is None:
-            raise ShipmentNotFound(id=shipment)
+        row = await self._rows.get(shipment)
         permit(row.recipient, "admin", "service")
-        return row.state
+        return row
 
     async def shipments(self, *, order: Id | None = None, paging: Paging = Paging()) -> Page[Shipment]:
         recipient = narrow(None, "admin", "service")
-        rows = await self._rows.page(recipient=recipient, order_id=order, order="-scheduled_at", paging=paging)
-        return rows.map(lambda row: row.state)
+        shipment = None if order is None else ShipmentId.derived(order)
+        return await self._rows.page(id=shipment, recipient=recipient, order="-scheduled_at", paging=paging)
 
-    async def _of(self, order: Id) -> ShipmentAggregate:
+    async def _of(self, order: Id) -> domain.Shipment:
         return await self._shipments.find_or_add(ShipmentId.derived(order))

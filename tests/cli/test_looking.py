@@ -182,7 +182,7 @@ def test_the_newest_events_are_shown_the_oldest_of_them_first(filled: Data) -> N
 def test_an_event_is_shown_with_all_that_is_known_of_it(filled: Data) -> None:
     (newest,) = craton("events", "--json", "-n", "1", *filled.option).records
 
-    assert newest.keys() == {"module", "position", "time", "stream", "version", "type", "data", "metadata"}
+    assert newest.keys() == {"module", "position", "id", "time", "stream", "version", "type", "data", "metadata"}
     assert newest["module"] == "ledger"
 
 
@@ -291,8 +291,9 @@ def test_an_event_that_cannot_be_read_any_more_is_found(data: Data) -> None:
 def test_a_tampered_balance_is_found(data: Data) -> None:
     change(
         data,
-        """UPDATE view_balance_1 SET row = replace(row, '"balance":{"amount":"70.00"', '"balance":{"amount":"71.00"')"""
-        f" WHERE account = '{data.ada}'",
+        """UPDATE view_account_state_1"""
+        """ SET row = replace(row, '"balance":{"amount":"70.00"', '"balance":{"amount":"71.00"')"""
+        f" WHERE id = '{data.ada}'",
     )
 
     found = craton("verify", *data.option)

@@ -41,7 +41,7 @@ def up(data: Path, settings: dict[str, str]) -> Ended:
         ({"CRATON_IDENTITY_MEMBERSHIP_SECRET": "changeme"}, "CRATON_IDENTITY_MEMBERSHIP_SECRET is too easily guessed"),
         ({"CRATON_IDENTITY_ADMIN_EMAIL": ""}, "CRATON_IDENTITY_ADMIN_EMAIL is an example"),
         ({"CRATON_NOTIFICATIONS_SMTP_HOST": ""}, "mails would be put into a folder"),
-        ({"CRATON_NOTIFICATIONS_SMTP_TLS": "false"}, "in clear"),
+        ({"CRATON_NOTIFICATIONS_SMTP_TLS": "false"}, "sent unencrypted"),
         ({"CRATON_STORE": "memory"}, "all would be lost"),
         ({"CRATON_ORIGINS": "http://shop.example.org"}, "CRATON_ORIGINS names http://shop.example.org"),
         ({"CRATON_CRASH_AT": "call.decided"}, "CRATON_CRASH_AT"),

@@ -113,6 +113,14 @@ class TestTimers(conformance.Timers):
     pass
 
 
+class TestSearching(conformance.Searching):
+    pass
+
+
+class TestLookingAtTimersAndLeases(conformance.LookingAtTimersAndLeases):
+    pass
+
+
 class TestParkedEvents(conformance.ParkedEvents):
     pass
 

@@ -563,7 +563,7 @@ class MarketLogs(Logs):
         facts = [
             Fact(module, stream, version, kind, json.loads(data)) for module, _, stream, version, kind, data in rows
         ]
-        parked = self.rows_of_all(MODULES, "SELECT count(*) FROM {schema}.parked")
+        parked = self.rows_of_all(MODULES, "SELECT count(*) FROM {schema}.parked_events")
         return Books(facts, mails_in(mails), sum(count for (count,) in parked))
 
 

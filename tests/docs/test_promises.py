@@ -74,7 +74,7 @@ def test_the_demo_ends_well() -> None:
     )
 
     assert told.returncode == 0, told.stdout + told.stderr
-    assert "goes on where it was: Confirmed" in told.stdout
+    assert "the checkout goes on: Confirmed" in told.stdout
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)

@@ -30,7 +30,7 @@ from craton.application import (
     put,
     query,
 )
-from craton.cli.loading import set_up_logging
+from craton.cli.load import set_up_logging
 from craton.domain import Aggregate, Event, Id, Name, Unauthenticated, Value
 from craton.runtime import App
 from tests.http.client import Client

@@ -266,4 +266,6 @@ class TestAHandlerWrittenByHand:
 
         (problem,) = App("handlers", modules=[office(get("/v1/lost", lost))], environment={}).wiring.problems()
 
-        assert problem == "module office: lost asks for nobodys: Name, which nothing provides"
+        assert problem == (
+            "module office: lost asks for nobodys: Name, which nothing provides. Give it to the module as provides={…}"
+        )

@@ -12,6 +12,7 @@ from craton.application.errors import Unavailable
 from craton.application.retry import minutes, seconds
 from craton.ports import Changeset, StoreUnavailable, Timer
 from craton.runtime import App
+from craton.runtime.operations.refusals import TimerNotFound
 from craton.runtime.subscriptions.timers import LEASE, MAX_RUNNING, RETRY
 from tests.kernel.alarms import Alarms, Bells, NotNow, OldAlarms, TooLate, alarms, old_alarms
 from tests.kernel.conftest import Clock, StartApp, eventually
@@ -190,7 +191,7 @@ class TestAFailingTimer:
     async def test_is_tried_ten_times_more_when_an_operator_asks(self, broken: Tower) -> None:
         parked = await broken.until_parked()
 
-        assert await broken.timers.retry(parked.id)
+        await broken.app.operations.retry_timer("alarms", parked.id)
         await broken.forward(timedelta())
 
         assert (await broken.tried(1)).parked is False
@@ -200,7 +201,7 @@ class TestAFailingTimer:
         parked = await broken.until_parked()
         del broken.bells.plans["broken"]
 
-        assert await broken.timers.retry(parked.id)
+        await broken.app.operations.retry_timer("alarms", parked.id)
         await broken.forward(timedelta())
         await eventually(broken.none_waits)
 
@@ -210,7 +211,7 @@ class TestAFailingTimer:
     async def test_is_given_up_when_an_operator_asks(self, broken: Tower) -> None:
         parked = await broken.until_parked()
 
-        assert await broken.timers.drop(parked.id)
+        await broken.app.operations.drop_timer("alarms", parked.id)
 
         assert await broken.parked() == []
         assert await broken.none_waits()
@@ -218,8 +219,9 @@ class TestAFailingTimer:
     async def test_that_is_not_parked_can_be_neither_retried_nor_dropped(self, broken: Tower) -> None:
         timer = await broken.tried(1)
 
-        assert not await broken.timers.retry(timer.id)
-        assert not await broken.timers.drop(timer.id)
+        for verb in (broken.app.operations.retry_timer, broken.app.operations.drop_timer):
+            with pytest.raises(TimerNotFound):
+                await verb("alarms", timer.id)
 
         assert await broken.waiting() == [timer]
 

@@ -48,7 +48,9 @@ class QuickArgon2(Argon2):
     """Hashes as the market does, but with a hundredth of the work, so that tests needn't wait for it."""
 
     def __init__(self) -> None:
-        super().__init__(argon2.PasswordHasher(time_cost=1, memory_cost=64, parallelism=1), most_waiting=10_000)
+        super().__init__(
+            argon2.PasswordHasher(time_cost=1, memory_cost=64, parallelism=1), max_waiting_per_address=10_000
+        )
 
 
 class Person:

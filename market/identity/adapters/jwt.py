@@ -13,7 +13,7 @@ from craton.domain import Secret
 from market.identity.events import SessionId, UserId
 from market.identity.ports import Claims
 
-SHORTEST_KEY = 32
+MIN_KEY_CHARACTERS = 32
 
 
 class Jwt:
@@ -27,33 +27,34 @@ class Jwt:
 
     def read(self, token: str, key: str, now: datetime) -> Claims | None:
         try:
-            claims, ends = _proved(token, key)
+            claims, expires_at_seconds = _verified(token, key)
         except (jwt.InvalidTokenError, ValueError, TypeError):
             return None
-        return claims if now.timestamp() < ends else None
+        return claims if now.timestamp() < expires_at_seconds else None
 
 
 @lru_cache(maxsize=10_000)
-def _proved(token: str, key: str) -> tuple[Claims, float]:
-    """What a token says and when it ends, if its signature is right: which it stays, unlike its being in time.
+def _verified(token: str, key: str) -> tuple[Claims, float]:
+    """What a token says, and when it expires, if its signature is right.
 
-    Only what is proved is kept. Raises `InvalidTokenError`, `ValueError` or `TypeError`.
+    A right signature stays right, so that the result can be kept; the caller checks the time. Raises
+    `InvalidTokenError`, `ValueError` or `TypeError`.
     """
     algorithm, _, verifying = _keys(key)
     options: Options = {"require": ["sub", "sid", "exp", "typ"], "verify_exp": False, "verify_iat": False}
     content = jwt.decode(token, verifying, algorithms=[algorithm], options=options)
     if content["typ"] != "access":
-        raise ValueError("this is no access token")
+        raise ValueError("this is not an access token")
     return Claims(user=UserId(content["sub"]), session=SessionId(content["sid"])), float(content["exp"])
 
 
 @cache
 def _keys(key: str) -> tuple[str, str | Ed25519PrivateKey, str | Ed25519PublicKey]:
-    """The algorithm, what signs and what verifies. Raises `WiringError` for a key that is none."""
+    """The algorithm, the key that signs and the key that verifies. Raises `WiringError` for an unusable key."""
     if not key.lstrip().startswith("-----BEGIN"):
-        if len(key) < SHORTEST_KEY:
+        if len(key) < MIN_KEY_CHARACTERS:
             raise WiringError(
-                f"CRATON_IDENTITY_TOKEN_KEY has fewer than {SHORTEST_KEY} characters, and is no key in PEM"
+                f"CRATON_IDENTITY_TOKEN_KEY has fewer than {MIN_KEY_CHARACTERS} characters, and is no key in PEM"
             )
         return "HS256", key, key
     try:

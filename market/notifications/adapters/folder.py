@@ -1,10 +1,10 @@
-"""Mails as .eml files in a folder: what is used as long as there is no mail server."""
+"""Mails as .eml files in a folder, for as long as there is no mail server."""
 
 import asyncio
 from pathlib import Path
-from uuid import uuid4
 
 from craton.application import Unavailable
+from craton.domain import uuid7
 from market.notifications.adapters.message import compose
 from market.notifications.ports import Mail
 
@@ -23,9 +23,9 @@ class FolderMailer:
             ) from problem
 
     def _write(self, mail: Mail) -> None:
-        """Under the mail's id: one that is sent again replaces itself. It is there whole, or not at all."""
+        """Write a whole mail into a file that is named after its id. Another attempt replaces the file."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        written = self._folder / f".{mail.id}.{uuid4().hex}"
+        written = self._folder / f".{mail.id}.{uuid7()}"
         written.touch(mode=0o600)
         written.write_bytes(compose(mail, self._sender).as_bytes())
         written.replace(self._folder / f"{mail.id}.eml")

@@ -1,4 +1,4 @@
-"""A mail as it goes over the wire."""
+"""A mail as it is transmitted: the headers and the text."""
 
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -8,9 +8,9 @@ from market.notifications.ports import Mail, MailRefused
 
 
 def compose(mail: Mail, sender: str) -> EmailMessage:
-    """The message; its Message-ID is made of the mail's id, so that it is the same each time.
+    """The message of a mail. Its Message-ID contains the mail's id, so it is the same at each attempt.
 
-    Raises `MailRefused` for an address that a mail can't hold as it is.
+    Raises `MailRefused` for an address that the header would change.
     """
     message = EmailMessage(policy=SMTP)
     message["From"] = sender
@@ -20,5 +20,5 @@ def compose(mail: Mail, sender: str) -> EmailMessage:
     message["Message-ID"] = f"<{mail.id}@{sender.rpartition('@')[2]}>"
     message.set_content(mail.body)
     if [recipient.addr_spec for recipient in message["To"].addresses] != [mail.to]:
-        raise MailRefused(reason="the address would be read as another one")
+        raise MailRefused(reason="its address would be read as another one")
     return message

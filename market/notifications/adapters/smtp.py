@@ -9,11 +9,14 @@ from market.notifications.adapters.message import compose
 from market.notifications.ports import Mail, MailDelayed, MailRefused
 
 TIMEOUT_SECONDS = 8.0
-PERMANENT = range(500, 600)
+PERMANENT_CODES = range(500, 600)
 
 
 class SmtpMailer:
-    """`tls`: the server must speak STARTTLS; without it the mail, and the password, would go in clear."""
+    """Sends mail through an SMTP server. With `tls`, the server must support STARTTLS.
+
+    Without it, mails and the password would be sent unencrypted.
+    """
 
     def __init__(
         self, host: str, port: int, *, sender: str, user: str | None, password: Secret | None, tls: bool
@@ -46,7 +49,7 @@ class SmtpMailer:
         except aiosmtplib.SMTPDataError as refused:
             self._judge(refused.code)
         except aiosmtplib.SMTPResponseException as refused:
-            why = f"The mail server doesn't want anything from us: it says {refused.code}."
+            why = f"The mail server refuses all mail: it answered {refused.code}."
             raise Unavailable(why, maybe_executed=False) from None
         except (aiosmtplib.SMTPException, OSError) as problem:
             why = type(problem).__name__
@@ -54,6 +57,6 @@ class SmtpMailer:
 
     @staticmethod
     def _judge(code: int) -> None:
-        """What a server says with 5… of a mail or its recipient it means for good, with 4… for now."""
-        refusal = MailRefused if code in PERMANENT else MailDelayed
-        raise refusal(reason=f"the server says {code}")
+        """Raise the refusal that a reply code stands for: codes from 500 on are final, and lower ones are temporary."""
+        refusal = MailRefused if code in PERMANENT_CODES else MailDelayed
+        raise refusal(reason=f"the mail server answered {code}")

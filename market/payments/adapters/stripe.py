@@ -1,4 +1,4 @@
-"""Stripe takes the money."""
+"""The gateway that takes money through Stripe."""
 
 import logging
 from collections.abc import AsyncIterator, Iterator
@@ -14,20 +14,18 @@ from stripe.params.checkout import SessionCreateParamsLineItemPriceData as Price
 from craton.adapters.breaker import Breaker
 from craton.application import Unavailable
 from craton.domain import Currency, Money
-from market.payments.events import Standing
-from market.payments.ports import (
+from market.payments.events import (
     BadNotice,
     BadSignature,
-    ChargeRefused,
+    ChargeOutcome,
     Dispute,
     FailedRefund,
-    Intent,
     Notice,
-    Outcome,
-    RefundRefused,
+    Standing,
 )
+from market.payments.ports import ChargeRefused, Intent, RefundRefused
 
-TOLERANCE_SECONDS: Final = 300
+MAX_SIGNATURE_AGE_SECONDS: Final = 300
 NEVER_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 STANDINGS: Final = {
     "requires_payment_method": Standing.REQUIRES_ACTION,
@@ -36,7 +34,7 @@ STANDINGS: Final = {
     "succeeded": Standing.SUCCEEDED,
     "canceled": Standing.FAILED,
 }
-"""What an intent's status means; any other is on its way."""
+"""What the status of an intent means. Any other status means that the charge is being processed."""
 EVENTS: Final = {
     "payment_intent.succeeded": Standing.SUCCEEDED,
     "payment_intent.payment_failed": Standing.FAILED,
@@ -44,14 +42,14 @@ EVENTS: Final = {
     "payment_intent.requires_action": Standing.REQUIRES_ACTION,
 }
 STRIPE_UNITS: Final[dict[str, int | Fraction]] = {"ISK": 100, "UGX": 100, "MGA": Fraction(1, 100)}
-"""Where Stripe's smallest unit isn't that of ISO 4217: how many of it make one of ours."""
+"""How many of Stripe's smallest units make one of ISO 4217, for the currencies in which the two differ."""
 
-# The library logs whole answers, and with them client secrets; and refusals, which may hold parts of our key.
+# At lower levels the library logs whole answers, which hold client secrets, and refusals, which may hold parts of keys.
 logging.getLogger("stripe").setLevel(logging.WARNING)
 
 
 class StripeGateway:
-    """Takes money through Stripe's API. `timeout` bounds each wait for it; to try again is up to who calls."""
+    """Takes money through Stripe's API. `timeout_seconds` limits each wait for it. The caller has to try again."""
 
     def __init__(
         self,
@@ -61,12 +59,12 @@ class StripeGateway:
         success_url: str,
         cancel_url: str,
         url: str = "https://api.stripe.com",
-        timeout: float = 8.0,
+        timeout_seconds: float = 8.0,
     ) -> None:
         self._breaker = Breaker("Stripe")
         self._webhook_secret = webhook_secret
         self._success_url, self._cancel_url = success_url, cancel_url
-        self._http = stripe.HTTPXClient(timeout=timeout)
+        self._http = stripe.HTTPXClient(timeout=timeout_seconds)
         self._api = stripe.StripeClient(
             api_key, base_addresses={"api": url}, http_client=self._http, max_network_retries=0
         ).v1
@@ -74,7 +72,7 @@ class StripeGateway:
     @asynccontextmanager
     async def _asking(self, *, writing: bool = False) -> AsyncIterator[None]:
         async with self._breaker.asking():
-            with _translated(writing=writing):
+            with _translated_errors(writing=writing):
                 yield
 
     async def close(self) -> None:
@@ -86,36 +84,37 @@ class StripeGateway:
                 {
                     "amount": _units(amount),
                     "currency": amount.currency.lower(),
-                    "allowed_payment_method_types": ["card"],  # others may send the payer elsewhere
+                    "allowed_payment_method_types": ["card"],  # other types may send the payer to another site
                     "metadata": {"payment": payment, "order": order},
                 },
                 {"idempotency_key": payment},
             )
         return Intent(reference=intent.id, client_secret=cast(str, intent.client_secret))
 
-    async def charge(self, reference: str, method: str | None) -> Outcome:
+    async def charge(self, reference: str, method: str | None) -> ChargeOutcome:
         async with self._asking():
             intent = await self._api.payment_intents.retrieve_async(reference)
-        other = method if method != _tried(intent) else None
-        open_ = STANDINGS.get(intent.status) is Standing.REQUIRES_ACTION
-        if not open_ or (not other and intent.status != "requires_confirmation"):
+        other = method if method != _newest_method(intent) else None
+        is_open = STANDINGS.get(intent.status) is Standing.REQUIRES_ACTION
+        can_confirm = bool(other) or intent.status == "requires_confirmation"
+        if not is_open or not can_confirm:
             return _outcome(intent)
         try:
             async with self._asking(writing=True):
                 confirm = self._api.payment_intents.confirm_async
                 return _outcome(await confirm(reference, {"payment_method": cast(str, other)}))
         except ChargeRefused as refused:
-            # It was declined; or a call beside this one has taken the money, so that there is nothing to confirm.
+            # The card was declined, or a concurrent call has taken the money and left nothing to confirm.
             async with self._asking(writing=True):
                 outcome = _outcome(await self._api.payment_intents.retrieve_async(reference))
             taken = outcome.standing in (Standing.SUCCEEDED, Standing.PROCESSING)
-            return outcome if taken else Outcome(standing=Standing.FAILED, reason=refused.reason)
+            return outcome if taken else ChargeOutcome(standing=Standing.FAILED, reason=refused.reason)
 
-    async def call_off(self, reference: str) -> Outcome:
+    async def call_off(self, reference: str) -> ChargeOutcome:
         try:
             async with self._asking(writing=True):
                 return _outcome(await self._api.payment_intents.cancel_async(reference))
-        except ChargeRefused:  # it has ended before, one way or the other
+        except ChargeRefused:  # the charge has already succeeded or failed
             async with self._asking():
                 return _outcome(await self._api.payment_intents.retrieve_async(reference))
 
@@ -130,7 +129,7 @@ class StripeGateway:
                     )
         except ChargeRefused as refused:
             if refused.reason == "charge_already_refunded":
-                return  # somebody has done so at Stripe itself
+                return  # the refund was made at Stripe itself
             raise RefundRefused(reason=refused.reason) from None
         if made.status in ("pending", "requires_action"):
             raise Unavailable("Stripe hasn't paid it back yet.", maybe_executed=True)
@@ -138,7 +137,7 @@ class StripeGateway:
             raise RefundRefused(reason=getattr(made, "failure_reason", None) or made.status)
 
     async def _find_refund(self, reference: str, refund: str) -> stripe.Refund | None:
-        """The refund that a call before this one has made: Stripe forgets idempotency keys after a day."""
+        """The refund that an earlier call has made. Idempotency keys don't suffice: Stripe forgets them after a day."""
         async with self._asking():
             first = await self._api.refunds.list_async({"payment_intent": reference, "limit": 100})
             async for made in first.auto_paging_iter():
@@ -169,12 +168,12 @@ class StripeGateway:
 
     def read(self, body: bytes, signature: str) -> Notice:
         try:
-            stripe.WebhookSignature.verify_header(body, signature, self._webhook_secret, TOLERANCE_SECONDS)
-        except (stripe.SignatureVerificationError, ValueError, TypeError):  # the latter: not UTF-8, not ASCII
+            stripe.WebhookSignature.verify_header(body, signature, self._webhook_secret, MAX_SIGNATURE_AGE_SECONDS)
+        except (stripe.SignatureVerificationError, ValueError, TypeError):  # the last two: not UTF-8, not ASCII
             raise BadSignature() from None
         try:
             event = msgspec.json.decode(body, type=_Event)
-            return Notice(id=event.id, type=event.type, **_told(event.type, event.data.object))
+            return Notice(id=event.id, type=event.type, **_notice_fields(event.type, event.data.object))
         except (msgspec.MsgspecError, RecursionError, ValueError):
             raise BadNotice() from None
 
@@ -211,7 +210,7 @@ class _Charge(msgspec.Struct):
     currency: str
     payment_intent: str | None = None
     metadata: dict[str, str] | None = None
-    """That of the intent, as it was when the charge was made."""
+    """The metadata of the intent, from the time when the charge was made."""
 
 
 class _Refund(msgspec.Struct):
@@ -232,13 +231,13 @@ class _Dispute(msgspec.Struct):
     payment_intent: str | None = None
 
 
-def _told(event: str, about: msgspec.Raw) -> dict[str, Any]:
-    """The fields of a notice: which payment of ours or which charge an event is about, and what it says of it."""
+def _notice_fields(event: str, about: msgspec.Raw) -> dict[str, Any]:
+    """The fields of a notice: which payment or which charge an event is about, and what it reports."""
     match event:
         case "checkout.session.completed":
             session = msgspec.json.decode(about, type=_Session)
             standing = Standing.SUCCEEDED if session.payment_status == "paid" else Standing.PROCESSING
-            return _of_charge(session.payment_intent, session.metadata) | {"outcome": Outcome(standing=standing)}
+            return _of_charge(session.payment_intent, session.metadata) | {"outcome": ChargeOutcome(standing=standing)}
         case "charge.refunded":
             charge = msgspec.json.decode(about, type=_Charge)
             return _of_charge(charge.payment_intent, charge.metadata) | {
@@ -263,7 +262,7 @@ def _told(event: str, about: msgspec.Raw) -> dict[str, Any]:
         case _ if event in EVENTS:
             intent, standing = msgspec.json.decode(about, type=_Intent), EVENTS[event]
             reason = _reason(intent.last_payment_error) if standing is Standing.FAILED else ""
-            return _of_charge(intent.id, intent.metadata) | {"outcome": Outcome(standing=standing, reason=reason)}
+            return _of_charge(intent.id, intent.metadata) | {"outcome": ChargeOutcome(standing=standing, reason=reason)}
         case _:
             return {}
 
@@ -272,15 +271,15 @@ def _of_charge(reference: str | None, metadata: dict[str, str] | None = None) ->
     return {"reference": reference or "", "payment": (metadata or {}).get("payment")}
 
 
-def _outcome(intent: stripe.PaymentIntent) -> Outcome:
+def _outcome(intent: stripe.PaymentIntent) -> ChargeOutcome:
     if intent.status == "requires_payment_method" and intent.last_payment_error:
-        return Outcome(standing=Standing.FAILED, reason=_reason(intent.last_payment_error))
+        return ChargeOutcome(standing=Standing.FAILED, reason=_reason(intent.last_payment_error))
     reason = "canceled" if intent.status == "canceled" else ""
-    return Outcome(standing=STANDINGS.get(intent.status, Standing.PROCESSING), reason=reason)
+    return ChargeOutcome(standing=STANDINGS.get(intent.status, Standing.PROCESSING), reason=reason)
 
 
-def _tried(intent: stripe.PaymentIntent) -> object:
-    """The method that is to pay, or has failed to: after a decline Stripe names it with the error only."""
+def _newest_method(intent: stripe.PaymentIntent) -> object:
+    """The method that will pay or has failed to pay. After a decline, Stripe names the method only with the error."""
     return intent.payment_method or getattr(getattr(intent.last_payment_error, "payment_method", None), "id", None)
 
 
@@ -289,7 +288,7 @@ def _reason(problem: object) -> str:
 
 
 def _units(money: Money) -> int:
-    """The amount as Stripe counts it. https://docs.stripe.com/currencies"""
+    """The amount in Stripe's smallest units. https://docs.stripe.com/currencies"""
     units = Fraction(money.minor) * STRIPE_UNITS.get(money.currency, 1)
     if units.denominator != 1:
         raise ChargeRefused(reason="invalid_charge_amount")
@@ -297,7 +296,7 @@ def _units(money: Money) -> int:
 
 
 def _money(units: int, currency: str) -> Money:
-    """The amount that Stripe counts so. Raises `ValueError`."""
+    """The money that so many of Stripe's smallest units are. Raises `ValueError`."""
     known = Currency(currency.upper())
     minor = Fraction(units) / STRIPE_UNITS.get(known, 1)
     if minor.denominator != 1:
@@ -306,8 +305,8 @@ def _money(units: int, currency: str) -> Money:
 
 
 @contextmanager
-def _translated(*, writing: bool) -> Iterator[None]:
-    """Turn the library's errors, whose texts may tell too much, into `ChargeRefused` and `Unavailable`."""
+def _translated_errors(*, writing: bool) -> Iterator[None]:
+    """Turn the library's errors into `ChargeRefused` and `Unavailable`, because their texts may hold secrets."""
     try:
         yield
     except (stripe.CardError, stripe.InvalidRequestError, stripe.IdempotencyError) as problem:
@@ -315,11 +314,11 @@ def _translated(*, writing: bool) -> Iterator[None]:
     except stripe.RateLimitError as problem:
         after = str((problem.headers or {}).get("retry-after", ""))
         seconds = int(after) if after.isdecimal() else 1
-        raise Unavailable("Stripe is asked too often.", maybe_executed=False, retry_after=seconds) from None
+        raise Unavailable("Stripe gets too many requests.", maybe_executed=False, retry_after=seconds) from None
     except (stripe.AuthenticationError, stripe.PermissionError):
         raise Unavailable("Stripe doesn't accept our API key.", maybe_executed=False) from None
     except stripe.APIConnectionError as problem:
-        what, sent = type(problem.__cause__).__name__, not isinstance(problem.__cause__, NEVER_SENT)
-        raise Unavailable(f"Stripe can't be reached: {what}.", maybe_executed=writing and sent) from None
+        cause, was_sent = type(problem.__cause__).__name__, not isinstance(problem.__cause__, NEVER_SENT)
+        raise Unavailable(f"Stripe can't be reached: {cause}.", maybe_executed=writing and was_sent) from None
     except stripe.StripeError as problem:
         raise Unavailable(f"Stripe has failed: HTTP status {problem.http_status}.", maybe_executed=writing) from None

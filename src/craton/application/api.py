@@ -12,6 +12,7 @@ import msgspec
 from craton.application.codec import canonical, encode_answer, fingerprint, holds_secrets, is_same, unencodable
 from craton.application.errors import WiringError
 from craton.application.rows import holds_hidden_fields, without_hidden_fields
+from craton.domain import Scalar
 from craton.domain.immutability import is_immutable
 
 __all__ = ["FINGERPRINT_FORM", "INCIDENTAL", "Api", "OperationDefinition", "command", "operation_of", "query"]
@@ -125,6 +126,8 @@ class OperationDefinition:
         default: Any = self.defaults[name]
         if name in self._changeable:
             default = msgspec.field(default_factory=lambda: copy.deepcopy(self.defaults[name]))
+        elif isinstance(default, Scalar):  # a schema can't show it
+            default = msgspec.field(default_factory=lambda: self.defaults[name])
         return name, self.parameters[name], default
 
     def own(self, arguments: dict[str, Any]) -> dict[str, Any]:

@@ -52,6 +52,15 @@ def encode_text(value: Any) -> str:
     return _encoder.encode(value).decode()
 
 
+def masked(value: Any) -> Any:
+    """Return a value in JSON's own types, with nothing in the place of secrets but that they are some."""
+    return msgspec.to_builtins(value, enc_hook=_encode_masked)
+
+
+def _encode_masked(value: Any) -> Any:
+    return "***" if isinstance(value, Secret) else encode_scalar(value)
+
+
 def encode_to_keep(value: Any, kind: Any, what: str) -> bytes:
     """Return the JSON of a value that will be read back as `kind`.
 

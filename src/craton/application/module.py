@@ -2,11 +2,12 @@
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from inspect import isfunction
-from typing import Any, get_args, get_origin
+from typing import Any, Final, get_args, get_origin
 
 from craton.application.api import Api, OperationDefinition
 from craton.application.dependencies import Dependencies, dependencies_of
 from craton.application.errors import WiringError
+from craton.application.operators import OperatorLog
 from craton.application.policy import Policy, PolicyDefinition
 from craton.application.projection import Projection, ProjectionDefinition, events_of
 from craton.application.repository import Repository
@@ -21,6 +22,9 @@ from craton.domain import Event
 from craton.domain.aggregate import AnyAggregate
 
 Start = Callable[..., Awaitable[Sequence[str]]]
+
+TOOLKIT_AGGREGATES: Final = frozenset((SagaProcess, OperatorLog))
+"""What the toolkit itself keeps in a module's store."""
 
 
 class Module:
@@ -97,7 +101,9 @@ class Module:
         self.aggregates: tuple[type[AnyAggregate], ...] = (
             *(get_args(hint)[0] for hint in self.service_dependencies.values() if _is(hint, Repository)),
             *([SagaProcess] if sagas else ()),
+            OperatorLog,
         )
+        """Its own, and those that the toolkit keeps in its store."""
         prefixes = [aggregate.stream_prefix for aggregate in set(self.aggregates)]
         for prefix in prefixes:
             if prefixes.count(prefix) > 1:
@@ -147,7 +153,7 @@ class Module:
             kinds.update(dict.fromkeys(events_of(aggregate)))
         for projection in self.projections.values():
             for kind in projection.events:
-                if self.aggregates and kind not in kinds:
+                if set(self.aggregates) - TOOLKIT_AGGREGATES and kind not in kinds:
                     raise WiringError(
                         f"module {self.name}: {projection.kind.__name__} projects {kind.__name__}, which none of its "
                         f"aggregates applies"

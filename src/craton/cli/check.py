@@ -13,7 +13,7 @@ from craton.adapters.http import asgi, wrong_routes
 from craton.adapters.stores import stores
 from craton.application.errors import MisuseError, WiringError
 from craton.cli.boundaries import wrong_imports
-from craton.cli.loading import FAILED, load_app, out, settings
+from craton.cli.load import FAILED, load_app, out, settings
 from craton.cli.map_picture import svg
 from craton.cli.map_text import mermaid, text
 from craton.cli.options import AppName

@@ -1,6 +1,6 @@
 """craton demo: show what the application can do."""
 
-from craton.cli.loading import FAILED, WRONG_USE, execute, fail, load_app, settings
+from craton.cli.load import FAILED, WRONG_USE, execute, fail, load_app, settings
 from craton.cli.options import AppName, StoreUrl
 from craton.runtime.app import App
 

@@ -1,38 +1,32 @@
 """craton events: look at the log."""
 
 import asyncio
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
-import msgspec
 import typer
 
-from craton.cli.loading import execute, fail, out, require_module, running, settings
+from craton.application.codec import encode_text
+from craton.cli.load import fail, out, require_module
+from craton.cli.operators import operate
 from craton.cli.options import AppName, AsJson, Data, StoreUrl
 from craton.cli.output import print_json
-from craton.ports import StoredEvent
 from craton.runtime.app import App
-from craton.runtime.process.settings import Settings
+from craton.runtime.operations.api import MAX_LISTED_EVENTS, EventEntry
 
 POLL_SECONDS = 0.5
-PAGE = 1_000
+MAX_FOLLOWED = 1_000
+"""Of events that come between two looks."""
 
-
-class _Shown(msgspec.Struct):
-    module: str
-    position: int
-    time: datetime
-    stream: str
-    version: int
-    type: str
-    data: Any
-    metadata: Any
+Wanted = dict[str, Any]
 
 
 def events(
     stream: Annotated[str | None, typer.Argument(help="Only this stream, such as account-0195….")] = None,
     module: Annotated[str | None, typer.Option(help="Only this module.")] = None,
+    type_: Annotated[str | None, typer.Option("--type", help="Only events of this type.")] = None,
+    actor: Annotated[str | None, typer.Option(help="Only what was caused by this user or part.")] = None,
+    correlation: Annotated[str | None, typer.Option(help="Only what belongs to this request.")] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes.")] = False,
     last: Annotated[int, typer.Option("--last", "-n", min=1, max=100_000, help="How many of the newest.")] = 20,
     at: Annotated[str | None, typer.Option(help="The log as it was then, as 2026-01-31T12:00:00Z.")] = None,
@@ -42,14 +36,12 @@ def events(
     store: StoreUrl = None,
 ) -> None:
     """Show the newest events, or those of one stream; with --follow the ones to come."""
-    chosen = settings(app=app, data=data, store=store)
-    until = _time(at)
-    execute(lambda: _show(chosen, stream, module, last, until, follow=follow, as_json=as_json), chosen["log"])
+    wanted = {"module": module, "stream": stream, "type": type_, "actor": actor, "correlation": correlation}
+    until = None if at is None else _time(at) + timedelta(microseconds=1)
+    operate(lambda loaded: _show(loaded, wanted, last, until, follow=follow, as_json=as_json), app, data, store)
 
 
-def _time(text: str | None) -> datetime | None:
-    if text is None:
-        return None
+def _time(text: str) -> datetime:
     try:
         time = datetime.fromisoformat(text)
     except ValueError:
@@ -57,78 +49,43 @@ def _time(text: str | None) -> datetime | None:
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
-async def _show(
-    chosen: Settings,
-    stream: str | None,
-    module: str | None,
-    last: int,
-    until: datetime | None,
-    *,
-    follow: bool,
-    as_json: bool,
-) -> None:
-    async with running(chosen, subscriptions=False) as app:
-        if module is not None:
-            require_module(app, module)
-        names = [module] if module else list(app.running)
-        positions: dict[str, int] = {}
-        newest: list[tuple[str, StoredEvent]] = []
-        for name in names:
-            positions[name], found = await _newest(app, name, stream, last, until)
-            newest += ((name, event) for event in found)
-        if stream is not None and not newest and not follow:
-            where = f"the module {module}" if module else "any module"
-            fail(f"There is no stream {stream!r} in {where}, or nothing in it by then.")
-        newest.sort(key=lambda found: (found[1].time, found[1].position))
-        for name, event in newest[-last:]:
-            _print(name, [event], as_json=as_json)
-        while follow:
-            for name in names:
-                page = await app.running[name].store.read_feed(positions[name], PAGE)
-                positions[name] = page.position
-                _print(name, [event for event in page.events if stream in (None, event.stream)], as_json=as_json)
-            await asyncio.sleep(POLL_SECONDS)
+async def _show(app: App, wanted: Wanted, last: int, until: datetime | None, *, follow: bool, as_json: bool) -> None:
+    module, stream = wanted["module"], wanted["stream"]
+    if module is not None:
+        require_module(app, module)
+    heads = {name: await app.running[name].store.head() for name in ([module] if module else app.running)}
+    newest = await _newest(app, wanted, last, until)
+    if stream is not None and not newest and not follow:
+        where = f"the module {module}" if module else "any module"
+        fail(f"There is no stream {stream!r} in {where}, or nothing in it by then.")
+    for entry in reversed(newest):
+        _print(entry, as_json=as_json)
+    while follow:
+        await asyncio.sleep(POLL_SECONDS)
+        for entry in reversed(await _newest(app, wanted, MAX_FOLLOWED, None)):
+            if entry.position > heads[entry.module]:
+                heads[entry.module] = entry.position
+                _print(entry, as_json=as_json)
 
 
-async def _newest(
-    app: App, module: str, stream: str | None, last: int, until: datetime | None
-) -> tuple[int, list[StoredEvent]]:
-    running_module = app.running[module]
-    found: list[StoredEvent] = []
-    position = await running_module.store.head()
-    if stream is not None:
-        after = 0
-        while page := await running_module.store.read_stream(stream, after=after, limit=PAGE):
-            found += page
-            after = page[-1].version
-    else:
-        start = 0 if until else max(0, position - last)
-        async for event in running_module.events(start):
-            if until is None or event.time <= until:
-                found.append(event)
-            if len(found) > 2 * last:
-                del found[:-last]
-    until_then = [event for event in found if event.position <= position]
-    return position, [event for event in until_then if until is None or event.time <= until][-last:]
+async def _newest(app: App, wanted: Wanted, last: int, until: datetime | None) -> list[EventEntry]:
+    """The last so many events that match, the newest first; however far back they are."""
+    found: list[EventEntry] = []
+    after = ""
+    while len(found) < last:
+        limit = min(MAX_LISTED_EVENTS, last - len(found))
+        part = await app.operations.events(**wanted, to=until, after=after, limit=limit)
+        found += part.events
+        after = part.next
+        if not after:
+            break
+    return found
 
 
-def _print(module: str, found: Sequence[StoredEvent], *, as_json: bool) -> None:
-    for event in found:
-        if as_json:
-            data, metadata = msgspec.json.decode(event.data), msgspec.json.decode(event.metadata)
-            print_json(
-                _Shown(
-                    module,
-                    event.position,
-                    event.time,
-                    event.stream,
-                    event.version,
-                    event.type,
-                    data,
-                    metadata,
-                )
-            )
-        else:
-            time = event.time.astimezone(UTC).isoformat(sep=" ", timespec="milliseconds")
-            line = f"{module} {event.position:>8}  {time}  {event.stream}  v{event.version}  {event.type}  {event.data}"
-            out.print(line, markup=False)
+def _print(entry: EventEntry, *, as_json: bool) -> None:
+    if as_json:
+        print_json(entry)
+        return
+    time = entry.time.astimezone(UTC).isoformat(sep=" ", timespec="milliseconds")
+    about = f"{entry.module} {entry.position:>8}  {time}  {entry.stream}  v{entry.version}  {entry.type}"
+    out.print(f"{about}  {encode_text(entry.data)}", markup=False)

@@ -8,8 +8,8 @@ from typer.core import TyperGroup
 
 from craton import __version__
 from craton.application.errors import WiringError
-from craton.cli import check, demo, events, parked, projections, restored, timers, up, verifying
-from craton.cli.loading import WRONG_USE, err, fail, import_app, out, settings
+from craton.cli import check, demo, events, parked, projections, restored, sagas, service, timers, up, verify
+from craton.cli.load import WRONG_USE, err, fail, import_app, out, settings
 from craton.cli.options import AppName, AsJson, Data, StoreUrl
 from craton.cli.output import print_records
 from craton.runtime.process.settings import module_settings
@@ -51,10 +51,14 @@ cli.command("up")(up.up)
 cli.command("demo")(demo.demo)
 cli.command("check")(check.check)
 cli.command("events")(events.events)
-cli.command("verify")(verifying.verify)
+cli.command("readers")(service.readers)
+cli.command("leases")(service.leases)
+cli.command("audit")(service.audit)
+cli.command("verify")(verify.verify)
 cli.command("restored")(restored.restored)
 cli.add_typer(projections.cli, name="projections")
 cli.add_typer(parked.cli, name="parked")
+cli.add_typer(sagas.cli, name="sagas")
 cli.add_typer(timers.cli, name="timers")
 
 

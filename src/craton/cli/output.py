@@ -6,7 +6,7 @@ from typing import Any
 from rich.table import Table
 
 from craton.application.codec import encode_text
-from craton.cli.loading import out
+from craton.cli.load import out
 
 
 def print_records(records: Sequence[Any], columns: Sequence[str], *, as_json: bool) -> None:

@@ -1,94 +1,83 @@
 """craton parked: events that couldn't be handled."""
 
-from typing import Annotated, Literal
+from collections.abc import Awaitable, Callable
+from typing import Annotated
 
 import typer
 
-from craton.cli.loading import execute, fail, out, require_module, running, settings
+from craton.cli.load import out, require_module
+from craton.cli.operators import Reason, every, operate, text
 from craton.cli.options import AppName, AsJson, Data, StoreUrl
-from craton.cli.output import print_json, print_records
-from craton.ports import Changeset, NothingParked, OperatorRequest
-from craton.runtime.committer import write_alone
+from craton.cli.output import print_records
+from craton.runtime.app import App
+from craton.runtime.operations.api import Requested
 
 cli = typer.Typer(no_args_is_help=True, help="Events that couldn't be handled.")
 
-Module = Annotated[str, typer.Argument(help="The module.")]
-Subscription = Annotated[str, typer.Argument(help="The subscription, as `craton parked list` shows it.")]
-Position = Annotated[int, typer.Argument(help="The position of the event.", min=1, max=2**63 - 1)]
+Module = Annotated[str, typer.Argument(help="The module that the reader belongs to.")]
+Reader = Annotated[str | None, typer.Argument(help="The reader, as `craton parked list` shows it; without it, all.")]
+Position = Annotated[
+    int | None, typer.Argument(help="The position of one event; without it, all.", min=1, max=2**63 - 1)
+]
+Key = Annotated[str | None, typer.Option(help="Only the events of this key.")]
+Verb = Callable[..., Awaitable[Requested]]
 
 
 @cli.command("list")
 def list_(app: AppName = None, data: Data = None, store: StoreUrl = None, as_json: AsJson = False) -> None:
     """List parked events: the one that failed, and those of its key that wait behind it."""
-    chosen = settings(app=app, data=data, store=store)
 
-    async def show() -> None:
-        async with running(chosen, subscriptions=False) as loaded:
-            for name, running_module in loaded.running.items():
-                found = await running_module.store.parked()
-                if as_json:
-                    for entry in found:
-                        print_json({"module": name, "event": entry})
-                elif found:
-                    out.print(name, style="bold")
-                    columns = ("subscription", "position", "key", "attempts", "since", "error", "operator_request")
-                    print_records(found, columns, as_json=False)
+    async def show(loaded: App) -> None:
+        found = await every(loaded.operations.parked)
+        columns = ("module", "reader", "position", "key", "attempts", "since", "error", "request")
+        if found:
+            print_records(found, columns, as_json=as_json)
 
-    execute(show, chosen["log"])
+    operate(show, app, data, store)
 
 
 @cli.command()
 def retry(
     module: Module,
-    subscription: Subscription,
-    position: Position,
+    reader: Reader = None,
+    position: Position = None,
+    key: Key = None,
+    reason: Reason = "",
     app: AppName = None,
     data: Data = None,
     store: StoreUrl = None,
 ) -> None:
-    """Have a parked event, and those behind it, tried again."""
-    _request("retry", module, subscription, position, app, data, store)
+    """Have parked events, each with those behind it, tried again."""
+
+    async def ask(loaded: App) -> None:
+        await _ask(loaded, loaded.operations.retry_parked, module, reader, position, key, reason)
+
+    operate(ask, app, data, store)
 
 
 @cli.command()
 def drop(
     module: Module,
-    subscription: Subscription,
-    position: Position,
+    reader: Reader = None,
+    position: Position = None,
+    key: Key = None,
+    reason: Reason = "",
     app: AppName = None,
     data: Data = None,
     store: StoreUrl = None,
 ) -> None:
-    """Give a parked event up, and have those behind it tried."""
-    _request("drop", module, subscription, position, app, data, store)
+    """Give parked events up, and have those behind them tried."""
+
+    async def ask(loaded: App) -> None:
+        await _ask(loaded, loaded.operations.drop_parked, module, reader, position, key, reason)
+
+    operate(ask, app, data, store)
 
 
-def _request(
-    request: Literal["retry", "drop"],
-    module: str,
-    subscription: str,
-    position: int,
-    app: str | None,
-    data: str | None,
-    store: str | None,
+async def _ask(
+    app: App, verb: Verb, module: str, reader: str | None, position: int | None, key: str | None, reason: str
 ) -> None:
-    chosen = settings(app=app, data=data, store=store)
-
-    async def note() -> None:
-        async with running(chosen, subscriptions=False) as loaded:
-            require_module(loaded, module)
-            runner = loaded.running[module].projections.get(subscription.rpartition("@")[0])
-            if runner is not None and not await runner.handles(subscription):
-                projection = runner.definition.name
-                fail(
-                    f"No process handles {subscription}: another generation of {projection} is live, or it is inline. "
-                    f"`craton projections rebuild {projection}` tries all events again."
-                )
-            asked = Changeset(operator_requests=[OperatorRequest(subscription, position, request)])
-            try:
-                await write_alone(loaded.running[module].store, asked)
-            except NothingParked:
-                fail(f"Nothing is parked at position {position} of {subscription}.")
-            out.print(f"Noted; the owner of {subscription} carries it out as soon as it runs.")
-
-    execute(note, chosen["log"])
+    require_module(app, module)
+    asked = await verb(module, reader=reader, key=key, position=position, reason=text(reason))
+    more = " There are more: ask again." if asked.more else ""
+    out.print(f"Noted for {asked.events} event(s); the process that runs the reader carries it out.{more}")

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from craton.cli.loading import execute, out, require_module, running, settings
+from craton.cli.load import execute, out, require_module, running, settings
 from craton.cli.options import AppName, Data, StoreUrl
 from craton.domain import uuid7
 

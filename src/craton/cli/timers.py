@@ -1,86 +1,82 @@
-"""craton timers: commands that were scheduled and can't be run."""
+"""craton timers: commands that were scheduled."""
 
-from collections.abc import Awaitable, Callable
-from datetime import datetime
+from collections.abc import Awaitable
 from typing import Annotated
 
-import msgspec
 import typer
 
-from craton.cli.loading import execute, fail, out, require_module, running, settings
+from craton.cli.load import fail, out, require_module
+from craton.cli.operators import Reason, every, operate, text
 from craton.cli.options import AppName, AsJson, Data, StoreUrl
-from craton.cli.output import print_json, print_records
-from craton.ports import Timer
-from craton.runtime.subscriptions.timers import TimerRunner
+from craton.cli.output import print_records
+from craton.runtime.app import App
+from craton.runtime.operations.refusals import TimerNotFound
 
-cli = typer.Typer(no_args_is_help=True, help="Scheduled commands that failed too often or can't be read.")
+cli = typer.Typer(
+    no_args_is_help=True, help="Scheduled commands; those that failed too often, or can't be read, are parked."
+)
 
 Module = Annotated[str, typer.Argument(help="The module.")]
 Ids = Annotated[list[str], typer.Argument(metavar="ID...", help="The timers, as `craton timers list` shows them.")]
-
-
-class Entry(msgspec.Struct, frozen=True):
-    """A timer as it is shown: without its arguments, which may be secret."""
-
-    id: str
-    command: str
-    due: datetime
-    attempts: int
-    error: str
+Waiting = Annotated[bool, typer.Option("--waiting", help="Those that wait for their time instead.")]
 
 
 @cli.command("list")
-def list_(app: AppName = None, data: Data = None, store: StoreUrl = None, as_json: AsJson = False) -> None:
-    """List parked timers, and why each was parked."""
-    chosen = settings(app=app, data=data, store=store)
-
-    async def show() -> None:
-        async with running(chosen, subscriptions=False) as loaded:
-            for name, running_module in loaded.running.items():
-                found = [_entry(timer) for timer in await running_module.store.parked_timers()]
-                if as_json:
-                    for entry in found:
-                        print_json({"module": name, "timer": entry})
-                elif found:
-                    out.print(name, style="bold")
-                    print_records(found, Entry.__struct_fields__, as_json=False)
-
-    execute(show, chosen["log"])
-
-
-@cli.command()
-def retry(module: Module, ids: Ids, app: AppName = None, data: Data = None, store: StoreUrl = None) -> None:
-    """Have parked timers tried again, as if for the first time."""
-    _change(TimerRunner.retry, "is due now", module, ids, app, data, store)
-
-
-@cli.command()
-def drop(module: Module, ids: Ids, app: AppName = None, data: Data = None, store: StoreUrl = None) -> None:
-    """Give parked timers up: their commands never run."""
-    _change(TimerRunner.drop, "is given up", module, ids, app, data, store)
-
-
-def _entry(timer: Timer) -> Entry:
-    return Entry(timer.id, timer.operation, timer.due, timer.attempts, timer.error)
-
-
-def _change(
-    change: Callable[[TimerRunner, str], Awaitable[bool]],
-    done: str,
-    module: str,
-    ids: list[str],
-    app: str | None,
-    data: str | None,
-    store: str | None,
+def list_(
+    waiting: Waiting = False, app: AppName = None, data: Data = None, store: StoreUrl = None, as_json: AsJson = False
 ) -> None:
-    chosen = settings(app=app, data=data, store=store)
+    """List parked timers, and why each was parked; without their arguments, which may be secret."""
 
-    async def carry_out() -> None:
-        async with running(chosen, subscriptions=False) as loaded:
-            require_module(loaded, module)
-            for id in ids:
-                if not await change(loaded.running[module].timers, id):
-                    fail(f"No timer {id} is parked in {module}.")
-                out.print(f"{id} {done}.", markup=False)
+    async def show(loaded: App) -> None:
+        found = await every(loaded.operations.timers, parked=not waiting)
+        if found:
+            print_records(found, ("module", "id", "operation", "due", "attempts", "error"), as_json=as_json)
 
-    execute(carry_out, chosen["log"])
+    operate(show, app, data, store)
+
+
+@cli.command()
+def retry(
+    module: Module,
+    ids: Ids,
+    reason: Reason = "",
+    app: AppName = None,
+    data: Data = None,
+    store: StoreUrl = None,
+) -> None:
+    """Have parked timers tried again, as if for the first time."""
+
+    async def carry_out(loaded: App) -> None:
+        require_module(loaded, module)
+        for id in ids:
+            await _require_parked(loaded.operations.retry_timer(module, id, text(reason)), module, id)
+            out.print(f"{id} is due now.", markup=False)
+
+    operate(carry_out, app, data, store)
+
+
+@cli.command()
+def drop(
+    module: Module,
+    ids: Ids,
+    reason: Reason = "",
+    app: AppName = None,
+    data: Data = None,
+    store: StoreUrl = None,
+) -> None:
+    """Give parked timers up: their commands never run."""
+
+    async def carry_out(loaded: App) -> None:
+        require_module(loaded, module)
+        for id in ids:
+            await _require_parked(loaded.operations.drop_timer(module, id, text(reason)), module, id)
+            out.print(f"{id} is given up.", markup=False)
+
+    operate(carry_out, app, data, store)
+
+
+async def _require_parked(change: Awaitable[None], module: str, id: str) -> None:
+    try:
+        await change
+    except TimerNotFound:
+        fail(f"No timer {id} is parked in {module}.")

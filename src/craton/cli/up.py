@@ -7,7 +7,7 @@ import typer
 
 from craton.adapters.http import asgi, listen, origins_of, serve
 from craton.application.errors import WiringError
-from craton.cli.loading import WRONG_USE, execute, fail, load_app, out, running, settings
+from craton.cli.load import WRONG_USE, execute, fail, load_app, out, running, settings
 from craton.cli.options import Data, StoreUrl
 from craton.ports.crash import arm_from_environment
 from craton.runtime.app import App

@@ -55,6 +55,19 @@ class StoredEvent(Struct, frozen=True):
     last: bool = True
 
 
+class EventFilter(Struct, frozen=True, kw_only=True):
+    """Which events are looked for; None is any."""
+
+    stream: str | None = None
+    type: str | None = None
+    actor: str | None = None
+    correlation: str | None = None
+    start: datetime | None = None
+    """Events of this time or later."""
+    end: datetime | None = None
+    """Events before this time."""
+
+
 class EventKind(Struct, frozen=True):
     """A kind of events that the log holds: in streams called `prefix-…`, of a type and schema version."""
 
@@ -127,6 +140,15 @@ class Timer(Struct, frozen=True):
     """Why the last attempt was in vain."""
     parked: bool = False
     """Whether it is kept for an operator and not tried."""
+
+
+class HeldLease(Struct, frozen=True):
+    """A lease as it stands: its last owner, and whether he holds it still."""
+
+    name: str
+    owner: str
+    number: int
+    held: bool
 
 
 class Fence(Struct, frozen=True):

@@ -9,8 +9,10 @@ from craton.ports.errors import ChangesetRefused, StoreUnavailable
 from craton.ports.records import (
     Changeset,
     Document,
+    EventFilter,
     EventKind,
     FeedPage,
+    HeldLease,
     ParkedEvent,
     Query,
     Statement,
@@ -52,6 +54,16 @@ class EventLog(Protocol):
 
     async def head(self) -> int:
         """The position of the newest committed event, 0 when there is none."""
+
+    async def search(
+        self, wanted: EventFilter, before: int, limit: int, scanned: int
+    ) -> tuple[Sequence[StoredEvent], int]:
+        """Look for events, newest first, from before a position on (0: from the end).
+
+        At most `scanned` events are looked at, because there is no index but that of streams: each would cost every
+        append more than this is worth. Returns at most `limit` events, and the position down to which all were found;
+        0 at the beginning of the log.
+        """
 
     async def kinds(self, after: int) -> Sequence[EventKind]:
         """The kinds of events that there are after a position. It reads all of them, which may take a while."""
@@ -133,6 +145,9 @@ class Records(Protocol):
     async def next_timer(self) -> datetime | None:
         """When the next timer is due that isn't parked; None when there is none."""
 
+    async def timers(self, limit: int, offset: int, *, parked: bool | None = None) -> tuple[Sequence[Timer], int]:
+        """A page of the timers, in the order in which they are due, and how many there are in all."""
+
     async def timer_operations(self) -> Sequence[str]:
         """The commands that timers are waiting to run, each once, but those of parked timers."""
 
@@ -166,6 +181,9 @@ class Leases(Protocol):
         """
 
     async def release(self, lease: str, owner: str) -> None: ...
+
+    async def leases(self) -> Sequence[HeldLease]:
+        """All leases that were ever taken, by name."""
 
 
 class Store(EventLog, ChangesetWriter, Tables, Records, Parking, Leases, Protocol):

@@ -23,6 +23,8 @@ from craton.runtime.compatibility.readers import Reader, move_readers_home
 from craton.runtime.compatibility.registry import register_policies
 from craton.runtime.compatibility.restored import Rounds
 from craton.runtime.module import REST_SECONDS, Host, RunningModule
+from craton.runtime.operations.api import Operations
+from craton.runtime.operations.calls import call_operations
 from craton.runtime.process.attempt import cancelled
 from craton.runtime.process.settings import VARIABLES
 from craton.runtime.projections.projection import RunningProjection
@@ -56,6 +58,7 @@ class App:
     sentences for whoever has started the application. `demo` is what `craton demo` shows,
     in a store that it is given; it returns whether all went well.
     `commands` are what the command line can do with it beside its own: Typer applications, by name.
+    `operators` are the roles whose holders may see and do what is in `Operations`.
     `middleware` is ASGI middleware between the server and the routes, the first outermost.
     `environment` is where the modules' settings are read.
     `copied_calls` is for tests: it encodes and decodes every call between modules, as a network would, and checks after
@@ -72,6 +75,7 @@ class App:
         fill: Callable[["App"], Awaitable[Sequence[str]]] | None = None,
         demo: Callable[[str], Awaitable[bool]] | None = None,
         commands: Mapping[str, Any] | None = None,
+        operators: Sequence[str] = ("admin",),
         middleware: Sequence[Middleware] = (),
         copied_calls: bool = False,
         clock: Callable[[], datetime] = world.now,
@@ -86,6 +90,7 @@ class App:
         self.demo = demo
         self.commands = dict(commands or {})
         self.middleware = tuple(middleware)
+        self.operators = frozenset(operators)
         self._clock = clock
         self.environment = environment
         self._running: dict[str, RunningModule] = {}
@@ -115,6 +120,7 @@ class App:
             clock=self._clock,
             find_api=self.api,
             environment=self.environment,
+            operators=self.operators,
             check_all=self._copied_calls,
         )
         opened: list[RunningModule] = []
@@ -198,6 +204,15 @@ class App:
         if running is None:
             raise WiringError(f"app {self.name}: {operation} was called while the app is not running")
         return await running.use_cases.run(operation, arguments, context)
+
+    @property
+    def operations(self) -> Operations:
+        """What operators see of the running app, and do to it."""
+        return proxy(Operations, self.operate)
+
+    async def operate(self, operation: OperationDefinition, arguments: dict[str, Any], context: Context) -> Answer:
+        """Run one operation of `Operations`."""
+        return await call_operations(self._running, list(self._readers()), operation, arguments, context)
 
     async def begin(self, *, empty: bool) -> list[str]:
         """Do what the modules want done before they serve, and bring demo data in unless it is to be empty.

@@ -14,6 +14,7 @@ from craton.application.api import Api
 from craton.application.dependencies import Dependencies, dependencies_of
 from craton.application.errors import WiringError
 from craton.application.module import Module
+from craton.application.operators import OperatorLog
 from craton.application.policy import Policy
 from craton.application.repository import Repository
 from craton.application.sagas.index import SagaIndex, SagaRow
@@ -34,6 +35,7 @@ from craton.runtime.projections.inline import InlineProjections
 from craton.runtime.projections.projection import RunningProjection
 from craton.runtime.projections.row_cache import RowCache
 from craton.runtime.projections.verification import differing_snapshots
+from craton.runtime.sagas.control import SagaControlService
 from craton.runtime.sagas.host import SagaHost
 from craton.runtime.sagas.runner import SUBSCRIPTION
 from craton.runtime.subscriptions.feed import Feed
@@ -59,6 +61,8 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
     clock: Clock
     find_api: Callable[[Any], Api]
     environment: Mapping[str, str]
+    operators: frozenset[str]
+    """The roles of operators."""
     check_all: bool
     """Whether every change of an aggregate's state is checked, for tests."""
 
@@ -70,6 +74,7 @@ class RunningModule:
         self.module = module
         self.store = store
         self._wiring = host.wiring
+        self._operators = host.operators
         self._tasks: list[asyncio.Task[None]] = []
         self._resting = False
         signal = Signal()
@@ -114,10 +119,16 @@ class RunningModule:
     def sagas(self) -> SagaHost | None:
         if not self.module.sagas:
             return None
-        processes = Repository(SagaProcess, self._resources.aggregates)
-        rows: View[SagaRow] = self._view(SagaRow)
-        make_use_cases = partial(UseCases, resources=self._resources)
-        return SagaHost(self.module.sagas, processes, rows, make_use_cases, self.provide, self.background.clock)
+        aggregates, rows = self._resources.aggregates, self._view(SagaRow)
+        control = SagaControlService(
+            Repository(SagaProcess, aggregates),
+            Repository(OperatorLog, aggregates),
+            rows,
+            self.module.sagas,
+            self._operators,
+        )
+        use_cases = UseCases(control, self._resources)
+        return SagaHost(self.module.sagas, rows, use_cases, self.provide, self.background.clock)
 
     @cached_property
     def timers(self) -> TimerRunner:
@@ -125,7 +136,7 @@ class RunningModule:
 
     def make(self) -> None:
         """Make all that runs the module's own code. Raises `WiringError`."""
-        _ = self._provisions.settings, self.timers, self.sagas
+        _ = self._provisions.settings, self.timers, self.sagas and self.sagas.runner
 
     async def prepare(self) -> None:
         """Make what is missing in the store, which is open, and prepare the projections."""

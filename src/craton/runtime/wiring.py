@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple, get_args, get_origin
 from craton.application.api import Api
 from craton.application.dependencies import Dependencies, dependencies_of
 from craton.application.errors import WiringError
-from craton.application.module import Module
+from craton.application.module import TOOLKIT_AGGREGATES, Module
 from craton.application.projection import events_of
 from craton.application.repository import Repository
 from craton.application.sagas import Sagas
@@ -42,7 +42,7 @@ class Wiring:
             event: module.name
             for module in modules
             for aggregate in module.aggregates
-            if aggregate is not SagaProcess
+            if aggregate not in TOOLKIT_AGGREGATES
             for event in events_of(aggregate)
         }
         """The module that records each kind of events."""

@@ -11,7 +11,7 @@ from tests.cli.conftest import Ended, craton
 from tests.market.shop import ADMIN_EMAIL, ADMIN_PASSWORD, PASSWORD, Shop
 
 
-async def test_has_the_address_and_the_password_that_the_settings_say(tmp_path: Path) -> None:
+async def test_has_the_address_and_the_password_of_the_settings(tmp_path: Path) -> None:
     settings = {"CRATON_IDENTITY_ADMIN_EMAIL": "Root@example.com"}
     async with Shop("sqlite", tmp_path, settings=settings, modules=[identity]) as shop:
         root = await shop.login("root@example.com", ADMIN_PASSWORD)
@@ -22,7 +22,7 @@ async def test_has_the_address_and_the_password_that_the_settings_say(tmp_path: 
         assert list(shop.said) == []
 
 
-async def test_has_a_password_that_is_said_once_where_the_settings_say_none(tmp_path: Path) -> None:
+async def test_has_a_random_password_that_is_shown_once_if_the_settings_name_none(tmp_path: Path) -> None:
     settings = {"CRATON_IDENTITY_ADMIN_PASSWORD": ""}
     async with Shop("sqlite", tmp_path, settings=settings, modules=[identity]) as shop:
         (sentence,) = shop.said
@@ -39,7 +39,7 @@ async def test_has_a_password_that_is_said_once_where_the_settings_say_none(tmp_
         await shop.login(ADMIN_EMAIL, password)
 
 
-async def test_keeps_his_password_when_the_settings_say_another(shop_sqlite: Shop) -> None:
+async def test_keeps_the_password_when_the_settings_change(shop_sqlite: Shop) -> None:
     shop_sqlite.settings["CRATON_IDENTITY_ADMIN_PASSWORD"] = "a password that comes too late"  # noqa: S105
     await shop_sqlite.restart()
 
@@ -47,7 +47,7 @@ async def test_keeps_his_password_when_the_settings_say_another(shop_sqlite: Sho
     await shop_sqlite.login(ADMIN_EMAIL, ADMIN_PASSWORD)
 
 
-async def test_is_the_only_one_however_many_processes_begin(shop: Shop) -> None:
+async def test_is_made_once_however_many_processes_start(shop: Shop) -> None:
     async with shop.run() as one, shop.run() as other:
         for app in (one, other):
             assert await app.begin(empty=True) == []
@@ -55,7 +55,7 @@ async def test_is_the_only_one_however_many_processes_begin(shop: Shop) -> None:
     assert (await (await shop.admin()).get("/v1/users")).json["total"] == 1
 
 
-async def test_can_not_have_the_address_of_a_user_and_says_so(shop_sqlite: Shop) -> None:
+async def test_is_not_made_and_the_operator_is_told_if_a_user_has_the_address(shop_sqlite: Shop) -> None:
     ada = await shop_sqlite.register("Ada", email="ada@example.com")
     shop_sqlite.settings["CRATON_IDENTITY_ADMIN_EMAIL"] = "ADA@example.com"
     await shop_sqlite.restart()
@@ -64,7 +64,7 @@ async def test_can_not_have_the_address_of_a_user_and_says_so(shop_sqlite: Shop)
     assert (await ada.get("/v1/users")).status == 403
 
 
-async def test_who_was_deleted_does_not_come_back_by_himself(shop_sqlite: Shop) -> None:
+async def test_does_not_come_back_after_being_deleted(shop_sqlite: Shop) -> None:
     admin, ada = await shop_sqlite.admin(), await shop_sqlite.register("Ada")
     await admin.put(f"/v1/users/{ada.id}/roles", {"roles": ["admin"]})
     assert (await admin.delete(f"/v1/users/{admin.id}")).status == 204
@@ -74,7 +74,7 @@ async def test_who_was_deleted_does_not_come_back_by_himself(shop_sqlite: Shop) 
     assert (await shop_sqlite.nobody.post("/v1/login", gone)).status == 401
 
 
-async def test_makes_others_administrators(shop_sqlite: Shop) -> None:
+async def test_can_make_others_administrators(shop_sqlite: Shop) -> None:
     admin, ada = await shop_sqlite.admin(), await shop_sqlite.register("Ada", password=PASSWORD)
 
     await admin.put(f"/v1/users/{ada.id}/roles", {"roles": ["admin"]})
@@ -138,21 +138,21 @@ class TestNoneIsLeft:
         environment = {"CRATON_APP": "market.app:app", "CRATON_DATA": str(shop.folder)}
         return craton("users", "appoint", email, env=environment)
 
-    async def test_an_operator_makes_a_user_one(self, without: Shop) -> None:
+    async def test_an_operator_makes_a_user_an_administrator(self, without: Shop) -> None:
         ended = await asyncio.to_thread(self.appoint, without, "ADA@example.com")
 
         assert (ended.code, ended.out) == (0, "ADA@example.com is an administrator.\n")
         async with without as shop:
             assert (await (await shop.login("ada@example.com")).get("/v1/users")).status == 200
 
-    async def test_an_operator_makes_a_new_one_whose_password_is_shown(self, without: Shop) -> None:
+    async def test_an_operator_makes_a_new_administrator_whose_password_is_shown(self, without: Shop) -> None:
         ended = await asyncio.to_thread(self.appoint, without, "root@example.com")
 
         password = ended.out.partition("with the password ")[2].partition(" ")[0]
         async with without as shop:
             assert (await (await shop.login("root@example.com", password)).get("/v1/users")).status == 200
 
-    async def test_there_is_no_second_one_made(self, without: Shop) -> None:
+    async def test_a_second_administrator_is_refused(self, without: Shop) -> None:
         await asyncio.to_thread(self.appoint, without, "ada@example.com")
 
         refused = await asyncio.to_thread(self.appoint, without, "eve@example.com")

@@ -1,4 +1,4 @@
-"""Logging in: who fails learns nothing, and may not go on failing for long."""
+"""Logging in: a failure tells the caller nothing, and too many failures close the account for a while."""
 
 import asyncio
 import contextlib
@@ -12,7 +12,7 @@ from craton.application.api import operation_of
 from craton.application.context import Context
 from craton.domain import DomainError, Secret, TooManyAttempts
 from market.identity.adapters.argon2 import Argon2
-from market.identity.adapters.places import FairPlaces
+from market.identity.adapters.hashing_queue import HashingQueue
 from market.identity.api import Identity, Tokens
 from market.identity.events import EmailAddress, WrongCredentials
 from market.identity.module import identity
@@ -58,7 +58,7 @@ class TestASuccess:
         assert (first.status, again.status, again.code) == (200, 409, "answer-not-kept")
         assert "refresh_token" not in again.json
 
-    async def test_is_wanted_with_an_address_and_a_password(self, shop_sqlite: Shop) -> None:
+    async def test_needs_an_address_and_a_password(self, shop_sqlite: Shop) -> None:
         for body, path in (
             ({"email": "ada", "password": PASSWORD}, "$.email"),
             ({"email": "ada@example.com"}, "$"),
@@ -85,7 +85,7 @@ class TestAFailure:
         assert known.headers.keys() == unknown.headers.keys() == deleted.headers.keys()
         assert "details" not in known.json
 
-    async def test_costs_as_much_whether_or_not_there_is_such_a_user(self, tmp_path: Path) -> None:
+    async def test_takes_as_much_hashing_whether_or_not_there_is_such_a_user(self, tmp_path: Path) -> None:
         hashed: list[str] = []
 
         class Counting(Argon2):
@@ -107,7 +107,7 @@ class TestAFailure:
 
 class TestFiveFailures:
     @pytest.mark.parametrize("email", ["ada@example.com", "nobody@example.com"])
-    async def test_in_a_row_close_the_address_for_a_while_also_to_the_right_password(
+    async def test_in_a_row_close_the_account_for_a_while_even_to_the_right_password(
         self, shop: Shop, email: str
     ) -> None:
         await shop.register("Ada", email="ada@example.com")
@@ -120,7 +120,7 @@ class TestFiveFailures:
             assert answer.json["details"] == {"retry_after": int(answer.headers["retry-after"])}
             assert 1 <= int(answer.headers["retry-after"]) <= 31
 
-    async def test_count_before_the_next_attempt_is_judged(self, shop: Shop) -> None:
+    async def test_count_before_the_next_attempt_is_checked(self, shop: Shop) -> None:
         ada = await shop.register("Ada")
 
         answers = await asyncio.gather(
@@ -130,7 +130,7 @@ class TestFiveFailures:
         assert sorted(answer.status for answer in answers[:-1]) == [401] * 5 + [429] * 25
         assert answers[-1].status == 429
 
-    async def test_close_no_other_address_and_end_no_session(self, shop_sqlite: Shop) -> None:
+    async def test_close_no_other_account_and_end_no_session(self, shop_sqlite: Shop) -> None:
         ada, bob = await shop_sqlite.register("Ada"), await shop_sqlite.register("Bob")
 
         assert await tried(shop_sqlite, ada.email, times=6) == [401] * 5 + [429]
@@ -159,7 +159,7 @@ class TestFiveFailures:
         assert await tried(timed_shop, ada.email, PASSWORD) == [200]
         assert await tried(timed_shop, ada.email, times=5) == [401] * 5
 
-    async def test_are_remembered_by_a_process_that_begins_anew(self, shop: Shop) -> None:
+    async def test_are_remembered_after_a_restart(self, shop: Shop) -> None:
         ada = await shop.register("Ada")
         await tried(shop, ada.email, times=5)
 
@@ -168,7 +168,7 @@ class TestFiveFailures:
         assert await tried(shop, ada.email, PASSWORD) == [429]
 
     @pytest.mark.parametrize("email", ["ada@example.com", "nobody@example.com"])
-    async def test_are_all_that_fifty_get_who_try_at_the_same_time(self, shop: Shop, email: str) -> None:
+    async def test_are_all_that_fifty_simultaneous_attempts_get(self, shop: Shop, email: str) -> None:
         await shop.register("Ada", email="ada@example.com")
 
         answers = await asyncio.gather(*(try_out(shop, email) for _ in range(50)))
@@ -195,13 +195,13 @@ class TestFiveFailures:
 
 
 class TestHashing:
-    async def test_is_done_for_everybody_though_one_address_wants_it_all(self) -> None:
-        places = FairPlaces(2, most_waiting=64)
+    async def test_is_shared_between_addresses_even_if_one_floods_it(self) -> None:
+        queue = HashingQueue(2, max_waiting_per_address=64)
         done: list[str] = []
         gate = asyncio.Event()
 
         async def want(address: str) -> None:
-            async with places.taken_for(address):
+            async with queue.place_for(address):
                 await gate.wait()
                 done.append(address)
 
@@ -214,33 +214,33 @@ class TestHashing:
 
         assert max(done.index(f"other {n}") for n in range(3)) < 10
 
-    async def test_is_refused_at_once_to_who_would_wait_too_long(self) -> None:
-        places = FairPlaces(1, most_waiting=2)
-        async with places.taken_for("here"):
-            waiting = [asyncio.create_task(self._hold(places, "here")) for _ in range(2)]
+    async def test_is_refused_at_once_if_too_many_wait_already(self) -> None:
+        queue = HashingQueue(1, max_waiting_per_address=2)
+        async with queue.place_for("here"):
+            waiting = [asyncio.create_task(self._hold(queue, "here")) for _ in range(2)]
             await asyncio.sleep(0)
 
             with pytest.raises(TooManyAttempts):
-                await self._hold(places, "here")
-            elsewhere = asyncio.create_task(self._hold(places, "elsewhere"))
+                await self._hold(queue, "here")
+            elsewhere = asyncio.create_task(self._hold(queue, "elsewhere"))
             await asyncio.sleep(0)
 
         await asyncio.gather(*waiting, elsewhere)
 
-    async def test_is_not_done_for_who_waits_no_longer(self) -> None:
-        places = FairPlaces(1, most_waiting=2)
-        async with places.taken_for("here"):
+    async def test_is_not_done_for_a_caller_that_was_cancelled(self) -> None:
+        queue = HashingQueue(1, max_waiting_per_address=2)
+        async with queue.place_for("here"):
             for _ in range(5):
-                waiting = asyncio.create_task(self._hold(places, "here"))
+                waiting = asyncio.create_task(self._hold(queue, "here"))
                 await asyncio.sleep(0)
                 waiting.cancel()
                 await asyncio.wait([waiting])
 
-        await asyncio.wait_for(self._hold(places, "elsewhere"), 60)
+        await asyncio.wait_for(self._hold(queue, "elsewhere"), 60)
 
     @staticmethod
-    async def _hold(places: FairPlaces, address: str) -> None:
-        async with places.taken_for(address):
+    async def _hold(queue: HashingQueue, address: str) -> None:
+        async with queue.place_for(address):
             await asyncio.sleep(0)
 
 

@@ -47,7 +47,7 @@ async def shown(person: Person) -> tuple[bool, list[str], int]:
 
 
 class TestANotice:
-    async def test_makes_somebody_a_member_and_ends_it_again(self, shop_sqlite: Shop) -> None:
+    async def test_begins_and_ends_a_membership(self, shop_sqlite: Shop) -> None:
         ada = await shop_sqlite.register("Ada")
 
         answer = await tell(shop_sqlite, notice(ada.id))
@@ -68,7 +68,7 @@ class TestANotice:
 
         assert await shown(ada) == (False, [], 3)
 
-    async def test_counts_once_also_when_it_comes_ten_times_at_once(self, shop: Shop) -> None:
+    async def test_counts_once_even_if_it_comes_ten_times_at_once(self, shop: Shop) -> None:
         ada = await shop.register("Ada")
 
         answers = await asyncio.gather(*(tell(shop, notice(ada.id), age=age) for age in range(10)))
@@ -77,9 +77,7 @@ class TestANotice:
         assert await shown(ada) == (True, ["member"], 2)
 
     @pytest.mark.parametrize("newest", [True, False])
-    async def test_that_is_older_than_another_that_was_heard_changes_nothing(
-        self, shop_sqlite: Shop, newest: bool
-    ) -> None:
+    async def test_that_is_older_than_the_last_one_changes_nothing(self, shop_sqlite: Shop, newest: bool) -> None:
         ada = await shop_sqlite.register("Ada")
 
         assert (await tell(shop_sqlite, notice(ada.id, newest, "evt_3"), age=10)).status == 204
@@ -89,7 +87,7 @@ class TestANotice:
         assert (await tell(shop_sqlite, notice(ada.id, not newest, "evt_4"), age=0)).status == 204
         assert (await shown(ada))[0] is not newest
 
-    async def test_about_nobody_is_not_found_and_may_come_again(self, shop_sqlite: Shop) -> None:
+    async def test_about_an_unknown_user_is_refused_and_may_come_again(self, shop_sqlite: Shop) -> None:
         ada = await shop_sqlite.register("Ada")
 
         for unknown in (NOBODYS, NOBODYS):
@@ -100,7 +98,7 @@ class TestANotice:
         await ada.delete(f"/v1/users/{ada.id}")
         assert (await tell(shop_sqlite, notice(ada.id, False, "evt_2"))).status == 404
 
-    async def test_that_is_none_is_refused(self, shop_sqlite: Shop) -> None:
+    async def test_that_is_malformed_is_refused(self, shop_sqlite: Shop) -> None:
         ada = await shop_sqlite.register("Ada")
         whole = json.loads(notice(ada.id))
         wrong = [
@@ -133,14 +131,14 @@ class TestANotice:
                 assert (await tell(shop, notice(ada.id, number % 2 == 0, event_id))).status == 204
             assert (await shown(ada))[2] == number + 2
 
-    async def test_with_an_id_that_can_not_be_kept_is_refused(self, shop: Shop) -> None:
+    async def test_with_an_unstorable_id_is_refused(self, shop: Shop) -> None:
         ada = await shop.register("Ada")
 
         answers = [await tell(shop, notice(ada.id, event_id=event_id)) for event_id in ("", token_hex(15_000), "a\0b")]
 
         assert [(answer.status, answer.code) for answer in answers] == [(422, "bad-notice")] * 3
 
-    async def test_of_an_event_that_said_something_else_before_is_refused(self, shop_sqlite: Shop) -> None:
+    async def test_with_a_known_id_and_another_content_is_refused(self, shop_sqlite: Shop) -> None:
         ada = await shop_sqlite.register("Ada")
         await tell(shop_sqlite, notice(ada.id, True, "evt_1"))
 
@@ -199,16 +197,16 @@ class TestTheSignature:
         for age, status in ((0, 204), (290, 204), (-290, 204), (310, 401), (-310, 401), (1e9, 401)):
             assert (await tell(shop_sqlite, notice(ada.id, event_id=f"evt_{age}"), age=age)).status == status
 
-    async def test_is_looked_at_before_the_notice_is(self, shop_sqlite: Shop) -> None:
+    async def test_is_checked_before_the_notice_is_read(self, shop_sqlite: Shop) -> None:
         assert (await tell(shop_sqlite, b"{nonsense", secret="another")).status == 401  # noqa: S106
 
-    async def test_is_never_right_where_no_secret_is_known(self, tmp_path: Path) -> None:
+    async def test_is_never_right_without_a_secret(self, tmp_path: Path) -> None:
         for secret in ("", MEMBERSHIP_SECRET):
             settings = {"CRATON_IDENTITY_MEMBERSHIP_SECRET": ""}
             async with Shop("sqlite", tmp_path, settings=settings, modules=[identity]) as shop:
                 assert (await tell(shop, notice(NOBODYS), secret=secret)).status == 401
 
-    async def test_needs_a_secret_that_can_not_be_guessed(self, tmp_path: Path) -> None:
+    async def test_needs_a_secret_of_16_characters(self, tmp_path: Path) -> None:
         shop = Shop("sqlite", tmp_path, settings={"CRATON_IDENTITY_MEMBERSHIP_SECRET": "x" * 15}, modules=[identity])
 
         with pytest.raises(WiringError, match="CRATON_IDENTITY_MEMBERSHIP_SECRET has fewer than 16 characters"):

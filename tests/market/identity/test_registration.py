@@ -64,16 +64,16 @@ class TestAnEmailAddress:
             f"ada@{'abcdefgh.' * 28}com",
         ],
     )
-    def test_is_refused_in_any_other(self, text: str) -> None:
+    def test_is_refused_in_any_other_form(self, text: str) -> None:
         with pytest.raises(ValueError, match=r"e-mail address|characters"):
             EmailAddress(text)
 
-    def test_is_kept_as_it_was_given_but_for_white_space_around_it(self) -> None:
+    def test_is_kept_as_it_was_given_without_the_white_space_around_it(self) -> None:
         assert EmailAddress("  Ada@Example.COM ") == "Ada@Example.COM"
 
 
 class TestRegistration:
-    async def test_makes_a_user_without_roles_and_says_where_he_is(self, shop: Shop) -> None:
+    async def test_makes_a_user_without_roles_and_answers_its_location(self, shop: Shop) -> None:
         made = await shop.nobody.post("/v1/users", ADA)
 
         ada = await shop.login("ada@example.com")
@@ -122,7 +122,7 @@ class TestRegistration:
         admin = await shop_sqlite.admin()
         assert (await admin.get("/v1/users")).json["total"] == 1
 
-    async def test_wants_a_name_that_is_not_blank(self, shop_sqlite: Shop) -> None:
+    async def test_needs_a_name_that_is_not_blank(self, shop_sqlite: Shop) -> None:
         for name in ("", "   ", "\u00a0\u2003\t"):
             answer = await shop_sqlite.nobody.post("/v1/users", {**ADA, "name": name})
             assert (answer.status, answer.code) == (422, "blank-name")
@@ -150,7 +150,7 @@ class TestRegistration:
             ("the countess of ockham", "it holds the name"),
         ],
     )
-    async def test_refuses_what_others_would_try_first(self, shop_sqlite: Shop, password: str, why: str) -> None:
+    async def test_refuses_passwords_that_are_easily_guessed(self, shop_sqlite: Shop, password: str, why: str) -> None:
         body = {"email": "Lovelace@example.com", "name": "Countess", "password": password}
 
         answer = await shop_sqlite.nobody.post("/v1/users", body)
@@ -159,13 +159,13 @@ class TestRegistration:
         assert why in answer.json["detail"]
         assert password not in answer.body.decode()
 
-    async def test_takes_letters_for_the_same_however_they_are_composed(self, shop_sqlite: Shop) -> None:
+    async def test_treats_letters_alike_however_they_are_composed(self, shop_sqlite: Shop) -> None:
         composed, decomposed = "pl\u00e9in de m\u00fbres", "ple\u0301in de mu\u0302res"
         ada = await shop_sqlite.register("Ada", password=composed)
 
         assert (await shop_sqlite.login(ada.email, decomposed)).id == ada.id
 
-    async def test_bears_what_is_no_request(self, shop_sqlite: Shop) -> None:
+    async def test_refuses_bodies_that_are_no_request(self, shop_sqlite: Shop) -> None:
         for body, kind, status, code in (
             (b"{", "application/json", 400, "malformed-json"),
             (b'{"email": "a@example.com", "email": "b@example.com"}', "application/json", 400, "malformed-json"),
@@ -210,7 +210,7 @@ class TestAnEmail:
 
         assert (await ada.get(f"/v1/users/{ada.id}")).json["email"] == "ADA@example.com"
 
-    async def test_is_free_when_its_owner_has_got_another(self, shop_sqlite: Shop) -> None:
+    async def test_is_free_when_its_owner_has_changed_to_another(self, shop_sqlite: Shop) -> None:
         ada = await shop_sqlite.register("Ada", email="ada@example.com")
         proved = {"current_password": PASSWORD}
         await ada.put(f"/v1/users/{ada.id}", {"email": "lovelace@example.com", **proved})
@@ -221,7 +221,7 @@ class TestAnEmail:
         assert (await shop_sqlite.login("lovelace@example.com")).id == ada.id
         assert (await ada.put(f"/v1/users/{ada.id}", {"email": "Ada@example.com", **proved})).code == "value-taken"
 
-    async def test_is_free_when_its_owner_is_deleted_as_often_as_that_happens(self, shop: Shop) -> None:
+    async def test_is_free_each_time_its_owner_is_deleted(self, shop: Shop) -> None:
         ids = set()
         for password in ("the first password", "the second password", "the third password"):
             ada = await shop.register("Ada", email="Ada@example.com", password=password)
@@ -232,7 +232,7 @@ class TestAnEmail:
         assert nobodys.status == 401
         assert len(ids) == 3
 
-    async def test_goes_to_one_of_fifty_who_register_it_at_the_same_time(self, shop: Shop) -> None:
+    async def test_goes_to_one_of_fifty_simultaneous_registrations(self, shop: Shop) -> None:
         spellings = ["ada@example.com", "Ada@Example.com", "ADA@EXAMPLE.COM"]
 
         answers = await asyncio.gather(
@@ -245,7 +245,7 @@ class TestAnEmail:
         assert (await shop.login("ada@example.com")).id == made
         assert (await (await shop.admin()).get("/v1/users?q=ada")).json["total"] == 1
 
-    async def test_goes_to_one_of_ten_who_change_to_it_at_the_same_time(self, shop: Shop) -> None:
+    async def test_goes_to_one_of_ten_simultaneous_changes(self, shop: Shop) -> None:
         people = await asyncio.gather(*(shop.register("Ada") for _ in range(10)))
 
         answers = await asyncio.gather(

@@ -70,7 +70,7 @@ async def test_no_password_and_no_token_is_answered_logged_or_stored(
     assert sum("PasswordChanged" in line for lines in stored.values() for line in lines) >= 1
 
 
-async def test_the_hash_goes_with_its_user(tmp_path: Path) -> None:
+async def test_the_hash_is_deleted_with_its_user(tmp_path: Path) -> None:
     async with Shop("sqlite", tmp_path, modules=[identity]) as shop:
         ada, bob = await shop.register("Ada"), await shop.register("Bob")
         await ada.delete(f"/v1/users/{ada.id}")

@@ -140,14 +140,14 @@ class TestARefreshToken:
         assert refused(await refresh(shop_sqlite, ada.tokens["refresh_token"]))
         assert refused(await refresh(shop_sqlite, third))
 
-    async def test_is_no_access_token_and_the_other_way_round(self, shop_sqlite: Shop) -> None:
+    async def test_is_no_access_token_and_an_access_token_is_no_refresh_token(self, shop_sqlite: Shop) -> None:
         ada = await shop_sqlite.register("Ada")
 
         assert not await works(ada, ada.tokens["refresh_token"])
         assert refused(await refresh(shop_sqlite, ada.tokens["access_token"]))
         assert await works(ada)
 
-    async def test_that_is_none_is_refused(self, shop_sqlite: Shop) -> None:
+    async def test_that_is_malformed_is_refused(self, shop_sqlite: Shop) -> None:
         for token in ("", ".", "x", "01890a5d-ac96-774b-bcce-b302099a8057.x", "ä" * 100, "x" * 5_000, "a.b.c"):
             assert refused(await refresh(shop_sqlite, token)), token
         for body in ({}, {"refresh_token": None}, {"refresh_token": 5}, {"refresh_token": "x" * 5_001}):
@@ -183,7 +183,7 @@ class TestAnAccessToken:
         clock.advance(1)
         assert not await works(ada)
 
-    async def test_outlives_the_process_that_gave_it(self, shop: Shop) -> None:
+    async def test_is_valid_after_a_restart(self, shop: Shop) -> None:
         ada = await shop.register("Ada")
 
         await shop.restart()
@@ -191,7 +191,7 @@ class TestAnAccessToken:
         assert await works(ada)
         assert (await refresh(shop, ada.tokens["refresh_token"])).status == 200
 
-    async def test_that_is_malformed_is_never_an_error_of_ours(self, shop_sqlite: Shop) -> None:
+    async def test_that_is_malformed_never_causes_a_server_error(self, shop_sqlite: Shop) -> None:
         ada = await shop_sqlite.register("Ada")
         wrong = [said.replace("{token}", ada.tokens["access_token"]) for said in MALFORMED]
 
@@ -202,7 +202,7 @@ class TestAnAccessToken:
 
         assert {said: status for said, status in statuses.items() if status != 401} == {}
 
-    async def test_that_was_tampered_with_is_not_believed(self, shop_sqlite: Shop) -> None:
+    async def test_that_was_tampered_with_is_refused(self, shop_sqlite: Shop) -> None:
         admin, ada = await shop_sqlite.admin(), await shop_sqlite.register("Ada")
         head, claims, signature = ada.tokens["access_token"].split(".")
         said = json.loads(unpacked(claims))
@@ -235,7 +235,7 @@ class TestAnAccessToken:
 
         assert [how for how, token in forged.items() if await works(ada, token)] == []
 
-    async def test_that_is_nested_deeply_is_not_believed(self, shop_sqlite: Shop) -> None:
+    async def test_that_is_nested_deeply_is_refused(self, shop_sqlite: Shop) -> None:
         ada = await shop_sqlite.register("Ada")
 
         for depth in (500, 1_000, 2_900):
@@ -243,7 +243,7 @@ class TestAnAccessToken:
             for token in (f"{deep}.e30.e30", f"{packed({'alg': 'HS256'})}.{deep}.e30"):
                 assert not await works(ada, token)
 
-    async def test_that_is_signed_but_says_something_else_is_not_believed(self, tmp_path: Path) -> None:
+    async def test_that_is_signed_but_has_wrong_claims_is_refused(self, tmp_path: Path) -> None:
         settings = {"CRATON_IDENTITY_TOKEN_KEY": KEY}
         async with Shop("sqlite", tmp_path, settings=settings, modules=[identity]) as shop:
             ada = await shop.register("Ada")
@@ -298,7 +298,7 @@ class TestTheEnd:
         assert refused(await refresh(shop_sqlite, elsewhere.tokens["refresh_token"]))
         assert (await ada.post("/v1/logout")).status == 401
 
-    async def test_of_all_comes_to_more_than_a_hundred(self, shop_sqlite: Shop) -> None:
+    async def test_of_all_includes_more_than_a_hundred_sessions(self, shop_sqlite: Shop) -> None:
         ada = await shop_sqlite.register("Ada")
         logins = []
         for _ in range(35):
@@ -308,7 +308,7 @@ class TestTheEnd:
 
         assert not any([await works(login) for login in logins])
 
-    async def test_of_another_ones_session_does_not_come(self, shop_sqlite: Shop) -> None:
+    async def test_of_a_session_cannot_be_caused_by_another_user(self, shop_sqlite: Shop) -> None:
         ada, bob = await shop_sqlite.register("Ada"), await shop_sqlite.register("Bob")
 
         assert (await bob.post("/v1/logout", {"refresh_token": ada.tokens["refresh_token"]})).status == 204
@@ -344,7 +344,7 @@ class TestTheEnd:
         assert (await shop_sqlite.nobody.post("/v1/login", {"email": ada.email, "password": PASSWORD})).status == 401
         assert await works(await shop_sqlite.login(ada.email, "quite another one"))
 
-    async def test_comes_also_for_a_login_that_was_on_its_way_when_the_password_changed(self, shop: Shop) -> None:
+    async def test_comes_even_for_a_login_that_was_in_progress_when_the_password_changed(self, shop: Shop) -> None:
         ada = await shop.register("Ada")
         logins = [asyncio.create_task(shop.nobody.post("/v1/login", {"email": ada.email, "password": PASSWORD}))]
         for _ in range(2):
@@ -403,7 +403,7 @@ class TestTheKey:
 
         assert key not in str(refusal.value)
 
-    async def test_that_is_another_one_ends_what_the_old_one_has_signed(self, tmp_path: Path) -> None:
+    async def test_that_replaces_another_ends_the_tokens_of_the_old_one(self, tmp_path: Path) -> None:
         async with Shop("sqlite", tmp_path, modules=[identity]) as shop:
             ada = await shop.register("Ada")
             shop.settings["CRATON_IDENTITY_TOKEN_KEY"] = KEY

@@ -1,4 +1,4 @@
-"""Users: who sees what of whom, and who changes what."""
+"""Users: what users see of each other, and what they may change."""
 
 import asyncio
 from typing import Any
@@ -17,7 +17,7 @@ NOBODYS = "01890a5d-ac96-774b-bcce-b302099a8057"
 
 
 async def of_role(shop: Shop, role: str) -> Person:
-    """Somebody new who has a role."""
+    """A new user with a role."""
     somebody = await shop.register(role.capitalize())
     answer = await (await shop.admin()).put(f"/v1/users/{somebody.id}/roles", {"roles": [role]})
     assert answer.status == 204, answer.body
@@ -31,7 +31,7 @@ def positions(answer: Response) -> dict[str, int]:
 
 
 class TestLooking:
-    async def test_a_user_sees_himself_and_of_others_who_they_are(self, shop_sqlite: Shop) -> None:
+    async def test_users_see_all_of_themselves_and_id_and_name_of_others(self, shop_sqlite: Shop) -> None:
         ada, bob = await shop_sqlite.register("Ada"), await shop_sqlite.register("Bob")
 
         assert (await ada.get(f"/v1/users/{bob.id}")).json == {"id": bob.id, "name": "Bob"}
@@ -51,7 +51,7 @@ class TestLooking:
             assert (answer.status, answer.code) == (401, "unauthenticated")
             assert answer.headers["www-authenticate"] == "Bearer"
 
-    async def test_whom_there_is_not_is_not_found_and_a_wrong_id_is_a_wrong_value(self, shop_sqlite: Shop) -> None:
+    async def test_an_unknown_user_is_not_found_and_an_invalid_id_is_refused(self, shop_sqlite: Shop) -> None:
         ada = await shop_sqlite.register("Ada")
 
         unknown, wrong = await ada.get(f"/v1/users/{NOBODYS}"), await ada.get("/v1/users/ada")
@@ -90,14 +90,14 @@ class TestTheList:
             names.remove("Administrator")
             assert names == ["Under_score 100%", "Grace Ärmel", "Ada Lovelace"]
 
-    async def test_has_the_administrator_where_he_belongs(self, shop_sqlite: Shop) -> None:
+    async def test_has_the_administrator_in_the_order_of_creation(self, shop_sqlite: Shop) -> None:
         await shop_sqlite.register("Ada")
 
         users = (await (await shop_sqlite.admin()).get("/v1/users")).json["items"]
 
         assert [user["name"] for user in users] == ["Ada", "Administrator"]
 
-    async def test_comes_in_pages_and_without_who_is_deleted(self, shop_sqlite: Shop) -> None:
+    async def test_comes_in_pages_and_without_deleted_users(self, shop_sqlite: Shop) -> None:
         admin = await shop_sqlite.admin()
         people = await asyncio.gather(*(shop_sqlite.register(f"Ada{n}") for n in range(3)))
         await people[0].delete(f"/v1/users/{people[0].id}")
@@ -115,7 +115,7 @@ class TestTheList:
 
 
 class TestChanging:
-    async def test_oneself_changes_what_is_given_and_nothing_else(self, shop_sqlite: Shop) -> None:
+    async def test_a_user_changes_what_is_given_and_nothing_else(self, shop_sqlite: Shop) -> None:
         ada = await shop_sqlite.register("Ada", email="ada@example.com")
         path = f"/v1/users/{ada.id}"
 
@@ -129,7 +129,7 @@ class TestChanging:
 
     @pytest.mark.parametrize("changed", [{"password": "quite another one"}, {"email": "countess@example.com"}])
     @pytest.mark.parametrize("proved", [{}, {"current_password": None}, {"current_password": "a wrong one"}])
-    async def test_ones_own_password_or_address_needs_the_password_that_one_has(
+    async def test_ones_own_password_or_address_needs_the_present_password(
         self, shop_sqlite: Shop, changed: dict[str, str], proved: dict[str, Any]
     ) -> None:
         ada = await shop_sqlite.register("Ada")
@@ -139,7 +139,7 @@ class TestChanging:
         assert (refused.status, refused.code) == (422, "wrong-password")
         assert (await shop_sqlite.login(ada.email)).id == ada.id
 
-    async def test_an_administrators_own_password_too(self, shop_sqlite: Shop) -> None:
+    async def test_an_administrators_own_password_needs_the_present_password_too(self, shop_sqlite: Shop) -> None:
         admin = await shop_sqlite.admin()
 
         refused = await admin.put(f"/v1/users/{admin.id}", {"password": "quite another one"})
@@ -154,7 +154,7 @@ class TestChanging:
 
         assert [answer.status for answer in answers] == [422] * 5 + [429]
 
-    async def test_another_is_refused_but_for_administrators(self, shop_sqlite: Shop) -> None:
+    async def test_another_user_is_refused_except_for_administrators(self, shop_sqlite: Shop) -> None:
         shop = shop_sqlite
         admin, ada, bob = await shop.admin(), await shop.register("Ada"), await shop.register("Bob")
         service = await of_role(shop, "service")
@@ -193,7 +193,7 @@ class TestChanging:
             assert (answer.status, answer.code, answer.json["path"]) == (422, "invalid-value", where), body
         assert (await ada.get(path)).json["version"] == 1
 
-    async def test_whom_there_is_not_is_not_found(self, shop_sqlite: Shop) -> None:
+    async def test_an_unknown_user_is_refused(self, shop_sqlite: Shop) -> None:
         admin = await shop_sqlite.admin()
 
         for answer in (
@@ -203,7 +203,7 @@ class TestChanging:
         ):
             assert (answer.status, answer.code) == (404, "user-not-found")
 
-    async def test_what_was_changed_since_is_refused(self, shop_sqlite: Shop) -> None:
+    async def test_a_stale_version_is_refused(self, shop_sqlite: Shop) -> None:
         ada = await shop_sqlite.register("Ada")
         path = f"/v1/users/{ada.id}"
         seen = {"If-Match": (await ada.get(path)).headers["etag"]}
@@ -227,7 +227,7 @@ class TestADeletedUser:
         assert (await admin.put(f"{path}/roles", {"roles": ["admin"]})).status == 404
         assert (await admin.get(f"{path}/validate")).json == {"valid": False}
 
-    async def test_can_neither_log_in_nor_use_or_refresh_his_tokens(self, shop: Shop) -> None:
+    async def test_can_neither_log_in_nor_use_or_refresh_tokens(self, shop: Shop) -> None:
         ada, admin = await shop.register("Ada"), await shop.admin()
         assert (await ada.get(f"/v1/users/{admin.id}")).status == 200
         await admin.delete(f"/v1/users/{ada.id}")
@@ -279,7 +279,7 @@ class TestRoles:
 
 
 class TestTheCache:
-    async def test_of_another_process_forgets_who_has_changed(self, shop: Shop) -> None:
+    async def test_of_another_process_forgets_users_that_have_changed(self, shop: Shop) -> None:
         ada, path = await shop.register("Ada"), "/v1/users/"
         async with shop.run() as other:
             for number in range(10):
@@ -292,7 +292,7 @@ class TestTheCache:
                 assert elsewhere.name == f"Ada {number}"
                 assert (await ada.get(f"{path}{ada.id}")).json["name"] == f"Ada {number}"
 
-    async def test_of_another_process_forgets_the_token_of_who_has_logged_out(self, shop: Shop) -> None:
+    async def test_of_another_process_forgets_tokens_after_a_logout(self, shop: Shop) -> None:
         ada = await shop.register("Ada")
         async with shop.run() as other:
             token = ada.tokens["access_token"]

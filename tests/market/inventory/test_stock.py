@@ -10,7 +10,7 @@ from craton.domain import Id, Name
 from market.catalog.api import Catalog
 from market.catalog.events import ProductId
 from market.inventory.api import Inventory
-from market.inventory.domain import MOST, StockItem
+from market.inventory.domain import MAX_ON_HAND, StockItem
 from market.inventory.events import (
     GoodsTaken,
     InsufficientStock,
@@ -120,12 +120,12 @@ def test_what_is_let_go_of_is_available_again() -> None:
 
 
 def test_a_shelf_holds_a_billion() -> None:
-    item = shelf(MOST)
+    item = shelf(MAX_ON_HAND)
 
     with pytest.raises(TooMuchStock):
         item.restock(1)
 
-    assert item.on_hand == MOST == 1_000_000_000
+    assert item.on_hand == MAX_ON_HAND == 1_000_000_000
 
 
 # --- reservations --------------------------------------------------------------------------------------------
@@ -400,13 +400,13 @@ async def test_a_command_that_is_told_again_is_done_once(shop_sqlite: Shop) -> N
 
 
 def test_what_an_order_gives_back_finds_room_on_a_full_shelf() -> None:
-    item = shelf(MOST)
+    item = shelf(MAX_ON_HAND)
     item.reserve(ORDER, 500)
     item.take(ORDER, 500)
     item.restock(500)
 
     item.restock(500, ORDER)
 
-    assert item.on_hand == MOST + 500
+    assert item.on_hand == MAX_ON_HAND + 500
     with pytest.raises(TooMuchStock):
         item.restock(1)

@@ -110,7 +110,7 @@ async def test_the_world_outside_cannot_be_closed(bank: Bank) -> None:
     assert await code_of(bank.ledger.deposit(id, eur("10"))) == ""
 
 
-async def test_an_account_is_closed_for_a_reason(bank: Bank) -> None:
+async def test_closing_an_account_needs_a_reason(bank: Bank) -> None:
     account = await bank.open()
 
     assert await code_of(bank.ledger.close_account(account, Text(" "))) == "blank-reason"

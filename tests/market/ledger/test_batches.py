@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from market.ledger.api import BatchRefused, TransferOrder, TransferResult
-from market.ledger.events import AccountId
+from market.ledger.api import TransferOrder
+from market.ledger.events import AccountId, BatchRefused, TransferResult
 from tests.market.world import Bank, code_of, eur
 
 

@@ -1,4 +1,4 @@
-"""Many at once: nothing deadlocks, nothing is lost, nothing is created."""
+"""Many callers at once: nothing deadlocks, and no money is lost or created."""
 
 import asyncio
 
@@ -41,7 +41,7 @@ async def test_two_processes_move_the_same_money_without_losing_any(place: Place
         assert await here.problems() == []
 
 
-async def test_an_account_is_never_overdrawn_by_many_at_once(bank: Bank) -> None:
+async def test_many_withdrawals_at_once_never_overdraw_an_account(bank: Bank) -> None:
     account = await bank.open("50")
 
     codes = await asyncio.gather(*(code_of(bank.ledger.withdraw(account, eur("1"))) for _ in range(200)))
@@ -50,7 +50,7 @@ async def test_an_account_is_never_overdrawn_by_many_at_once(bank: Bank) -> None
     assert await bank.balance(account) == eur("0")
 
 
-async def test_no_more_is_held_by_many_at_once_than_is_available(bank: Bank) -> None:
+async def test_many_holds_at_once_hold_no_more_than_is_available(bank: Bank) -> None:
     source, target = await bank.open("50"), await bank.open()
 
     codes = await asyncio.gather(

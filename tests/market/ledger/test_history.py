@@ -1,4 +1,4 @@
-"""Time travel, statement, audit and trial balance: what was, at any time."""
+"""Time travel, statement, audit and trial balance: the ledger at any time in the past."""
 
 from datetime import datetime
 
@@ -12,7 +12,7 @@ from tests.market.world import JPY, Bank, Clock, Place, code_of, eur
 
 
 async def lived(bank: Bank, clock: Clock) -> tuple[AccountId, list[tuple[datetime, AccountState]]]:
-    """An account to which something happens each minute, and what it was after each."""
+    """An account with an event each minute, and its state after each event."""
     account, other = await bank.open(), await bank.open("100")
     states: list[tuple[datetime, AccountState]] = []
 
@@ -100,7 +100,7 @@ async def test_the_statement_is_newest_first_in_pages(timed_bank: Bank, clock: C
     assert second.page == 2
 
 
-async def test_the_statement_can_be_cut_out_by_time(timed_bank: Bank, clock: Clock) -> None:
+async def test_the_statement_can_be_limited_to_a_time_range(timed_bank: Bank, clock: Clock) -> None:
     account, states = await lived(timed_bank, clock)
     times = [time for time, _ in states]
 
@@ -175,7 +175,9 @@ async def test_the_trial_balance_can_be_drawn_for_a_past_time(timed_bank: Bank, 
     assert (line.debits, line.credits, line.difference) == (eur("10"), eur("10"), eur("0"))
 
 
-async def test_at_the_very_moment_the_trial_balance_and_the_account_agree(timed_bank: Bank, clock: Clock) -> None:
+async def test_at_the_moment_of_an_event_the_trial_balance_and_the_account_include_it(
+    timed_bank: Bank, clock: Clock
+) -> None:
     account = await timed_bank.open("10")
     moment = clock.time
     clock.advance(60)

@@ -1,4 +1,4 @@
-"""Holds: money that waits, and is posted or voided once."""
+"""Holds: money that is held until the transfer is posted or voided, once."""
 
 import asyncio
 from datetime import timedelta
@@ -87,7 +87,7 @@ async def test_a_hold_cannot_be_posted_in_another_currency(bank: Bank) -> None:
     assert await code_of(bank.ledger.post_transfer(hold, Money.of("1", "JPY"))) == "currency-mismatch"
 
 
-async def test_a_voided_hold_lets_go_of_the_money(bank: Bank) -> None:
+async def test_a_voided_hold_makes_the_money_available_again(bank: Bank) -> None:
     source, target = await bank.open("10"), await bank.open()
     hold = await bank.ledger.transfer(source, target, eur("4"), pending=True)
 
@@ -129,7 +129,7 @@ async def test_a_transfer_that_was_made_at_once_cannot_be_resolved(bank: Bank) -
 
 
 @pytest.mark.parametrize("second", ["post", "void"])
-async def test_of_two_callers_who_resolve_a_hold_at_once_one_succeeds(bank: Bank, second: str) -> None:
+async def test_one_of_two_callers_that_resolve_a_hold_at_once_succeeds(bank: Bank, second: str) -> None:
     source, target = await bank.open("1000"), await bank.open()
     resolve = {"post": bank.ledger.post_transfer, "void": bank.ledger.void_transfer}
     for _ in range(20):
@@ -144,7 +144,7 @@ async def test_of_two_callers_who_resolve_a_hold_at_once_one_succeeds(bank: Bank
 
 
 @pytest.mark.parametrize("second", ["post", "void"])
-async def test_of_two_processes_that_resolve_a_hold_at_once_one_succeeds(place: Place, second: str) -> None:
+async def test_one_of_two_processes_that_resolve_a_hold_at_once_succeeds(place: Place, second: str) -> None:
     async with place.open() as here, place.open() as there:
         source, target = await here.open("1000"), await here.open()
         resolve = {"post": there.ledger.post_transfer, "void": there.ledger.void_transfer}
@@ -179,7 +179,7 @@ async def test_an_account_of_which_something_is_held_cannot_be_closed(bank: Bank
     await bank.ledger.close_account(source, Text("moved away"))
 
 
-async def test_a_transfer_that_held_nothing_was_posted_at_once(bank: Bank) -> None:
+async def test_a_transfer_that_was_not_pending_cannot_be_posted_or_voided(bank: Bank) -> None:
     source, target = await bank.open("10"), await bank.open()
     moved = await bank.ledger.transfer(source, target, eur("4"))
     await bank.ledger.transfer_state(moved)
@@ -190,7 +190,7 @@ async def test_a_transfer_that_held_nothing_was_posted_at_once(bank: Bank) -> No
     assert await bank.balance(target) == eur("4")
 
 
-async def test_a_hold_voids_itself_when_its_time_is_over(timed_bank: Bank, clock: Clock) -> None:
+async def test_a_hold_voids_itself_when_it_expires(timed_bank: Bank, clock: Clock) -> None:
     bank = timed_bank
     source, target = await bank.open("10"), await bank.open()
     hold = await bank.ledger.transfer(source, target, eur("4"), pending=True, expires_in=60)
@@ -205,7 +205,7 @@ async def test_a_hold_voids_itself_when_its_time_is_over(timed_bank: Bank, clock
     assert await code_of(bank.ledger.post_transfer(hold)) == "hold-resolved"
 
 
-async def test_a_hold_stays_until_its_time_is_over(timed_bank: Bank, clock: Clock) -> None:
+async def test_a_hold_stays_until_it_expires(timed_bank: Bank, clock: Clock) -> None:
     bank = timed_bank
     source, target = await bank.open("10"), await bank.open()
     hold = await bank.ledger.transfer(source, target, eur("4"), pending=True, expires_in=60)
@@ -233,7 +233,7 @@ async def test_a_hold_that_was_posted_in_time_does_not_expire(timed_bank: Bank, 
     assert (await bank.ledger.transfer_state(hold)).status is TransferStatus.POSTED
 
 
-async def test_a_hold_expires_though_nobody_ran_when_its_time_was_over(place: Place, clock: Clock) -> None:
+async def test_a_hold_expires_even_if_no_process_ran_at_that_time(place: Place, clock: Clock) -> None:
     async with place.open(clock) as bank:
         source, target = await bank.open("10"), await bank.open()
         hold = await bank.ledger.transfer(source, target, eur("4"), pending=True, expires_in=60)
@@ -248,7 +248,7 @@ async def test_a_hold_expires_though_nobody_ran_when_its_time_was_over(place: Pl
         assert (await bank.ledger.account(source)).held == eur("0")
 
 
-async def test_a_hold_whose_time_is_over_cannot_be_posted_though_no_timer_has_run(place: Place, clock: Clock) -> None:
+async def test_an_expired_hold_cannot_be_posted_even_if_no_timer_has_run(place: Place, clock: Clock) -> None:
     async with place.open(clock, subscriptions=False) as bank:
         source, target = await bank.open("10"), await bank.open()
         hold = await bank.ledger.transfer(source, target, eur("4"), pending=True, expires_in=60)

@@ -1,4 +1,4 @@
-"""The ledger at the bounds of money: ±9 · 10¹⁵ minor units. A balance is bounded; how much may flow is not."""
+"""The ledger at the bounds of money: ±9 · 10¹⁵ minor units. Balances are bounded, totals are not."""
 
 from market.ledger.api import TransferOrder
 from market.ledger.events import AccountId
@@ -7,7 +7,7 @@ from tests.market.world import EUR, Bank, code_of, eur
 MOST = eur("90000000000000.00")
 
 
-async def test_an_account_may_hold_the_most_there_is(bank: Bank) -> None:
+async def test_an_account_may_hold_the_largest_amount(bank: Bank) -> None:
     account = await bank.open()
 
     await bank.ledger.deposit(account, MOST)
@@ -45,7 +45,7 @@ async def test_the_same_money_may_go_back_and_forth_without_end(bank: Bank) -> N
     assert (await bank.balance(one), await bank.balance(other)) == (eur("0"), MOST)
 
 
-async def test_the_world_outside_never_wears_out(bank: Bank) -> None:
+async def test_deposits_and_withdrawals_do_not_use_up_the_external_account(bank: Bank) -> None:
     account, other = await bank.open(), await bank.open()
     await bank.ledger.deposit(account, MOST)
     await bank.ledger.withdraw(account, MOST)
@@ -54,7 +54,7 @@ async def test_the_world_outside_never_wears_out(bank: Bank) -> None:
     assert await bank.balance(other) == eur("1")
 
 
-async def test_a_trial_balance_can_be_drawn_whatever_has_flowed(bank: Bank) -> None:
+async def test_a_trial_balance_can_be_drawn_after_movements_beyond_the_bound(bank: Bank) -> None:
     one, other = await bank.open(), await bank.open()
     await bank.ledger.deposit(one, MOST)
     await bank.ledger.transfer(one, other, MOST)

@@ -1,4 +1,4 @@
-"""Whose account it is: what its owner may do over HTTP, what others may not, and what is left to administrators."""
+"""Access to accounts over HTTP: what owners, other users and administrators may do."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -21,7 +21,7 @@ def money(amount: str) -> dict[str, str]:
 
 
 class Street:
-    """Ada with 100.00 and Bob with nothing, an administrator, and somebody who isn't logged in."""
+    """Ada with 100.00 and Bob with nothing, an administrator, and a caller that isn't logged in."""
 
     def __init__(self, shop: Shop, ada: Person, bob: Person, admin: Person) -> None:
         self.shop, self.ada, self.bob, self.admin = shop, ada, bob, admin
@@ -35,12 +35,12 @@ class Street:
         return account
 
     async def everybody(self, method: str, path: str, body: Any = None) -> list[int]:
-        """The statuses for nobody, Bob, Ada and the administrator, in this order."""
+        """The statuses for a caller without a token, Bob, Ada and the administrator, in this order."""
         people = (self.shop.nobody, self.bob, self.ada, self.admin)
         return [(await who.request(method, path, body)).status for who in people]
 
     async def seen(self) -> dict[str, str]:
-        """What makes a request see all that has happened in the ledger."""
+        """Headers that make a request wait until it sees all that has happened in the ledger."""
         return {"Craton-Position": f"ledger={await self.shop.app.running['ledger'].store.head()}"}
 
     async def balance(self, account: str) -> str:
@@ -53,7 +53,9 @@ async def street(shop_sqlite: Shop) -> AsyncIterator[Street]:
     ada, bob, admin = await shop_sqlite.register("Ada"), await shop_sqlite.register("Bob"), await shop_sqlite.admin()
     street = Street(shop_sqlite, ada, bob, admin)
     street.of_ada, street.of_bob = await street.open(ada, "100.00"), await street.open(bob)
-    await street.admin.get(f"/v1/accounts/{street.of_bob}", await street.seen())  # the views have got there
+    await street.admin.get(
+        f"/v1/accounts/{street.of_bob}", await street.seen()
+    )  # wait until the views show the accounts
     yield street
 
 
@@ -61,7 +63,7 @@ def code(refused: Response) -> tuple[int, str]:
     return refused.status, refused.code
 
 
-async def test_accounts_are_opened_for_oneself(street: Street) -> None:
+async def test_users_open_accounts_for_themselves_only(street: Street) -> None:
     def account(owner: Person) -> dict[str, str]:
         return {"owner": owner.id, "currency": "EUR"}
 
@@ -73,7 +75,7 @@ async def test_accounts_are_opened_for_oneself(street: Street) -> None:
     assert (shown.status, shown.json["owner"], shown.json["kind"]) == (200, street.bob.id, "liability")
 
 
-async def test_an_account_is_its_owners_to_look_at(street: Street) -> None:
+async def test_only_its_owner_and_administrators_see_an_account(street: Street) -> None:
     account = f"/v1/accounts/{street.of_ada}"
 
     for path in (
@@ -89,7 +91,7 @@ async def test_an_account_is_its_owners_to_look_at(street: Street) -> None:
         assert code(await street.ada.get(path)) == (404, "account-not-found")
 
 
-async def test_the_markets_own_accounts_are_not_the_peoples(street: Street) -> None:
+async def test_users_cannot_use_the_markets_own_accounts(street: Street) -> None:
     for account in (AccountId.external(EUR), AccountId.sales(EUR)):
         path = f"/v1/accounts/{account}"
         assert (await street.ada.get(path)).status in (403, 404)
@@ -102,29 +104,29 @@ async def test_the_markets_own_accounts_are_not_the_peoples(street: Street) -> N
     assert code(await street.admin.post(f"/v1/accounts/{outside}/close", {"reason": "x"})) == (409, "external-account")
 
 
-async def test_only_an_administrator_takes_money_in(street: Street) -> None:
+async def test_only_an_administrator_makes_deposits(street: Street) -> None:
     deposit = f"/v1/accounts/{street.of_ada}/deposits"
 
     assert await street.everybody("POST", deposit, {"money": money("1.00")}) == [401, 403, 403, 201]
     assert await street.balance(street.of_ada) == "101.00"
 
 
-async def test_money_is_paid_out_by_its_owner(street: Street) -> None:
+async def test_only_its_owner_and_administrators_withdraw_from_an_account(street: Street) -> None:
     withdrawal = f"/v1/accounts/{street.of_ada}/withdrawals"
 
     assert await street.everybody("POST", withdrawal, {"money": money("1.00")}) == [401, 403, 201, 201]
     assert await street.balance(street.of_ada) == "98.00"
 
 
-async def test_an_account_is_closed_by_its_owner(street: Street) -> None:
+async def test_only_its_owner_and_administrators_close_an_account(street: Street) -> None:
     account = await street.open(street.ada)
 
     statuses = await street.everybody("POST", f"/v1/accounts/{account}/close", {"reason": "moved away"})
 
-    assert statuses == [401, 403, 204, 409]  # the administrator comes too late
+    assert statuses == [401, 403, 204, 409]  # Ada has closed it before the administrator tries
 
 
-async def test_money_is_moved_by_whose_it_is(street: Street) -> None:
+async def test_only_the_owner_of_the_money_and_administrators_transfer_it(street: Street) -> None:
     transfer = {"source": street.of_ada, "target": street.of_bob, "money": money("1.00")}
 
     assert await street.everybody("POST", "/v1/transfers", transfer) == [401, 403, 201, 201]
@@ -134,7 +136,7 @@ async def test_money_is_moved_by_whose_it_is(street: Street) -> None:
     assert code(await street.bob.post("/v1/transfers", unknown)) == (404, "account-not-found")
 
 
-async def test_a_transfer_is_for_both_sides_to_look_at(street: Street) -> None:
+async def test_the_owners_of_both_accounts_see_a_transfer(street: Street) -> None:
     carl = await street.shop.register("Carl")
     transfer = {"source": street.of_ada, "target": street.of_bob, "money": money("1.00")}
     for pending in (False, True):
@@ -148,7 +150,7 @@ async def test_a_transfer_is_for_both_sides_to_look_at(street: Street) -> None:
 
 
 @pytest.mark.parametrize("verb", ["post", "void"])
-async def test_a_hold_is_resolved_by_whom_it_is_for(street: Street, verb: str) -> None:
+async def test_the_owner_of_the_target_account_resolves_a_hold(street: Street, verb: str) -> None:
     transfer = {"source": street.of_ada, "target": street.of_bob, "money": money("10.00"), "pending": True}
     hold = (await street.ada.post("/v1/transfers", transfer)).headers["location"]
 
@@ -163,7 +165,7 @@ async def test_a_hold_is_resolved_by_whom_it_is_for(street: Street, verb: str) -
     assert (await street.admin.post(f"{second}/{verb}")).status == 204
 
 
-async def test_of_a_batch_only_ones_own_transfers_are_made(street: Street) -> None:
+async def test_a_batch_makes_only_transfers_of_the_callers_own_money(street: Street) -> None:
     own = {"source": street.of_ada, "target": street.of_bob, "money": money("1.00")}
     others = {"source": street.of_bob, "target": street.of_ada, "money": money("1.00")}
 
@@ -183,7 +185,7 @@ async def test_the_trial_balance_is_for_administrators(street: Street) -> None:
     assert await street.everybody("GET", "/v1/trial-balance?at=2999-01-01T00:00:00Z") == [401, 403, 403, 200]
 
 
-async def test_a_wallet_is_an_account_like_another(street: Street) -> None:
+async def test_a_wallet_follows_the_rules_of_other_accounts(street: Street) -> None:
     await street.shop.api(Ledger).deposit_to_wallet(Name(street.ada.id), eur("5.00"))
     wallet = (await street.ada.get("/v2/wallet", await street.seen())).json
     transfer = {"source": wallet["id"], "target": street.of_bob, "money": money("5.00")}

@@ -1,4 +1,4 @@
-"""Ten thousand random operations: what was answered is what happened, and all of it adds up to zero."""
+"""Ten thousand random operations: the answers match what happened, and everything adds up to zero."""
 
 import asyncio
 import random
@@ -23,7 +23,7 @@ EXPECTED_REFUSALS = {
 
 
 class Chaos:
-    """Callers that do what comes to their minds, and what the answers they got add up to."""
+    """Callers that do random things, and the balances that follow from the answers they got."""
 
     def __init__(self, bank: Bank, seed: int) -> None:
         self.bank = bank
@@ -124,7 +124,7 @@ class Chaos:
         self.held[source] -= money.minor
 
 
-async def test_ten_thousand_random_operations_add_up_to_zero_now_and_then(bank: Bank) -> None:
+async def test_ten_thousand_random_operations_add_up_to_zero_now_and_at_past_times(bank: Bank) -> None:
     chaos = Chaos(bank, seed=20260131)
     await chaos.open_accounts()
     await chaos.run(OPERATIONS // 2)
@@ -147,11 +147,11 @@ async def test_ten_thousand_random_operations_add_up_to_zero_now_and_then(bank: 
     assert await bank.problems() == []
 
 
-async def test_the_balances_that_were_shown_all_along_are_those_of_the_events(bank: Bank) -> None:
+async def test_accounts_shown_during_the_operations_never_step_back(bank: Bank) -> None:
     chaos = Chaos(bank, seed=7)
     await chaos.open_accounts()
     await bank.settled()
-    unhurried = bank.app.api(Ledger)  # it doesn't wait for the views
+    unhurried = bank.app.api(Ledger)  # its queries don't wait for the views
     seen: list[tuple[AccountId, int]] = []
 
     async def watch() -> None:

@@ -1,4 +1,4 @@
-"""Transfers: two sides each, and a refusal of its own for each rule."""
+"""Transfers: each has two sides, and each rule has a refusal of its own."""
 
 from typing import Any
 

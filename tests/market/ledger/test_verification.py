@@ -1,4 +1,4 @@
-"""`verify`: whoever changes the past, or what is shown of it, is found out."""
+"""`verify` finds changes to the log and to the read models."""
 
 import pytest
 
@@ -47,7 +47,7 @@ async def test_an_empty_ledger_has_no_problems(bank: Bank) -> None:
 async def test_a_changed_event_is_found(place: Place, change: str) -> None:
     await filled(place)
 
-    # Position 3 is the credit of the first deposit, or beside it.
+    # The event is the credit of the first deposit, at position 3 or next to it.
     await place.sql(f"UPDATE events SET {change} WHERE type = 'MoneyCredited' AND data LIKE '%100.00%'")
 
     found = await problems(place)
@@ -62,7 +62,7 @@ async def test_a_removed_event_is_found(place: Place) -> None:
     assert any("seal is broken" in problem for problem in await problems(place))
 
 
-async def test_the_newest_event_cannot_be_removed_unseen(place: Place) -> None:
+async def test_removal_of_the_newest_event_is_found(place: Place) -> None:
     await filled(place)
 
     await place.sql("DELETE FROM events WHERE position = (SELECT max(position) FROM events)")
@@ -70,7 +70,7 @@ async def test_the_newest_event_cannot_be_removed_unseen(place: Place) -> None:
     assert await problems(place) != []
 
 
-async def test_a_changed_event_is_found_though_somebody_has_removed_the_seals(place: Place) -> None:
+async def test_a_changed_event_is_found_even_if_the_seals_were_removed(place: Place) -> None:
     await filled(place)
 
     await place.sql("UPDATE events SET metadata = '{\"actor\":\"somebody else\"}' WHERE type = 'MoneyHeld'")
@@ -99,7 +99,7 @@ async def test_a_changed_seal_is_found(place: Place) -> None:
         "closed",
     ],
 )
-async def test_a_balance_row_that_shows_something_else_is_found(place: Place, shown: str) -> None:
+async def test_a_changed_balance_row_is_found(place: Place, shown: str) -> None:
     account = await filled(place)
     texts = {
         "transaction_count": ('"transaction_count":', '"transaction_count":9'),
@@ -107,33 +107,33 @@ async def test_a_balance_row_that_shows_something_else_is_found(place: Place, sh
     }
     old, new = texts.get(shown, (f'"{shown}":{{"amount":"', f'"{shown}":{{"amount":"9'))
 
-    await place.sql(f"UPDATE view_balance_1 SET row = replace(row, '{old}', '{new}') WHERE account = '{account}'")
+    await place.sql(f"UPDATE view_account_state_1 SET row = replace(row, '{old}', '{new}') WHERE id = '{account}'")
 
     found = await problems(place)
     assert any(account in problem for problem in found)
 
 
-async def test_a_balance_row_that_is_gone_is_found(place: Place) -> None:
+async def test_a_removed_balance_row_is_found(place: Place) -> None:
     account = await filled(place)
 
-    await place.sql(f"DELETE FROM view_balance_1 WHERE account = '{account}'")
+    await place.sql(f"DELETE FROM view_account_state_1 WHERE id = '{account}'")
 
     assert any(account in problem for problem in await problems(place))
 
 
-async def test_a_balance_row_of_an_account_that_never_was_is_found(place: Place) -> None:
+async def test_a_balance_row_of_an_invented_account_is_found(place: Place) -> None:
     account = await filled(place)
     invented = AccountId.new()
 
     await place.sql(
-        f"INSERT INTO view_balance_1 SELECT '{invented}', replace(row, '{account}', '{invented}')"
-        f" FROM view_balance_1 WHERE account = '{account}'"
+        f"INSERT INTO view_account_state_1 SELECT '{invented}', replace(row, '{account}', '{invented}')"
+        f" FROM view_account_state_1 WHERE id = '{account}'"
     )
 
     assert any(invented in problem for problem in await problems(place))
 
 
-async def test_a_statement_line_that_shows_something_else_is_found(place: Place) -> None:
+async def test_a_changed_statement_line_is_found(place: Place) -> None:
     account = await filled(place)
 
     await place.sql(f"UPDATE view_entry_1 SET minor = minor + 1 WHERE account = '{account}' AND number = 2")
@@ -142,7 +142,7 @@ async def test_a_statement_line_that_shows_something_else_is_found(place: Place)
 
 
 async def with_changed_snapshot(place: Place) -> AccountId:
-    """An account whose state is a snapshot, and nothing behind it, that says more than there is."""
+    """An account whose newest event has a snapshot, which was changed to show too large a balance."""
     async with place.open() as bank:
         account = await bank.open()
         for _ in range(99):

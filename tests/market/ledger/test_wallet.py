@@ -1,4 +1,4 @@
-"""Wallets: each user's own account, opened at its first use, from which orders are paid."""
+"""Wallets: each user's own account, which its first use opens and from which orders are paid."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -36,7 +36,7 @@ async def held(bank: Bank, amount: str = "40") -> TransferId:
 
 
 async def standing(bank: Bank) -> tuple[str, str, str, str]:
-    """Ada's balance and what is held of it, what the market has earned, and what is outside."""
+    """Ada's balance and how much of it is held, and the balances of the market and of the external account."""
     wallet = await bank.ledger.wallet(ADA)
     return str(wallet.balance.minor), str(wallet.held.minor), await minor(bank, SALES), await minor(bank, OUTSIDE)
 
@@ -56,7 +56,7 @@ async def requires_zero_sums(bank: Bank) -> None:
 # --- an account of one's own ---------------------------------------------------------------------------------
 
 
-async def test_a_wallet_that_was_never_used_is_empty_and_not_there(bank: Bank) -> None:
+async def test_a_wallet_that_was_never_used_is_shown_empty_and_not_stored(bank: Bank) -> None:
     wallet = await bank.ledger.wallet(ADA)
 
     assert (wallet.owner, wallet.kind, wallet.currency) == (ADA, AccountKind.LIABILITY, EUR)
@@ -75,7 +75,7 @@ async def test_a_wallet_is_opened_at_its_first_use(bank: Bank) -> None:
     await requires_zero_sums(bank)
 
 
-async def test_everybody_has_one_for_each_currency(bank: Bank) -> None:
+async def test_each_user_has_a_wallet_for_each_currency(bank: Bank) -> None:
     for owner in (ADA, BOB):
         for money in (eur("1"), Money.of("5", JPY)):
             await bank.ledger.deposit_to_wallet(owner, money)
@@ -88,14 +88,14 @@ async def test_everybody_has_one_for_each_currency(bank: Bank) -> None:
     await requires_zero_sums(bank)
 
 
-async def test_its_first_uses_may_all_come_at_once(bank: Bank) -> None:
+async def test_first_uses_of_a_wallet_may_come_at_once(bank: Bank) -> None:
     await asyncio.gather(*(bank.ledger.deposit_to_wallet(ADA, eur("1")) for _ in range(40)))
 
     assert await bank.balance(AccountId.wallet(ADA, EUR)) == eur("40")
     await requires_zero_sums(bank)
 
 
-async def test_money_is_withdrawn_down_to_nothing_and_no_further(bank: Bank) -> None:
+async def test_a_wallet_can_be_emptied_but_not_overdrawn(bank: Bank) -> None:
     await filled(bank)
 
     await bank.ledger.withdraw_from_wallet(ADA, eur("60"))
@@ -109,7 +109,7 @@ async def test_money_is_withdrawn_down_to_nothing_and_no_further(bank: Bank) -> 
 
 
 @pytest.mark.parametrize("amount", ["0", "-1"])
-async def test_amounts_are_more_than_nothing(bank: Bank, amount: str) -> None:
+async def test_amounts_must_be_more_than_zero(bank: Bank, amount: str) -> None:
     await filled(bank)
     money, hold = eur(amount), TransferId.new()
 
@@ -144,7 +144,7 @@ async def test_what_is_held_for_the_market_is_not_available(bank: Bank) -> None:
     assert (await bank.ledger.transfer_state(hold)).target == SALES
 
 
-async def test_the_same_hold_again_is_the_one_that_there_is(bank: Bank) -> None:
+async def test_a_repeated_hold_changes_nothing(bank: Bank) -> None:
     await filled(bank)
     hold = TransferId.new()
 
@@ -169,7 +169,7 @@ async def test_what_is_held_is_collected_once(bank: Bank) -> None:
     await requires_zero_sums(bank)
 
 
-async def test_what_is_held_is_returned_by_letting_go_of_it(bank: Bank) -> None:
+async def test_returning_what_is_held_voids_the_hold(bank: Bank) -> None:
     await filled(bank)
     hold = await held(bank)
 
@@ -182,7 +182,7 @@ async def test_what_is_held_is_returned_by_letting_go_of_it(bank: Bank) -> None:
     assert await standing(bank) == ("10000", "0", "0", "-10000")
 
 
-async def test_what_was_collected_is_returned_by_paying_it_back(bank: Bank) -> None:
+async def test_returning_what_was_collected_moves_the_money_back(bank: Bank) -> None:
     await filled(bank)
     hold = await collected(bank)
 
@@ -195,7 +195,7 @@ async def test_what_was_collected_is_returned_by_paying_it_back(bank: Bank) -> N
     await requires_zero_sums(bank)
 
 
-async def test_part_of_what_is_held_is_returned_and_the_rest_is_the_markets(bank: Bank) -> None:
+async def test_returning_part_of_what_is_held_gives_the_rest_to_the_market(bank: Bank) -> None:
     await filled(bank)
     hold = await held(bank)
 
@@ -227,7 +227,7 @@ async def test_no_more_is_returned_than_was_held(bank: Bank, first: str) -> None
     again = await code_of(bank.ledger.return_to_wallet(hold, eur("40")))
 
     assert over.value.held == eur("40")
-    assert again == ("hold-exceeded" if first == "collected" else "")  # who was let go of has nothing to return
+    assert again == ("hold-exceeded" if first == "collected" else "")  # a voided hold has nothing to return
     assert await standing(bank) == ("10000", "0", "0", "-10000")
 
 
@@ -235,7 +235,7 @@ async def test_what_is_returned_in_parts_is_counted(bank: Bank) -> None:
     await filled(bank)
     hold = await held(bank)
 
-    await bank.ledger.return_to_wallet(hold, eur("15"))  # the rest is the market's now
+    await bank.ledger.return_to_wallet(hold, eur("15"))  # the market has the rest
     with pytest.raises(HoldExceeded) as over:
         await bank.ledger.return_to_wallet(hold, eur("25.01"))
     await bank.ledger.return_to_wallet(hold, eur("25"))
@@ -245,7 +245,7 @@ async def test_what_is_returned_in_parts_is_counted(bank: Bank) -> None:
     assert await standing(bank) == ("10000", "0", "0", "-10000")
 
 
-async def test_a_command_with_a_key_is_done_once_however_often_it_is_told(bank: Bank) -> None:
+async def test_a_command_with_a_key_has_one_effect_however_often_it_is_repeated(bank: Bank) -> None:
     await filled(bank)
     hold = await collected(bank)
 
@@ -258,8 +258,8 @@ async def test_a_command_with_a_key_is_done_once_however_often_it_is_told(bank: 
 
 
 @pytest.mark.parametrize("order", list(permutations(("hold", "collect", "return"))), ids="-".join)
-async def test_in_whatever_order_they_come_no_money_is_lost_or_made(bank: Bank, order: tuple[str, ...]) -> None:
-    """What comes too early is refused and told again; what comes too late changes nothing."""
+async def test_commands_in_any_order_neither_lose_nor_create_money(bank: Bank, order: tuple[str, ...]) -> None:
+    """A command that comes too early is refused and repeated; one that comes too late changes nothing."""
     await filled(bank)
     hold = TransferId.new()
     verbs: dict[str, Callable[[], Awaitable[Any]]] = {
@@ -276,7 +276,7 @@ async def test_in_whatever_order_they_come_no_money_is_lost_or_made(bank: Bank, 
     await requires_zero_sums(bank)
 
 
-async def test_many_holds_at_once_hold_no_more_than_there_is(bank: Bank) -> None:
+async def test_many_holds_at_once_hold_no_more_than_the_wallet_has(bank: Bank) -> None:
     await filled(bank, "10")
     holds = [TransferId.new() for _ in range(40)]
 
@@ -320,7 +320,7 @@ async def wallet_of(shop: Shop, owner: Person, balance: str, held: str = "0.00")
     )
 
 
-async def test_everybody_sees_and_empties_his_own_wallet(shop_sqlite: Shop) -> None:
+async def test_users_see_and_empty_only_their_own_wallets(shop_sqlite: Shop) -> None:
     shop = shop_sqlite
     ada, bob = await rich(shop), await shop.register("Bob")
 
@@ -396,7 +396,7 @@ async def test_part_of_an_order_is_refunded_into_the_wallet(shop_sqlite: Shop) -
     await wallet_of(shop, ada, "100.00")
 
 
-async def test_money_finds_its_way_back_though_the_wallet_was_emptied(shop_sqlite: Shop) -> None:
+async def test_money_is_returned_even_to_a_wallet_that_was_emptied(shop_sqlite: Shop) -> None:
     shop = shop_sqlite
     ada, product = await rich(shop, amount="30.00"), await shop.add_product("30.00", stock=5)
     order = await shop.order(ada, {product: 1}, "wallet")
@@ -424,7 +424,7 @@ async def test_a_card_called_wallet_is_a_card(shop_sqlite: Shop) -> None:
 
 
 @pytest.mark.parametrize("verb", ["post", "void"])
-async def test_what_is_held_for_an_order_is_resolved_by_the_order_alone(shop_sqlite: Shop, verb: str) -> None:
+async def test_only_the_order_resolves_what_is_held_for_it(shop_sqlite: Shop, verb: str) -> None:
     shop = shop_sqlite
     ada, admin = await rich(shop), await shop.admin()
     hold = TransferId.new()
@@ -442,7 +442,7 @@ async def test_what_is_held_for_an_order_is_resolved_by_the_order_alone(shop_sql
     await wallet_of(shop, ada, "60.00")
 
 
-async def test_nobody_but_an_order_holds_money_for_the_market(bank: Bank) -> None:
+async def test_only_an_order_holds_money_for_the_market(bank: Bank) -> None:
     account = await bank.open("10")
 
     refusal = await code_of(bank.ledger.transfer(account, AccountId.sales(EUR), eur("4"), pending=True))

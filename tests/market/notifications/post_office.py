@@ -1,4 +1,4 @@
-"""A real SMTP server that refuses what it is told to refuse, and keeps what it was sent."""
+"""A real SMTP server that refuses what a test says, and keeps the mails that it gets."""
 
 import asyncio
 from collections import Counter
@@ -15,7 +15,11 @@ from tests.market.world import until
 
 
 class PostOfficeBox:
-    """`refused`: what is answered to mail for an address; `refuse_data`, to each text; `refuse_sender`, to senders."""
+    """A mailbox with a server in front of it.
+
+    `refused`: the answers to mail for some addresses. `refuse_data` and `refuse_sender`: the answer to any text, and to
+    any sender.
+    """
 
     def __init__(
         self, refused: Mapping[str, str] | None = None, refuse_data: str = "", refuse_sender: str = ""
@@ -32,11 +36,11 @@ class PostOfficeBox:
         return [message_from_bytes(raw, policy=default) for raw in self.raw]
 
     def subjects(self, address: str) -> list[str]:
-        """What an address has got, in order."""
+        """The subjects of the mails that an address has got, in order."""
         return [str(mail["subject"]) for mail in self.mails if address in str(mail["to"])]
 
     async def arrived(self, address: str, *subjects: str, seconds: float = 15) -> None:
-        """Wait until an address has got these, and nothing else."""
+        """Wait until an address has got these mails; check that it has got no others."""
 
         async def all_there() -> bool:
             return len(self.subjects(address)) >= len(subjects)
@@ -74,7 +78,7 @@ class PostOfficeBox:
     async def open(
         self, port: int = 0, *, user: Callable[[Any], AuthResult] | None = None
     ) -> AsyncIterator["PostOfficeBox"]:
-        """Serve while the block lasts; with `user`, it lets people say who they are."""
+        """Serve while the block lasts. With `user`, clients can log in."""
         options: dict[str, Any] = {"hostname": "localhost", "enable_SMTPUTF8": True}
         if user is not None:
             options |= {
@@ -102,7 +106,7 @@ class PostOfficeBox:
 
     @property
     def settings(self) -> dict[str, str]:
-        """How the market is told of it."""
+        """The settings that make the market use it."""
         return {
             "CRATON_NOTIFICATIONS_SMTP_HOST": "127.0.0.1",
             "CRATON_NOTIFICATIONS_SMTP_PORT": str(self.port),

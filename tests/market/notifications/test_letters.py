@@ -1,4 +1,4 @@
-"""What is written to people: once for each event, and sent when it can be."""
+"""Letters: each event has one, and it is sent as soon as possible."""
 
 import asyncio
 import re
@@ -29,7 +29,7 @@ REASON = "It fell off the lorry: see https://evil.example.com"
 async def shop_with(
     office: PostOfficeBox, folder: Path, url: str = "sqlite", clock: Callable[[], datetime] = now, **settings: str
 ) -> AsyncIterator[Shop]:
-    """The market, whose mail goes to a server."""
+    """The market, which sends its mail to this server."""
     shop = Shop(url, folder, settings={**office.settings, **settings}, clock=clock)
     try:
         async with shop:
@@ -47,7 +47,7 @@ async def parked(shop: Shop) -> list[Any]:
 
 
 async def write(shop: Shop, user: Person, subject: str, about: str = "") -> LetterId:
-    """Write to somebody; `about` is the event that it is about."""
+    """Write to a user; `about` is the id of the event that the letter is about."""
     id = LetterId.derived(about or Id.new())
     await shop.api(Notifications).write(id, Id(user.id), Name(subject), Text("Something has happened."))
     return id
@@ -72,7 +72,9 @@ async def test_people_are_written_to_about_what_happens_to_their_orders(store_ur
             return str(mail.get_content())  # type: ignore[attr-defined]
 
         assert all(text(subject).startswith("Hello,") for subject in wanted)
-        assert not any("Ada" in text(subject) or "lorry" in text(subject) for subject in wanted)  # somebody typed it
+        assert not any(
+            "Ada" in text(subject) or "lorry" in text(subject) for subject in wanted
+        )  # users have typed these
         assert f"{order} over 24.68 EUR" in text("Order confirmation")
         assert ShipmentId.derived(Id(order)).tracking_number in text("Order shipped")
         assert order in text("Order cancelled")
@@ -100,7 +102,7 @@ async def test_without_a_server_mails_are_files(shop_sqlite: Shop) -> None:
     assert {file.suffix for file in shop.mails.iterdir()} == {".eml"}
 
 
-async def test_there_is_one_letter_about_an_event_however_often_it_is_told(tmp_path: Path) -> None:
+async def test_an_event_has_one_letter_however_often_it_is_handled(tmp_path: Path) -> None:
     async with PostOfficeBox().open() as office, shop_with(office, tmp_path) as shop:
         ada = await shop.register("Ada")
 
@@ -116,7 +118,7 @@ async def test_there_is_one_letter_about_an_event_however_often_it_is_told(tmp_p
         assert await recorded(shop, "LetterSent", last) == 1
 
 
-async def test_a_letter_goes_to_the_address_of_now_and_to_nobody_who_is_gone(shop_sqlite: Shop) -> None:
+async def test_letters_go_to_current_addresses_and_not_to_deleted_users(shop_sqlite: Shop) -> None:
     shop = shop_sqlite
     ada, bob = await shop.register("Ada"), await shop.register("Bob")
     changed = {"email": "ada@new.example.org", "name": "Lady Ada", "current_password": PASSWORD}
@@ -140,7 +142,7 @@ async def test_a_letter_goes_to_the_address_of_now_and_to_nobody_who_is_gone(sho
     ("changed", "subject"),
     [({"email": "new@example.com"}, "Your e-mail address"), ({"password": "quite another one"}, "Your password")],
 )
-async def test_who_changes_his_password_or_address_is_told_at_the_address_that_he_had(
+async def test_a_change_of_password_or_address_is_told_at_the_former_address(
     shop_sqlite: Shop, changed: dict[str, str], subject: str
 ) -> None:
     shop = shop_sqlite
@@ -155,7 +157,7 @@ async def test_who_changes_his_password_or_address_is_told_at_the_address_that_h
     assert "new@example.com" not in mail.get_content()  # type: ignore[attr-defined]
 
 
-async def test_an_address_gets_ten_letters_a_day_and_the_others_when_it_may_get_more(tmp_path: Path) -> None:
+async def test_an_address_gets_ten_letters_a_day_and_further_ones_wait(tmp_path: Path) -> None:
     clock, limit = Clock(), {"CRATON_NOTIFICATIONS_LETTERS_A_DAY": ""}
     async with PostOfficeBox().open() as office, shop_with(office, tmp_path, clock=clock, **limit) as shop:
         ada, bob = await shop.register("Ada"), await shop.register("Bob")
@@ -170,7 +172,7 @@ async def test_an_address_gets_ten_letters_a_day_and_the_others_when_it_may_get_
         assert (await ada.put(f"/v1/users/{ada.id}", changed)).status == 204
         assert (await (await shop.login("new@example.com", changed["password"])).delete(f"/v1/users/{ada.id}")).status
         told = ("Your e-mail address", "Your password")
-        await office.arrived(ada.email, *first_ten(office, ada.email), *told)  # whoever has taken the account over
+        await office.arrived(ada.email, *first_ten(office, ada.email), *told)  # both tell of changes to the account
 
         clock.advance(24 * 60 * 60)
         await write(shop, bob, "Tomorrow")
@@ -199,7 +201,7 @@ def first_ten(office: PostOfficeBox, address: str) -> list[str]:
 # --- when it can't be sent -----------------------------------------------------------------------------------
 
 
-async def test_a_server_that_is_down_delays_mail_and_nothing_else(store_url: str, tmp_path: Path) -> None:
+async def test_a_mail_server_that_is_down_delays_mail_and_nothing_else(store_url: str, tmp_path: Path) -> None:
     office = PostOfficeBox()
     async with office.open():
         port = office.port
@@ -230,7 +232,7 @@ async def test_mail_that_waits_is_sent_by_the_next_process(tmp_path: Path) -> No
             await office.arrived(ada.email, "Welcome")
 
 
-async def test_what_is_refused_for_good_is_parked_and_others_flow(tmp_path: Path) -> None:
+async def test_a_letter_that_is_refused_for_good_is_parked_and_others_are_sent(tmp_path: Path) -> None:
     office = PostOfficeBox({"gone@example.com": "550 no such user"})
     async with office.open(), shop_with(office, tmp_path) as shop:
         gone = await shop.register("Gone", email="gone@example.com")
@@ -242,17 +244,17 @@ async def test_what_is_refused_for_good_is_parked_and_others_flow(tmp_path: Path
 
         await until(is_parked)
         (entry,) = await parked(shop)
-        assert entry.subscription == "notifications.post"
+        assert entry.subscription == "notifications.post@notifications"
         assert "550" in entry.error
         metrics = (await shop.nobody.get("/metrics")).body.decode()
         assert 'craton_reader_parked_events{reader="notifications.post",source="notifications"} 1.0' in metrics
         tried = office.tried["gone@example.com"]
         await write(shop, ada, "Another")
         await office.arrived(ada.email, "Welcome", "Another")
-        assert office.tried["gone@example.com"] == tried == 1  # for good is for good
+        assert office.tried["gone@example.com"] == tried == 1  # a final refusal isn't tried again
         assert (await letters(shop, gone))[0]["status"] == "queued"
 
-        office.refused.clear()  # somebody has made the mailbox, and says so
+        office.refused.clear()  # the mailbox exists now, and an operator asks for a retry
         assert await ask(shop.app.running["notifications"].store, entry.subscription, entry.position, "retry")
         await office.arrived("gone@example.com", "Welcome")
 
@@ -277,8 +279,8 @@ async def test_an_operator_sees_what_is_parked(tmp_path: Path) -> None:
 
     assert listed.code == 0, listed.err
     (record,) = listed.records
-    assert (record["module"], record["event"]["subscription"]) == ("notifications", "notifications.post")
-    assert "550" in record["event"]["error"]
+    assert (record["module"], record["reader"]) == ("notifications", "notifications.post@notifications")
+    assert "550" in record["error"]
 
 
 async def test_a_mailbox_that_is_busy_delays_nobody_elses_mail(tmp_path: Path) -> None:
@@ -337,7 +339,7 @@ async def test_a_letter_that_was_sent_is_not_sent_again(tmp_path: Path) -> None:
         assert await recorded(shop, "LetterDue") == 0
 
 
-def test_a_letter_is_tried_again_eight_times_in_twice_the_time() -> None:
+def test_a_letter_is_tried_again_eight_times_each_after_twice_the_pause() -> None:
     letter = Letter.write(LetterId.derived("x"), Id.new(), Text("ada@example.com"), Name("Hi"), Text("Hi."))
 
     pauses = [letter.delay(Text("busy")) for _ in range(8)]
@@ -346,12 +348,12 @@ def test_a_letter_is_tried_again_eight_times_in_twice_the_time() -> None:
 
     assert [pause.total_seconds() / 60 for pause in pauses] == [5, 10, 20, 40, 80, 160, 320, 640]
     assert str(given_up.value) == "The letter can't be delivered: the server says 450."
-    letter.sent()  # somebody has sent it after all
+    letter.sent()  # it was sent after all
     letter.try_again()
     assert isinstance(letter.recorded[-1], LetterSent)
 
 
-async def test_what_was_delayed_too_often_is_parked(tmp_path: Path) -> None:
+async def test_a_letter_that_was_delayed_too_often_is_parked(tmp_path: Path) -> None:
     office = PostOfficeBox({"busy@example.com": "450 mailbox busy"})
     async with office.open(), shop_with(office, tmp_path) as shop:
         busy = await shop.register("Busy", email="busy@example.com")
@@ -372,7 +374,7 @@ async def test_what_was_delayed_too_often_is_parked(tmp_path: Path) -> None:
         assert "450" in entry.error
 
 
-async def test_nobody_has_headers_in_his_name_or_subject(shop_sqlite: Shop) -> None:
+async def test_names_and_subjects_cannot_add_headers(shop_sqlite: Shop) -> None:
     shop = shop_sqlite
     name = "Ada\r\nBcc: eve@example.com"
 
@@ -384,7 +386,7 @@ async def test_nobody_has_headers_in_his_name_or_subject(shop_sqlite: Shop) -> N
 
 
 async def recorded(shop: Shop, kind: str, letter: str = "") -> int:
-    """How many events of a kind there are, of one letter or of all."""
+    """How many events of a kind are recorded, for one letter or for all."""
     events = [event async for event in shop.app.running["notifications"].events()]
     return len([event for event in events if event.type == kind and event.stream.endswith(letter)])
 
@@ -396,10 +398,10 @@ async def until_recorded(shop: Shop, kind: str, times: int, letter: str = "") ->
     await until(there)
 
 
-# --- who may read them ---------------------------------------------------------------------------------------
+# --- access -------------------------------------------------------------------------------------------------
 
 
-async def test_everybody_reads_his_own_letters_and_administrators_all(shop_sqlite: Shop) -> None:
+async def test_users_read_their_own_letters_and_administrators_all(shop_sqlite: Shop) -> None:
     shop = shop_sqlite
     ada, bob, admin = await shop.register("Ada"), await shop.register("Bob"), await shop.admin()
     await write(shop, ada, "For Ada's eyes")
@@ -417,7 +419,7 @@ async def test_everybody_reads_his_own_letters_and_administrators_all(shop_sqlit
     assert (await ada.get("/v1/notifications?user=x")).status == 422
 
 
-async def test_how_far_each_policy_is_behind_is_measured(shop_sqlite: Shop) -> None:
+async def test_the_lag_of_each_policy_is_in_the_metrics(shop_sqlite: Shop) -> None:
     await shop_sqlite.register("Ada")
     readers = re.compile(r'craton_reader_lag_events\{reader="([^"]+)",source="([^"]+)"\} (\S+)')
 

@@ -1,4 +1,4 @@
-"""How mail leaves the house: over SMTP, to a real server, and into a folder."""
+"""The adapters that send mail: over SMTP to a real server, and into a folder."""
 
 import asyncio
 import socket
@@ -41,7 +41,7 @@ def written(body: str, subject: str = "Welcome") -> Mail:
 # --- the message ---------------------------------------------------------------------------------------------
 
 
-def test_a_message_is_the_same_each_time() -> None:
+def test_a_message_has_the_same_headers_each_time() -> None:
     first, second = compose(MAIL, SENDER), compose(MAIL, SENDER)
 
     assert first["Message-ID"] == second["Message-ID"] == f"<{MAIL.id}@shop.example.org>"
@@ -57,7 +57,7 @@ def test_a_message_has_a_date() -> None:
 @pytest.mark.parametrize(
     "inserted", ["\r\nBcc: eve@example.com", "\nBcc: eve@example.com", "\r\n\r\nBody of Eve's", "\rX: 1"]
 )
-def test_nobody_writes_headers_of_his_own(inserted: str) -> None:
+def test_subjects_and_addresses_cannot_add_headers(inserted: str) -> None:
     for mail in (
         Mail(id=MAIL.id, to=MAIL.to, subject=f"Hi{inserted}", body="x"),
         Mail(id=MAIL.id, to=f"ada@example.com{inserted}", subject="Hi", body="x"),
@@ -70,7 +70,7 @@ def test_nobody_writes_headers_of_his_own(inserted: str) -> None:
         assert sorted(sent.keys()) == sorted(compose(MAIL, SENDER).keys())
 
 
-def test_what_people_are_called_is_no_header() -> None:
+def test_names_in_the_text_cannot_add_headers() -> None:
     body = "Dear Eve\r\nBcc: bob@example.com\r\n\r\nSubject: x,\n\nHi."
 
     sent = message_from_bytes(compose(written(body), SENDER).as_bytes(), policy=default)
@@ -81,7 +81,7 @@ def test_what_people_are_called_is_no_header() -> None:
 # --- SMTP ----------------------------------------------------------------------------------------------------
 
 
-def test_both_are_mailers() -> None:
+def test_both_adapters_are_mailers() -> None:
     mailers: list[Mailer] = [mailer(25), FolderMailer(Path("x"), SENDER)]
 
     assert len(mailers) == 2
@@ -99,7 +99,7 @@ async def test_a_mail_arrives_as_it_was_written() -> None:
     assert text.replace("\r\n", "\n").rstrip("\n") == body
 
 
-async def test_the_end_of_a_mail_is_not_in_its_text() -> None:
+async def test_text_that_looks_like_the_end_of_a_mail_does_not_end_it() -> None:
     body = "x\r\n.\r\nMAIL FROM:<eve@example.com>\r\nRCPT TO:<bob@example.com>\r\nDATA\r\nFrom Eve\r\n.\r\n"
     async with PostOfficeBox().open() as office:
         await mailer(office.port).send(written(body))
@@ -109,7 +109,7 @@ async def test_the_end_of_a_mail_is_not_in_its_text() -> None:
 
 
 @pytest.mark.parametrize("code", [550, 553, 552, 501])
-async def test_what_the_server_refuses_for_good_is_refused(code: int) -> None:
+async def test_a_mail_that_the_server_refuses_for_good_is_refused(code: int) -> None:
     async with PostOfficeBox({"ada@example.com": f"{code} no"}).open() as office:
         with pytest.raises(MailRefused, match=str(code)):
             await mailer(office.port).send(MAIL)
@@ -119,7 +119,7 @@ async def test_what_the_server_refuses_for_good_is_refused(code: int) -> None:
 
 
 @pytest.mark.parametrize("code", [421, 450, 451, 452])
-async def test_what_the_recipient_cannot_take_now_may_be_sent_later(code: int) -> None:
+async def test_a_mail_that_the_recipient_cannot_take_now_is_delayed(code: int) -> None:
     for office in (PostOfficeBox({"ada@example.com": f"{code} later"}), PostOfficeBox(refuse_data=f"{code} later")):
         async with office.open():
             with pytest.raises(MailDelayed) as raised:
@@ -128,8 +128,8 @@ async def test_what_the_recipient_cannot_take_now_may_be_sent_later(code: int) -
 
 
 @pytest.mark.parametrize("code", [421, 451, 550, 553])
-async def test_a_server_that_wants_nothing_from_us_is_unavailable(code: int) -> None:
-    """It has something against us, not against the recipient: all mail waits."""
+async def test_a_server_that_refuses_the_sender_is_unavailable(code: int) -> None:
+    """It doesn't refuse one recipient but the sender, so all mail waits."""
     async with PostOfficeBox(refuse_sender=f"{code} not from you").open() as office:
         with pytest.raises(Unavailable, match=str(code)) as raised:
             await mailer(office.port).send(MAIL)
@@ -151,7 +151,7 @@ async def test_a_server_that_does_not_answer_is_unavailable(monkeypatch: pytest.
             await mailer(silent.sockets[0].getsockname()[1]).send(MAIL)
 
 
-async def test_who_we_are_is_proved_where_that_is_asked_for() -> None:
+async def test_the_mailer_logs_in_if_the_server_asks_for_it() -> None:
     seen: list[Any] = []
 
     def known(data: Any) -> AuthResult:
@@ -169,8 +169,8 @@ async def test_who_we_are_is_proved_where_that_is_asked_for() -> None:
     assert "secret" not in str(raised.value)
 
 
-async def test_where_it_must_be_encrypted_nothing_goes_in_clear() -> None:
-    """The server speaks no STARTTLS."""
+async def test_nothing_is_sent_unencrypted_if_encryption_is_required() -> None:
+    """The server doesn't support STARTTLS."""
     seen: list[Any] = []
 
     def known(data: Any) -> AuthResult:
@@ -187,7 +187,7 @@ async def test_where_it_must_be_encrypted_nothing_goes_in_clear() -> None:
 # --- the folder ----------------------------------------------------------------------------------------------
 
 
-async def test_a_mail_is_a_whole_file_and_sent_again_the_same(tmp_path: Path) -> None:
+async def test_a_mail_is_one_file_however_often_it_is_sent(tmp_path: Path) -> None:
     folder = FolderMailer(tmp_path / "some" / "mails", SENDER)
 
     for _ in range(2):
@@ -196,19 +196,19 @@ async def test_a_mail_is_a_whole_file_and_sent_again_the_same(tmp_path: Path) ->
     (file,) = (tmp_path / "some" / "mails").iterdir()
     assert file.name == f"{MAIL.id}.eml"
     kept, expected = message_from_bytes(file.read_bytes(), policy=default), compose(MAIL, SENDER)
-    del kept["Date"], expected["Date"]  # that of the moment in which it was sent
+    del kept["Date"], expected["Date"]  # it differs between attempts
     assert kept.items() == expected.items()
     assert kept.as_bytes(policy=expected.policy) == expected.as_bytes()
 
 
-async def test_mails_in_a_folder_are_nobody_elses_to_read(tmp_path: Path) -> None:
+async def test_only_the_owner_of_the_process_can_read_mails_in_a_folder(tmp_path: Path) -> None:
     await FolderMailer(tmp_path / "mails", SENDER).send(MAIL)
 
     modes = [path.stat().st_mode & 0o777 for path in (tmp_path / "mails", tmp_path / "mails" / f"{MAIL.id}.eml")]
     assert modes == [0o700, 0o600]
 
 
-async def test_whoever_looks_into_the_folder_sees_whole_mails(tmp_path: Path) -> None:
+async def test_the_folder_never_shows_a_partial_mail(tmp_path: Path) -> None:
     folder = FolderMailer(tmp_path, SENDER)
     mails = [Mail(id=f"mail-{number}", to=MAIL.to, subject="x", body="y" * 100_000) for number in range(60)]
     whole, seen = {len(compose(mail, SENDER).as_bytes()) for mail in mails}, set[int]()
@@ -228,7 +228,7 @@ async def test_whoever_looks_into_the_folder_sees_whole_mails(tmp_path: Path) ->
 
 
 def sizes(folder: Path) -> list[int]:
-    """How long the mails are that are in a folder."""
+    """The sizes of the mails in a folder."""
     return [file.stat().st_size for file in folder.glob("*.eml")]
 
 

@@ -1,6 +1,7 @@
 """A payment's rules: how much, how it stands, and that no money is kept for what has failed."""
 
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from itertools import permutations
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from craton.domain import CurrencyMismatch, DomainError, Event, Id, Money, Text
+from craton.ports import StoredEvent
 from market.payments.domain import Limits, Payment
 from market.payments.events import (
     AmountNotPositive,
@@ -22,6 +24,7 @@ from market.payments.events import (
     PaidAgain,
     PaidAgainReturned,
     PaymentCameLate,
+    PaymentCancelledInAdvance,
     PaymentFailed,
     PaymentId,
     PaymentOver,
@@ -34,6 +37,7 @@ from market.payments.events import (
     RefundRequested,
     Standing,
 )
+from market.payments.module import payments
 from tests.market.world import eur
 
 ORDER, PAYER = Id.new(), Id.new()
@@ -100,7 +104,7 @@ def test_the_smallest_unit_can_be_paid() -> None:
     assert requested(Money.of("1", "JPY")).amount == Money.of("1", "JPY")
 
 
-def test_an_order_has_one_payment_whoever_asks() -> None:
+def test_the_id_of_a_payment_follows_from_its_order() -> None:
     assert PaymentId.derived(ORDER) == PaymentId.derived(str(ORDER))
     assert PaymentId.derived(ORDER) != PaymentId.derived(Id.new())
 
@@ -117,7 +121,7 @@ def test_an_order_has_one_payment_whoever_asks() -> None:
         (Means.CARD, None, PaymentStatus.REQUIRES_ACTION),
     ],
 )
-def test_only_who_is_to_choose_a_card_pays_in_the_browser(
+def test_a_payment_is_made_in_the_browser_only_if_the_payer_chooses_a_card_there(
     means: Means, method: str | None, status: PaymentStatus
 ) -> None:
     payment = requested(method=method, means=means)
@@ -131,7 +135,7 @@ def test_only_who_is_to_choose_a_card_pays_in_the_browser(
 
 
 @pytest.mark.parametrize("standing", [Standing.SUCCEEDED, None])
-def test_what_has_ended_is_not_paid_in_the_browser(standing: Standing | None) -> None:
+def test_a_payment_that_has_ended_cannot_be_made_in_the_browser(standing: Standing | None) -> None:
     payment = requested(method=None)
     if standing is None:
         payment.give_up(Text("timed out"))
@@ -200,14 +204,14 @@ def test_money_that_is_taken_by_a_second_charge_goes_back_once() -> None:
     assert isinstance(again, PaidAgain)
     assert again.reference == "pi_2"
     assert (payment.refundable, payment.references) == (eur("10.00"), ("pi_1", "pi_2"))
-    payment.refunded_by(again.refund, eur("10.00"))
+    payment.finish_refund(again.refund, eur("10.00"))
     assert list(told(payment, PaidAgainReturned)) == [
         PaidAgainReturned(order=ORDER, payer=PAYER, refund=again.refund, amount=eur("10.00"))
     ]
     assert (payment.status, payment.refunded) == (PaymentStatus.SUCCEEDED, eur("0.00"))
 
 
-def test_who_pays_in_the_browser_may_try_another_card() -> None:
+def test_in_the_browser_the_payer_may_try_another_card() -> None:
     payment = requested(method=None)
 
     settle(payment, Standing.FAILED)
@@ -219,7 +223,7 @@ def test_who_pays_in_the_browser_may_try_another_card() -> None:
 
 @pytest.mark.parametrize("method", ["pm_card_visa", None])
 @pytest.mark.parametrize("purpose", Purpose)
-def test_what_is_given_up_fails_and_money_that_comes_late_goes_back_once(method: str | None, purpose: Purpose) -> None:
+def test_a_payment_that_is_given_up_fails_and_late_money_goes_back_once(method: str | None, purpose: Purpose) -> None:
     payment = requested(method=method, purpose=purpose)
     payment.give_up(Text("timed out"))
 
@@ -232,7 +236,7 @@ def test_what_is_given_up_fails_and_money_that_comes_late_goes_back_once(method:
     assert len(list(told(payment, PaymentCameLate))) == 1
     assert not list(told(payment, PaymentProcessed))  # so that nobody delivers anything for it
     assert payment.reference == "pi_1"
-    payment.refunded_by(back.refund, back.amount)
+    payment.finish_refund(back.refund, back.amount)
     settle(payment, Standing.SUCCEEDED)
     assert payment.status is PaymentStatus.REFUNDED
     assert len(list(told(payment, RefundRequested))) == 1
@@ -240,7 +244,7 @@ def test_what_is_given_up_fails_and_money_that_comes_late_goes_back_once(method:
 
 @pytest.mark.parametrize("standings", list(permutations(Standing)), ids=" ".join)
 @pytest.mark.parametrize("method", ["pm_card_visa", None])
-def test_in_whatever_order_it_is_told_money_that_was_taken_is_paid_or_goes_back(
+def test_in_any_order_of_reports_money_that_was_taken_is_paid_or_goes_back(
     standings: tuple[Standing, ...], method: str | None
 ) -> None:
     payment = requested(method=method)
@@ -262,10 +266,10 @@ def test_part_of_it_is_given_back_and_then_the_rest() -> None:
     payment = paid()
 
     first = refund(payment, "4.00")
-    payment.refunded_by(first, eur("4.00"))
+    payment.finish_refund(first, eur("4.00"))
     partly = payment.status
     rest = refund(payment)
-    payment.refunded_by(rest, eur("6.00"))
+    payment.finish_refund(rest, eur("6.00"))
 
     assert (partly, payment.status) == (PaymentStatus.PARTIALLY_REFUNDED, PaymentStatus.REFUNDED)
     assert [fact for fact in payment.recorded if isinstance(fact, PaymentRefunded)] == [
@@ -274,7 +278,7 @@ def test_part_of_it_is_given_back_and_then_the_rest() -> None:
     ]
 
 
-def test_no_more_is_given_back_than_was_paid_though_nothing_has_arrived_yet() -> None:
+def test_requested_refunds_count_before_they_arrive() -> None:
     payment = paid()
     refund(payment, "4.00")
 
@@ -300,7 +304,7 @@ def test_it_is_given_back_in_its_currency() -> None:
         paid().refund(RefundId.new(), Money.of("1", "USD"))
 
 
-def test_what_was_not_paid_is_not_given_back() -> None:
+def test_a_payment_that_did_not_succeed_is_not_refunded() -> None:
     waiting, failed = requested(), requested()
     settle(failed, Standing.FAILED)
 
@@ -314,7 +318,7 @@ def test_a_deposit_is_not_refunded_but_withdrawn() -> None:
         refund(paid(purpose=Purpose.DEPOSIT), "1.00")
 
 
-def test_taking_back_gives_up_what_is_open_and_returns_what_was_paid() -> None:
+def test_taking_back_lets_an_open_payment_fail_and_refunds_a_paid_one() -> None:
     waiting, done, partly = requested(), paid(), paid()
     refund(partly, "4.00")
 
@@ -326,13 +330,30 @@ def test_taking_back_gives_up_what_is_open_and_returns_what_was_paid() -> None:
     assert [fact.reason for fact in told(waiting, PaymentFailed) if isinstance(fact, PaymentFailed)] == ["called off"]
 
 
-def test_what_was_taken_back_before_it_was_asked_for_has_failed() -> None:
-    payment = Payment.forestall(PaymentId.derived(ORDER), ORDER)
+def test_a_payment_that_is_cancelled_in_advance_has_failed() -> None:
+    payment = Payment.cancel_in_advance(PaymentId.derived(ORDER), ORDER)
 
     payment.take_back(RefundId.new())
     payment.give_up(Text("timed out"))
 
     assert (payment.status, len(payment.recorded)) == (PaymentStatus.FAILED, 1)
+
+
+def test_a_cancellation_in_advance_that_was_stored_under_its_former_name_is_read() -> None:
+    order = Id.new()
+    stored = StoredEvent(
+        stream=f"payment-{PaymentId.derived(order)}",
+        version=1,
+        id="event",
+        type="PaymentForestalled",
+        schema_version=1,
+        data=f'{{"order":"{order}"}}',
+        metadata="{}",
+        time=datetime(2026, 1, 1, tzinfo=UTC),
+        position=1,
+    )
+
+    assert payments.events.data(stored) == PaymentCancelledInAdvance(order=order)
 
 
 # --- whatever happens ----------------------------------------------------------------------------------------
@@ -371,13 +392,13 @@ class PaymentInAnyOrder(RuleBasedStateMachine):
         if self.outstanding:
             arrived = self.outstanding.pop()
             self.returned += arrived.amount.minor
-            self.run(lambda: self.payment.refunded_by(arrived.refund, arrived.amount))
+            self.run(lambda: self.payment.finish_refund(arrived.refund, arrived.amount))
 
     @rule()
     def a_second_payment_is_back(self) -> None:
         if self.doubled:
             again = self.doubled.pop()
-            self.run(lambda: self.payment.refunded_by(again.refund, self.payment.amount))
+            self.run(lambda: self.payment.finish_refund(again.refund, self.payment.amount))
 
     def run(self, what: Callable[[], object]) -> None:
         before = len(self.payment.recorded)
@@ -435,7 +456,7 @@ class TestWhatTheGatewayTells:
     def test_a_refund_that_came_back_is_not_taken_for_one_that_was_made_elsewhere(self) -> None:
         payment, refund = paid(), RefundId.new()
         payment.refund(refund, eur("10"))
-        payment.refunded_by(refund, eur("10"))
+        payment.finish_refund(refund, eur("10"))
         payment.learn_failed_refund(refund, eur("10"), "lost card")
 
         payment.learn_returned(eur("10"), RefundId.derived("evt_late"))
@@ -443,12 +464,12 @@ class TestWhatTheGatewayTells:
         assert (payment.status, payment.refunded) == (PaymentStatus.SUCCEEDED, eur("0"))
         payment.refund(RefundId.new(), eur("10"))
 
-    def test_a_refund_may_be_told_to_have_come_back_before_it_is_reported_here(self) -> None:
+    def test_a_refund_may_fail_before_it_is_reported_here(self) -> None:
         payment, refund = paid(), RefundId.new()
         payment.refund(refund, eur("10"))
 
         payment.learn_failed_refund(refund, eur("10"), "lost card")
-        payment.refunded_by(refund, eur("10"))
+        payment.finish_refund(refund, eur("10"))
 
         assert (payment.status, payment.refunded) == (PaymentStatus.SUCCEEDED, eur("0"))
         payment.refund(RefundId.new(), eur("10"))
@@ -463,12 +484,12 @@ class TestWhatTheGatewayTells:
 
         assert (payment.status, payment.refunded) == (PaymentStatus.SUCCEEDED, eur("0"))
 
-    def test_what_was_asked_for_here_was_not_made_elsewhere(self) -> None:
+    def test_a_refund_that_was_requested_here_was_not_made_elsewhere(self) -> None:
         payment, refund = paid(), RefundId.new()
         payment.refund(refund, eur("4"))
 
         payment.learn_returned(eur("4"), RefundId.derived("evt_1"))
-        payment.refunded_by(refund, eur("4"))
+        payment.finish_refund(refund, eur("4"))
 
         assert payment.refunded == eur("4")
 
@@ -485,6 +506,6 @@ class TestWhatTheGatewayTells:
         assert ends == [True, True, True]
 
 
-def test_a_limit_of_nothing_lets_nothing_through() -> None:
+def test_with_a_limit_of_zero_every_payment_is_refused() -> None:
     with pytest.raises(AmountOverLimit):
         Limits.read("EUR=0").require_payable(eur("0.01"))

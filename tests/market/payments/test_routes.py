@@ -119,7 +119,7 @@ async def test_a_payment_that_is_never_answered_is_given_up_and_costs_nothing(tm
         assert not [fact for fact in recorded if isinstance(fact, PaymentProcessed | RefundRequested)]
 
 
-async def test_an_answer_that_got_lost_is_asked_for_and_the_money_taken_once(shop_sqlite: Shop) -> None:
+async def test_after_a_lost_answer_the_gateway_is_asked_and_takes_the_money_once(shop_sqlite: Shop) -> None:
     shop = shop_sqlite
     ada, product = await shop.register("Ada"), await shop.add_product(stock=1)
 
@@ -163,7 +163,7 @@ async def test_the_limits_are_a_setting_by_currency(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["EUR", "EUR=", "EUR=x", "XXX=5", "eur=5", "EUR=1.234", "EUR=5;USD=6"])
-async def test_limits_that_are_none_keep_it_from_starting(tmp_path: Path, text: str) -> None:
+async def test_invalid_limits_are_refused_at_the_start(tmp_path: Path, text: str) -> None:
     with pytest.raises(WiringError, match="CRATON_PAYMENTS_LIMITS can't be used"):
         async with Shop("sqlite", tmp_path, settings={"CRATON_PAYMENTS_LIMITS": text}):
             """It has started."""
@@ -186,7 +186,7 @@ async def test_a_deposit_that_the_wallet_does_not_take_goes_back_to_the_card(sho
 # --- in the browser ------------------------------------------------------------------------------------------
 
 
-async def test_who_named_no_card_pays_in_the_browser(shop_sqlite: Shop) -> None:
+async def test_without_a_card_the_buyer_pays_in_the_browser(shop_sqlite: Shop) -> None:
     shop = shop_sqlite
     ada, product = await shop.register("Ada"), await shop.add_product("89.00", stock=1)
     order = await shop.place(ada, {product: 1}, method="")
@@ -269,7 +269,7 @@ async def test_a_script_that_cannot_be_sent_to_another_site_is_told_where_the_ho
     assert (told.status, told.json["url"]) == (201, told.headers["location"])
 
 
-async def test_what_has_ended_is_not_paid_again(shop_sqlite: Shop) -> None:
+async def test_a_payment_that_has_ended_is_not_paid_again(shop_sqlite: Shop) -> None:
     shop = shop_sqlite
     ada, product = await shop.register("Ada"), await shop.add_product(stock=1)
     done = await shop.order(ada, {product: 1})
@@ -288,7 +288,7 @@ async def test_what_has_ended_is_not_paid_again(shop_sqlite: Shop) -> None:
         assert (over.status, over.code, over.json["details"]) == (409, "payment-over", {"status": "failed"})
 
 
-async def test_an_order_has_one_payment_whenever_it_is_asked_for(shop_sqlite: Shop) -> None:
+async def test_an_order_has_one_payment_however_often_it_is_requested(shop_sqlite: Shop) -> None:
     payments, order, payer = shop_sqlite.api(Payments), Id.new(), Id.new()
 
     async def ask() -> PaymentId:
@@ -407,7 +407,7 @@ async def test_an_administrator_gives_back_part_of_it_and_then_the_rest(shop_sql
     assert (await ada.get(f"/v1/orders/{order}")).json["status"] == "confirmed"
 
 
-async def test_what_is_no_amount_is_not_refunded(shop_sqlite: Shop) -> None:
+async def test_an_invalid_amount_is_not_refunded(shop_sqlite: Shop) -> None:
     shop = shop_sqlite
     ada, admin = await shop.register("Ada"), await shop.admin()
     order = await paid_order(shop, ada)
@@ -462,7 +462,7 @@ async def test_a_deposit_is_in_the_wallet_once(shop: Shop) -> None:
     assert (await wallet(shop, ada, "50.00"))["transaction_count"] == 2
 
 
-async def test_what_the_card_does_not_pay_is_not_in_the_wallet(shop_sqlite: Shop) -> None:
+async def test_a_deposit_that_the_card_does_not_pay_is_not_in_the_wallet(shop_sqlite: Shop) -> None:
     shop = shop_sqlite
     ada = await shop.register("Ada")
 
@@ -514,7 +514,7 @@ async def test_a_deposit_that_comes_late_goes_back_to_the_card_and_not_into_the_
 # --- who may ---------------------------------------------------------------------------------------------------
 
 
-async def test_everybody_sees_and_pays_his_own_and_administrators_all(shop_sqlite: Shop) -> None:
+async def test_users_see_and_pay_their_own_payments_and_administrators_all(shop_sqlite: Shop) -> None:
     shop = shop_sqlite
     ada, bob, admin = await shop.register("Ada"), await shop.register("Bob"), await shop.admin()
     order = await paid_order(shop, ada)
@@ -547,7 +547,7 @@ async def test_everybody_sees_and_pays_his_own_and_administrators_all(shop_sqlit
 # --- webhooks, where nobody sends any --------------------------------------------------------------------------
 
 
-async def test_the_sandbox_sends_no_webhooks_so_that_none_is_believed(shop_sqlite: Shop) -> None:
+async def test_the_sandbox_refuses_every_webhook_because_it_sends_none(shop_sqlite: Shop) -> None:
     shop = shop_sqlite
     told = await shop.nobody.post("/v2/stripe/webhooks", {"id": "evt_1"}, {"Stripe-Signature": "t=1,v1=00"})
 
@@ -571,7 +571,7 @@ async def test_a_declined_payment_leaves_nothing_reserved_and_is_told_once(shop_
     assert (await payment_of(shop, ada, order["id"]))["status"] == "failed"
 
 
-async def test_what_was_called_off_before_it_was_asked_for_is_never_paid(shop_sqlite: Shop) -> None:
+async def test_a_payment_that_is_cancelled_in_advance_is_never_made(shop_sqlite: Shop) -> None:
     payments, order = shop_sqlite.api(Payments), Id.new()
 
     for _ in range(2):
@@ -579,13 +579,13 @@ async def test_what_was_called_off_before_it_was_asked_for_is_never_paid(shop_sq
 
     for means in Means:
         assert await code_of(payments.request(order, Id.new(), eur("1"), means)) == "payment-over"
-    assert [type(fact).__name__ for fact in await events(shop_sqlite)] == ["PaymentForestalled"]
+    assert [type(fact).__name__ for fact in await events(shop_sqlite)] == ["PaymentCancelledInAdvance"]
     admin, path = await shop_sqlite.admin(), f"/v2/payments/{PaymentId.derived(order)}"
     refund, shown = await admin.post(f"{path}/refunds"), await admin.get(path)
     assert (refund.status in (404, 409), shown.code) == (True, "payment-not-found")
 
 
-async def test_an_operator_cannot_turn_a_charge_round_of_which_nobody_knows_what_came(shop_sqlite: Shop) -> None:
+async def test_an_operator_cannot_compensate_a_charge_whose_result_is_unknown(shop_sqlite: Shop) -> None:
     shop = shop_sqlite
     ada, product, admin = await shop.register("Ada"), await shop.add_product(stock=1), await shop.admin()
     order = await shop.place(ada, {product: 1}, "card", "pm_card_unreachable")
@@ -599,7 +599,7 @@ async def test_an_operator_cannot_turn_a_charge_round_of_which_nobody_knows_what
 
 
 @pytest.mark.parametrize("saga", [CardCharge, WalletCharge, CallOff, Refunding])
-def test_what_moves_money_outside_goes_on_until_it_is_known_what_came_of_it(saga: type[Saga]) -> None:
+def test_a_process_that_moves_money_outside_goes_on_until_its_result_is_known(saga: type[Saga]) -> None:
     definition = SagaDefinition(saga)
 
     assert all(map(definition.past_pivot, definition.order))

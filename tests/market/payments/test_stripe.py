@@ -23,15 +23,15 @@ if MISSING and os.environ.get("CRATON_REQUIRE_SERVICES") != "1":
 from craton.application import Unavailable
 from craton.domain import Money
 from market.payments.adapters.stripe import StripeGateway
-from market.payments.events import Standing
-from market.payments.ports import BadNotice, BadSignature, ChargeRefused, Gateway, Notice, Outcome, RefundRefused
+from market.payments.events import BadNotice, BadSignature, ChargeOutcome, Notice, Standing
+from market.payments.ports import ChargeRefused, Gateway, RefundRefused
 
 # stripe's own client hands httpx a form in a way that httpx has deprecated
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Use 'content=<...>' to upload raw bytes/text content.:DeprecationWarning"
 )
 
-SUCCEEDED = Outcome(standing=Standing.SUCCEEDED)
+SUCCEEDED = ChargeOutcome(standing=Standing.SUCCEEDED)
 
 
 def eur(amount: str) -> Money:
@@ -40,7 +40,7 @@ def eur(amount: str) -> Money:
 
 def gateway_at(url: str, *, key: str = KEY, timeout: float = 5.0) -> StripeGateway:
     return StripeGateway(
-        key, SECRET, success_url="https://shop/paid", cancel_url="https://shop/cart", url=url, timeout=timeout
+        key, SECRET, success_url="https://shop/paid", cancel_url="https://shop/cart", url=url, timeout_seconds=timeout
     )
 
 
@@ -225,7 +225,7 @@ async def test_a_declined_card_is_an_outcome(gateway: StripeGateway, server: Ser
     first = await gateway.charge(announced.reference, "pm_card_chargeCustomerFail")
     again = await gateway.charge(announced.reference, "pm_card_chargeCustomerFail")
 
-    assert first == again == Outcome(standing=Standing.FAILED, reason="card_declined")
+    assert first == again == ChargeOutcome(standing=Standing.FAILED, reason="card_declined")
     assert len(await server.charges(announced.reference)) == 1
 
 
@@ -237,23 +237,23 @@ async def test_a_card_that_asks_for_a_check_requires_action(gateway: StripeGatew
     first = await gateway.charge(announced.reference, method)
     again = await gateway.charge(announced.reference, method)
 
-    assert first == again == Outcome(standing=Standing.REQUIRES_ACTION)
+    assert first == again == ChargeOutcome(standing=Standing.REQUIRES_ACTION)
     assert await server.charges(announced.reference) == []
 
 
 async def test_without_a_card_the_payer_must_choose_one(gateway: StripeGateway) -> None:
     announced = await gateway.announce("pay-7", "order-7", eur("1"))
 
-    assert await gateway.charge(announced.reference, None) == Outcome(standing=Standing.REQUIRES_ACTION)
+    assert await gateway.charge(announced.reference, None) == ChargeOutcome(standing=Standing.REQUIRES_ACTION)
 
 
-async def test_the_reason_of_a_decline_is_the_banks() -> None:
+async def test_the_reason_of_a_decline_is_the_one_that_the_bank_gives() -> None:
     refusal = error("card_declined", type="card_error", decline_code="insufficient_funds")
     script = Script((200, intent("requires_confirmation")), (402, refusal), (200, declined("pm_1")))
     async with gateway_over(script) as gateway:
         outcome = await gateway.charge("pi_1", "pm_1")
 
-    assert outcome == Outcome(standing=Standing.FAILED, reason="insufficient_funds")
+    assert outcome == ChargeOutcome(standing=Standing.FAILED, reason="insufficient_funds")
 
 
 async def test_a_card_that_was_declined_is_not_tried_again() -> None:
@@ -261,7 +261,7 @@ async def test_a_card_that_was_declined_is_not_tried_again() -> None:
     async with gateway_over(script) as gateway:
         outcome = await gateway.charge("pi_1", "pm_1")
 
-    assert outcome == Outcome(standing=Standing.FAILED, reason="insufficient_funds")
+    assert outcome == ChargeOutcome(standing=Standing.FAILED, reason="insufficient_funds")
     assert script.asked == ["GET /v1/payment_intents/pi_1"]
 
 
@@ -277,13 +277,13 @@ async def test_another_card_is_tried_after_one_was_declined() -> None:
 @pytest.mark.parametrize(
     ("status", "outcome"),
     [
-        ("processing", Outcome(standing=Standing.PROCESSING)),
-        ("canceled", Outcome(standing=Standing.FAILED, reason="canceled")),
+        ("processing", ChargeOutcome(standing=Standing.PROCESSING)),
+        ("canceled", ChargeOutcome(standing=Standing.FAILED, reason="canceled")),
         ("succeeded", SUCCEEDED),
-        ("some_status_of_next_year", Outcome(standing=Standing.PROCESSING)),
+        ("some_status_of_next_year", ChargeOutcome(standing=Standing.PROCESSING)),
     ],
 )
-async def test_what_is_settled_or_on_its_way_is_not_confirmed(status: str, outcome: Outcome) -> None:
+async def test_a_charge_that_is_settled_or_in_progress_is_not_confirmed(status: str, outcome: ChargeOutcome) -> None:
     script = Script((200, intent(status)))
     async with gateway_over(script) as gateway:
         assert await gateway.charge("pi_1", "pm_1") == outcome
@@ -297,7 +297,7 @@ async def test_a_method_that_stripe_refuses_is_a_failed_charge() -> None:
     async with gateway_over(script) as gateway:
         outcome = await gateway.charge("pi_1", "pm_wrong")
 
-    assert outcome == Outcome(standing=Standing.FAILED, reason="resource_missing")
+    assert outcome == ChargeOutcome(standing=Standing.FAILED, reason="resource_missing")
 
 
 async def test_a_confirmation_that_comes_second_learns_of_the_first() -> None:
@@ -307,7 +307,7 @@ async def test_a_confirmation_that_comes_second_learns_of_the_first() -> None:
         assert await gateway.charge("pi_1", None) == SUCCEEDED
 
 
-async def test_a_charge_that_timed_out_is_asked_for_and_not_made_again() -> None:
+async def test_after_a_timeout_stripe_is_asked_about_the_charge_and_not_charged_again() -> None:
     script = Script((200, intent("requires_confirmation")), None, (200, intent("succeeded")))
     async with gateway_over(script, patience=0.2) as gateway:
         with pytest.raises(Unavailable) as raised:
@@ -331,7 +331,7 @@ async def test_a_charge_that_was_called_off_can_never_be_made(gateway: StripeGat
         await gateway.call_off(announced.reference),
     ]
 
-    assert outcomes == [Outcome(standing=Standing.FAILED, reason="canceled")] * 3
+    assert outcomes == [ChargeOutcome(standing=Standing.FAILED, reason="canceled")] * 3
     assert (await server.get(f"/v1/payment_intents/{announced.reference}"))["status"] == "canceled"
     assert await server.charges(announced.reference) == []
 
@@ -349,7 +349,7 @@ async def test_a_charge_that_was_declined_can_be_called_off(gateway: StripeGatew
     assert (await gateway.call_off(announced.reference)).standing is Standing.FAILED
 
 
-async def test_what_was_taken_before_cannot_be_called_off(gateway: StripeGateway, server: Server) -> None:
+async def test_a_charge_that_has_taken_the_money_cannot_be_called_off(gateway: StripeGateway, server: Server) -> None:
     announced = await gateway.announce("pay-23", "order-23", eur("1"))
     await gateway.charge(announced.reference, "pm_card_visa")
 
@@ -359,7 +359,7 @@ async def test_what_was_taken_before_cannot_be_called_off(gateway: StripeGateway
     assert (charge["status"], charge["refunded"]) == ("succeeded", False)
 
 
-async def test_of_charging_and_calling_off_at_once_one_comes_true(gateway: StripeGateway, server: Server) -> None:
+async def test_of_charging_and_calling_off_at_once_one_succeeds(gateway: StripeGateway, server: Server) -> None:
     announced = await gateway.announce("pay-24", "order-24", eur("1"))
 
     charged, called_off = await asyncio.gather(
@@ -371,16 +371,16 @@ async def test_of_charging_and_calling_off_at_once_one_comes_true(gateway: Strip
     assert taken == (1 if charged.standing is Standing.SUCCEEDED else 0)
 
 
-async def test_what_is_on_its_way_is_said_to_be() -> None:
+async def test_a_charge_in_progress_is_reported_as_processing() -> None:
     refusal = error("payment_intent_unexpected_state")
     script = Script((400, refusal), (200, intent("processing")))
     async with gateway_over(script) as gateway:
-        assert await gateway.call_off("pi_1") == Outcome(standing=Standing.PROCESSING)
+        assert await gateway.call_off("pi_1") == ChargeOutcome(standing=Standing.PROCESSING)
 
     assert script.asked == ["POST /v1/payment_intents/pi_1/cancel", "GET /v1/payment_intents/pi_1"]
 
 
-async def test_a_calling_off_that_timed_out_is_asked_for_again() -> None:
+async def test_after_a_timeout_a_charge_is_called_off_again() -> None:
     script = Script(None, (200, intent("canceled")))
     async with gateway_over(script, patience=0.2) as gateway:
         with pytest.raises(Unavailable) as raised:
@@ -388,7 +388,7 @@ async def test_a_calling_off_that_timed_out_is_asked_for_again() -> None:
         outcome = await gateway.call_off("pi_1")
 
     assert raised.value.maybe_executed
-    assert outcome == Outcome(standing=Standing.FAILED, reason="canceled")
+    assert outcome == ChargeOutcome(standing=Standing.FAILED, reason="canceled")
 
 
 # Refunding
@@ -448,7 +448,7 @@ async def test_a_refund_carries_its_id_as_idempotency_key() -> None:
     assert script.forms[1] == {"payment_intent": "pi_1", "amount": "100", "metadata[refund]": "refund-1"}
 
 
-async def test_a_refund_that_is_not_through_is_asked_for_again() -> None:
+async def test_a_pending_refund_is_asked_about_again() -> None:
     def refund(status: str) -> dict[str, Any]:
         return {"object": "refund", "id": "re_1", "status": status, "metadata": {"refund": "refund-1"}}
 
@@ -481,7 +481,7 @@ async def test_a_refused_refund_tells_why() -> None:
     assert raised.value.reason == "charge_disputed"
 
 
-async def test_what_somebody_has_refunded_at_stripe_itself_is_refunded() -> None:
+async def test_a_refund_that_was_made_at_stripe_itself_counts_as_made() -> None:
     script = Script((200, NO_REFUNDS), (400, error("charge_already_refunded")))
     async with gateway_over(script) as gateway:
         await gateway.refund("pi_1", "refund-1", eur("1"))
@@ -533,12 +533,12 @@ async def test_the_page_asks_for_the_amount_and_knows_the_payment() -> None:
         (
             "pm_card_chargeCustomerFail",
             "payment_intent.payment_failed",
-            Outcome(standing=Standing.FAILED, reason="card_declined"),
+            ChargeOutcome(standing=Standing.FAILED, reason="card_declined"),
         ),
     ],
 )
 async def test_a_webhook_tells_how_a_charge_ended(
-    gateway: StripeGateway, server: Server, method: str, type_: str, outcome: Outcome
+    gateway: StripeGateway, server: Server, method: str, type_: str, outcome: ChargeOutcome
 ) -> None:
     receiver, payment = Script(), f"pay-{method}"
     async with receiver.playing() as url:
@@ -573,45 +573,49 @@ PAGE: dict[str, Any] = {"id": "cs_1", "payment_intent": "pi_1"}
     ("type_", "details", "outcome"),
     [
         ("payment_intent.succeeded", {}, SUCCEEDED),
-        ("payment_intent.processing", {}, Outcome(standing=Standing.PROCESSING)),
-        ("payment_intent.requires_action", {}, Outcome(standing=Standing.REQUIRES_ACTION)),
+        ("payment_intent.processing", {}, ChargeOutcome(standing=Standing.PROCESSING)),
+        ("payment_intent.requires_action", {}, ChargeOutcome(standing=Standing.REQUIRES_ACTION)),
         (
             "payment_intent.payment_failed",
             {"last_payment_error": {"code": "card_declined", "decline_code": "lost_card"}},
-            Outcome(standing=Standing.FAILED, reason="lost_card"),
+            ChargeOutcome(standing=Standing.FAILED, reason="lost_card"),
         ),
         (
             "payment_intent.payment_failed",
             {"last_payment_error": {"code": "expired_card"}},
-            Outcome(standing=Standing.FAILED, reason="expired_card"),
+            ChargeOutcome(standing=Standing.FAILED, reason="expired_card"),
         ),
         (
             "payment_intent.payment_failed",
             {"last_payment_error": None},
-            Outcome(standing=Standing.FAILED, reason="unknown"),
+            ChargeOutcome(standing=Standing.FAILED, reason="unknown"),
         ),
         ("checkout.session.completed", PAGE | {"payment_status": "paid"}, SUCCEEDED),
-        ("checkout.session.completed", PAGE | {"payment_status": "unpaid"}, Outcome(standing=Standing.PROCESSING)),
+        (
+            "checkout.session.completed",
+            PAGE | {"payment_status": "unpaid"},
+            ChargeOutcome(standing=Standing.PROCESSING),
+        ),
     ],
 )
-def test_an_event_means_an_outcome_of_our_payment(type_: str, details: dict[str, Any], outcome: Outcome) -> None:
+def test_an_event_means_an_outcome_of_our_payment(type_: str, details: dict[str, Any], outcome: ChargeOutcome) -> None:
     notice = read(event(type_, OURS | details | {"a_field_of_next_year": [1]}))
 
     assert notice == Notice(id="evt_1", type=type_, payment="pay-1", reference="pi_1", outcome=outcome)
 
 
-def test_a_page_that_has_no_charge_yet_names_none() -> None:
+def test_a_page_without_a_charge_names_no_charge() -> None:
     session = PAGE | OURS | {"payment_intent": None, "payment_status": "unpaid"}
 
     assert read(event("checkout.session.completed", session)).reference == ""
 
 
-def test_an_event_about_no_payment_of_ours_names_none() -> None:
+def test_an_event_about_an_unknown_payment_names_no_payment() -> None:
     assert read(event("payment_intent.succeeded", {"id": "pi_2", "metadata": {}})).payment is None
 
 
 @pytest.mark.parametrize("about", [OURS, {"metadata": None}, []])
-def test_another_event_says_nothing_but_what_it_is(about: Any) -> None:
+def test_any_other_event_reports_only_its_type(about: Any) -> None:
     assert read(event("invoice.created", about)) == Notice(id="evt_1", type="invoice.created")
 
 
@@ -631,7 +635,7 @@ BODY = event("payment_intent.succeeded", OURS)
         pytest.param(b"\xff", signed(b"\xff"), id="of what is no text"),
     ],
 )
-def test_a_signature_that_proves_nothing_is_refused(body: bytes, signature: str) -> None:
+def test_a_wrong_signature_is_refused(body: bytes, signature: str) -> None:
     with pytest.raises(BadSignature):
         read(body, signature)
 
@@ -645,7 +649,7 @@ def test_a_signature_is_good_if_one_of_several_is() -> None:
     assert read(BODY, f"{signed(BODY, 'whsec_old')},{signed(BODY).split(',')[1]}").payment == "pay-1"
 
 
-def test_without_a_secret_of_ours_nothing_is_proved() -> None:
+def test_without_a_secret_every_signature_is_refused() -> None:
     gateway = StripeGateway(KEY, "", success_url="https://shop/paid", cancel_url="https://shop/cart")
 
     with pytest.raises(BadSignature):
@@ -666,7 +670,7 @@ def test_without_a_secret_of_ours_nothing_is_proved() -> None:
         event("checkout.session.completed", OURS),
     ],
 )
-def test_what_is_signed_and_still_no_event_is_refused(body: bytes) -> None:
+def test_a_signed_body_that_is_no_event_is_refused(body: bytes) -> None:
     with pytest.raises(BadNotice):
         read(body)
 
@@ -690,14 +694,14 @@ async def test_a_refused_connection_has_executed_nothing() -> None:
     assert (str(problem), problem.maybe_executed) == ("Stripe can't be reached: ConnectError.", False)
 
 
-async def test_an_answer_that_never_comes_may_mean_that_it_was_done() -> None:
+async def test_a_request_without_an_answer_may_have_been_executed() -> None:
     async with gateway_over(Script(None), patience=0.2) as gateway:
         problem = await unavailable(gateway)
 
     assert (str(problem), problem.maybe_executed) == ("Stripe can't be reached: ReadTimeout.", True)
 
 
-async def test_a_question_that_is_not_answered_has_executed_nothing() -> None:
+async def test_a_read_without_an_answer_has_executed_nothing() -> None:
     async with gateway_over(Script(None), patience=0.2) as gateway:
         with pytest.raises(Unavailable) as raised:
             await gateway.charge("pi_1", None)
@@ -717,7 +721,9 @@ async def test_a_question_that_is_not_answered_has_executed_nothing() -> None:
         (429, error("rate_limit"), False),
     ],
 )
-async def test_an_answer_that_is_none_says_whether_it_was_done(status: int, body: Any, maybe_executed: bool) -> None:
+async def test_an_invalid_answer_says_whether_the_request_may_have_been_executed(
+    status: int, body: Any, maybe_executed: bool
+) -> None:
     async with gateway_over(Script((status, body))) as gateway:
         assert (await unavailable(gateway)).maybe_executed is maybe_executed
 
@@ -728,7 +734,7 @@ async def test_a_rate_limit_says_when_to_come_again(headers: str, seconds: int) 
         assert (await unavailable(gateway)).retry_after == seconds
 
 
-async def test_a_request_that_stripe_refuses_is_no_outage() -> None:
+async def test_a_request_that_stripe_refuses_does_not_count_as_an_outage() -> None:
     async with gateway_over(Script((400, error("amount_too_small")))) as gateway:
         with pytest.raises(ChargeRefused, match=r"refuses the charge: amount_too_small\.") as raised:
             await gateway.announce("pay-1", "order-1", eur("0.01"))
@@ -739,7 +745,7 @@ async def test_a_request_that_stripe_refuses_is_no_outage() -> None:
 # Secrets
 
 
-async def test_a_wrong_key_is_an_outage_that_does_not_show_the_key(localstripe: str) -> None:
+async def test_a_wrong_key_counts_as_an_outage_and_is_not_shown(localstripe: str) -> None:
     gateway = gateway_at(localstripe, key="wrong_verysecret")
     problem = await unavailable(gateway)
     await gateway.close()
@@ -749,7 +755,7 @@ async def test_a_wrong_key_is_an_outage_that_does_not_show_the_key(localstripe: 
     assert problem.__suppress_context__
 
 
-async def test_neither_logs_nor_texts_hold_secrets(localstripe: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_neither_logs_nor_error_texts_hold_secrets(localstripe: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     gateway = gateway_at(localstripe)
     announced = await gateway.announce("pay-12", "order", eur("1"))

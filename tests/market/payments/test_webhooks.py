@@ -186,7 +186,9 @@ async def test_a_deposit_by_stripe_is_in_the_wallet(localstripe: str, server: Se
         assert len(await server.charges(intent["id"])) == 1
 
 
-async def test_who_pays_in_the_browser_is_heard_of_by_webhook(localstripe: str, server: Server, tmp_path: Path) -> None:
+async def test_a_payment_in_the_browser_is_reported_by_webhook(
+    localstripe: str, server: Server, tmp_path: Path
+) -> None:
     async with shop_at(localstripe, tmp_path) as shop:
         ada = await shop.register("Ada")
         order, _ = await open_order(shop, ada)
@@ -221,7 +223,7 @@ async def test_an_order_that_stripe_never_answers_for_is_cancelled(tmp_path: Pat
 # --- what webhooks say ---------------------------------------------------------------------------------------
 
 
-async def test_success_may_be_told_before_our_own_charge_knows_of_it(deaf_shop: Shop) -> None:
+async def test_success_may_be_reported_before_our_own_charge_knows_it(deaf_shop: Shop) -> None:
     shop = deaf_shop
     ada = await shop.register("Ada")
     order, payment = await open_order(shop, ada, "pm_card_visa")
@@ -285,7 +287,7 @@ def told_of_charge(event: str, type_: str, /, **about: Any) -> bytes:
     return json.dumps({"id": event, "object": "event", "type": type_, "data": {"object": thing}}).encode()
 
 
-async def test_what_is_refunded_at_stripe_itself_is_heard(deaf_shop: Shop) -> None:
+async def test_a_refund_at_stripe_itself_is_recorded(deaf_shop: Shop) -> None:
     shop = deaf_shop
     ada = await shop.register("Ada")
     order, _ = await paid_at_stripe(shop, ada)
@@ -299,7 +301,7 @@ async def test_what_is_refunded_at_stripe_itself_is_heard(deaf_shop: Shop) -> No
     assert await recorded(shop, RefundRequested) == []  # nothing more is asked for
 
 
-async def test_a_refund_that_could_not_be_paid_out_is_heard_and_can_be_made_again(deaf_shop: Shop) -> None:
+async def test_a_failed_refund_is_recorded_and_can_be_made_again(deaf_shop: Shop) -> None:
     shop = deaf_shop
     ada, admin = await shop.register("Ada"), await shop.admin()
     order, payment = await paid_at_stripe(shop, ada)
@@ -321,8 +323,21 @@ async def test_a_refund_that_could_not_be_paid_out_is_heard_and_can_be_made_agai
     assert [fact.reason for fact in await recorded(shop, RefundFailed)] == ["lost_or_stolen_card"]
 
 
+async def test_a_refund_that_fails_before_its_report_counts_as_no_refund(deaf_shop: Shop) -> None:
+    shop = deaf_shop
+    ada, admin = await shop.register("Ada"), await shop.admin()
+    order, payment = await paid_at_stripe(shop, ada)
+    refund = (await admin.post(f"/v2/payments/{payment}/refunds", {"amount": {"amount": "5", "currency": "EUR"}})).json
+    failed = {"amount": 500, "status": "failed", "metadata": {"refund": refund["id"]}}
+
+    assert (await tell(shop, told_of_charge("evt_1", "refund.failed", **failed))).status == 204
+
+    shown = await status(shop, ada, order, "succeeded", "partially_refunded")
+    assert (shown["status"], shown["refunded"]["amount"]) == ("succeeded", "0.00")
+
+
 @pytest.mark.parametrize(("end", "disputed"), [("won", False), ("lost", True)])
-async def test_a_dispute_is_heard_from_its_beginning_to_its_end(deaf_shop: Shop, end: str, disputed: bool) -> None:
+async def test_a_dispute_is_recorded_from_its_beginning_to_its_end(deaf_shop: Shop, end: str, disputed: bool) -> None:
     shop = deaf_shop
     ada = await shop.register("Ada")
     order, _ = await paid_at_stripe(shop, ada)
@@ -352,7 +367,7 @@ async def test_a_dispute_is_heard_from_its_beginning_to_its_end(deaf_shop: Shop,
         ),
     ],
 )
-async def test_what_is_about_no_payment_of_ours_is_noted_and_changes_nothing(
+async def test_a_notice_about_an_unknown_payment_is_recorded_and_changes_nothing(
     deaf_shop: Shop, type_: str, about: dict[str, Any]
 ) -> None:
     body = json.dumps({"id": "evt_1", "type": type_, "data": {"object": about}}).encode()
@@ -388,7 +403,7 @@ async def test_the_hosted_page_tells_that_it_was_paid(deaf_shop: Shop) -> None:
     assert processed.reference == "pi_9"
 
 
-async def test_what_is_of_no_concern_is_noted_and_changes_nothing(deaf_shop: Shop) -> None:
+async def test_an_unknown_notice_is_recorded_and_changes_nothing(deaf_shop: Shop) -> None:
     shop = deaf_shop
     ada = await shop.register("Ada")
     order, payment = await open_order(shop, ada)
@@ -449,7 +464,7 @@ async def test_a_notice_has_at_most_64_kib(deaf_shop: Shop) -> None:
     assert len(await recorded(shop, NoticeReceived)) == 1
 
 
-async def test_a_notice_that_is_nested_too_deep_is_none(deaf_shop: Shop) -> None:
+async def test_a_notice_that_is_nested_too_deep_is_refused(deaf_shop: Shop) -> None:
     body = event("evt_1", "payment_intent.succeeded", None)
     deep = body.replace(b'"object": {', b'"object": {"a": ' + b'{"a":' * 2_000 + b"1" + b"}" * 2_000 + b",", 1)
 
@@ -467,9 +482,7 @@ async def begun_in_browser(shop: Shop, server: Server, buyer: Person) -> tuple[s
     return order, payment, intent["id"]
 
 
-async def test_a_charge_that_nobody_waits_for_any_more_is_called_off(
-    localstripe: str, server: Server, tmp_path: Path
-) -> None:
+async def test_the_charge_of_a_cancelled_order_is_called_off(localstripe: str, server: Server, tmp_path: Path) -> None:
     async with shop_at(localstripe, tmp_path) as shop:
         ada = await shop.register("Ada")
         order, _, intent = await begun_in_browser(shop, server, ada)
@@ -484,7 +497,7 @@ async def test_a_charge_that_nobody_waits_for_any_more_is_called_off(
         assert await server.charges(intent) == []
 
 
-async def test_late_success_goes_back_and_a_second_telling_does_not_go_back_twice(
+async def test_late_money_goes_back_once_although_it_is_reported_twice(
     localstripe: str, server: Server, tmp_path: Path
 ) -> None:
     async with shop_at(localstripe, tmp_path) as shop:
@@ -501,7 +514,7 @@ async def test_late_success_goes_back_and_a_second_telling_does_not_go_back_twic
         assert (await ada.get(f"/v1/orders/{order}")).json["status"] == "cancelled"
 
 
-async def test_what_is_paid_in_the_browser_and_on_the_page_goes_back_once(
+async def test_a_payment_made_in_the_browser_and_on_the_page_goes_back_once(
     localstripe: str, server: Server, tmp_path: Path
 ) -> None:
     async with shop_at(localstripe, tmp_path) as shop:
@@ -523,14 +536,14 @@ async def test_what_is_paid_in_the_browser_and_on_the_page_goes_back_once(
 
 
 @pytest.mark.parametrize("only", ["API_KEY", "WEBHOOK_SECRET"])
-async def test_with_half_of_what_stripe_needs_it_does_not_start(tmp_path: Path, only: str) -> None:
+async def test_with_only_one_of_stripes_keys_the_market_does_not_start(tmp_path: Path, only: str) -> None:
     shop = Shop("sqlite", tmp_path, settings={f"CRATON_PAYMENTS_STRIPE_{only}": KEY})
 
     with pytest.raises(WiringError, match="CRATON_PAYMENTS_STRIPE_WEBHOOK_SECRET must be set both, or neither"):
         await shop.__aenter__()
 
 
-async def test_what_cannot_be_asked_of_stripe_now_is_said_so(deaf_shop: Shop) -> None:
+async def test_while_stripe_is_unreachable_payments_answer_503(deaf_shop: Shop) -> None:
     shop = deaf_shop
     ada = await shop.register("Ada")
     order, _ = await open_order(shop, ada)

@@ -1,4 +1,4 @@
-"""Shipments: one for each order, each turn taken once, whatever order it is told in."""
+"""Shipments: each order has one, and each step is recorded once, whatever the order of the commands."""
 
 from datetime import UTC, date, datetime, timedelta
 from itertools import permutations
@@ -59,7 +59,7 @@ async def facts(shop: Shop) -> list[str]:
 # --- rules ---------------------------------------------------------------------------------------------------
 
 
-def test_each_turn_is_recorded() -> None:
+def test_each_step_is_recorded() -> None:
     number = ShipmentId.derived(ORDER).tracking_number
 
     assert shipment("schedule", "ship", "deliver").recorded == (
@@ -92,7 +92,7 @@ def test_a_tracking_number_is_the_orders_own_and_always_the_same() -> None:
     ],
     ids=str,
 )
-def test_what_comes_again_or_too_late_changes_nothing(
+def test_a_step_that_is_repeated_or_too_late_changes_nothing(
     turns: tuple[str, ...], status: ShipmentStatus, recorded: int
 ) -> None:
     made = shipment(*turns)
@@ -101,7 +101,7 @@ def test_what_comes_again_or_too_late_changes_nothing(
 
 
 @pytest.mark.parametrize("turns", list(permutations(TURNS)), ids="-".join)
-def test_no_order_of_the_turns_sends_out_what_was_cancelled(turns: tuple[str, ...]) -> None:
+def test_a_cancelled_shipment_is_not_sent_whatever_the_order_of_the_steps(turns: tuple[str, ...]) -> None:
     made = shipment(*turns)
 
     last = made.recorded[-1]
@@ -109,7 +109,7 @@ def test_no_order_of_the_turns_sends_out_what_was_cancelled(turns: tuple[str, ..
 
 
 @given(st.lists(st.sampled_from(TURNS), max_size=20))
-def test_each_turn_is_taken_at_most_once_and_told_again_nothing_changes(turns: list[str]) -> None:
+def test_each_step_is_recorded_at_most_once(turns: list[str]) -> None:
     made = shipment(*turns)
     kinds: list[type[Event]] = [type(fact) for fact in made.recorded]
 
@@ -164,8 +164,8 @@ async def test_the_goods_of_a_cancelled_order_are_called_back(shop_sqlite: Shop)
     assert (await facts(shop)).count("ShipmentCancelled") == 2
 
 
-async def test_the_next_day_is_that_of_the_clock(tmp_path: Path) -> None:
-    clock = Clock()  # it stands at noon of the last day of a month
+async def test_the_next_day_follows_the_clock(tmp_path: Path) -> None:
+    clock = Clock()  # it shows noon on the last day of a month
     async with Shop("sqlite", tmp_path, clock=clock) as shop:
         await shop.api(Shipping).schedule(ORDER, RECIPIENT)
 
@@ -174,16 +174,16 @@ async def test_the_next_day_is_that_of_the_clock(tmp_path: Path) -> None:
     assert made["scheduled_for"] == DAY.isoformat()
 
 
-async def test_each_command_may_come_again_and_in_any_order(shop: Shop) -> None:
+async def test_commands_may_be_repeated_and_come_in_any_order(shop: Shop) -> None:
     shipping = shop.api(Shipping)
     early, late, lost = Id.new(), Id.new(), Id.new()
 
     for _ in range(2):
-        await shipping.cancel(early, RECIPIENT)  # before anybody has scheduled it
+        await shipping.cancel(early, RECIPIENT)  # before it is scheduled
         await shipping.schedule(early, RECIPIENT)
         await shipping.ship(early, RECIPIENT)
     for _ in range(2):
-        await shipping.ship(late, RECIPIENT)  # the checkout hasn't got to scheduling it
+        await shipping.ship(late, RECIPIENT)  # before the checkout has scheduled it
         await shipping.schedule(late, RECIPIENT)
         await shipping.deliver(late)
         await shipping.cancel(late, RECIPIENT)
@@ -198,7 +198,7 @@ async def test_each_command_may_come_again_and_in_any_order(shop: Shop) -> None:
     assert await facts(shop) == ["ShipmentCancelled", "ShipmentScheduled", "ShipmentShipped", "ShipmentDelivered"]
 
 
-async def test_recipients_see_their_own_and_the_staff_all(shop_sqlite: Shop) -> None:
+async def test_recipients_see_their_own_shipments_and_the_staff_all(shop_sqlite: Shop) -> None:
     shop = shop_sqlite
     ada, bob, admin = await shop.register("Ada"), await shop.register("Bob"), await shop.admin()
     product = await shop.add_product(stock=2)

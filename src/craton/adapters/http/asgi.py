@@ -14,8 +14,8 @@ from craton.adapters.http.endpoint import Endpoint
 from craton.adapters.http.handlers import Handwritten
 from craton.adapters.http.metrics import Metrics
 from craton.adapters.http.openapi import Described, document
+from craton.adapters.http.operations import operators_routes
 from craton.adapters.http.router import Line, Router
-from craton.adapters.http.sagas import saga_routes
 from craton.adapters.http.system import system_lines
 from craton.adapters.http.wiring import wrong_routes
 from craton.application.api import OperationDefinition
@@ -24,7 +24,6 @@ from craton.application.module import handler_dependencies
 from craton.application.routes import Route
 from craton.runtime.app import App
 from craton.runtime.commands.calls import Call
-from craton.runtime.sagas.directory import call_sagas
 
 
 def asgi(app: App, *, origins: Sequence[str] = ()) -> ASGIApp:
@@ -51,7 +50,7 @@ def asgi(app: App, *, origins: Sequence[str] = ()) -> ASGIApp:
     router = Router(
         [
             *lines,
-            *system_lines(app, metrics, callers),
+            *system_lines(app, metrics),
             *documentation_lines(partial(document, app, described)),
         ]
     )
@@ -64,6 +63,5 @@ def _tables(app: App) -> Iterator[tuple[str, Route, Call]]:
     for module in app.modules.values():
         for route in module.routes:
             yield module.name, route, app.call
-    if any(module.sagas for module in app.modules.values()):
-        for route in saga_routes:
-            yield "sagas", route, partial(call_sagas, app.running)
+    for route in operators_routes(app):
+        yield "operations", route, app.operate

@@ -14,10 +14,14 @@ from craton.adapters.postgres.feed import EVENT, FeedReader
 from craton.adapters.postgres.rows import arrays
 from craton.adapters.postgres.schema import within
 from craton.adapters.postgres.writer import PostgresWriter
+from craton.adapters.search import found_events, search_statement
 from craton.ports import (
+    LONGEST_LEASE_SECONDS,
     Document,
+    EventFilter,
     EventKind,
     FeedPage,
+    HeldLease,
     ParkedEvent,
     Query,
     Snapshot,
@@ -93,6 +97,14 @@ class PostgresReads:
         head: int = await self._value(f"SELECT coalesce(max(position), 0) FROM {self._schema}.events")
         return head
 
+    async def search(
+        self, wanted: EventFilter, before: int, limit: int, scanned: int
+    ) -> tuple[Sequence[StoredEvent], int]:
+        statement = search_statement(
+            wanted, before, limit, scanned, f"{self._schema}.events", lambda field: f"(metadata::json ->> '{field}')"
+        )
+        return found_events(await self._rows_of(statement), limit, scanned, lambda row: StoredEvent(*row))
+
     async def kinds(self, after: int) -> Sequence[EventKind]:
         async with self._database.connection() as connection:
             rows = await connection.fetch(
@@ -163,6 +175,25 @@ class PostgresReads:
     async def parked_timers(self) -> Sequence[Timer]:
         rows = await self._rows(f"SELECT {sql.TIMER} FROM {self._schema}.timers WHERE parked ORDER BY due, id")
         return [Timer(*row) for row in rows]
+
+    async def timers(self, limit: int, offset: int, *, parked: bool | None = None) -> tuple[Sequence[Timer], int]:
+        require_count(limit)
+        where = "" if parked is None else f" WHERE parked = {parked}"
+        rows = await self._rows(
+            f"SELECT (SELECT count(*) FROM {self._schema}.timers{where}) AS total, page.* FROM (SELECT true) AS one"
+            f" LEFT JOIN (SELECT {sql.TIMER} FROM {self._schema}.timers{where} ORDER BY due, id LIMIT $1 OFFSET $2)"
+            " AS page ON true",
+            limit,
+            offset,
+        )
+        return [Timer(*tuple(row)[1:]) for row in rows if row["id"] is not None], rows[0]["total"]
+
+    async def leases(self) -> Sequence[HeldLease]:
+        rows = await self._rows(
+            "SELECT name, owner, fence, expires BETWEEN clock_timestamp() AND clock_timestamp() +"
+            f" interval '{LONGEST_LEASE_SECONDS} seconds' AS held FROM {self._schema}.leases ORDER BY name"
+        )
+        return [HeldLease(*row) for row in rows]
 
     async def timer_operations(self) -> Sequence[str]:
         rows = await self._rows(f"SELECT DISTINCT operation FROM {self._schema}.timers WHERE NOT parked")

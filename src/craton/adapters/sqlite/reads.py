@@ -13,13 +13,18 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from craton.adapters import sql, units
+from craton.adapters.search import found_events, search_statement
 from craton.adapters.sqlite.connection import bound, connect, reader_of, time_text
 from craton.adapters.sqlite.refusals import DRIVER_ERRORS, meaning
 from craton.adapters.sqlite.writer import fetch
+from craton.domain import world
 from craton.ports import (
+    LONGEST_LEASE_SECONDS,
     Document,
+    EventFilter,
     EventKind,
     FeedPage,
+    HeldLease,
     ParkedEvent,
     Query,
     Snapshot,
@@ -101,6 +106,14 @@ class SqliteReads:
     async def head(self) -> int:
         return self._read("SELECT coalesce(max(position), 0) FROM events")[0][0]  # type: ignore[no-any-return]
 
+    async def search(
+        self, wanted: EventFilter, before: int, limit: int, scanned: int
+    ) -> tuple[Sequence[StoredEvent], int]:
+        statement = search_statement(
+            wanted, before, limit, scanned, "events", lambda field: f"json_extract(metadata, '$.{field}')"
+        )
+        return found_events(await self.fetch(statement), limit, scanned, _event)
+
     async def kinds(self, after: int) -> Sequence[EventKind]:
         rows = await self._scan(
             "SELECT DISTINCT substr(stream, 1, instr(stream || '-', '-') - 1), type, schema_version FROM events"
@@ -169,6 +182,27 @@ class SqliteReads:
     async def parked_timers(self) -> Sequence[Timer]:
         rows = await self._scan(f"SELECT {sql.TIMER} FROM timers WHERE parked ORDER BY due, id", ())
         return [_timer(row) for row in rows]
+
+    async def timers(self, limit: int, offset: int, *, parked: bool | None = None) -> tuple[Sequence[Timer], int]:
+        require_count(limit)
+
+        def read(connection: sqlite3.Connection) -> tuple[list[Timer], int]:
+            where = "" if parked is None else f" WHERE parked = {int(parked)}"
+            page = f"SELECT {sql.TIMER} FROM timers{where} ORDER BY due, id LIMIT ? OFFSET ?"
+            rows = connection.execute(page, bound((limit, offset))).fetchall()
+            return [_timer(row) for row in rows], connection.execute(f"SELECT count(*) FROM timers{where}").fetchone()[
+                0
+            ]
+
+        return await self._in_snapshot(read)
+
+    async def leases(self) -> Sequence[HeldLease]:
+        now = world.monotonic()
+        rows = await self._scan(
+            "SELECT name, owner, fence, expires BETWEEN ? AND ? FROM leases ORDER BY name",
+            (now, now + LONGEST_LEASE_SECONDS),
+        )
+        return [HeldLease(name, owner, number, bool(held)) for name, owner, number, held in rows]
 
     async def timer_operations(self) -> Sequence[str]:
         return [row[0] for row in await self._scan("SELECT DISTINCT operation FROM timers WHERE NOT parked", ())]

@@ -12,7 +12,9 @@ class SagaRow(Row):
     kind: Index[str]
     status: Index[str]
     started_at: Index[Instant]
+    ended_at: Index[Instant | None]
     due_at: Index[Instant | None]
+    code: Column[str]
     fingerprint: Column[str]
     open: Index[int]
     """1 until it has ended, then 0."""
@@ -23,7 +25,7 @@ class SagaIndex(Projection):
     """Each saga as it stands."""
 
     name = "sagas"
-    version = 1
+    version = 2
 
     def row(self, process: SagaProcess, event: Recorded[SagaEvent]) -> SagaRow:
         state = process.state
@@ -32,6 +34,8 @@ class SagaIndex(Projection):
             kind=state.saga,
             status=state.status,
             started_at=state.started_at,
+            ended_at=state.ended_at,
+            code=state.code,
             due_at=min(state.times, default=None),
             fingerprint=state.fingerprint,
             open=int(not state.ended),

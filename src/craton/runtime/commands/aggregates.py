@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 import structlog
 
-from craton.application.codec import encode_text
+from craton.application.codec import masked
 from craton.application.context import context
 from craton.application.errors import MisuseError
 from craton.application.page import Page, Paging
@@ -257,13 +257,13 @@ class Aggregates:
 
     def _audited(self, stored: StoredEvent) -> AuditEvent:
         retired = stored.type in self._events.retired
-        data = stored.data if retired else encode_text(self._events.data(stored))
+        data = msgspec.json.decode(stored.data) if retired else masked(self._events.data(stored))
         metadata, caller = self._events.metadata(stored), context().caller
         if caller is not None and caller.id != metadata.actor:
             metadata = msgspec.structs.replace(metadata, key=None)  # with it one could ask for another's answer
         return AuditEvent(
             type=stored.type,
-            data=msgspec.json.decode(data),
+            data=data,
             version=stored.version,
             position=stored.position,
             id=stored.id,

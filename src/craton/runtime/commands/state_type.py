@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from craton.application.codec import decoder, encode, encode_to_keep, shape
+from craton.application.codec import decoder, encode, encode_to_keep, masked, shape
 from craton.application.errors import NotStorable
 from craton.application.upcasting import EventTypes, UndecodableEvent
 from craton.domain.aggregate import AnyAggregate, applied_events, id_type_of, state_of
@@ -59,6 +59,11 @@ class StateType:
         fields = {name: state[name] for name in self.fields if name in state}
         given = self._struct(**fields, began_at=state.get("began_at"))
         return encode_to_keep(given, self._struct, f"the state of {aggregate.stream}").decode()
+
+    def shown(self, aggregate: AnyAggregate) -> dict[str, Any]:
+        """The state as it is shown to people: in JSON's own types, secrets masked."""
+        state = vars(aggregate)
+        return {name: masked(state[name]) for name in self.fields if name in state}
 
     def decode(self, snapshot: Snapshot, id: Any) -> AnyAggregate:
         aggregate = self.kind(id)

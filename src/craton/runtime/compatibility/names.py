@@ -20,7 +20,8 @@ from msgspec.structs import replace
 
 from craton.application.codec import decode, encode_text
 from craton.application.errors import WiringError
-from craton.application.module import Module
+from craton.application.module import TOOLKIT_AGGREGATES, Module
+from craton.application.operators import OperatorActed, OperatorLog
 from craton.application.sagas.index import SagaIndex
 from craton.application.sagas.process import SagaProcess
 from craton.application.sagas.state import SagaCompensated, SagaCompleted, SagaEvent, SagaResolved, SagaStarted
@@ -33,7 +34,12 @@ DOCUMENT: Final = "names"
 PAGE: Final = 5_000
 LATE_POSITIONS: Final = 10_000
 """A commit with a position so far below the newest has surely ended."""
-_OWN_EVENTS: Final = frozenset(kind.__name__ for kind in get_args(SagaEvent))
+_OWN_EVENTS: Final = {
+    SagaProcess.stream_prefix: frozenset(kind.__name__ for kind in get_args(SagaEvent)),
+    OperatorLog.stream_prefix: frozenset((OperatorActed.__name__,)),
+}
+"""The toolkit's own events, by what their streams begin with."""
+_OWN_NAMES: Final = frozenset[str]().union(*_OWN_EVENTS.values())
 _ENDINGS: Final = frozenset(kind.__name__ for kind in (SagaCompleted, SagaCompensated, SagaResolved))
 
 log = structlog.get_logger("craton.names")
@@ -142,7 +148,7 @@ class _Comparison:
                 if misfits:
                     problems.append(_misfit(name, kind, misfits))
         for kind in set(types.kinds.values()):
-            if kind.__name__ not in _OWN_EVENTS:
+            if kind.__name__ not in _OWN_NAMES:
                 versions = events.get(kind.__name__, {})
                 shapes = self._with_shape(versions.get(kind.schema_version, ()), shape_of(kind))
                 events[kind.__name__] = {**versions, kind.schema_version: shapes}
@@ -177,7 +183,8 @@ class _Comparison:
     # --- streams -----------------------------------------------------------------------------------------------------
 
     async def _streams(self) -> list[str]:
-        here = {aggregate.stream_prefix for aggregate in self._module.aggregates if aggregate is not SagaProcess}
+        own = [aggregate for aggregate in self._module.aggregates if aggregate not in TOOLKIT_AGGREGATES]
+        here = {aggregate.stream_prefix for aggregate in own}
         streams = dict.fromkeys(here, self._beginning) | self._before.streams
         stored = []
         for prefix in sorted(self._before.streams.keys() - here - self._module.retired):
@@ -194,12 +201,10 @@ class _Comparison:
         ]
 
     async def _kinds_after(self, position: int) -> Sequence[EventKind]:
-        """The kinds of events behind a position, without those of sagas, which are the toolkit's own."""
+        """The kinds of events behind a position, without those that are the toolkit's own."""
         if position not in self._kinds:
             self._kinds[position] = [
-                kind
-                for kind in await self._store.kinds(position)
-                if kind.prefix != SagaProcess.stream_prefix or kind.type not in _OWN_EVENTS
+                kind for kind in await self._store.kinds(position) if kind.type not in _OWN_EVENTS.get(kind.prefix, ())
             ]
         return self._kinds[position]
 

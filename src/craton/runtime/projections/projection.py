@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from typing import ClassVar
 
 import msgspec
 import structlog
@@ -23,6 +24,7 @@ log = structlog.get_logger("craton.projection")
 class ProjectionProgress(msgspec.Struct, frozen=True, kw_only=True):
     """How a projection is doing."""
 
+    version_tells_all: ClassVar[bool] = False
     module: str
     projection: str
     version: int

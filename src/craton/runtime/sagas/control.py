@@ -1,14 +1,15 @@
 """What is done to a saga: by what drives it, and by operators. Each is one commit."""
 
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
 from craton.application.access import permit
 from craton.application.api import Api, command, query
 from craton.application.context import context
-from craton.application.page import Page, Paging
+from craton.application.operators import OPERATOR_LOG, OperatorLog
+from craton.application.page import Page, Paging, within
 from craton.application.repository import AuditEvent, Repository
 from craton.application.sagas.definition import SagaDefinition
 from craton.application.sagas.index import SagaRow
@@ -16,10 +17,8 @@ from craton.application.sagas.process import Action, Outcome, SagaProcess
 from craton.application.sagas.state import SagaId, SagaState, Status
 from craton.application.unit_of_work import now
 from craton.application.view import View
-from craton.domain import Conflict, Text
+from craton.domain import Conflict, Instant, Text
 from craton.runtime.sagas.view import SagaSummary, SagaView
-
-OPERATORS: Final = frozenset({"admin"})
 
 
 class Stranded(Conflict):
@@ -38,11 +37,20 @@ class Progress(msgspec.Struct, frozen=True):
 class SagaControl(Api):
     @query
     async def saga(self, saga: SagaId) -> SagaView:
-        """How a saga stands, step by step; for who has started it, and administrators."""
+        """How a saga stands, step by step; for the one who has started it, and for operators."""
 
     @query
-    async def sagas(self, *, status: Status | None = None, paging: Paging = Paging()) -> Page[SagaSummary]:
-        """The sagas of each module, newest first."""
+    async def sagas(
+        self,
+        *,
+        kind: str | None = None,
+        status: Status | None = None,
+        code: str | None = None,
+        from_: Instant | None = None,
+        to: Instant | None = None,
+        paging: Paging = Paging(),
+    ) -> Page[SagaSummary]:
+        """The sagas of the module, newest first."""
 
     @query
     async def events(self, saga: SagaId, *, paging: Paging = Paging()) -> Page[AuditEvent]:
@@ -62,7 +70,7 @@ class SagaControl(Api):
 
     @command
     async def arrive(self, saga: SagaId, kind: str, step: str, event: str) -> None:
-        """Give a saga of some kind an event that a step of it waits for. It is no matter if there is none."""
+        """Give a saga of some kind an event that a step of it waits for. Does nothing if there is no such saga."""
 
     @command
     async def retry(self, saga: SagaId, reason: Text) -> None:
@@ -83,21 +91,40 @@ class SagaControl(Api):
 
 class SagaControlService(SagaControl):
     def __init__(
-        self, processes: Repository[SagaProcess], rows: View[SagaRow], definitions: dict[str, SagaDefinition[Any]]
+        self,
+        processes: Repository[SagaProcess],
+        operators: Repository[OperatorLog],
+        rows: View[SagaRow],
+        definitions: dict[str, SagaDefinition[Any]],
+        roles: frozenset[str],
     ) -> None:
         self._processes = processes
+        self._operators = operators
+        self._roles = roles
         self._rows = rows
         self._definitions = definitions
 
     async def saga(self, saga: SagaId) -> SagaView:
         process = await self._processes.get(saga)
-        permit(process.state.actor, *OPERATORS)
+        permit(process.state.actor, *self._roles)
         caller = context().caller
-        insider = caller is None or caller.has(OPERATORS)
+        insider = caller is None or caller.has(self._roles)
         return SagaView.of(process.id, process.version, process.state, internals=insider)
 
-    async def sagas(self, *, status: Status | None = None, paging: Paging = Paging()) -> Page[SagaSummary]:
-        return (await self._rows.page(status=status, order="-started_at", paging=paging)).map(SagaSummary.of)
+    async def sagas(
+        self,
+        *,
+        kind: str | None = None,
+        status: Status | None = None,
+        code: str | None = None,
+        from_: datetime | None = None,
+        to: datetime | None = None,
+        paging: Paging = Paging(),
+    ) -> Page[SagaSummary]:
+        page = await self._rows.page(
+            kind=kind, status=status, code=code, started_at=within(from_, to), order="-started_at", paging=paging
+        )
+        return page.map(SagaSummary.of)
 
     async def events(self, saga: SagaId, *, paging: Paging = Paging()) -> Page[AuditEvent]:
         return await self._processes.audit(saga, paging)
@@ -124,17 +151,27 @@ class SagaControlService(SagaControl):
     async def retry(self, saga: SagaId, reason: Text) -> None:
         process = await self._processes.get(saga)
         process.retry(self._known(process), reason, now())
+        await self._note("retry_saga", process, reason)
 
     async def skip(self, saga: SagaId, step: str, reason: Text, value: dict[str, Any] | None = None) -> None:
         process = await self._processes.get(saga)
         process.skip(self._known(process), step, value or {}, reason, now())
+        await self._note("skip_saga_step", process, reason, f" step {step}")
 
     async def compensate(self, saga: SagaId, reason: Text) -> None:
         process = await self._processes.get(saga)
         process.compensate(self._known(process), reason, now())
+        await self._note("compensate_saga", process, reason)
 
     async def resolve(self, saga: SagaId, note: Text) -> None:
-        (await self._processes.get(saga)).resolve(note, now())
+        process = await self._processes.get(saga)
+        process.resolve(note, now())
+        await self._note("resolve_saga", process, note)
+
+    async def _note(self, verb: str, process: SagaProcess, reason: Text, step: str = "") -> None:
+        """Record what an operator does, in the same commit."""
+        log = await self._operators.find_or_add(OPERATOR_LOG)
+        log.note(verb, f"{process.state.saga} {process.id}{step}", reason)
 
     def _definition(self, process: SagaProcess) -> SagaDefinition[Any] | None:
         definition = self._definitions.get(process.state.saga)

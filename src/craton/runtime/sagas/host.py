@@ -1,21 +1,20 @@
 """The sagas of one module, in this process."""
 
-from collections.abc import Callable, Iterator
-from datetime import datetime
+from collections.abc import Iterator
+from functools import cached_property
 from typing import Any
 
 from craton.application.api import operation_of
 from craton.application.codec import encode_text
 from craton.application.context import Context
-from craton.application.repository import Repository
 from craton.application.sagas.definition import SagaDefinition, Step
 from craton.application.sagas.index import SagaRow
-from craton.application.sagas.process import SagaProcess
 from craton.application.sagas.state import SagaId
 from craton.application.view import View
 from craton.domain import Recorded
+from craton.runtime.background import Clock
 from craton.runtime.commands.use_cases import UseCases
-from craton.runtime.sagas.control import SagaControl, SagaControlService
+from craton.runtime.sagas.control import SagaControl
 from craton.runtime.sagas.runner import SagaRunner
 from craton.runtime.sagas.steps import Provide, StepRunner
 from craton.runtime.subscriptions.policies import React
@@ -24,22 +23,27 @@ _ARRIVE = operation_of(SagaControl.arrive)
 
 
 class SagaHost:
-    """Runs the sagas of one module, and takes orders about them through `use_cases`, as a `SagaControl`."""
+    """Runs the sagas of one module, and takes orders about them through `use_cases`, those of a `SagaControl`."""
 
     def __init__(
         self,
         definitions: dict[str, SagaDefinition[Any]],
-        processes: Repository[SagaProcess],
         rows: View[SagaRow],
-        make_use_cases: Callable[[SagaControl], UseCases],
+        use_cases: UseCases,
         provide: Provide,
-        clock: Callable[[], datetime],
+        clock: Clock,
     ) -> None:
+        self.use_cases = use_cases
         self._definitions = definitions
         self._rows = rows
-        self.use_cases = make_use_cases(SagaControlService(processes, rows, definitions))
-        steps = {name: StepRunner(definition, provide, clock) for name, definition in definitions.items()}
-        self.runner = SagaRunner(definitions, steps, self.use_cases, rows, clock)
+        self._provide = provide
+        self._clock = clock
+
+    @cached_property
+    def runner(self) -> SagaRunner:
+        """Made when it is wanted: to look at sagas needs none of what their steps are given."""
+        steps = {name: StepRunner(found, self._provide, self._clock) for name, found in self._definitions.items()}
+        return SagaRunner(self._definitions, steps, self.use_cases, self._rows, self._clock)
 
     async def open(self) -> dict[tuple[str, str], int]:
         """How many sagas have not ended, by kind and status."""

@@ -13,6 +13,7 @@
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Any, Final
 
 import msgspec
@@ -76,19 +77,6 @@ class TimerRunner:
         pause = POLL_SECONDS if fence is None else await self._start_due(group, fence)
         await self._signal.wait(seen, pause)
 
-    async def retry(self, id: str) -> bool:
-        """Have a parked timer tried as if for the first time. False when there is no such one."""
-        timer = await self._parked(id)
-        return timer is not None and await self._replace([timer], [self._as_new(timer)])
-
-    async def drop(self, id: str) -> bool:
-        """Give a parked timer up. False when there is no such one."""
-        timer = await self._parked(id)
-        return timer is not None and await self._replace([timer], [])
-
-    async def _parked(self, id: str) -> Timer | None:
-        return next((timer for timer in await self._store.parked_timers() if timer.id == id), None)
-
     async def _own(self) -> Fence | None:
         number = await self._lease.hold()
         if number is None:
@@ -97,7 +85,8 @@ class TimerRunner:
             fence = Fence(LEASE, number)
             parked = await self._store.parked_timers()
             readable = [timer for timer in parked if timer.failures < RETRY.attempts and self._readable(timer)]
-            if readable and not await self._replace(readable, map(self._as_new, readable), fence):
+            again = [as_new(timer, self._clock()) for timer in readable]
+            if readable and not await self._replace(readable, again, fence):
                 return None  # an operator has changed one meanwhile
             self._fence = fence
         return self._fence
@@ -194,9 +183,6 @@ class TimerRunner:
             parked=parked,
         )
 
-    def _as_new(self, timer: Timer) -> Timer:
-        return replace(timer, due=self._clock(), attempts=0, failures=0, error="", parked=False)
-
     async def _replace(self, timers: Sequence[Timer], by: Iterable[Timer], fence: Fence | None = None) -> bool:
         """Write what remains of timers. False, and nothing is written, when one of them is gone already."""
         try:
@@ -204,3 +190,8 @@ class TimerRunner:
         except KeyTaken:
             return False
         return True
+
+
+def as_new(timer: Timer, now: datetime) -> Timer:
+    """A parked timer, to be tried as if for the first time."""
+    return replace(timer, due=now, attempts=0, failures=0, error="", parked=False)

@@ -13,6 +13,7 @@ To have pytest explain failed assertions, call `pytest.register_assert_rewrite("
 from craton.testing.conformance.bookkeeping import Checkpoints, Documents, IdempotencyResults, Timers
 from craton.testing.conformance.feed import Feed, ManyWriters
 from craton.testing.conformance.leases import Fencing, LeaseHolding
+from craton.testing.conformance.looking import LookingAtTimersAndLeases, Searching
 from craton.testing.conformance.parking import ParkedEvents
 from craton.testing.conformance.refusing import EventIds, MalformedUnits, UnfitReads, UnfitValues
 from craton.testing.conformance.tables import (
@@ -37,6 +38,8 @@ SUITES = (
     Documents,
     Timers,
     ParkedEvents,
+    Searching,
+    LookingAtTimersAndLeases,
     RowWriting,
     MakingTables,
     UniqueColumns,
@@ -72,11 +75,13 @@ __all__ = [
     "InteractiveTransactions",
     "LeaseHolding",
     "LiveInlineProjections",
+    "LookingAtTimersAndLeases",
     "MakingTables",
     "MalformedUnits",
     "ManyWriters",
     "ParkedEvents",
     "RowWriting",
+    "Searching",
     "Snapshots",
     "Statements",
     "Summing",

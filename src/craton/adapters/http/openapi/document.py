@@ -11,19 +11,14 @@ from craton.adapters.http.openapi.operations import Describer
 from craton.adapters.http.openapi.schemas import Schemas
 from craton.adapters.http.openapi.shared import HEADERS, PARAMETERS, Schema, problem_name, problem_response, references
 from craton.adapters.http.problems import Problem
-from craton.adapters.http.system import ADMIN, PROJECTIONS
 from craton.application.routes import Route
 from craton.runtime.app import App
-from craton.runtime.projections.projection import ProjectionProgress
+from craton.runtime.operations.api import Operations
 
 Described = tuple[str, Route, ASGIApp]
 """A route, the module whose it is, and what answers it."""
 
-_PROGRESS: Final = tuple[ProjectionProgress, ...]
-_TAGS: Final = {
-    "admin": "What operators need: read models and how far they are.",
-    "sagas": "Processes over several modules, and what operators may do to one.",
-}
+_OPERATIONS: Final = (Operations.__doc__ or "").strip()
 
 
 def document(app: App, described: Sequence[Described]) -> Schema:
@@ -36,7 +31,7 @@ def document(app: App, described: Sequence[Described]) -> Schema:
         if isinstance(endpoint, Endpoint)
     }
     schemas = Schemas(
-        [Problem, ProjectionProgress, _PROGRESS, *(binding.operation.result for binding in bindings.values())],
+        [Problem, *(binding.operation.result for binding in bindings.values())],
         bodies={binding.body_type: f"{_camel(name)}Body" for name, binding in bindings.items() if binding.in_body},
         parameters=[kind for binding in bindings.values() for kind in (binding.path_type, binding.query_type)],
     )
@@ -48,7 +43,6 @@ def document(app: App, described: Sequence[Described]) -> Schema:
         else:
             entry = describe.of_handler(name, module, route)
         paths.setdefault(route.path, {})[route.method.lower()] = entry
-    paths |= _admin_paths(describe, schemas)
     components: Schema = {
         "schemas": schemas.components,
         "parameters": PARAMETERS,
@@ -101,31 +95,12 @@ def _info(app: App) -> Schema:
 
 
 def _tags(app: App, described: Sequence[Described]) -> Iterator[Schema]:
-    for name in [*dict.fromkeys(module for module, _, _ in described), "admin"]:
+    for name in dict.fromkeys(module for module, _, _ in described):
         if name in app.modules:
             text = (app.modules[name].api.__doc__ or "").strip().partition("\n")[0]
             yield {"name": name, "description": text or f"The module {name}."}
         else:
-            yield {"name": name, "description": _TAGS[name]}
-
-
-def _admin_paths(describe: Describer, schemas: Schemas) -> Schema:
-    one, every = schemas[ProjectionProgress], schemas[_PROGRESS]
-    name = {
-        "name": "name",
-        "in": "path",
-        "required": True,
-        "description": "`module.projection`, or `projection` where that is clear.",
-        "schema": {"type": "string"},
-    }
-    key = {"$ref": "#/components/parameters/IdempotencyKey"}
-    named = f"{PROJECTIONS}/{{name}}"
-    return {
-        PROJECTIONS: {"get": describe.of_admin("projections", "All projections.", 200, every, [], ADMIN)},
-        named: {"get": describe.of_admin("projection", "How a projection is doing.", 200, one, [name], ADMIN)},
-        f"{named}/rebuild": {"post": describe.of_admin("rebuild", "Build it anew.", 202, one, [name, key], ADMIN)},
-        f"{named}/rollback": {"post": describe.of_admin("rollback", "Go back by one.", 200, one, [name, key], ADMIN)},
-    }
+            yield {"name": name, "description": _OPERATIONS}
 
 
 def _used(components: dict[str, Schema], paths: Schema) -> Schema:

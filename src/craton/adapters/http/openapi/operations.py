@@ -47,17 +47,6 @@ class Describer:
             entry, {str(route.status): {"description": HTTPStatus(route.status).phrase}}, _COMMAND_PROBLEMS
         )
 
-    def of_admin(
-        self, verb: str, summary: str, status: int, answer: Schema, parameters: Sequence[Schema], access: Access
-    ) -> Schema:
-        """A route of the toolkit's own."""
-        entry = self._entry(f"admin.{verb}", "admin", summary, access)
-        entry["parameters"] = list(parameters)
-        told = headers(["Craton-Request-Id", *(["Location"] if status == 202 else [])])
-        content = {"application/json": {"schema": answer}}
-        success = {"description": HTTPStatus(status).phrase, "headers": told, "content": content}
-        return self._answered(entry, {str(status): success}, (400, 404, 409, 422, 500, 503, 504))
-
     def _entry(self, name: str, tag: str, doc: str, access: Access) -> Schema:
         summary, _, rest = doc.strip().partition("\n")
         description = f"{' '.join(rest.split())} {self._told(access)}".strip()

@@ -1,4 +1,4 @@
-"""A few places that many want, shared fairly between those who want them."""
+"""The queue for password hashing, which shares a few places fairly between network addresses."""
 
 import asyncio
 from collections import deque
@@ -8,30 +8,30 @@ from contextlib import asynccontextmanager
 from craton.domain import TooManyAttempts
 
 
-class FairPlaces:
-    """Whoever has to wait waits in the queue of his address, and the queues take turns."""
+class HashingQueue:
+    """Each address has a queue of its own, and the queues take turns, so that one address can't keep others waiting."""
 
-    def __init__(self, places: int, *, most_waiting: int) -> None:
-        self._free = places
-        self._most_waiting = most_waiting
+    def __init__(self, places: int, *, max_waiting_per_address: int) -> None:
+        self._free_places = places
+        self._max_waiting_per_address = max_waiting_per_address
         self._queues: dict[str, deque[asyncio.Future[None]]] = {}
-        """The first is the next."""
+        """The queue that stands first is served next."""
 
     @asynccontextmanager
-    async def taken_for(self, address: str) -> AsyncIterator[None]:
-        """Hold a place for the block. Raises `TooManyAttempts` when too many of the same address wait already."""
-        if self._free:
-            self._free -= 1
+    async def place_for(self, address: str) -> AsyncIterator[None]:
+        """Hold a place during the block. Raises `TooManyAttempts` if too many of the same address wait already."""
+        if self._free_places:
+            self._free_places -= 1
         else:
             await self._wait(address)
         try:
             yield
         finally:
-            self._pass_on()
+            self._pass_place_on()
 
     async def _wait(self, address: str) -> None:
         queue = self._queues.setdefault(address, deque())
-        if len(queue) >= self._most_waiting:
+        if len(queue) >= self._max_waiting_per_address:
             raise TooManyAttempts(retry_after=1)
         turn = asyncio.get_running_loop().create_future()
         queue.append(turn)
@@ -39,14 +39,14 @@ class FairPlaces:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
-                self._pass_on()
+                self._pass_place_on()
             elif turn in queue:
                 queue.remove(turn)
                 if not queue and self._queues.get(address) is queue:
                     del self._queues[address]
             raise
 
-    def _pass_on(self) -> None:
+    def _pass_place_on(self) -> None:
         while self._queues:
             address, queue = next(iter(self._queues.items()))
             del self._queues[address]
@@ -56,4 +56,4 @@ class FairPlaces:
             if not turn.done():
                 turn.set_result(None)
                 return
-        self._free += 1
+        self._free_places += 1

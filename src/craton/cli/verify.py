@@ -1,6 +1,6 @@
 """craton verify: is everything as the log says?"""
 
-from craton.cli.loading import FAILED, execute, out, running, settings
+from craton.cli.load import FAILED, execute, out, running, settings
 from craton.cli.options import AppName, Data, StoreUrl
 
 

@@ -1,0 +1,67 @@
+"""What the commands of operators share: a running application, and who gives the order."""
+
+import getpass
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from craton.application.context import Context, entered
+from craton.application.page import MAX_PAGE_SIZE, Page, Paging
+from craton.cli.load import execute, fail, running, settings
+from craton.domain import DomainError, Text
+from craton.runtime.app import App
+
+T = TypeVar("T")
+Reason = Annotated[str, typer.Option(help="Why; it is recorded with what is done.")]
+Work = Callable[[App], Coroutine[Any, Any, None]]
+
+
+def operate(work: Work, app: str | None, data: str | None, store: str | None) -> None:
+    """Do something with the application's `operations`; a refusal is a sentence."""
+    chosen = settings(app=app, data=data, store=store)
+
+    async def run() -> None:
+        async with running(chosen, subscriptions=False) as loaded, _as_operator():
+            try:
+                await work(loaded)
+            except DomainError as refusal:
+                fail(str(refusal))
+
+    execute(run, chosen["log"])
+
+
+@asynccontextmanager
+async def _as_operator() -> AsyncIterator[None]:
+    """What is done is recorded as done by this user of this machine."""
+    with entered(Context(actor=f"{_user()}@{socket.gethostname()}")):
+        yield
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container may run as a number that has no name
+        return "operator"
+
+
+def text(reason: str) -> Text:
+    """The reason, as it is recorded. Exits with a sentence if it can't be."""
+    try:
+        return Text(reason)
+    except ValueError as problem:
+        fail(f"The reason can't be recorded: {problem}.", 2)
+
+
+async def every(listed: Callable[..., Awaitable[Page[T]]], **conditions: Any) -> list[T]:
+    """All pages of a list."""
+    found: list[T] = []
+    page = 1
+    while True:
+        part = await listed(**conditions, paging=Paging(page, MAX_PAGE_SIZE))
+        found += part.items
+        if page >= part.total_pages:
+            return found
+        page += 1

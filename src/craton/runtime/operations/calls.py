@@ -1,0 +1,87 @@
+"""Calls of `Operations`: with a deadline, a key, and faults as callers know them, as with any other Api."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from craton.application.api import OperationDefinition, operation_of
+from craton.application.codec import encode_text
+from craton.application.context import Context, context_var
+from craton.application.errors import Unavailable
+from craton.ports import KeyTaken, StoreUnavailable
+from craton.runtime.commands.results import Answer, Request, Results
+from craton.runtime.commands.use_cases import require_usable_key
+from craton.runtime.compatibility.readers import Reader
+from craton.runtime.module import RunningModule
+from craton.runtime.operations.api import Operations
+from craton.runtime.operations.journal import Journal
+from craton.runtime.operations.service import OperationsService
+from craton.runtime.process.attempt import in_time
+
+Modules = Mapping[str, RunningModule]
+
+_SAGA_VERBS: Final = (
+    operation_of(Operations.retry_saga),
+    operation_of(Operations.skip_saga_step),
+    operation_of(Operations.compensate_saga),
+    operation_of(Operations.resolve_saga),
+)
+"""The modules of sagas keep the answers to these, as those of any other command."""
+
+
+async def call_operations(
+    modules: Modules,
+    readers: Sequence[Reader],
+    operation: OperationDefinition,
+    arguments: dict[str, Any],
+    context: Context,
+) -> Answer:
+    """Run one operation of `Operations`. What is repeated under its key gets its first answer again."""
+    token = context_var.set(context)
+    try:
+        work = _run(modules, readers, operation, arguments, context)
+        seconds = context.remaining()
+        return await (work if seconds is None else in_time(seconds, work, executed=operation.kind == "command"))
+    except StoreUnavailable as problem:
+        raise Unavailable(str(problem), maybe_executed=problem.maybe_executed) from problem
+    finally:
+        context_var.reset(token)
+
+
+async def _run(
+    modules: Modules,
+    readers: Sequence[Reader],
+    operation: OperationDefinition,
+    arguments: dict[str, Any],
+    context: Context,
+) -> Answer:
+    request = None
+    if operation.kind == "command" and context.key is not None and operation not in _SAGA_VERBS:
+        require_usable_key(context.key.text)
+        scope = encode_text([context.tenant, context.actor, str(operation)])
+        clock = next(iter(modules.values())).background.clock
+        request = Request(scope, context.key.text, operation.fingerprint(arguments), clock())
+    replay = await _replay(modules, operation, request)
+    if replay is not None:
+        return replay
+    journal = Journal(modules, operation, request)
+    service = OperationsService(modules, readers, journal)
+    try:
+        result = await getattr(service, operation.name)(**arguments)
+    except KeyTaken:
+        replay = await _replay(modules, operation, request)
+        if replay is None:
+            raise
+        return replay
+    return msgspec.structs.replace(journal.written, result=result)
+
+
+async def _replay(modules: Modules, operation: OperationDefinition, request: Request | None) -> Answer | None:
+    """The answer that the key was given before, in whichever module it was."""
+    if request is not None:
+        for name, running in modules.items():
+            answer = await Results(name, running.store).replay(operation, request)
+            if answer is not None:
+                return answer
+    return None

@@ -1,0 +1,81 @@
+"""Writes what an operator does to a module, and that it was done, in one commit."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar
+
+import msgspec
+
+from craton.application.api import OperationDefinition
+from craton.application.context import context
+from craton.application.operators import OPERATOR_STREAM, OperatorActed
+from craton.application.upcasting import EventTypes
+from craton.domain import Metadata, Text, uuid7
+from craton.ports import Append, Changeset, NewEvent, VersionConflict
+from craton.runtime.commands.results import Answer, Request, kept_result
+from craton.runtime.module import RunningModule
+
+T = TypeVar("T")
+Noted = Callable[[Any], Changeset]
+"""Given the answer, a changeset that says what was done and keeps the answer under its key."""
+
+
+class Journal:
+    """The journal of one call of an operator's verb; `request` is what was asked for under a key, if there is one."""
+
+    def __init__(
+        self, modules: Mapping[str, RunningModule], operation: OperationDefinition, request: Request | None
+    ) -> None:
+        self._modules = modules
+        self._operation = operation
+        self._request = request
+        self.written = Answer(None)
+        """Where what was done is written; nothing of it is the verb's result."""
+
+    async def write(self, module: str, subject: str, reason: Text, unit: Changeset, answer: Any = None) -> None:
+        """Write a changeset, and that it was done. Raises `ChangesetRefused` when what it relies on isn't so."""
+
+        async def commit(noted: Noted) -> None:
+            note = noted(answer)
+            unit.appends, unit.result = note.appends, note.result
+            position = await self._modules[module].background.commit(unit)
+            self.written = Answer(None, position, module=module)
+
+        await self.record(module, subject, reason, commit)
+        self._modules[module].background.signal.fire()
+
+    async def record(self, module: str, subject: str, reason: Text, work: Callable[[Noted], Awaitable[T]]) -> T:
+        """Do some work that writes what `noted` makes; it is done again if another operator was faster to be noted."""
+        background = self._modules[module].background
+        fact = OperatorActed(verb=self._operation.name, subject=subject, reason=reason)
+        while True:
+            newest = await background.store.read_stream(OPERATOR_STREAM, limit=1, descending=True)
+            version = newest[0].version if newest else 0
+            event = NewEvent(
+                OPERATOR_STREAM,
+                version + 1,
+                uuid7(),
+                type(fact).__name__,
+                fact.schema_version,
+                EventTypes.encode(fact),
+                _metadata(),
+                max([background.clock(), *(event.time for event in newest)]),
+            )
+            appends = [Append(OPERATOR_STREAM, version, [event])]
+
+            def noted(answer: Any, appends: list[Append] = appends) -> Changeset:
+                return Changeset(appends=appends, result=kept_result(self._operation, self._request, answer))
+
+            try:
+                return await work(noted)
+            except VersionConflict as conflict:
+                if conflict.stream != OPERATOR_STREAM:
+                    raise
+
+
+def _metadata() -> str:
+    call = context()
+    key = None if call.key is None else call.key.text
+    metadata = Metadata(
+        actor=call.actor, tenant=call.tenant, correlation=call.correlation or call.id, causation=call.id, key=key
+    )
+    return msgspec.json.encode(metadata).decode()

@@ -1,0 +1,135 @@
+"""The log as operators look at it: events of all modules, newest first, and a stream as it was."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+
+from craton.application.codec import masked
+from craton.application.upcasting import EventTypes, UndecodableEvent
+from craton.domain.aggregate import AnyAggregate
+from craton.ports import EventFilter, StoredEvent
+from craton.runtime.commands.state_type import StateType, state_type
+from craton.runtime.module import RunningModule
+from craton.runtime.operations.api import Change, EventEntry, FoundEvents, StreamView
+from craton.runtime.operations.refusals import AmbiguousStream, BadCursor, StreamNotFound, UnreadableStream
+
+MAX_SCANNED: Final = 20_000
+"""Events of each module that one call looks at: there is no index for it, which each append would have to pay for."""
+PAGE: Final = 1_000
+
+Modules = Mapping[str, RunningModule]
+
+
+async def find_events(modules: Modules, wanted: EventFilter, after: str, limit: int) -> FoundEvents:
+    """Events of some modules, newest first. Raises `BadCursor`."""
+    cursor = _cursor(after) if after else dict.fromkeys(modules, 0)
+    found: list[tuple[str, StoredEvent]] = []
+    reached: dict[str, int] = {}
+    for name, before in cursor.items():
+        if name not in modules:
+            raise BadCursor()
+        events, reached[name] = await modules[name].store.search(wanted, before, limit, MAX_SCANNED)
+        found += [(name, event) for event in events]
+    found.sort(key=lambda entry: (entry[1].time, entry[1].position), reverse=True)
+    shown, left = found[:limit], found[limit:]
+    for name, event in reversed(left):  # a module goes on with the newest of its events that isn't shown
+        reached[name] = event.position + 1
+    goes_on = {name: position for name, position in reached.items() if position}
+    return FoundEvents(
+        events=tuple(event_entry(modules[name], event) for name, event in shown),
+        next=" ".join(f"{name}:{position}" for name, position in goes_on.items()),
+    )
+
+
+def _cursor(text: str) -> dict[str, int]:
+    try:
+        parts = (part.split(":") for part in text.split(" "))
+        return {name: int(position) for name, position in parts}
+    except ValueError:
+        raise BadCursor() from None
+
+
+def event_entry(running: RunningModule, event: StoredEvent) -> EventEntry:
+    """An event as it is shown, secrets masked."""
+    return EventEntry(
+        module=running.module.name,
+        position=event.position,
+        stream=event.stream,
+        version=event.version,
+        id=event.id,
+        type=event.type,
+        time=event.time,
+        data=_data(running.module.events, event),
+        metadata={name: value for name, value in msgspec.json.decode(event.metadata).items() if name != "key"},
+    )
+
+
+def _data(types: EventTypes, event: StoredEvent) -> dict[str, Any] | None:
+    try:
+        shown: dict[str, Any] = masked(types.data(event))
+    except UndecodableEvent:
+        return None
+    return shown
+
+
+async def stream_at(modules: Modules, stream: str, version: int | None, at: datetime | None) -> StreamView:
+    """An aggregate at a version, or as it was at a time; without either as it is now.
+
+    Raises `StreamNotFound`, `AmbiguousStream` or `UnreadableStream`.
+    """
+    having: list[tuple[RunningModule, type[AnyAggregate], StoredEvent]] = []
+    for running in modules.values():
+        kinds = {kind.stream_prefix: kind for kind in running.module.aggregates}
+        kind = kinds.get(stream.partition("-")[0])
+        newest = await running.store.read_stream(stream, limit=1, descending=True) if kind is not None else []
+        if kind is not None and newest:
+            having.append((running, kind, newest[0]))
+    if not having:
+        raise StreamNotFound()
+    if len(having) > 1:
+        raise AmbiguousStream(modules=tuple(running.module.name for running, _, _ in having))
+    running, kind, newest_event = having[0]
+    states = state_type(kind)
+    try:
+        aggregate = states.new(stream.partition("-")[2])
+        before, event = await _replay(running, states, aggregate, version, at)
+    except (UndecodableEvent, ValueError) as problem:
+        raise UnreadableStream(reason=str(problem)) from problem
+    if event is None or (version is not None and event.version != version):
+        raise StreamNotFound()
+    state = states.shown(aggregate)
+    return StreamView(
+        module=running.module.name,
+        stream=stream,
+        kind=kind.__name__,
+        version=event.version,
+        newest=newest_event.version,
+        event=event_entry(running, event),
+        state=state,
+        changed={
+            name: Change(before=before.get(name), after=state.get(name))
+            for name in dict.fromkeys((*before, *state))
+            if before.get(name) != state.get(name)
+        },
+    )
+
+
+async def _replay(
+    running: RunningModule, states: StateType, aggregate: AnyAggregate, version: int | None, at: datetime | None
+) -> tuple[dict[str, Any], StoredEvent | None]:
+    """Apply the events up to a version or time; return the state before the last of them, and that event."""
+    before = states.copy(aggregate)
+    last: StoredEvent | None = None
+    stream = aggregate.stream
+    while True:
+        events = await running.store.read_stream(stream, after=aggregate.version, limit=PAGE)
+        for event in events:
+            if (at is not None and event.time > at) or aggregate.version == version:
+                return states.shown(before), last
+            before = states.copy(aggregate)
+            states.apply(aggregate, event, running.module.events)
+            last = event
+        if len(events) < PAGE:
+            return states.shown(before), last

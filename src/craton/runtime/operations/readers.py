@@ -1,0 +1,130 @@
+"""What reads which log and how far it is, and what of it is parked."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from craton.application.page import Page, Paging
+from craton.ports import HeldLease, OperatorRequest, ParkedEvent
+from craton.runtime.compatibility.readers import Reader
+from craton.runtime.module import RunningModule
+from craton.runtime.operations.api import ParkedEntry, ReaderState
+from craton.runtime.operations.refusals import NotHandled, ParkedNotFound
+from craton.runtime.projections.projection import ProjectionProgress
+from craton.runtime.sagas.runner import SUBSCRIPTION
+from craton.runtime.subscriptions.seals import NAME as SEALS
+
+MAX_REQUESTS = 1_000
+"""Of one call: what is beyond is asked for by the next."""
+
+Modules = Mapping[str, RunningModule]
+
+
+async def reader_states(modules: Modules, readers: Sequence[Reader]) -> list[ReaderState]:
+    """Everything that reads a log, module by module."""
+    heads = {name: await running.store.head() for name, running in modules.items()}
+    found: list[ReaderState] = []
+    for name, running in modules.items():
+        leases = {lease.name: lease for lease in await running.store.leases()}
+        parked = [entry.subscription for entry in await running.store.parked()]
+        for projection in running.projections.values():
+            found.append(_of_projection(await projection.progress(), leases))
+        own = [
+            ("policy" if reader.name in running.module.policies else "saga step", reader.full_name, reader.source)
+            for reader in readers
+            if reader.home == name
+        ]
+        own += [("sagas", SUBSCRIPTION, name)] if running.module.sagas else []
+        own += [("seals", SEALS, name)] if running.module.sealed else []
+        for kind, full_name, source in own:
+            position = await running.store.checkpoint(full_name)
+            found.append(
+                ReaderState(
+                    module=name,
+                    name=full_name,
+                    kind=kind,
+                    source=source,
+                    position=position,
+                    head=heads[source],
+                    lag=max(0, heads[source] - position),
+                    parked=parked.count(full_name),
+                    owner=_owner(leases, full_name),
+                )
+            )
+    return found
+
+
+def _of_projection(progress: ProjectionProgress, leases: Mapping[str, HeldLease]) -> ReaderState:
+    name = f"{progress.projection}@{progress.live}"
+    return ReaderState(
+        module=progress.module,
+        name=name,
+        kind="projection",
+        source=progress.module,
+        position=progress.position,
+        head=progress.head,
+        lag=progress.lag,
+        parked=progress.parked + progress.parked_building,
+        owner=_owner(leases, name),
+    )
+
+
+def _owner(leases: Mapping[str, HeldLease], name: str) -> str | None:
+    lease = leases.get(name)
+    return lease.owner if lease is not None and lease.held else None
+
+
+async def parked_page(modules: Modules, reader: str | None, key: str | None, paging: Paging) -> Page[ParkedEntry]:
+    """A page of what is parked in some modules, the longest first."""
+    entries = [
+        (name, entry)
+        for name, running in modules.items()
+        for entry in await running.store.parked(reader)
+        if key in (None, entry.key)
+    ]
+    entries.sort(key=lambda found: (found[1].since, found[0], found[1].subscription, found[1].position))
+    shown = entries[paging.offset : paging.offset + paging.page_size]
+    return Page.of([_parked_entry(name, entry) for name, entry in shown], len(entries), paging)
+
+
+def _parked_entry(module: str, entry: ParkedEvent) -> ParkedEntry:
+    return ParkedEntry(
+        module=module,
+        reader=entry.subscription,
+        position=entry.position,
+        key=entry.key,
+        error=entry.error,
+        attempts=entry.attempts,
+        since=entry.since,
+        request=entry.operator_request,
+    )
+
+
+async def parked_that_match(
+    running: RunningModule, reader: str | None, key: str | None, position: int | None
+) -> Sequence[ParkedEvent]:
+    """The parked events that an operator means. Raises `ParkedNotFound`, or `NotHandled` if nothing would be done."""
+    matching = [
+        entry
+        for entry in await running.store.parked(reader)
+        if key in (None, entry.key) and position in (None, entry.position)
+    ]
+    if not matching:
+        raise ParkedNotFound()
+    for name in dict.fromkeys(entry.subscription for entry in matching):
+        projection = running.projections.get(name.rpartition("@")[0])
+        if projection is not None and not await projection.handles(name):
+            raise NotHandled(reader=name, projection=projection.definition.name)
+    return matching
+
+
+def retries(entries: Sequence[ParkedEvent]) -> Iterator[OperatorRequest]:
+    """One request for each key: a retry begins with the first event of the key and goes on to the last."""
+    keys: dict[tuple[str, str], OperatorRequest] = {}
+    for entry in entries:
+        keys.setdefault((entry.subscription, entry.key), OperatorRequest(entry.subscription, entry.position, "retry"))
+    yield from keys.values()
+
+
+def drops(entries: Sequence[ParkedEvent]) -> Iterator[OperatorRequest]:
+    """One request for each event."""
+    for entry in entries:
+        yield OperatorRequest(entry.subscription, entry.position, "drop")

@@ -1,0 +1,76 @@
+"""What an operator is told when something can't be done."""
+
+from craton.domain import Conflict, InvalidValue, NotFound
+
+
+class ModuleNotFound(NotFound):
+    """There is no such module."""
+
+
+class ProjectionNotFound(NotFound):
+    """There is no such projection."""
+
+
+class AmbiguousProjection(InvalidValue):
+    """The name is that of several projections; say module.name."""
+
+    projections: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"The name is that of several projections: {', '.join(self.projections)}."
+
+
+class NoRollback(Conflict):
+    """There is no generation to go back to."""
+
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.reason}."
+
+
+class ParkedNotFound(NotFound):
+    """Nothing is parked that matches."""
+
+
+class NotHandled(Conflict):
+    """No process handles the reader."""
+
+    reader: str
+    projection: str
+
+    def __str__(self) -> str:
+        return (
+            f"No process handles {self.reader}: another generation of {self.projection} is live, or it is inline. "
+            f"To have all events tried again, use `craton projections rebuild {self.projection}`."
+        )
+
+
+class TimerNotFound(NotFound):
+    """There is no such parked timer."""
+
+
+class StreamNotFound(NotFound):
+    """There is no such stream, or it had no events by then."""
+
+
+class AmbiguousStream(InvalidValue):
+    """Several modules have a stream of this name; say which module."""
+
+    modules: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"Several modules have a stream of this name: {', '.join(self.modules)}."
+
+
+class UnreadableStream(Conflict):
+    """This program can't read the stream's events."""
+
+    reason: str
+
+    def __str__(self) -> str:
+        return f"This program can't read the stream: {self.reason}."
+
+
+class BadCursor(InvalidValue):
+    """`after` must be what an answer before has given as `next`."""

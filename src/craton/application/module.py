@@ -1,6 +1,7 @@
 """A module: one API, its use cases, its data."""
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+import copy
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from inspect import isfunction
 from typing import Any, Final, get_args, get_origin
 
@@ -109,6 +110,12 @@ class Module:
             if prefixes.count(prefix) > 1:
                 raise WiringError(f"module {name}: two kinds of aggregates have streams called {prefix}-…")
         self.events = EventTypes(self._event_kinds(), self.upcasters, self.retired)
+
+    def with_adapters(self, adapters: Mapping[Any, Any]) -> "Module":
+        """A copy in which some of its ports have other adapters."""
+        twin = copy.copy(self)
+        twin.provides = {port: adapters.get(port, adapter) for port, adapter in self.provides.items()}
+        return twin
 
     @property
     def dependencies(self) -> Iterator[tuple[str, str, Any]]:

@@ -1,11 +1,11 @@
 """The application: modules put together and run."""
 
 import asyncio
+import copy
 import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime
 from typing import Any, Final, TypeVar
 
 from craton.application.api import Api, OperationDefinition, operation_of
@@ -16,6 +16,7 @@ from craton.application.settings import read_settings, unfit_for_production, var
 from craton.domain import uuid7, world
 from craton.domain.immutable import Immutable
 from craton.ports import Store, StoreUnavailable
+from craton.runtime.background import Clock
 from craton.runtime.commands.calls import Call, copied, proxy
 from craton.runtime.commands.results import Answer
 from craton.runtime.compatibility.names import keep_names
@@ -78,7 +79,7 @@ class App:
         operators: Sequence[str] = ("admin",),
         middleware: Sequence[Middleware] = (),
         copied_calls: bool = False,
-        clock: Callable[[], datetime] = world.now,
+        clock: Clock = world.now,
         environment: Mapping[str, str] = os.environ,
     ) -> None:
         self.name = name
@@ -101,6 +102,31 @@ class App:
     def running(self) -> dict[str, RunningModule]:
         """The modules that are running, by name."""
         return self._running
+
+    def altered(
+        self,
+        *,
+        adapters: Mapping[Any, Any] | None = None,
+        environment: Mapping[str, str] | None = None,
+        clock: Clock | None = None,
+    ) -> "App":
+        """A copy for tests, with other adapters for some ports, another environment or clock, and copied calls.
+
+        Raises `WiringError` for a port that no module has an adapter for.
+        """
+        adapters = adapters or {}
+        for port in adapters:
+            if not any(port in module.provides for module in self.modules.values()):
+                raise WiringError(f"app {self.name}: no module has an adapter for {getattr(port, '__name__', port)}")
+        twin = copy.copy(self)
+        twin.wiring = Wiring(self.name, [module.with_adapters(adapters) for module in self.modules.values()])
+        twin.modules = twin.wiring.modules
+        twin.environment = self.environment if environment is None else environment
+        twin._clock = clock or self._clock
+        twin._running = {}
+        twin._copied_calls = True
+        twin._call = copied(twin.call)
+        return twin
 
     @asynccontextmanager
     async def run(

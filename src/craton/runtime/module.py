@@ -104,7 +104,7 @@ class RunningModule:
             if definition.cached
         }
         self._provisions = Provisions(
-            host.wiring, module, store, aggregates, Sources(self._view, self._recorded, host.find_api), host.environment
+            host.wiring, module, store, aggregates, Sources(self.view, self._recorded, host.find_api), host.environment
         )
         self._readers: list[tuple[Store, str]] = []
         """The subscriptions to this module's log in this process, with the store where each keeps its checkpoint."""
@@ -119,7 +119,7 @@ class RunningModule:
     def sagas(self) -> SagaHost | None:
         if not self.module.sagas:
             return None
-        aggregates, rows = self._resources.aggregates, self._view(SagaRow)
+        aggregates, rows = self._resources.aggregates, self.view(SagaRow)
         control = SagaControlService(
             Repository(SagaProcess, aggregates),
             Repository(OperatorLog, aggregates),
@@ -285,7 +285,8 @@ class RunningModule:
         """What annotations ask for, by parameter. Raises `WiringError` for what nothing provides."""
         return self._provisions.given(dependencies)
 
-    def _view(self, row: type[Any]) -> View[Any]:
+    def view(self, row: type[Any]) -> View[Any]:
+        """The rows of one kind that the module keeps."""
         projection, definition = self.module.rows[row]
         cache = self._caches.get(projection.name)
         return View(ViewSource(definition, self.store, self.projections[projection.name].view.generation, cache))

@@ -1,1 +1,13 @@
-"""For users: suites and tools that prove adapters and modules. Needs pytest."""
+"""For tests of applications: an app in memory, a clock that is turned, callers, HTTP in process, given-when-then.
+
+`craton.testing.conformance` has the suites that every store must pass, and `craton.testing.crash` kills processes at
+named points; both need pytest.
+"""
+
+from craton.testing.aggregates import given
+from craton.testing.app import Client, RunningApp, run
+from craton.testing.clock import TurnedClock
+from craton.testing.http import HttpClient, Response
+from craton.testing.until import until
+
+__all__ = ["Client", "HttpClient", "Response", "RunningApp", "TurnedClock", "given", "run", "until"]

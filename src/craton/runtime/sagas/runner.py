@@ -83,6 +83,11 @@ class SagaRunner:
         self._counts: Counter[str] = Counter()
         self._has_warned = False
 
+    @property
+    def is_acting(self) -> bool:
+        """Whether any saga is being driven that doesn't only wait for its time."""
+        return any(not driven.is_waiting for driven in self._driven.values())
+
     # --- the subscription's handler ---------------------------------------------------------------------------------
 
     def key(self, event: StoredEvent) -> str:
@@ -198,7 +203,7 @@ class SagaRunner:
         self, saga: SagaId, driven: "_Driven", progress: Progress, running: dict[Action, asyncio.Task[Outcome]]
     ) -> bool:
         """Begin what is planned, drop what isn't any more, and wait. False when there is nothing to wait for here."""
-        for action in running.keys() - set(progress.actions):
+        for action in [action for action in running if action not in progress.actions]:
             running.pop(action).cancel()
         for action in progress.actions:
             if action not in running:
@@ -209,7 +214,9 @@ class SagaRunner:
         if not running and not driven.nudged.done() and (pause is None or pause > SHORT_PAUSE_SECONDS):
             return False
         awaited: list[asyncio.Future[Any]] = [*running.values(), driven.nudged]
+        driven.is_waiting = not running
         await asyncio.wait(awaited, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
+        driven.is_waiting = False
         driven.calm()
         return True
 
@@ -241,6 +248,8 @@ class _Driven:
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
+        self.is_waiting = False
+        """Whether it only waits for its time, or for an event."""
         self.nudged: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def nudge(self) -> None:

@@ -1,0 +1,129 @@
+"""An app in a test: in memory, with a clock that is turned, and adapters that take the place of others.
+
+async with run(market, replace={Gateway: FakeGateway()}) as app:
+    ann = app.as_("ann", "member")
+    order = await ann.api(Ordering).place(…)
+    await app.settled()
+    await app.turn(days=1)
+"""
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from craton.adapters.http import asgi
+from craton.adapters.stores import stores
+from craton.application import Api, Module
+from craton.application.api import OperationDefinition
+from craton.application.command_keys import CommandKey
+from craton.application.context import Caller, Context
+from craton.runtime.app import App
+from craton.runtime.commands.calls import proxy
+from craton.runtime.commands.results import Answer
+from craton.runtime.operations.api import Operations
+from craton.testing.clock import TurnedClock
+from craton.testing.http import HttpClient
+from craton.testing.settled import unsettled
+from craton.testing.until import WAIT_SECONDS, until
+
+A = TypeVar("A", bound=Api)
+
+
+@asynccontextmanager
+async def run(
+    app: App | Module,
+    *modules: Module,
+    replace: Mapping[Any, Any] | None = None,
+    settings: Mapping[str, str] | None = None,
+    clock: TurnedClock | None = None,
+    store: str = "memory",
+    folder: Path = Path(),
+) -> AsyncIterator["RunningApp"]:
+    """Run an app, or modules that are put together, while the block lasts.
+
+    `replace` are adapters by their ports, in the place of the modules' own. `settings` are the variables of the
+    environment: those of the test's own environment don't count. `store` and `folder` are as for `craton up`. Calls
+    between modules are encoded and decoded, and each change of state is checked.
+
+    Raises `WiringError` for a port that no module has, and what a start of the app raises.
+    """
+    whole = app if isinstance(app, App) else App("test", modules=[app, *modules])
+    clock = clock or TurnedClock()
+    changed = whole.altered(adapters=replace or {}, environment=settings or {}, clock=clock)
+    async with changed.run(stores(store, folder, changed.name)):
+        said = await changed.begin(empty=True)
+        yield RunningApp(changed, clock, said)
+
+
+class Client:
+    """A caller of the app, from outside or, without an id, from within."""
+
+    def __init__(self, app: App, context: Context) -> None:
+        self._app = app
+        self._context = context
+
+    def api(self, api: Callable[..., A]) -> A:
+        """A module's Api, called as this caller. Queries see all that was committed before they were asked."""
+        return proxy(api, self._call)
+
+    def once(self, key: str) -> "Client":
+        """The same caller, who gives commands under a key: repeated, one has no second effect."""
+        return Client(self._app, msgspec.structs.replace(self._context, key=CommandKey(key)))
+
+    async def _call(self, operation: OperationDefinition, arguments: dict[str, Any], context: Context) -> Answer:
+        own = self._context
+        key = own.key if operation.kind == "command" else None
+        positions = {name: await running.store.head() for name, running in self._app.running.items()}
+        call = msgspec.structs.replace(context, actor=own.actor, caller=own.caller, key=key, positions=positions)
+        return await self._app.call(operation, arguments, call)
+
+
+class RunningApp(Client):
+    """An app that runs in a test; by itself it is a caller from within."""
+
+    def __init__(self, app: App, clock: TurnedClock, said: Sequence[str]) -> None:
+        super().__init__(app, Context())
+        self.app = app
+        self.clock = clock
+        self.said = said
+        """What its start has told the one who has started it."""
+
+    def as_(self, id: str, *roles: str) -> Client:
+        """A caller from outside, with these roles."""
+        return Client(self.app, Context(actor=id, caller=Caller(id, frozenset(roles))))
+
+    def http(self, token: str = "") -> HttpClient:
+        """A client of the app's routes, in process; with an access token, if there is one."""
+        client = HttpClient(asgi(self.app))
+        return client.with_token(token) if token else client
+
+    @property
+    def operations(self) -> Operations:
+        """What operators see and do."""
+        return self.app.operations
+
+    async def turn(self, **duration: float) -> None:
+        """Turn the clock, given as to `timedelta`, and wait until all that is due now is done."""
+        self.clock.turn(**duration)
+        for running in self.app.running.values():
+            running.background.signal.fire()
+        await self.settled()
+
+    async def settled(self, seconds: float = WAIT_SECONDS) -> None:
+        """Wait until there is nothing left to do: no reader is behind, no timer is due, no saga could go on.
+
+        Raises `TimeoutError` with what is still under way.
+        """
+        left: list[str] = []
+
+        async def nothing_left() -> bool:
+            left[:] = await unsettled(self.app)
+            return not left
+
+        try:
+            await until(nothing_left, seconds)
+        except TimeoutError:
+            raise TimeoutError(f"not settled within {seconds:g} seconds: {'; '.join(left)}") from None

@@ -1,0 +1,105 @@
+"""HTTP in process: requests to an app without a socket."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+from starlette.types import ASGIApp, Message
+
+Texts = Mapping[str, str]
+
+
+class Response(msgspec.Struct, frozen=True):
+    """What was answered."""
+
+    status: int
+    headers: dict[str, str]
+    """Names in lower case."""
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def code(self) -> str:
+        """The stable code of a problem."""
+        if self.headers.get("content-type") != "application/problem+json":
+            raise AssertionError(f"it is no problem: {self.status} {self.body!r}")
+        return str(self.json["code"])
+
+    @property
+    def position(self) -> dict[str, str]:
+        """The header that makes a later request see what this one has changed."""
+        return {"Craton-Position": self.headers["craton-position"]}
+
+
+class HttpClient:
+    """Calls an ASGI application; `headers` go with each request."""
+
+    def __init__(self, application: ASGIApp, headers: Texts | None = None) -> None:
+        self._application = application
+        self._headers = dict(headers or {})
+
+    def with_token(self, token: str) -> "HttpClient":
+        """The same client with an access token."""
+        return HttpClient(self._application, {**self._headers, "Authorization": f"Bearer {token}"})
+
+    async def get(self, path: str, headers: Texts | None = None) -> Response:
+        return await self.request("GET", path, headers=headers)
+
+    async def post(self, path: str, body: Any = None, headers: Texts | None = None) -> Response:
+        return await self.request("POST", path, body, headers)
+
+    async def put(self, path: str, body: Any = None, headers: Texts | None = None) -> Response:
+        return await self.request("PUT", path, body, headers)
+
+    async def delete(self, path: str, headers: Texts | None = None) -> Response:
+        return await self.request("DELETE", path, headers=headers)
+
+    async def request(self, method: str, path: str, body: Any = None, headers: Texts | None = None) -> Response:
+        """Send a value as JSON; bytes go as they are."""
+        raw = b"" if body is None else body if isinstance(body, bytes) else msgspec.json.encode(body)
+        kind = {"Content-Type": "application/json", "Content-Length": str(len(raw))} if raw else {}
+        said = {"Host": "testing", **kind, **self._headers, **(headers or {})}
+        path, _, query = path.partition("?")
+        scope = {
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "method": method,
+            "scheme": "http",
+            "path": path,
+            "raw_path": quote(path, safe="/%").encode(),
+            "root_path": "",
+            "query_string": query.encode(),
+            "headers": [(name.lower().encode(), value.encode("latin-1")) for name, value in said.items()],
+            "client": ("127.0.0.1", 0),
+            "server": ("testing", 80),
+        }
+        answer = _Answer(raw)
+        await self._application(scope, answer.receive, answer.send)
+        return Response(answer.status, answer.headers, bytes(answer.body))
+
+
+class _Answer:
+    """One exchange."""
+
+    def __init__(self, body: bytes) -> None:
+        self._sent = body
+        self.status = 0
+        self.headers: dict[str, str] = {}
+        self.body = bytearray()
+
+    async def receive(self) -> Message:
+        body, self._sent = self._sent, b""
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            self.headers = {name.decode().lower(): value.decode("latin-1") for name, value in message["headers"]}
+        else:
+            self.body += message.get("body", b"")

@@ -1,0 +1,49 @@
+"""Whether a running app has nothing left to do."""
+
+from collections.abc import AsyncIterator
+
+from craton.application.page import within
+from craton.application.sagas.index import SagaRow
+from craton.runtime.app import App
+from craton.runtime.module import RunningModule
+
+
+async def unsettled(app: App) -> list[str]:
+    """What the app has still to do, a phrase for each thing; empty when it is settled.
+
+    It is settled when no reader is behind, no timer is due and no saga could go on. What waits for a later time, for an
+    event that hasn't happened or for an operator isn't under way.
+    """
+    before = {name: await running.store.head() for name, running in app.running.items()}
+    found = [phrase async for phrase in _under_way(app)]
+    after = {name: await running.store.head() for name, running in app.running.items()}
+    return found or [f"{name} is recording events" for name in before if before[name] != after[name]]
+
+
+async def _under_way(app: App) -> AsyncIterator[str]:
+    for reader in await app.operations.readers():
+        if reader.lag:
+            yield f"{reader.name} of {reader.module} is {reader.lag} positions behind"
+        parked = await app.running[reader.module].store.parked(reader.name) if reader.parked else []
+        if any(entry.operator_request for entry in parked):
+            yield f"{reader.name} of {reader.module} has not done yet what an operator asked for"
+    for name, running in app.running.items():
+        for progress in [await projection.progress() for projection in running.projections.values()]:
+            if progress.building and not progress.parked_building:
+                yield f"{progress.projection} of {name} is being built"
+        due = await running.store.next_timer()
+        if due is not None and due <= running.background.clock():
+            yield f"a timer of {name} is due"
+        async for phrase in _sagas(name, running):
+            yield phrase
+
+
+async def _sagas(name: str, running: RunningModule) -> AsyncIterator[str]:
+    if running.sagas is None:
+        return
+    if running.sagas.runner.is_acting:
+        yield f"a saga of {name} is being driven"
+    rows = running.view(SagaRow)
+    due = await rows.page(open=1, due_at=within(None, running.background.clock()))
+    for row in due.items:
+        yield f"the saga {row.saga} of {name} is due"

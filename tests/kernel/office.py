@@ -22,7 +22,8 @@ from craton.application import (
     step,
 )
 from craton.application.api import OperationDefinition, operation_of
-from craton.application.sagas.state import SagaId, Status, StepStatus
+from craton.application.sagas.events import SagaId
+from craton.application.sagas.state import Status, StepStatus
 from craton.domain import DomainError, Text
 from craton.runtime import App
 from craton.runtime.commands.results import Answer

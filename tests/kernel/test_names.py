@@ -29,7 +29,7 @@ from craton.application import (
     wait_for,
 )
 from craton.application.codec import decode
-from craton.application.sagas.state import SagaCompleted
+from craton.application.sagas.events import SagaCompleted
 from craton.domain import Aggregate, Event, Id, Recorded, Value
 from craton.ports import Changeset, Statement, Store
 from craton.runtime import App

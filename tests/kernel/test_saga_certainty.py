@@ -7,8 +7,10 @@ import pytest
 
 from craton.application import Module, Saga, seconds, step, wait_for
 from craton.application.sagas import SagaDefinition
-from craton.application.sagas.process import Action, Done, Refused, SagaProcess
-from craton.application.sagas.state import SagaId, Status, StepStatus
+from craton.application.sagas.actions import Action, Done, Refused
+from craton.application.sagas.events import SagaId
+from craton.application.sagas.process import SagaProcess
+from craton.application.sagas.state import Status, StepStatus
 from craton.domain import Recorded
 from craton.runtime.sagas.control import SagaControl
 from craton.runtime.sagas.directory import AmbiguousSaga

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from craton.application import Saga, wait_for
-from craton.application.sagas.process import SagaEnded, UnfitFields, UnknownStep
+from craton.application.sagas.refusals import SagaEnded, UnfitFields, UnknownStep
 from craton.application.sagas.state import Status, StepStatus
 from craton.domain import Recorded
 from craton.runtime.sagas.control import SagaControl

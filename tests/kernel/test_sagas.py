@@ -6,7 +6,7 @@ import pytest
 
 from craton.application import AlreadyExists, Retry, Saga, step
 from craton.application.context import context
-from craton.application.sagas.process import SagaNotFound
+from craton.application.sagas.refusals import SagaNotFound
 from craton.application.sagas.state import Status, StepStatus
 from tests.kernel.conftest import OpenOffice
 from tests.kernel.office import ADA, QUICK, Expedition, Office, Passage

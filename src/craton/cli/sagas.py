@@ -5,7 +5,8 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from craton.application.sagas.state import SagaId, Status
+from craton.application.sagas.events import SagaId
+from craton.application.sagas.state import Status
 from craton.cli.load import fail, out
 from craton.cli.operators import Reason, every, operate, text
 from craton.cli.options import AppName, AsJson, Data, StoreUrl

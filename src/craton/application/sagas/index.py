@@ -2,8 +2,9 @@
 
 from craton.application.projection import Projection
 from craton.application.rows import Column, Index, Key, Row
+from craton.application.sagas.events import SagaEvent, SagaId
 from craton.application.sagas.process import SagaProcess
-from craton.application.sagas.state import SagaEvent, SagaId, SagaState
+from craton.application.sagas.state import SagaState
 from craton.domain import Instant, Recorded
 
 

@@ -10,14 +10,15 @@
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
 
 from craton.application.api import Api
 from craton.application.retry import Retry
+from craton.application.sagas.actions import Action, Done, Kind, Outcome, Refused, Settled, Unknown
 from craton.application.sagas.definition import Fields, SagaDefinition
-from craton.application.sagas.state import (
+from craton.application.sagas.events import (
     CompensationBegun,
     EventArrived,
     SagaCompensated,
@@ -27,29 +28,24 @@ from craton.application.sagas.state import (
     SagaResolved,
     SagaRetried,
     SagaStarted,
-    SagaState,
     SagaStuck,
-    Status,
     StepBegun,
     StepDone,
     StepRefused,
     StepSettled,
     StepSkipped,
-    StepState,
-    StepStatus,
     StepTried,
     UndoBegun,
     UndoDone,
     UndoTried,
-    begun,
-    evolve,
 )
-from craton.domain import Aggregate, AggregateNotFound, Conflict, InvalidValue
+from craton.application.sagas.refusals import BlankReason, PastPivot, SagaEnded, SagaNotFound, UnfitFields, UnknownStep
+from craton.application.sagas.state import SagaState, Status, StepState, StepStatus, begun, evolve
+from craton.domain import Aggregate
 
 LONGEST_PAUSE: Final = timedelta(minutes=1)
 """Between attempts that don't end: past the pivot."""
 
-Kind = Literal["do", "settle", "undo"]
 _TO_UNDO: Final = (StepStatus.DONE, StepStatus.SKIPPED, StepStatus.UNKNOWN)
 _ACTIVE: Final = (
     StepStatus.WAITING,
@@ -64,79 +60,6 @@ _KINDS: Final[dict[StepStatus, Kind]] = {
     StepStatus.UNSETTLED: "settle",
     StepStatus.UNDOING: "undo",
 }
-
-
-class SagaNotFound(AggregateNotFound):
-    """There is no such saga."""
-
-
-class SagaEnded(Conflict):
-    """The saga has ended, or isn't in a state in which that makes sense."""
-
-    status: str
-
-    def __str__(self) -> str:
-        return f"The saga is {self.status}."
-
-
-class PastPivot(Conflict):
-    """The saga is past its pivot: nothing is undone any more."""
-
-
-class BlankReason(InvalidValue):
-    """Whoever operates on a saga must say why."""
-
-
-class UnknownStep(InvalidValue):
-    """The saga has no such step, or it isn't one that can be skipped now."""
-
-    step: str
-
-    def __str__(self) -> str:
-        return f"{self.step!r} is no step that could be skipped now."
-
-
-class UnfitFields(InvalidValue):
-    """The saga's fields can't hold these values."""
-
-    problem: str
-
-    def __str__(self) -> str:
-        return f"The saga's fields can't hold these values: {self.problem}."
-
-
-class Action(msgspec.Struct, frozen=True):
-    """One thing to do now. `number` tells it from what was to be done of the same step before."""
-
-    kind: Kind
-    step: str
-    number: int
-
-
-class Done(msgspec.Struct, frozen=True):
-    changes: Fields
-    """Of the saga's fields."""
-
-
-class Refused(msgspec.Struct, frozen=True):
-    code: str
-    detail: str
-    command: str
-    certain: bool
-    changes: Fields
-
-
-class Unknown(msgspec.Struct, frozen=True):
-    error: str
-    changes: Fields
-
-
-class Settled(msgspec.Struct, frozen=True):
-    ran: bool
-    changes: Fields
-
-
-Outcome = Done | Refused | Unknown | Settled
 
 
 class SagaProcess(Aggregate[SagaId]):

@@ -4,8 +4,8 @@ from typing import Any, Generic, TypeVar
 
 from craton.application.repository import Repository
 from craton.application.sagas.definition import Saga, SagaDefinition
+from craton.application.sagas.events import SagaId
 from craton.application.sagas.process import SagaProcess
-from craton.application.sagas.state import SagaId
 from craton.application.unit_of_work import require_unit
 
 S = TypeVar("S", bound=Saga)

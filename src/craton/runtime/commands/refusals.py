@@ -30,14 +30,25 @@ def as_data(error: DomainError, *, details: bool = True) -> Refusal:
 
 def as_error(refusal: Refusal) -> DomainError:
     """Return the error; a `RefusedBefore` when this program doesn't have its class, or such details, any more."""
-    for kind in _subclasses(DomainError):
-        if _name(kind) == refusal.error:
-            try:
-                details = convert(refusal.details, kind.details_type())
-                return kind(**{name: getattr(details, name) for name in kind.details_type().__struct_fields__})
-            except Exception:
-                break
+    kind = _kind_of(refusal)
+    if kind is not None:
+        try:
+            details = convert(refusal.details, kind.details_type())
+            return kind(**{name: getattr(details, name) for name in kind.details_type().__struct_fields__})
+        except Exception:
+            return RefusedBefore(reason=refusal.code)
     return RefusedBefore(reason=refusal.code)
+
+
+def _kind_of(refusal: Refusal) -> type[DomainError] | None:
+    """The class that the error is of. One that was moved to another file of its package is found by its own name."""
+    alike = [kind for kind in _subclasses(DomainError) if kind.__qualname__ == refusal.error.rpartition(":")[2]]
+    for kind in alike:
+        if _name(kind) == refusal.error:
+            return kind
+    package = refusal.error.rpartition(":")[0].rpartition(".")[0]
+    moved = [kind for kind in alike if kind.code == refusal.code and kind.__module__.startswith(f"{package}.")]
+    return moved[0] if package and len(moved) == 1 else None
 
 
 def _name(kind: type[DomainError]) -> str:

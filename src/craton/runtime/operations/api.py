@@ -10,7 +10,8 @@ from msgspec import Meta
 from craton.application.api import Api, command, query
 from craton.application.page import Page, Paging
 from craton.application.repository import AuditEvent
-from craton.application.sagas.state import SagaId, Status
+from craton.application.sagas.events import SagaId
+from craton.application.sagas.state import Status
 from craton.domain import Instant, Text, Value
 from craton.runtime.projections.projection import ProjectionProgress
 from craton.runtime.sagas.view import SagaSummary, SagaView

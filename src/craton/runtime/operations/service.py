@@ -10,7 +10,8 @@ from craton.application.errors import MisuseError
 from craton.application.operators import OPERATOR_STREAM, OperatorActed
 from craton.application.page import Page, Paging
 from craton.application.repository import AuditEvent
-from craton.application.sagas.state import SagaId, Status
+from craton.application.sagas.events import SagaId
+from craton.application.sagas.state import Status
 from craton.domain import Text
 from craton.ports import Changeset, EventFilter, KeyTaken, OperatorRequest, StoredEvent, Timer
 from craton.runtime.compatibility.readers import Reader

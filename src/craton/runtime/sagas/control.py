@@ -11,10 +11,12 @@ from craton.application.context import context
 from craton.application.operators import OPERATOR_LOG, OperatorLog
 from craton.application.page import Page, Paging, within
 from craton.application.repository import AuditEvent, Repository
+from craton.application.sagas.actions import Action, Outcome
 from craton.application.sagas.definition import SagaDefinition
+from craton.application.sagas.events import SagaId
 from craton.application.sagas.index import SagaRow
-from craton.application.sagas.process import Action, Outcome, SagaProcess
-from craton.application.sagas.state import SagaId, SagaState, Status
+from craton.application.sagas.process import SagaProcess
+from craton.application.sagas.state import SagaState, Status
 from craton.application.unit_of_work import now
 from craton.application.view import View
 from craton.domain import Conflict, Instant, Text

@@ -7,8 +7,8 @@ from typing import Any
 from craton.application.api import OperationDefinition, operation_of
 from craton.application.context import Context
 from craton.application.page import MAX_PAGE_SIZE, Page, Paging
-from craton.application.sagas.process import SagaNotFound
-from craton.application.sagas.state import SagaId
+from craton.application.sagas.events import SagaId
+from craton.application.sagas.refusals import SagaNotFound
 from craton.domain import Conflict
 from craton.runtime.commands.results import Answer
 from craton.runtime.module import RunningModule

@@ -8,8 +8,8 @@ from craton.application.api import operation_of
 from craton.application.codec import encode_text
 from craton.application.context import Context
 from craton.application.sagas.definition import SagaDefinition, Step
+from craton.application.sagas.events import SagaId
 from craton.application.sagas.index import SagaRow
-from craton.application.sagas.state import SagaId
 from craton.application.view import View
 from craton.domain import Recorded
 from craton.runtime.background import Clock

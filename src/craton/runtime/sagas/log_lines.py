@@ -4,7 +4,7 @@ from typing import Any
 
 import structlog
 
-from craton.application.sagas.process import Action, Outcome, Refused, Unknown
+from craton.application.sagas.actions import Action, Outcome, Refused, Unknown
 from craton.application.sagas.state import SagaState, Status
 
 log = structlog.get_logger("craton.sagas")

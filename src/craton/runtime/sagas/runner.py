@@ -24,10 +24,9 @@ from craton.application.api import OperationDefinition, operation_of
 from craton.application.context import Context
 from craton.application.errors import CallFailed
 from craton.application.page import MAX_PAGE_SIZE, Paging, within
+from craton.application.sagas.actions import Action, Outcome
 from craton.application.sagas.definition import SagaDefinition
-from craton.application.sagas.index import SagaRow
-from craton.application.sagas.process import Action, Outcome
-from craton.application.sagas.state import (
+from craton.application.sagas.events import (
     CompensationBegun,
     EventArrived,
     SagaId,
@@ -35,6 +34,7 @@ from craton.application.sagas.state import (
     SagaStarted,
     StepSkipped,
 )
+from craton.application.sagas.index import SagaRow
 from craton.application.view import View
 from craton.domain import DomainError
 from craton.ports import ChangesetRefused, StoredEvent

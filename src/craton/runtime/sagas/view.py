@@ -4,8 +4,9 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from craton.application.sagas.events import SagaId
 from craton.application.sagas.index import SagaRow
-from craton.application.sagas.state import SagaId, SagaState, Status, StepState, StepStatus
+from craton.application.sagas.state import SagaState, Status, StepState, StepStatus
 from craton.domain import Value
 from craton.domain.value import Instant
 

@@ -12,21 +12,17 @@ To have pytest explain failed assertions, call `pytest.register_assert_rewrite("
 
 from craton.testing.conformance.bookkeeping import Checkpoints, Documents, IdempotencyResults, Timers
 from craton.testing.conformance.feed import Feed, ManyWriters
+from craton.testing.conformance.finding import Finding, Summing
+from craton.testing.conformance.guards import Guards, Snapshots
+from craton.testing.conformance.inline import InlineProjecting, LiveInlineProjections
 from craton.testing.conformance.leases import Fencing, LeaseHolding
 from craton.testing.conformance.looking import LookingAtTimersAndLeases, Searching
+from craton.testing.conformance.malformed import EventIds, MalformedUnits
 from craton.testing.conformance.parking import ParkedEvents
-from craton.testing.conformance.refusing import EventIds, MalformedUnits, UnfitReads, UnfitValues
-from craton.testing.conformance.tables import (
-    Finding,
-    InlineProjecting,
-    LiveInlineProjections,
-    MakingTables,
-    RowWriting,
-    Summing,
-    UniqueColumns,
-)
+from craton.testing.conformance.refusing import UnfitReads, UnfitValues
+from craton.testing.conformance.tables import MakingTables, RowWriting, UniqueColumns
 from craton.testing.conformance.transactions import InteractiveTransactions, Statements
-from craton.testing.conformance.writing import Appending, Batches, Guards, Snapshots
+from craton.testing.conformance.writing import Appending, Batches
 
 SUITES = (
     Appending,

@@ -2,30 +2,19 @@
 # ruff: noqa: S101
 
 import asyncio
-from collections.abc import Sequence
-from datetime import datetime, timedelta
-from typing import Any, get_args
 
 import pytest
 
 from craton.ports import (
-    INLINE,
     Changeset,
-    ChangesetRefused,
     Document,
-    DocumentChanged,
-    Isolation,
     NotUnique,
-    Outcome,
     Query,
     Range,
     RowDelete,
     RowFold,
-    RowOperation,
     RowPut,
-    Statement,
     Store,
-    StoredEvent,
     StoredRow,
     Table,
     TableColumn,
@@ -36,7 +25,6 @@ from craton.testing.conformance.making import (
     NOON,
     PEOPLE,
     SEATS,
-    append,
     appending,
     attempt,
     meanwhile,
@@ -282,84 +270,6 @@ class MakingTables:
             assert list(await store.get_rows(table, [("ann",)])) == [table.name]
 
 
-class LiveInlineProjections:
-    """What events are appended for: the set of live inline projections, by the revision of its document."""
-
-    async def _replace(self, store: Store, revision: int) -> Outcome:
-        return await attempt(store, Changeset(documents=[Document(INLINE, revision, "{}")]))
-
-    async def test_events_that_were_made_for_it_are_appended(self, store: Store) -> None:
-        await write(store, appending("a", inline=0))
-        await self._replace(store, 1)
-
-        await write(store, appending("a", 1, inline=1))
-
-        assert await versions(store, "a") == [1, 2]
-
-    async def test_events_that_were_made_for_another_are_refused(self, store: Store, second_store: Store) -> None:
-        await self._replace(store, 1)
-        await self._replace(store, 2)
-
-        for revision in (0, 1, 3):
-            assert isinstance(await attempt(second_store, appending("a", inline=revision)), DocumentChanged)
-        assert await versions(store, "a") == []
-
-    async def test_events_that_say_nothing_of_it_are_appended(self, store: Store) -> None:
-        await self._replace(store, 1)
-
-        await write(store, appending("a"))
-
-    async def test_its_neighbours_are_unharmed_and_what_was_to_follow_is_refused(self, store: Store) -> None:
-        await self._replace(store, 1)
-
-        outcomes = await store.write(
-            [
-                appending("a", inline=1),
-                appending("b", inline=0),
-                appending("b", 1, inline=1),
-                appending("c", inline=1, rows=[]),
-                appending("d"),
-            ]
-        )
-
-        assert numbers(outcomes) == [True, False, False, True, True]
-        assert isinstance(outcomes[1], DocumentChanged)
-        assert [await versions(store, name) for name in "abcd"] == [[1], [], [1], [1]]
-
-    @pytest.mark.parametrize("isolation", get_args(Isolation))
-    async def test_transactions_are_refused_too(self, store: Store, second_store: Store, isolation: Isolation) -> None:
-        await self._replace(second_store, 1)
-
-        with pytest.raises(DocumentChanged):
-            async with store.transaction(isolation) as transaction:
-                await transaction.fetch(Statement("SELECT 1 AS one", {}))
-                await transaction.write(appending("a", inline=0))
-
-        assert await versions(store, "a") == []
-
-    async def test_nothing_slips_past_its_replacement(self, store: Store, second_store: Store) -> None:
-        """Either an event was there when the set was replaced, or it was refused."""
-        written: list[int] = []
-
-        async def keep_appending() -> None:
-            for version in range(200):
-                outcome = await attempt(store, appending("a", version, inline=0))
-                if not isinstance(outcome, int):
-                    assert isinstance(outcome, DocumentChanged)
-                    return
-                written.append(outcome)
-
-        appending_ = asyncio.create_task(keep_appending())
-        while len(written) < 5:
-            await asyncio.sleep(0)
-        while not isinstance(await self._replace(second_store, 1), int):
-            pass
-        seen = await second_store.head()
-        await appending_
-
-        assert await store.head() == seen == written[-1]
-
-
 class UniqueColumns:
     async def test_a_second_row_with_the_value_is_refused_with_the_columns_name(self, store: Store) -> None:
         await with_tables(store)
@@ -413,222 +323,3 @@ class UniqueColumns:
 
         rows, _ = await store.find_rows(PEOPLE, Query(where={"email": "a@example.org"}))
         assert list(rows) == [f'"{taker}"']
-
-
-class Finding:
-    async def _find(self, store: Store, table: Table = PEOPLE, **query: Any) -> list[str]:
-        rows, _ = await store.find_rows(table, Query(**query))
-        return [row.strip('"') for row in rows]
-
-    async def test_rows_are_found_by_a_column_of_each_type(self, store: Store) -> None:
-        await with_tables(store)
-        later = NOON + timedelta(hours=1)
-        await write_rows(
-            store,
-            person("ann", email="a@example.org", age=30, weight=61.5, active=True, joined=NOON),
-            person("bob", email="b@example.org", age=40, weight=80.25, active=False, joined=later),
-        )
-
-        for where in (
-            {"id": "bob"},
-            {"email": "b@example.org"},
-            {"age": 40},
-            {"weight": 80.25},
-            {"active": False},
-            {"joined": later},
-            {"age": 40, "active": False},
-        ):
-            assert await self._find(store, where=where) == ["bob"], where
-        assert await self._find(store, where={"age": 40, "active": True}) == []
-
-    async def test_a_range_includes_its_start_and_excludes_its_end(self, store: Store) -> None:
-        await with_tables(store)
-        days = [NOON + timedelta(days=n) for n in range(4)]
-        await write_rows(store, *(person(f"p{n}", age=n, joined=day, weight=n / 2) for n, day in enumerate(days)))
-
-        for where in ({"age": Range(1, 3)}, {"joined": Range(days[1], days[3])}, {"weight": Range(0.5, 1.5)}):
-            assert await self._find(store, where=where) == ["p1", "p2"], where
-        assert await self._find(store, where={"age": Range(start=2)}) == ["p2", "p3"]
-        assert await self._find(store, where={"age": Range(end=2)}) == ["p0", "p1"]
-        assert await self._find(store, where={"age": Range()}) == ["p0", "p1", "p2", "p3"]
-        assert await self._find(store, where={"id": Range("p1", "p2")}) == ["p1"]
-
-    async def test_part_of_a_text_is_found_as_it_was_folded(self, store: Store) -> None:
-        await with_tables(store)
-        names = {"ann": "Straße am Öresund", "bob": "ÖRE", "cid": "Ore 100%_x", "dan": "Ω ΑΣΦΑΛΗΣ"}
-        await write_rows(store, *(person(id, name=name.casefold()) for id, name in names.items()))
-
-        async def found(part: str) -> list[str]:
-            return await self._find(store, contains={"name": part.casefold()})
-
-        assert await found("öre") == ["ann", "bob"]
-        assert await found("STRASSE") == ["ann"]
-        assert await found("%_") == ["cid"]
-        assert await found("ασφαλής"[:4]) == ["dan"]
-        assert await found("nowhere") == []
-
-    async def test_several_parts_and_conditions_must_all_be_met(self, store: Store) -> None:
-        await with_tables(store)
-        await write_rows(store, person("ann", name="ann lee", age=1), person("bob", name="bob lee", age=1))
-
-        assert await self._find(store, where={"age": 1}, contains={"name": "lee"}) == ["ann", "bob"]
-        assert await self._find(store, where={"age": 1}, contains={"name": "bob"}) == ["bob"]
-
-    async def test_rows_come_in_the_order_of_a_column_and_the_key_breaks_ties(self, store: Store) -> None:
-        await with_tables(store)
-        await write_rows(store, person("a", age=2), person("b", age=1), person("c", age=2), person("d", age=3))
-
-        assert await self._find(store, order=("age",)) == ["b", "a", "c", "d"]
-        assert await self._find(store, order=("age",), descending=True) == ["d", "c", "a", "b"]
-        assert await self._find(store) == ["a", "b", "c", "d"]
-        assert await self._find(store, descending=True) == ["d", "c", "b", "a"]
-
-    async def test_times_come_in_the_order_of_instants_whatever_their_zone(self, store: Store) -> None:
-        await with_tables(store)
-        times = {
-            "b": "2026-01-01T12:00:00+00:00",
-            "a": "2026-01-01T12:30:00+02:00",
-            "c": "2026-01-01T12:00:00.000001+00:00",
-        }
-        await write_rows(store, *(person(id, joined=datetime.fromisoformat(time)) for id, time in times.items()))
-
-        assert await self._find(store, order=("joined",)) == ["a", "b", "c"]
-
-    async def test_texts_come_in_the_order_of_their_code_points(self, store: Store) -> None:
-        await with_tables(store)
-        ids = ["Z", "a", "ab", "b", "é", "ﬀ", "𝒳"]  # noqa: RUF001
-        await write_rows(store, *(person(id) for id in reversed(ids)))
-
-        assert await self._find(store) == ids
-
-    async def test_rows_without_a_value_come_first_or_last_the_same_everywhere(self, store: Store) -> None:
-        await with_tables(store)
-        await write_rows(store, person("a", age=None), person("b", age=-5), person("c", age=7, joined=None))
-
-        assert await self._find(store, order=("age",)) == ["a", "b", "c"]
-        assert await self._find(store, order=("age",), descending=True) == ["c", "b", "a"]
-
-    async def test_compound_keys_are_ordered_part_by_part(self, store: Store) -> None:
-        await with_tables(store)
-        await write_rows(store, seat("B", 1), seat("A", 10), seat("A", 9))
-
-        assert await self._find(store, SEATS) == ["A9", "A10", "B1"]
-        assert await self._find(store, SEATS, descending=True) == ["B1", "A10", "A9"]
-
-    async def test_a_list_is_read_in_pages_and_its_length_is_told(self, store: Store) -> None:
-        await with_tables(store)
-        await write_rows(store, *(person(f"p{n}", age=n // 4) for n in range(8)))
-
-        pages = [await store.find_rows(PEOPLE, Query(where={"age": 1}, limit=3, offset=offset)) for offset in (0, 3, 6)]
-
-        assert [list(rows) for rows, _ in pages] == [['"p4"', '"p5"', '"p6"'], ['"p7"'], []]
-        assert [total for _, total in pages] == [4, 4, 4]
-
-    async def test_a_page_and_the_total_are_of_one_moment(self, store: Store, second_store: Store) -> None:
-        await with_tables(store)
-        none = Changeset(rows=[RowDelete(PEOPLE, (f"p{n}",)) for n in range(3)])
-        some = Changeset(rows=[person(f"p{n}") for n in range(3)])
-
-        async with meanwhile(write_each(second_store, [some, none] * 75)) as writing:
-            while not writing.done():
-                rows, total = await store.find_rows(PEOPLE, Query(limit=5))
-                assert len(rows) == total
-
-    async def test_a_page_beyond_the_last_has_the_total(self, store: Store) -> None:
-        await with_tables(store)
-        await write_rows(store, person("ann", age=1), person("bob", age=1), person("cid", age=2))
-
-        rows, total = await store.find_rows(PEOPLE, Query(where={"age": 1}, limit=5, offset=5))
-
-        assert (list(rows), total) == ([], 2)
-
-
-class Summing:
-    async def test_a_column_is_added_up_in_groups(self, store: Store) -> None:
-        await with_tables(store)
-        await write_rows(store, seat("A", 1, 10), seat("A", 2, 15), seat("B", 1, 7))
-
-        assert await store.sum_rows(SEATS, "price", ["hall"], Query()) == {("A",): 25, ("B",): 7}
-        assert await store.sum_rows(SEATS, "price", [], Query()) == {(): 32}
-        assert await store.sum_rows(SEATS, "price", ["hall"], Query(where={"number": 1})) == {("A",): 10, ("B",): 7}
-        assert await store.sum_rows(SEATS, "price", ["hall"], Query(where={"price": Range(end=10)})) == {("B",): 7}
-
-    async def test_the_sum_of_nothing_is_zero_and_has_no_groups(self, store: Store) -> None:
-        await with_tables(store)
-
-        assert await store.sum_rows(SEATS, "price", [], Query()) == {(): 0}
-        assert await store.sum_rows(SEATS, "price", ["hall"], Query()) == {}
-
-    async def test_sums_are_whole_numbers_however_large(self, store: Store) -> None:
-        await with_tables(store)
-        await write_rows(store, seat("A", 1, 2**62 - 1), seat("A", 2, 3), seat("A", 3, -(2**61)))
-
-        (total,) = (await store.sum_rows(SEATS, "price", [], Query())).values()
-
-        assert type(total) is int
-        assert total == 2**62 + 2 - 2**61
-
-    @pytest.mark.parametrize(
-        ("column", "values"),
-        [("active", (False, True)), ("joined", (NOON, NOON + timedelta(days=1))), ("weight", (0.5, 1.5))],
-    )
-    async def test_groups_are_named_by_values_of_the_columns_own_type(
-        self, store: Store, column: str, values: Sequence[Any]
-    ) -> None:
-        await with_tables(store)
-        await write_rows(store, *(person(f"p{n}", age=n, **{column: value}) for n, value in enumerate(values, 1)))
-
-        assert await store.sum_rows(PEOPLE, "age", [column], Query()) == {(values[0],): 1, (values[1],): 2}
-
-
-class InlineProjecting:
-    """Rows that are derived from events in the commit of the events."""
-
-    async def test_a_projection_sees_the_events_with_the_positions_that_they_get(self, store: Store) -> None:
-        seen: list[StoredEvent] = []
-
-        def project(events: Sequence[StoredEvent]) -> Sequence[RowOperation]:
-            seen[:] = events
-            return []
-
-        await write(store, Changeset(appends=[append("a", 0, 2), append("b")], project=project))
-
-        stored = [*await store.read_stream("a", limit=9), *await store.read_stream("b", limit=9)]
-        assert seen == stored
-
-    async def test_what_it_says_is_written_with_the_events(self, store: Store) -> None:
-        await with_tables(store)
-
-        def project(events: Sequence[StoredEvent]) -> Sequence[RowOperation]:
-            return [seat(event.stream, event.version) for event in events]
-
-        outcomes = await store.write(
-            [
-                appending("A", 0, 2, project=project),
-                appending("B", 5, project=project),
-                appending("A", 2, project=project),
-            ]
-        )
-
-        assert numbers(outcomes) == [True, False, True]
-        rows, _ = await store.find_rows(SEATS, Query())
-        assert list(rows) == ['"A1"', '"A2"', '"A3"']
-
-    async def test_a_unique_column_refuses_the_events_themselves(self, store: Store) -> None:
-        await with_tables(store)
-        await write_rows(store, person("ann", email="a@example.org"))
-
-        refusal = await attempt(store, appending("b", project=lambda _: [person("bob", email="a@example.org")]))
-
-        assert isinstance(refusal, NotUnique)
-        assert await versions(store, "b") == []
-
-    async def test_a_projection_that_fails_harms_no_neighbour(self, store: Store) -> None:
-        def fail(_: Sequence[StoredEvent]) -> Sequence[RowOperation]:
-            raise LookupError("there is no such row")
-
-        outcomes = await store.write([appending("a"), appending("b", project=fail), appending("c")])
-
-        assert numbers(outcomes) == [True, False, True]
-        assert isinstance(outcomes[1], ChangesetRefused)
-        assert [await versions(store, name) for name in "abc"] == [[1], [], [1]]

@@ -58,6 +58,8 @@ def test_each_setting_is_shown_with_its_source(tmp_path: Path) -> None:
         "store": ("sqlite", "default"),
         "mode": ("development", "default"),
         "address_share": ("50", "default"),
+        "result_days": ("30", "default"),
+        "ended_saga_days": ("90", "default"),
         "proxies": ("", "default"),
         "origins": ("", "default"),
         "log": ("warning", "pyproject.toml"),

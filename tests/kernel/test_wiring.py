@@ -113,8 +113,9 @@ class TestAModule:
             def __init__(self, rows: View[BalanceRow]) -> None:
                 self.rows = rows
 
-        with pytest.raises(WiringError, match="module small: no projection keeps BalanceRow"):
-            small(service=Reading)
+        (problem,) = App("bank", modules=[small(service=Reading)]).wiring.problems()
+
+        assert problem == "module small: Reading asks for rows: no projection keeps BalanceRow"
 
     def test_keeps_each_kind_of_row_in_one_projection(self) -> None:
         class Again(Projection):
@@ -292,7 +293,7 @@ class TestAnApp:
         app = App("test", modules=[module])
 
         assert [problem for problem in app.wiring.problems() if "gate" in problem]
-        with pytest.raises(WiringError, match="module bank: nothing provides gate"):
+        with pytest.raises(WiringError, match="module bank: BankService asks for gate: Gate, which nothing provides"):
             async with app.run(sqlite_place):
                 pass
 

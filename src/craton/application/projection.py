@@ -39,6 +39,11 @@ class Projection:
         if "name" not in cls.__dict__:
             cls.name = cls.__name__.lower()
 
+    @classmethod
+    def may_be_missing(cls, row: Any) -> bool:
+        """Whether `craton verify` may find this row missing, because it is only kept for a time."""
+        return False
+
     def __init__(self, rows: Mapping[str, RowDefinition[Any]]) -> None:
         self.changes: list[RowChange] = []
         for attribute, definition in rows.items():

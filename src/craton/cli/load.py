@@ -98,7 +98,8 @@ async def running(chosen: Settings, *, subscriptions: bool, existing: bool = Tru
             f"(CRATON_DATA, CRATON_STORE), or have `craton up` make it.",
             WRONG_USE,
         )
-    async with app.run(open_store, subscriptions=subscriptions, looking=not subscriptions):
+    options = {"subscriptions": subscriptions, "looking": not subscriptions}
+    async with app.run(open_store, **options, retention=chosen.retention):
         yield app
 
 

@@ -29,6 +29,7 @@ from craton.runtime.operations.calls import call_operations
 from craton.runtime.process.attempt import cancelled
 from craton.runtime.process.settings import VARIABLES
 from craton.runtime.projections.projection import RunningProjection
+from craton.runtime.retention import Retention
 from craton.runtime.wiring import Wiring
 
 A = TypeVar("A", bound=Api)
@@ -36,6 +37,9 @@ Middleware = Callable[[Any], Any]
 """Takes an ASGI application and returns one around it."""
 
 PING_SECONDS: Final = 2.0
+
+
+_KEPT_AS_USUAL: Final = Retention()
 
 
 class About(Immutable):
@@ -130,12 +134,18 @@ class App:
 
     @asynccontextmanager
     async def run(
-        self, open_store: Callable[[str], Store], *, subscriptions: bool = True, looking: bool = False
+        self,
+        open_store: Callable[[str], Store],
+        *,
+        subscriptions: bool = True,
+        looking: bool = False,
+        retention: Retention = _KEPT_AS_USUAL,
     ) -> AsyncIterator["App"]:
         """Run all modules, each in the store that `open_store` makes for its name, while the block lasts.
 
         Without `subscriptions` nothing goes on in the background: no projections, no timers. `looking`: what runs the
-        modules' own code, with their settings and adapters, is only made when it is called.
+        modules' own code, with their settings and adapters, is only made when it is called. `retention` says how long
+        what is only of use for a time is kept.
         Raises `WiringError` or `StoreUnavailable`.
         """
         for problem in self.wiring.unprovided():
@@ -147,6 +157,7 @@ class App:
             find_api=self.api,
             environment=self.environment,
             operators=self.operators,
+            retention=retention,
             check_all=self._copied_calls,
         )
         opened: list[RunningModule] = []

@@ -35,6 +35,7 @@ from craton.runtime.projections.inline import InlineProjections
 from craton.runtime.projections.projection import RunningProjection
 from craton.runtime.projections.row_cache import RowCache
 from craton.runtime.projections.verification import differing_snapshots
+from craton.runtime.retention import Forgetting, Retention
 from craton.runtime.sagas.control import SagaControlService
 from craton.runtime.sagas.host import SagaHost
 from craton.runtime.sagas.runner import SUBSCRIPTION
@@ -63,6 +64,7 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
     environment: Mapping[str, str]
     operators: frozenset[str]
     """The roles of operators."""
+    retention: Retention
     check_all: bool
     """Whether every change of an aggregate's state is checked, for tests."""
 
@@ -75,6 +77,7 @@ class RunningModule:
         self.store = store
         self._wiring = host.wiring
         self._operators = host.operators
+        self._retention = host.retention
         self._tasks: list[asyncio.Task[None]] = []
         self._resting = False
         signal = Signal()
@@ -176,6 +179,7 @@ class RunningModule:
             self.timers.run(),
             *(projection.runner.run() for projection in self.projections.values()),
             *(cache.run() for cache in self._caches.values()),
+            self.forgetting.run(),
         ]
         if self.module.sealed:
             runs.append(self._subscribe(SEALING, SealHandler(self.store)).run())
@@ -186,6 +190,12 @@ class RunningModule:
         self._tasks = [asyncio.create_task(run) for run in runs]
         for task in self._tasks:
             task.add_done_callback(self._ended)
+
+    @cached_property
+    def forgetting(self) -> Forgetting:
+        if not self.module.sagas:
+            return Forgetting(self.background, self._retention, None, None)
+        return Forgetting(self.background, self._retention, self.projections[SagaIndex.name], self.view(SagaRow))
 
     def _subscribe(self, name: str, handler: Any) -> Subscription:
         """A subscription to the module's own log."""

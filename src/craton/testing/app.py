@@ -9,17 +9,21 @@ async with run(market, replace={Gateway: FakeGateway()}) as app:
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 import msgspec
 
 from craton.adapters.http import asgi
+from craton.adapters.sqlite import SqliteStore
 from craton.adapters.stores import stores
 from craton.application import Api, Module
 from craton.application.api import OperationDefinition
 from craton.application.command_keys import CommandKey
 from craton.application.context import Caller, Context
+from craton.ports import Store
 from craton.runtime.app import App
 from craton.runtime.commands.calls import proxy
 from craton.runtime.commands.results import Answer
@@ -39,23 +43,30 @@ async def run(
     replace: Mapping[Any, Any] | None = None,
     settings: Mapping[str, str] | None = None,
     clock: TurnedClock | None = None,
-    store: str = "memory",
+    store: str = "",
     folder: Path = Path(),
 ) -> AsyncIterator["RunningApp"]:
     """Run an app, or modules that are put together, while the block lasts.
 
     `replace` are adapters by their ports, in the place of the modules' own. `settings` are the variables of the
-    environment: those of the test's own environment don't count. `store` and `folder` are as for `craton up`. Calls
-    between modules are encoded and decoded, and each change of state is checked.
+    environment: those of the test's own environment don't count. Its data is gone at the end, unless `store` and
+    `folder` say where it is, as for `craton up`. Calls between modules are encoded and decoded, and each change of
+    state is checked.
 
     Raises `WiringError` for a port that no module has, and what a start of the app raises.
     """
     whole = app if isinstance(app, App) else App("test", modules=[app, *modules])
     clock = clock or TurnedClock()
     changed = whole.altered(adapters=replace or {}, environment=settings or {}, clock=clock)
-    async with changed.run(stores(store, folder, changed.name)):
-        said = await changed.begin(empty=True)
-        yield RunningApp(changed, clock, said)
+    with TemporaryDirectory(prefix="craton-") as passing:
+        opened = stores(store, folder, changed.name) if store else partial(_passing_store, Path(passing))
+        async with changed.run(opened):
+            said = await changed.begin(empty=True)
+            yield RunningApp(changed, clock, said)
+
+
+def _passing_store(folder: Path, module: str) -> Store:
+    return SqliteStore(folder / f"{module}.db", durable=False)
 
 
 class Client:

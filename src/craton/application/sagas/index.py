@@ -28,6 +28,11 @@ class SagaIndex(Projection):
     name = "sagas"
     version = 2
 
+    @classmethod
+    def may_be_missing(cls, row: SagaRow) -> bool:
+        """Sagas that ended long ago are forgotten here."""
+        return not row.open
+
     def row(self, process: SagaProcess, event: Recorded[SagaEvent]) -> SagaRow:
         state = process.state
         return SagaRow(

@@ -4,6 +4,7 @@ import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ import msgspec
 from craton.application.errors import WiringError
 from craton.application.settings import Settings as ModuleSettings
 from craton.application.settings import meaning, read_settings, shown, variable
+from craton.runtime.retention import Retention
 
 
 class Setting(msgspec.Struct, frozen=True):
@@ -41,6 +43,8 @@ SETTINGS: Final = (
     Setting("address_share", "50", "how many per cent of the connections one address may hold; 100 behind a proxy"),
     Setting("proxies", "", "the addresses of proxies that tell where a request comes from (X-Forwarded-For)"),
     Setting("origins", "", "the web sites whose scripts may use the API from a browser, such as https://a.example.com"),
+    Setting("result_days", "30", "how many days answers under idempotency keys are kept"),
+    Setting("ended_saga_days", "90", "how many days sagas that have ended are listed"),
     Setting("log", "info", "the least level of log lines: debug, info, warning or error"),
 )
 
@@ -67,6 +71,8 @@ class Settings:
                 value, source = setting.default, "default"
             self.values[setting.name] = Value(setting.name, value, source, setting.meaning)
         self._require_number("port", "the port", 0, 65_535)
+        self._require_number("result_days", "how many days answers are kept", 1, 36_500)
+        self._require_number("ended_saga_days", "how many days ended sagas are listed", 1, 36_500)
         self._require_number("address_share", "the share of an address, in per cent,", 1, 100)
         if "*" in self["proxies"]:
             raise WiringError(
@@ -94,6 +100,11 @@ class Settings:
     @property
     def port(self) -> int:
         return int(self["port"])
+
+    @property
+    def retention(self) -> Retention:
+        results, sagas = int(self["result_days"]), int(self["ended_saga_days"])
+        return Retention(results=timedelta(days=results), ended_sagas=timedelta(days=sagas))
 
     @property
     def address_share(self) -> int:

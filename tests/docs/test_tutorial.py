@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+import craton
+
 TUTORIAL = Path("docs/tutorial.md")
 _BLOCK = re.compile(r"```python\n# (?P<path>[\w/]+\.py)\n(?P<code>.*?)```", re.DOTALL)
 
@@ -15,7 +17,7 @@ _BLOCK = re.compile(r"```python\n# (?P<path>[\w/]+\.py)\n(?P<code>.*?)```", re.D
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     blocks = list(_BLOCK.finditer(TUTORIAL.read_text(encoding="utf-8")))
-    assert len(blocks) == 12
+    assert len(blocks) == 13
     for block in blocks:
         path = tmp_path / block["path"]
         path.parent.mkdir(exist_ok=True)
@@ -24,7 +26,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    toolkit = Path(craton.__file__).parents[1]
+    environment = {**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{toolkit}"}
     return subprocess.run(
         [sys.executable, "-m", *command],
         cwd=folder,
@@ -46,5 +49,11 @@ def test_its_own_tests_pass(folder: Path) -> None:
 @pytest.mark.parametrize("app", ["theatre:app", "test_evening:app"])
 def test_craton_has_nothing_to_complain_about(folder: Path, app: str) -> None:
     finished = run(folder, "craton", "check", "--app", app)
+
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+
+
+def test_mypy_accepts_it_in_strict_mode(folder: Path) -> None:
+    finished = run(folder, "mypy", "--strict", "--explicit-package-bases", ".")
 
     assert finished.returncode == 0, finished.stdout + finished.stderr

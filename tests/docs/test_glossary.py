@@ -9,7 +9,7 @@ import pytest
 GLOSSARY: Final = Path("docs/glossary.md")
 TERMS: Final = re.findall(r"^### (.+)$", GLOSSARY.read_text(encoding="utf-8"), re.MULTILINE)
 PAGES: Final = [page for page in Path("docs").glob("*.md") if page.name not in ("glossary.md", "README.md")]
-LINKING_PAGES: Final = [Path("README.md"), Path("CONTRIBUTING.md"), *Path("docs").glob("*.md")]
+LINKING_PAGES: Final = [*Path().glob("*.md"), *Path("docs").glob("*.md")]
 
 ALSO_OTHER_WORDS: Final = {"command", "query", "port"}
 """A line that is typed, a part of a URL, a number to listen on: the first use of these may not be the glossary's."""

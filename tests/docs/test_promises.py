@@ -15,7 +15,7 @@ from craton.runtime.process.settings import SETTINGS, Setting
 
 README = Path("README.md").read_text(encoding="utf-8")
 OPERATIONS = Path("docs/operations.md").read_text(encoding="utf-8")
-PAGES = [Path("README.md"), Path("CONTRIBUTING.md"), *Path("docs").glob("*.md")]
+PAGES = [*Path().glob("*.md"), *Path("docs").glob("*.md")]
 
 
 @pytest.fixture

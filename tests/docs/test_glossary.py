@@ -43,6 +43,12 @@ def test_words_are_linked_at_their_first_use(page: Path) -> None:
     assert sorted(late) == []
 
 
+def test_each_word_is_linked_from_a_page() -> None:
+    pages = "".join(page.read_text(encoding="utf-8") for page in (Path("README.md"), *PAGES))
+
+    assert [term for term in TERMS if f"glossary.md#{term.replace(' ', '-')})" not in pages] == []
+
+
 def test_the_glossary_is_in_alphabetical_order() -> None:
     assert sorted(TERMS) == TERMS
 

@@ -8,13 +8,20 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
+from craton.adapters.http.operations import operators_routes
+from craton.application.routes import Route
+from craton.cli.main import cli
 from craton.runtime.process.settings import SETTINGS, Setting
+from market.app import app
 
 README = Path("README.md").read_text(encoding="utf-8")
 OPERATIONS = Path("docs/operations.md").read_text(encoding="utf-8")
+FOR_OPERATORS = OPERATIONS + Path("docs/sagas.md").read_text(encoding="utf-8")
 PAGES = [*Path().glob("*.md"), *Path("docs").glob("*.md")]
 
 
@@ -89,3 +96,24 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
     targets = re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text(encoding="utf-8"))
 
     assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("route", [*operators_routes(app)], ids=lambda route: f"{route.method} {route.path}")
+def test_each_route_of_operators_is_documented(route: Route) -> None:
+    shown = route.path.replace("{saga}", "{id}")
+
+    assert re.search(rf"`{route.method} {re.escape(shown)}[`?]", FOR_OPERATORS)
+
+
+def commands(group: Any, prefix: str = "craton") -> Iterator[str]:
+    """All commands of the command line, as they are typed."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, f"{prefix} {name}")
+        else:
+            yield f"{prefix} {name}"
+
+
+@pytest.mark.parametrize("command", [*commands(typer.main.get_command(cli))])
+def test_each_command_is_documented(command: str) -> None:
+    assert re.search(rf"`{command}[` ]", FOR_OPERATORS)

@@ -1,6 +1,7 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+RUNS   := $(VENV)/.runs
 READY  := $(VENV)/.ready
 
 # The tests start hundreds of processes: each would compile the program anew.
@@ -10,20 +11,29 @@ CLIENTS := tests/clients
 
 .PHONY: up demo install test check clients bench lock clean
 
-up: install          ## run the market on http://127.0.0.1:8000, its data in ./var
+up: $(RUNS)          ## run the market on http://127.0.0.1:8000, its data in ./var
 	@exec $(BIN)/craton up
 
-demo: install        ## a day in the market, told in the terminal
+demo: $(RUNS)        ## a day in the market, told in the terminal
 	@exec $(BIN)/craton demo
 
-install: $(READY)    ## make the environment in .venv
+install: $(READY)    ## make the environment in .venv, with what development needs
+
+define install_from
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Craton needs Python 3.11 or newer: make PYTHON=python3.12 …")'
+	@echo "Installing what $(2) needs into $(VENV); the first time takes a minute or two."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement $(1)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+endef
+
+$(RUNS): requirements.lock pyproject.toml
+	$(call install_from,requirements.lock,running)
 
 $(READY): requirements-dev.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Craton needs Python 3.11 or newer: make PYTHON=python3.12 …")'
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-dev.lock
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-	@touch $(READY)
+	$(call install_from,requirements-dev.lock,development)
+	@touch $(RUNS)
 
 test: install        ## run the tests; what needs a server that isn't there is skipped
 	$(BIN)/pytest -n 4
@@ -50,6 +60,9 @@ bench: install       ## measure beside the peers; they get an environment of the
 lock:                ## pin the newest allowed versions; needs uv
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	    --extra postgres --extra remote --extra speed --group dev pyproject.toml -o requirements-dev.lock
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	    --extra postgres --extra remote --extra speed --group run --constraint requirements-dev.lock pyproject.toml \
+	    -o requirements.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	    $(CLIENTS)/requirements.in -o $(CLIENTS)/requirements.lock
 

@@ -220,10 +220,12 @@ class TestAProjection:
 
     def test_of_an_aggregate_says_which_and_returns_a_row(self) -> None:
         class Vague(Projection):
-            def row(self, boat: Any, event: Recorded[Event]) -> Afloat: ...
+            def row(self, boat: Any, event: Recorded[Event]) -> Afloat:
+                raise NotImplementedError
 
         class Rowless(Projection):
-            def row(self, boat: Boat, event: Recorded[Event]) -> str: ...  # type: ignore[override]
+            def row(self, boat: Boat, event: Recorded[Event]) -> str:  # type: ignore[override]
+                raise NotImplementedError
 
         for kind in (Vague, Rowless):
             with pytest.raises(
@@ -237,7 +239,8 @@ class TestAProjection:
             two: Key[str]
 
         class Pairs(Projection):
-            def row(self, boat: Boat, event: Recorded[Event]) -> Pair: ...
+            def row(self, boat: Boat, event: Recorded[Event]) -> Pair:
+                raise NotImplementedError
 
         with pytest.raises(WiringError, match="Pair must have one key, the id of its Boat"):
             ProjectionDefinition(Pairs)

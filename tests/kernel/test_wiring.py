@@ -214,7 +214,8 @@ class TestAnApi:
         with pytest.raises(WiringError, match=r"Forgetful\.ask is neither a @command nor a @query; mark it as one"):
 
             class Forgetful(Api):
-                async def ask(self) -> int: ...
+                async def ask(self) -> int:
+                    return 1
 
     def test_has_async_methods(self) -> None:
         with pytest.raises(WiringError, match=r"Hasty\.ask: must be an async method"):

@@ -33,6 +33,8 @@ out = Console(
 )
 err = Console(stderr=True, soft_wrap=True, highlight=False)
 
+_WHERE = "name one as module:name, with --app, in CRATON_APP or as `app` in [tool.craton]"
+
 WRONG_USE = 2
 FAILED = 1
 
@@ -60,14 +62,15 @@ def load_app(name: str) -> App:
 
 def import_app(name: str) -> App:
     """Import `module:name`. Raises `LookupError` with a sentence when there is no such application."""
+    if not name:
+        raise LookupError(f"No application is named: {_WHERE}")
     module, _, attribute = name.partition(":")
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     try:
         found = getattr(importlib.import_module(module), attribute or "app")
     except (ImportError, AttributeError, ValueError) as problem:
-        where = "name one as module:name, in CRATON_APP or as `app` in [tool.craton]"
-        raise LookupError(f"The application {name!r} can't be loaded ({where}): {problem}") from problem
+        raise LookupError(f"The application {name!r} can't be loaded ({_WHERE}): {problem}") from problem
     except Exception as problem:
         why = str(problem) if isinstance(problem, WiringError) else f"{type(problem).__name__}: {problem}"
         raise LookupError(f"The application {name!r} can't be put together: {why}") from problem

@@ -34,7 +34,7 @@ class Value(msgspec.Struct, frozen=True):
 
 
 SETTINGS: Final = (
-    Setting("app", "market.app:app", "the application, as module:name"),
+    Setting("app", "", "the application, as module:name"),
     Setting("host", "127.0.0.1", "the address to listen on"),
     Setting("port", "8000", "the port to listen on"),
     Setting("data", "./var", "the folder of the SQLite files"),

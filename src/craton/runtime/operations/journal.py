@@ -3,9 +3,8 @@
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
-import msgspec
-
 from craton.application.api import OperationDefinition
+from craton.application.codec import encode_text
 from craton.application.context import context
 from craton.application.operators import OPERATOR_STREAM, OperatorActed
 from craton.application.upcasting import EventTypes
@@ -78,4 +77,4 @@ def _metadata() -> str:
     metadata = Metadata(
         actor=call.actor, tenant=call.tenant, correlation=call.correlation or call.id, causation=call.id, key=key
     )
-    return msgspec.json.encode(metadata).decode()
+    return encode_text(metadata)

@@ -32,6 +32,8 @@ class Checkout(Saga):
     policies that react to the cancellation undo the steps.
     """
 
+    former_fingerprints = ("28463674f18a417cf63bf19a58059fba",)  # when docstrings counted
+
     order: OrderId
     buyer: Id
     lines: tuple[OrderLine, ...]

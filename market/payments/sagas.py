@@ -16,6 +16,8 @@ from market.payments.ports import ChargeRefused, Gateway
 class CardCharge(Saga):
     """Announce a charge, take the money, and report the result."""
 
+    former_fingerprints = ("dd1bb831276d2063573958d08688f917",)  # when docstrings counted
+
     payment: PaymentId
     order: Id
     amount: Money
@@ -56,6 +58,8 @@ class CardCharge(Saga):
 class WalletCharge(Saga):
     """Hold the money in the payer's wallet, and report the result."""
 
+    former_fingerprints = ("f459697083a8e91c2be0363b6115b7af",)  # when docstrings counted
+
     payment: PaymentId
     payer: Id
     amount: Money
@@ -76,6 +80,8 @@ class WalletCharge(Saga):
 
 class CallOff(Saga):
     """Make sure that a charge that waits for its payer takes no more money. Money that it has taken goes back."""
+
+    former_fingerprints = ("3fde9099c1efdaae9a62910c005c7029",)  # when docstrings counted
 
     payment: PaymentId
     reference: str
@@ -98,6 +104,8 @@ class Refunding(Saga):
     An operator who has returned the money in another way skips the step. If the operator resolved the process instead,
     the refund would count as requested for ever.
     """
+
+    former_fingerprints = ("4701dfd659b9c2a941ed4875c7f365e4",)  # when docstrings counted
 
     payment: PaymentId
     refund: RefundId

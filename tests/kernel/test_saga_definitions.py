@@ -259,6 +259,20 @@ class TestFingerprints:
     def test_another_field_step_order_pivot_or_compensation_makes_another_definition(self, other: Any) -> None:
         assert SagaDefinition(_walk(**other)).fingerprint != SagaDefinition(_walk()).fingerprint
 
+    def test_another_docstring_makes_no_other_definition(self) -> None:
+        said_better = _walk()
+        said_better.__doc__ = "Go, and rest."
+
+        assert SagaDefinition(said_better).fingerprint == SagaDefinition(_walk()).fingerprint
+
+    def test_a_definition_goes_on_with_the_sagas_of_earlier_ones_that_it_names(self) -> None:
+        walk: Any = _walk()
+        walk.former_fingerprints = ("28463674f18a417cf63bf19a58059fba",)
+
+        definition = SagaDefinition(walk)
+
+        assert {definition.fingerprint, "28463674f18a417cf63bf19a58059fba"} <= set(definition.fingerprints)
+
 
 def _walk(
     *, fields: dict[str, Any] | None = None, pivot: bool = False, undo: bool = False, after: Any = "go"

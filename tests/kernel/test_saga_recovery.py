@@ -2,11 +2,13 @@
 
 import asyncio
 from collections import Counter
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
 from craton.application import Module, Saga, Sagas, step
+from craton.application.sagas.definition import SagaDefinition
 from craton.application.sagas.state import Status, StepStatus
 from craton.runtime.sagas import runner
 from craton.runtime.sagas.control import SagaControl, Stranded
@@ -217,6 +219,7 @@ class TestDefinitions:
             "event": "sagas of another definition wait for a program that has it",
             "log_level": "error",
             "saga": "Walk",
+            "fingerprint": SagaDefinition(_walk(longer=False)).fingerprint,
             "count": 1,
         }
 
@@ -235,6 +238,16 @@ class TestDefinitions:
             await office.at_rest(await office.begin(), Status.COMPLETED)
 
         async with opened(place, Weather(), tours(_walk(longer=False))) as office:
+            await office.at_rest(stranded, Status.COMPLETED)
+            assert await office.booked(stranded, "there", "back") == {"there": 1, "back": 1}
+
+    async def test_a_program_that_names_its_definition_as_a_former_one_finishes_it(
+        self, place: Place, stranded: TripId
+    ) -> None:
+        later: Any = _walk(longer=True)
+        later.former_fingerprints = (SagaDefinition(_walk(longer=False)).fingerprint,)
+
+        async with opened(place, Weather(), tours(later)) as office:
             await office.at_rest(stranded, Status.COMPLETED)
             assert await office.booked(stranded, "there", "back") == {"there": 1, "back": 1}
 

@@ -22,6 +22,7 @@ from craton.application.dependencies import Dependencies, dependencies_of
 from craton.application.errors import WiringError
 from craton.application.projection import event_types
 from craton.application.retry import Retry, minutes
+from craton.application.shapes import shape_of
 from craton.domain import Event, Recorded, Value
 
 S = TypeVar("S", bound="Saga")
@@ -153,6 +154,8 @@ class Saga(msgspec.Struct, metaclass=_SagaMeta, kw_only=True):
 
     timeout: ClassVar[timedelta | None] = None
     """How long the whole may take; when it is over before the pivot, the saga compensates."""
+    former_fingerprints: ClassVar[tuple[str, ...]] = ()
+    """Fingerprints of earlier definitions whose sagas this one can go on with. The log names those that it can't."""
 
 
 class SagaDefinition(Generic[S]):
@@ -188,10 +191,14 @@ class SagaDefinition(Generic[S]):
             if parameter is not None:
                 del self.undo_dependencies[name][parameter]
         self.awaits = {name: self._awaited(name) for name, step in self.steps.items() if step.saga_of is not None}
-        self.fingerprint = fingerprint(
-            [self.name, shape(kind)]
-            + [[name, *step.after, step.pivot, name in self.undo_dependencies] for name, step in self.steps.items()]
-        )
+        self.fingerprint = self._fingerprint(shape_of(kind))
+        with_comments = self._fingerprint(shape(kind))
+        self.fingerprints = (self.fingerprint, with_comments, *kind.former_fingerprints)
+        """Those of all sagas that it can go on with. In earlier programs docstrings counted as well."""
+
+    def _fingerprint(self, fields: Any) -> str:
+        steps = [[name, *step.after, step.pivot, name in self.undo_dependencies] for name, step in self.steps.items()]
+        return fingerprint([self.name, fields, *steps])
 
     def _closure(self, name: str, path: tuple[str, ...]) -> frozenset[str]:
         """All steps that a step comes after."""

@@ -177,7 +177,7 @@ class SagaControlService(SagaControl):
 
     def _definition(self, process: SagaProcess) -> SagaDefinition[Any] | None:
         definition = self._definitions.get(process.state.saga)
-        return definition if definition and definition.fingerprint == process.state.fingerprint else None
+        return definition if definition and process.state.fingerprint in definition.fingerprints else None
 
     def _known(self, process: SagaProcess) -> SagaDefinition[Any]:
         definition = self._definition(process)

@@ -128,20 +128,22 @@ class SagaRunner:
         """Say how many sagas have not ended that this program can't go on with."""
         for (kind, fingerprint), count in (await self._rows.sum("open", by=("kind", "fingerprint"), open=1)).items():
             known = self._definitions.get(kind)
-            if known is None or known.fingerprint != fingerprint:
-                log.error("sagas of another definition wait for a program that has it", saga=kind, count=count)
+            if known is None or fingerprint not in known.fingerprints:
+                about = {"saga": kind, "fingerprint": fingerprint, "count": count}
+                log.error("sagas of another definition wait for a program that has it", **about)
 
     async def _wake_due(self) -> None:
         """Begin with those that this program has the definition of, and that nobody drives yet."""
         for definition in self._definitions.values():
-            await self._wake_due_of(definition)
+            for fingerprint in definition.fingerprints:
+                await self._wake_due_of(definition, fingerprint)
 
-    async def _wake_due_of(self, definition: SagaDefinition[Any]) -> None:
+    async def _wake_due_of(self, definition: SagaDefinition[Any], fingerprint: str) -> None:
         until, paging = self._clock() + timedelta(microseconds=1), Paging(1, MAX_PAGE_SIZE)
         while self._counts[definition.name] < MAX_DRIVEN:
             due = await self._rows.page(
                 kind=definition.name,
-                fingerprint=definition.fingerprint,
+                fingerprint=fingerprint,
                 due_at=within(None, until),
                 order="due_at",
                 paging=paging,

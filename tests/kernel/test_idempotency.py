@@ -6,6 +6,7 @@ import pytest
 
 from craton.application import CommandKey, Context, KeyReused
 from craton.runtime import App
+from craton.runtime.commands.refusals import Refusal, RefusedBefore, as_error
 from tests.kernel.bank import AccountId, Bank, Gate, InsufficientFunds, ask
 
 KEY = Context(key=CommandKey("key-1"), actor="ann")
@@ -161,3 +162,25 @@ class TestAtTheSameTime:
 
         assert (await slow).result == 0
         assert (await api.state(account)).balance == 0
+
+
+class TestARefusalWhoseClassWasMoved:
+    def test_is_the_same_refusal_in_another_file_of_its_package(self) -> None:
+        refusal = as_error(Refusal("tests.kernel.former:InsufficientFunds", "insufficient-funds", {"balance": 5}))
+
+        assert isinstance(refusal, InsufficientFunds)
+        assert refusal.balance == 5
+
+    @pytest.mark.parametrize(
+        ("error", "code"),
+        [
+            ("elsewhere.kernel.bank:InsufficientFunds", "insufficient-funds"),
+            ("tests.kernel.former:NoFunds", "insufficient-funds"),
+            ("tests.kernel.former:InsufficientFunds", "no-funds"),
+        ],
+    )
+    def test_is_only_known_by_its_code_when_package_name_or_code_is_another(self, error: str, code: str) -> None:
+        refusal = as_error(Refusal(error, code, {"balance": 5}))
+
+        assert isinstance(refusal, RefusedBefore)
+        assert refusal.reason == code

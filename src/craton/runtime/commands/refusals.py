@@ -30,29 +30,35 @@ def as_data(error: DomainError, *, details: bool = True) -> Refusal:
 
 def as_error(refusal: Refusal) -> DomainError:
     """Return the error; a `RefusedBefore` when this program doesn't have its class, or such details, any more."""
-    kind = _kind_of(refusal)
-    if kind is not None:
-        try:
-            details = convert(refusal.details, kind.details_type())
-            return kind(**{name: getattr(details, name) for name in kind.details_type().__struct_fields__})
-        except Exception:
-            return RefusedBefore(reason=refusal.code)
-    return RefusedBefore(reason=refusal.code)
+    kind = _class_of(refusal)
+    if kind is None:
+        return RefusedBefore(reason=refusal.code)
+    try:
+        details = convert(refusal.details, kind.details_type())
+        return kind(**{name: getattr(details, name) for name in kind.details_type().__struct_fields__})
+    except Exception:
+        return RefusedBefore(reason=refusal.code)
 
 
-def _kind_of(refusal: Refusal) -> type[DomainError] | None:
-    """The class that the error is of. One that was moved to another file of its package is found by its own name."""
-    alike = [kind for kind in _subclasses(DomainError) if kind.__qualname__ == refusal.error.rpartition(":")[2]]
-    for kind in alike:
+def _class_of(refusal: Refusal) -> type[DomainError] | None:
+    """The error's class, or the one of its name and code that lies in another file of the same package today."""
+    moved = None
+    package, name = _package_and_name(refusal.error)
+    for kind in _subclasses(DomainError):
         if _name(kind) == refusal.error:
             return kind
-    package = refusal.error.rpartition(":")[0].rpartition(".")[0]
-    moved = [kind for kind in alike if kind.code == refusal.code and kind.__module__.startswith(f"{package}.")]
-    return moved[0] if package and len(moved) == 1 else None
+        if kind.code == refusal.code and _package_and_name(_name(kind)) == (package, name):
+            moved = kind
+    return moved
 
 
 def _name(kind: type[DomainError]) -> str:
     return f"{kind.__module__}:{kind.__qualname__}"
+
+
+def _package_and_name(error: str) -> tuple[str, str]:
+    module, _, name = error.partition(":")
+    return module.rpartition(".")[0], name
 
 
 def _subclasses(kind: type[DomainError]) -> Iterator[type[DomainError]]:

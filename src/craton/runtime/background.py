@@ -8,6 +8,7 @@ from typing import Final, NoReturn
 import msgspec
 import structlog
 
+from craton.application.errors import Unavailable
 from craton.application.upcasting import EventTypes
 from craton.ports import Store, StoreUnavailable
 from craton.runtime.committer import Commit
@@ -51,6 +52,9 @@ async def keep_running(name: str, work: Callable[[], Awaitable[None]]) -> NoRetu
             await work()
         except StoreUnavailable as problem:
             log.warning("the store is unavailable", part=name, reason=str(problem))
+            await asyncio.sleep(ERROR_PAUSE_SECONDS)
+        except Unavailable as problem:
+            log.warning("a background part waits", part=name, reason=str(problem))
             await asyncio.sleep(ERROR_PAUSE_SECONDS)
         except Exception:
             log.exception("a background part failed and will go on", part=name)

@@ -198,7 +198,7 @@ class IdentityService(Identity):
         Attempts are checked one after the other, and no more of them wait than may fail, so that each failure counts
         before the next attempt is checked. Raises `TooManyAttempts`.
         """
-        id = AttemptsId.derived(email.key, context().address)
+        id = AttemptsId.derived(f"{email.key} from {context().address}")
         async with self._queues.turn(id):
             attempts = await self._attempts.find_or_add(id)
             self._attempts.require_unchanged(attempts)  # attempts in another process may fail meanwhile

@@ -16,6 +16,12 @@ CREATE TABLE {schema}.parked_events (
 );
 """
 
+# Programs of layout 1 don't ask for the layout. They find a view in place of `checkpoints`, which they can't read.
+# With an empty table their policies would react to all events once more.
+_NO_CHECKPOINTS: Final = """
+CREATE VIEW {schema}.checkpoints AS SELECT 'a newer version of Craton'::text AS belongs_to;
+"""
+
 _TABLES: Final = (
     """
 CREATE SCHEMA IF NOT EXISTS {schema};
@@ -56,6 +62,7 @@ CREATE INDEX timers_parked ON {schema}.timers (due, id) WHERE parked;
 CREATE TABLE {schema}.layout (version int NOT NULL);
 """
     + _PARKED_EVENTS
+    + _NO_CHECKPOINTS
 )
 
 # Columns that were added before layouts were counted: table, column, definition. ALTER TABLE is run only where one is
@@ -89,6 +96,7 @@ ALTER TABLE {schema}.results ADD COLUMN time timestamptz NOT NULL DEFAULT now();
 ALTER TABLE {schema}.results ALTER COLUMN time DROP DEFAULT;
 """
     + _PARKED_EVENTS
+    + _NO_CHECKPOINTS
     + """
 INSERT INTO {schema}.parked_events
 SELECT p.subscription, p.position, p.key, p.error, p.attempts, p.since, p.wish, json_build_object(

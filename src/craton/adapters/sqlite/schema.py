@@ -21,6 +21,10 @@ _PARKED_EVENTS: Final = """CREATE TABLE parked_events (
         PRIMARY KEY (subscription, position)
     )"""
 
+# Programs of layout 1 don't ask for the layout. They find a view in place of `checkpoints`, which they can't read.
+# With an empty table their policies would react to all events once more.
+_NO_CHECKPOINTS: Final = "CREATE VIEW checkpoints AS SELECT 'a newer version of Craton' AS belongs_to"
+
 _TABLES: Final = (
     """CREATE TABLE events (
         position INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -74,6 +78,7 @@ _TABLES: Final = (
     "CREATE INDEX timers_waiting ON timers (due, id) WHERE NOT parked",
     "CREATE INDEX timers_parked ON timers (due, id) WHERE parked",
     _PARKED_EVENTS,
+    _NO_CHECKPOINTS,
     "CREATE TABLE layout (version INTEGER NOT NULL)",
 )
 
@@ -94,6 +99,7 @@ _UPGRADES: Final[dict[int, tuple[str, ...]]] = {
         "CREATE INDEX IF NOT EXISTS timers_waiting ON timers (due, id) WHERE NOT parked",
         "CREATE INDEX IF NOT EXISTS timers_parked ON timers (due, id) WHERE parked",
         "ALTER TABLE checkpoints RENAME TO readers",
+        _NO_CHECKPOINTS,
         """CREATE TABLE new_results (
             scope TEXT NOT NULL,
             key TEXT NOT NULL,

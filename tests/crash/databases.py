@@ -4,7 +4,7 @@ import asyncio
 import fcntl
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,14 +53,22 @@ def fresh_database(server: str, options: str = "") -> Iterator[str]:
 
 def run_sql(url: str, statement: str, *values: Any) -> list[Any]:
     """Run one statement on a connection of its own, and wait for it."""
+    rows: list[Any] = _on_a_connection(url, lambda connection: connection.fetch(statement, *values))
+    return rows
 
-    async def run() -> list[Any]:
+
+def run_script(url: str, script: str) -> None:
+    """Run all statements of a text on a connection of its own, and wait for them."""
+    _on_a_connection(url, lambda connection: connection.execute(script))
+
+
+def _on_a_connection(url: str, work: Callable[[Any], Awaitable[Any]]) -> Any:
+    async def run() -> Any:
         connection = await asyncpg.connect(url, timeout=10)
         try:
-            rows: list[Any] = await connection.fetch(statement, *values)
-            return rows
+            return await work(connection)
         finally:
             await connection.close()
 
-    with ThreadPoolExecutor(1) as thread:  # whoever asks may be running in an event loop
+    with ThreadPoolExecutor(1) as thread:  # the caller may be running in an event loop
         return thread.submit(asyncio.run, run()).result()

@@ -1,23 +1,27 @@
 """What operators see and do, as tests say it; and a safe, whose log holds secrets."""
 
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from craton.application import Api, CommandKey, Context, Module, Paging, Repository, command
 from craton.application.api import operation_of
-from craton.domain import Aggregate, Event, Id, Secret
+from craton.domain import Aggregate, Event, Id, Secret, uuid7
+from craton.ports import Changeset, ParkedEvent, Store, StoredEvent
 from craton.runtime import App
 from craton.runtime.commands.results import Answer
+from craton.runtime.committer import write_alone
 from craton.runtime.operations.api import AuditEntry, EventEntry
 
 OLGA: Final = "olga"
+NOON: Final = datetime(2026, 5, 17, 12, tzinfo=UTC)
 
 
 async def act(
-    app: App, method: Any, /, *arguments: Any, actor: str = OLGA, key: str | None = None, **named: Any
+    app: App, method: Any, /, *arguments: Any, actor: str = OLGA, under: str | None = None, **named: Any
 ) -> Answer:
-    """Call an operation of `Operations` as an adapter does, by default for olga."""
+    """Call an operation of `Operations` as an adapter does, by default for olga; `under` is the idempotency key."""
     operation = operation_of(method)
-    context = Context(actor=actor, correlation="call-1", key=None if key is None else CommandKey(key))
+    context = Context(actor=actor, correlation="call-1", key=None if under is None else CommandKey(under))
     return await app.operate(operation, operation.bind(arguments, named), context)
 
 
@@ -39,6 +43,15 @@ async def pages_of_events(app: App, limit: int, **wanted: Any) -> list[EventEntr
         after = page.next
         if not after:
             return found
+
+
+async def park(
+    store: Store, reader: str, position: int, key: str, error: str = "ValueError: a bug", at: datetime = NOON
+) -> None:
+    """Park an event for a reader, as the process that runs the reader would."""
+    event = StoredEvent(f"jar-{key}", 1, uuid7(), "CoinPut", 1, '{"amount":1}', "{}", at, position)
+    entry = ParkedEvent(reader, position, key, error, 1 if error else 0, at, event=event)
+    await write_alone(store, Changeset(parked=[entry]))
 
 
 # --- a module whose log holds secrets ---------------------------------------------------------------------------------

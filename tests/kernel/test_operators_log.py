@@ -96,7 +96,7 @@ class TestEvents:
         safe = SafeId.new()
         with entered(Context(actor="ada")):
             await service.api(Safes).set_code(safe, "Ada", Secret("sesame"))
-        await act(service, Operations.rebuild_projection, "balances", key="a-key")
+        await act(service, Operations.rebuild_projection, "balances", under="a-key")
 
         changed, code = (await service.operations.events()).events
 

@@ -249,6 +249,8 @@ class App:
 
     async def operate(self, operation: OperationDefinition, arguments: dict[str, Any], context: Context) -> Answer:
         """Run one operation of `Operations`."""
+        if not self._running:
+            raise WiringError(f"app {self.name}: {operation} was called while the app is not running")
         return await call_operations(self._running, list(self._readers()), operation, arguments, context)
 
     async def begin(self, *, empty: bool) -> list[str]:

@@ -61,9 +61,8 @@ class StateType:
         return encode_to_keep(given, self._struct, f"the state of {aggregate.stream}").decode()
 
     def shown(self, aggregate: AnyAggregate) -> dict[str, Any]:
-        """The state as it is shown to people: in JSON's own types, secrets masked."""
-        state = vars(aggregate)
-        return {name: masked(state[name]) for name in self.fields if name in state}
+        """The state as it is shown to people, with its defaults: in JSON's own types, secrets masked."""
+        return {name: masked(getattr(aggregate, name)) for name in self.fields if hasattr(aggregate, name)}
 
     def decode(self, snapshot: Snapshot, id: Any) -> AnyAggregate:
         aggregate = self.kind(id)
@@ -88,6 +87,10 @@ class StateType:
         """The names of the fields in which two states aren't equal."""
         one, two = vars(aggregate), vars(other)
         return [name for name in self.fields if one.get(name, _UNSET) != two.get(name, _UNSET)]
+
+    def changed(self, before: AnyAggregate, after: AnyAggregate) -> list[str]:
+        """The names of the fields whose values, or defaults, aren't equal, as secrets may be that are shown alike."""
+        return [name for name in self.fields if getattr(before, name, None) != getattr(after, name, None)]
 
     def copy(self, aggregate: AnyAggregate) -> AnyAggregate:
         twin = object.__new__(self.kind)

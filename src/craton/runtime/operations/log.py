@@ -1,7 +1,9 @@
 """The log as operators look at it: events of all modules, newest first, and a stream as it was."""
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
+from heapq import merge
 from typing import Any, Final
 
 import msgspec
@@ -18,6 +20,7 @@ from craton.runtime.operations.refusals import AmbiguousStream, BadCursor, Strea
 MAX_SCANNED: Final = 20_000
 """Events of each module that one call looks at: there is no index for it, which each append would have to pay for."""
 PAGE: Final = 1_000
+_POSITION: Final = re.compile(r"[1-9][0-9]{0,17}")
 
 Modules = Mapping[str, RunningModule]
 
@@ -25,14 +28,15 @@ Modules = Mapping[str, RunningModule]
 async def find_events(modules: Modules, wanted: EventFilter, after: str, limit: int) -> FoundEvents:
     """Events of some modules, newest first. Raises `BadCursor`."""
     cursor = _cursor(after) if after else dict.fromkeys(modules, 0)
-    found: list[tuple[str, StoredEvent]] = []
+    by_module: list[list[tuple[str, StoredEvent]]] = []
     reached: dict[str, int] = {}
     for name, before in cursor.items():
         if name not in modules:
             raise BadCursor()
         events, reached[name] = await modules[name].store.search(wanted, before, limit, MAX_SCANNED)
-        found += [(name, event) for event in events]
-    found.sort(key=lambda entry: (entry[1].time, entry[1].position), reverse=True)
+        by_module.append([(name, event) for event in events])
+    # Merged, not sorted: a module's own events stay in the order of their positions, even if a clock was set back.
+    found = list(merge(*by_module, key=lambda entry: (entry[1].time, entry[1].position), reverse=True))
     shown, left = found[:limit], found[limit:]
     for name, event in reversed(left):  # a module goes on with the newest of its events that isn't shown
         reached[name] = event.position + 1
@@ -44,11 +48,13 @@ async def find_events(modules: Modules, wanted: EventFilter, after: str, limit: 
 
 
 def _cursor(text: str) -> dict[str, int]:
-    try:
-        parts = (part.split(":") for part in text.split(" "))
-        return {name: int(position) for name, position in parts}
-    except ValueError:
-        raise BadCursor() from None
+    cursor: dict[str, int] = {}
+    for part in text.split(" "):
+        name, _, position = part.partition(":")
+        if not _POSITION.fullmatch(position) or name in cursor:
+            raise BadCursor()
+        cursor[name] = int(position)
+    return cursor
 
 
 def event_entry(running: RunningModule, event: StoredEvent) -> EventEntry:
@@ -99,7 +105,7 @@ async def stream_at(modules: Modules, stream: str, version: int | None, at: date
         raise UnreadableStream(reason=str(problem)) from problem
     if event is None or (version is not None and event.version != version):
         raise StreamNotFound()
-    state = states.shown(aggregate)
+    was, state = states.shown(before), states.shown(aggregate)
     return StreamView(
         module=running.module.name,
         stream=stream,
@@ -109,17 +115,15 @@ async def stream_at(modules: Modules, stream: str, version: int | None, at: date
         event=event_entry(running, event),
         state=state,
         changed={
-            name: Change(before=before.get(name), after=state.get(name))
-            for name in dict.fromkeys((*before, *state))
-            if before.get(name) != state.get(name)
+            name: Change(before=was.get(name), after=state.get(name)) for name in states.changed(before, aggregate)
         },
     )
 
 
 async def _replay(
     running: RunningModule, states: StateType, aggregate: AnyAggregate, version: int | None, at: datetime | None
-) -> tuple[dict[str, Any], StoredEvent | None]:
-    """Apply the events up to a version or time; return the state before the last of them, and that event."""
+) -> tuple[AnyAggregate, StoredEvent | None]:
+    """Apply the events up to a version or time; return what it was before the last of them, and that event."""
     before = states.copy(aggregate)
     last: StoredEvent | None = None
     stream = aggregate.stream
@@ -127,9 +131,9 @@ async def _replay(
         events = await running.store.read_stream(stream, after=aggregate.version, limit=PAGE)
         for event in events:
             if (at is not None and event.time > at) or aggregate.version == version:
-                return states.shown(before), last
+                return before, last
             before = states.copy(aggregate)
             states.apply(aggregate, event, running.module.events)
             last = event
         if len(events) < PAGE:
-            return states.shown(before), last
+            return before, last

@@ -99,9 +99,10 @@ def _parked_entry(module: str, entry: ParkedEvent) -> ParkedEntry:
 
 
 async def parked_that_match(
-    running: RunningModule, reader: str | None, key: str | None, position: int | None
+    running: RunningModule, readers: Sequence[Reader], reader: str | None, key: str | None, position: int | None
 ) -> Sequence[ParkedEvent]:
     """The parked events that an operator means. Raises `ParkedNotFound`, or `NotHandled` if nothing would be done."""
+    known = {SUBSCRIPTION, SEALS, *(found.full_name for found in readers)}
     matching = [
         entry
         for entry in await running.store.parked(reader)
@@ -111,6 +112,8 @@ async def parked_that_match(
         raise ParkedNotFound()
     for name in dict.fromkeys(entry.subscription for entry in matching):
         projection = running.projections.get(name.rpartition("@")[0])
+        if projection is None and name not in known:
+            raise NotHandled(reader=name, projection="")
         if projection is not None and not await projection.handles(name):
             raise NotHandled(reader=name, projection=projection.definition.name)
     return matching

@@ -38,8 +38,11 @@ class NotHandled(Conflict):
 
     reader: str
     projection: str
+    """Empty: this program has no reader of that name."""
 
     def __str__(self) -> str:
+        if not self.projection:
+            return f"No process handles {self.reader}: this program has no such reader."
         return (
             f"No process handles {self.reader}: another generation of {self.projection} is live, or it is inline. "
             f"To have all events tried again, use `craton projections rebuild {self.projection}`."

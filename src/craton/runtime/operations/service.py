@@ -84,7 +84,7 @@ class OperationsService(Operations):
         position: int | None = None,
         reason: Text = Text(""),
     ) -> Requested:
-        entries = await parked_that_match(self._module(module), reader, key, position)
+        entries = await parked_that_match(self._module(module), self._readers, reader, key, position)
         return await self._request(module, retries(entries), reason)
 
     async def drop_parked(
@@ -95,7 +95,7 @@ class OperationsService(Operations):
         position: int | None = None,
         reason: Text = Text(""),
     ) -> Requested:
-        entries = await parked_that_match(self._module(module), reader, key, position)
+        entries = await parked_that_match(self._module(module), self._readers, reader, key, position)
         return await self._request(module, drops(entries), reason)
 
     async def _request(self, module: str, requests: Iterable[OperatorRequest], reason: Text) -> Requested:

@@ -9,6 +9,7 @@ from craton.application.api import OperationDefinition, operation_of
 from craton.application.codec import encode_text
 from craton.application.context import Context, context_var
 from craton.application.errors import Unavailable
+from craton.domain import DomainError
 from craton.ports import KeyTaken, StoreUnavailable
 from craton.runtime.commands.results import Answer, Request, Results
 from craton.runtime.commands.use_cases import require_usable_key
@@ -38,10 +39,10 @@ async def call_operations(
     context: Context,
 ) -> Answer:
     """Run one operation of `Operations`. What is repeated under its key gets its first answer again."""
+    seconds = context.remaining()
     token = context_var.set(context)
     try:
         work = _run(modules, readers, operation, arguments, context)
-        seconds = context.remaining()
         return await (work if seconds is None else in_time(seconds, work, executed=operation.kind == "command"))
     except StoreUnavailable as problem:
         raise Unavailable(str(problem), maybe_executed=problem.maybe_executed) from problem
@@ -69,7 +70,7 @@ async def _run(
     service = OperationsService(modules, readers, journal)
     try:
         result = await getattr(service, operation.name)(**arguments)
-    except KeyTaken:
+    except (KeyTaken, DomainError):  # another call under this key may have been faster, and left nothing to be done
         replay = await _replay(modules, operation, request)
         if replay is None:
             raise

@@ -33,17 +33,21 @@ class Journal:
     async def write(self, module: str, subject: str, reason: Text, unit: Changeset, answer: Any = None) -> None:
         """Write a changeset, and that it was done. Raises `ChangesetRefused` when what it relies on isn't so."""
 
-        async def commit(noted: Noted) -> None:
+        async def commit(noted: Noted) -> tuple[None, int]:
             note = noted(answer)
             unit.appends, unit.result = note.appends, note.result
-            position = await self._modules[module].background.commit(unit)
-            self.written = Answer(None, position, module=module)
+            return None, await self._modules[module].background.commit(unit)
 
         await self.record(module, subject, reason, commit)
         self._modules[module].background.signal.fire()
 
-    async def record(self, module: str, subject: str, reason: Text, work: Callable[[Noted], Awaitable[T]]) -> T:
-        """Do some work that writes what `noted` makes; it is done again if another operator was faster to be noted."""
+    async def record(
+        self, module: str, subject: str, reason: Text, work: Callable[[Noted], Awaitable[tuple[T, int]]]
+    ) -> T:
+        """Do some work that writes what `noted` makes; it is done again if another operator was faster to be noted.
+
+        The work returns its result, and the position of the last event that it has written.
+        """
         background = self._modules[module].background
         fact = OperatorActed(verb=self._operation.name, subject=subject, reason=reason)
         while True:
@@ -65,10 +69,13 @@ class Journal:
                 return Changeset(appends=appends, result=kept_result(self._operation, self._request, answer))
 
             try:
-                return await work(noted)
+                result, position = await work(noted)
             except VersionConflict as conflict:
                 if conflict.stream != OPERATOR_STREAM:
                     raise
+            else:
+                self.written = Answer(None, position, module=module)
+                return result
 
 
 def _metadata() -> str:

@@ -1,6 +1,7 @@
 """What operators see and do, over the running modules of a service."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -13,7 +14,16 @@ from craton.application.repository import AuditEvent
 from craton.application.sagas.events import SagaId
 from craton.application.sagas.state import Status
 from craton.domain import Text
-from craton.ports import Changeset, EventFilter, KeyTaken, OperatorRequest, StoredEvent, Timer
+from craton.ports import (
+    Changeset,
+    EventFilter,
+    KeyTaken,
+    NothingParked,
+    OperatorRequest,
+    ParkedEvent,
+    StoredEvent,
+    Timer,
+)
 from craton.runtime.compatibility.readers import Reader
 from craton.runtime.module import RunningModule
 from craton.runtime.operations.api import (
@@ -84,8 +94,7 @@ class OperationsService(Operations):
         position: int | None = None,
         reason: Text = Text(""),
     ) -> Requested:
-        entries = await parked_that_match(self._module(module), self._readers, reader, key, position)
-        return await self._request(module, retries(entries), reason)
+        return await self._ask_for_parked(retries, module, reader, key, position, reason)
 
     async def drop_parked(
         self,
@@ -95,8 +104,21 @@ class OperationsService(Operations):
         position: int | None = None,
         reason: Text = Text(""),
     ) -> Requested:
-        entries = await parked_that_match(self._module(module), self._readers, reader, key, position)
-        return await self._request(module, drops(entries), reason)
+        return await self._ask_for_parked(drops, module, reader, key, position, reason)
+
+    async def _ask_for_parked(
+        self,
+        requests_for: Callable[[Sequence[ParkedEvent]], Iterable[OperatorRequest]],
+        module: str,
+        reader: str | None,
+        key: str | None,
+        position: int | None,
+        reason: Text,
+    ) -> Requested:
+        while True:
+            entries = await parked_that_match(self._module(module), self._readers, reader, key, position)
+            with contextlib.suppress(NothingParked):  # one of them was handled meanwhile
+                return await self._request(module, requests_for(entries), reason)
 
     async def _request(self, module: str, requests: Iterable[OperatorRequest], reason: Text) -> Requested:
         everything = list(requests)
@@ -121,17 +143,15 @@ class OperationsService(Operations):
     async def rebuild_projection(self, name: str, reason: Text = Text("")) -> ProjectionProgress:
         module, projection = self._find_projection(name)
 
-        async def rebuild(noted: Noted) -> ProjectionProgress:
-            return await projection.rebuild(noted)
-
-        return await self._journal.record(module, projection.definition.name, reason, rebuild)
+        return await self._journal.record(module, projection.definition.name, reason, projection.rebuild_with)
 
     async def roll_back_projection(self, name: str, reason: Text = Text("")) -> ProjectionProgress:
         module, projection = self._find_projection(name)
+        live = (await projection.progress()).live
 
-        async def roll_back(noted: Noted) -> ProjectionProgress:
+        async def roll_back(noted: Noted) -> tuple[ProjectionProgress, int]:
             try:
-                return await projection.roll_back(noted)
+                return await projection.roll_back_with(noted, live)
             except MisuseError as refused:
                 raise NoRollback(reason=str(refused)) from None
 

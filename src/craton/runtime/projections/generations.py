@@ -168,10 +168,10 @@ class GenerationRecord:
         seen: Generations,
         state: Generations,
         unit: Changeset | None = None,
-    ) -> None:
+    ) -> int:
         """Make this the state in the place of the one that was seen, and make the tables of what is new in it.
 
-        `unit` is what else is written in that commit, and on what conditions.
+        `unit` is what else is written in that commit, and on what conditions. Returns the position of its last event.
 
         Raises `DocumentChanged`, `PositionPassed`, `SerializationConflict`, or `TableTaken` when a new generation has
         the number of one that another projection, which has the same rows, has made.
@@ -186,13 +186,14 @@ class GenerationRecord:
         unit.tables = [table for made in new for table in made.tables]
         unit.indexes = [table for made in new if made.indexed for table in made.tables]
         try:
-            await write_alone(self._store, unit)
+            position = await write_alone(self._store, unit)
         except DocumentChanged:
             await self._inline.refresh()
             raise
         self.revision, self.state = document.revision, state
         if inline is not None:
             self._inline.take(inline)
+        return position
 
     def with_new_generation(self, seen: Generations) -> Generations:
         """What is recorded when a new generation is begun, unless its number is taken."""
@@ -201,10 +202,11 @@ class GenerationRecord:
 
     async def begin(
         self, seen: Generations, unit: Changeset | None = None, *, live: bool = False, indexed: bool = False
-    ) -> None:
+    ) -> int:
         """Record a new generation and make its tables, in one commit; the one that was being built is given up.
 
-        `live`: it is so at once, since there are no events yet. Raises what `replace` raises but `TableTaken`.
+        `live`: it is so at once, since there are no events yet. Returns and raises what `replace` does, but
+        `TableTaken`.
         """
         number = seen.newest
         if live:
@@ -214,10 +216,11 @@ class GenerationRecord:
             new = self.new_generation(number, indexed=live or indexed)
             state = msgspec.structs.replace(seen, **{"live" if live else "building": new}, newest=number)
             with contextlib.suppress(TableTaken):  # by a projection of another name that has, or had, the same rows
-                await self.replace(seen, state, unit)
+                position = await self.replace(seen, state, unit)
                 break
         if seen.building is not None:
             await self.drop(seen.building)
+        return position
 
     async def parked(self, generation: Generation) -> list[int]:
         """The positions of the events that are parked for a generation."""

@@ -96,20 +96,24 @@ class RunningProjection:
                 projection=self.definition.name,
             )
 
-    async def rebuild(self, commit_with: CommitWith = _nothing_else) -> ProjectionProgress:
+    async def rebuild(self) -> ProjectionProgress:
         """Begin to build a new generation beside the live one; one that is being built goes on."""
+        progress, _ = await self.rebuild_with(_nothing_else)
+        return progress
+
+    async def rebuild_with(self, commit_with: CommitWith) -> tuple[ProjectionProgress, int]:
+        """The same, with what else is written. Returns the position of its last event, too."""
         while True:
             state = await self.record.refresh()
             if self._is_being_built(state.building):
                 progress = await self._progress(state)
-                await write_alone(self._background.store, commit_with(progress))
-                return progress
+                return progress, await write_alone(self._background.store, commit_with(progress))
             after = self.record.with_new_generation(state)
             progress = await self._progress(after)
             with contextlib.suppress(DocumentChanged):  # another process was faster
-                await self.record.begin(state, unit=commit_with(progress))
+                position = await self.record.begin(state, unit=commit_with(progress))
                 self._background.signal.fire()
-                return progress
+                return progress, position
 
     def _is_being_built(self, building: Generation | None) -> bool:
         """Whether a generation is on its way that this program, or a later version of it, wants."""
@@ -117,13 +121,24 @@ class RunningProjection:
             return False
         return self.record.is_current(building) or building.version > self.definition.version
 
-    async def roll_back(self, commit_with: CommitWith = _nothing_else) -> ProjectionProgress:
+    async def roll_back(self) -> ProjectionProgress:
         """Make the generation before the live one live again; it then catches up.
 
         Raises `MisuseError` when there is no such generation, or when it wouldn't catch up.
         """
         state = await self.record.refresh()
+        progress, _ = await self.roll_back_with(_nothing_else, 0 if state.live is None else state.live.number)
+        return progress
+
+    async def roll_back_with(self, commit_with: CommitWith, live: int) -> tuple[ProjectionProgress, int]:
+        """The same, with what else is written, unless another generation than `live` has become the live one.
+
+        Returns the position of its last event, too.
+        """
+        state = await self.record.refresh()
         name = self.definition.name
+        if live != (0 if state.live is None else state.live.number):
+            raise MisuseError(f"another generation of {name} has become live meanwhile")
         if self.definition.inline:
             raise MisuseError(f"{name} is inline: its generation before has missed events; rebuild it instead")
         if state.previous is None:
@@ -135,11 +150,14 @@ class RunningProjection:
             )
         before = Generations(live=state.previous, previous=state.live, newest=state.newest)
         progress = await self._progress(before)
-        await self.record.replace(state, before, commit_with(progress))
+        try:
+            position = await self.record.replace(state, before, commit_with(progress))
+        except DocumentChanged:
+            raise MisuseError(f"the generations of {name} have changed meanwhile") from None
         self._background.signal.fire()
         if state.building is not None:
             await self.record.drop(state.building)
-        return progress
+        return progress, position
 
     async def parked_for_build(self) -> int:
         """How many parked events keep the generation being built from becoming live; 0 while there is work to do."""

@@ -263,11 +263,11 @@ def change(data: Data, statement: str) -> None:
     connection.close()
 
 
-def test_what_is_as_the_log_says_is_verified(filled: Data) -> None:
+def test_verify_succeeds_if_everything_agrees_with_the_log(filled: Data) -> None:
     verified = craton("verify", *filled.option)
 
     assert (verified.code, verified.err) == (0, "")
-    assert verified.out.startswith("ledger: as the log says")
+    assert verified.out.startswith("ledger: agrees with its log")
 
 
 def test_a_tampered_event_is_found(data: Data) -> None:

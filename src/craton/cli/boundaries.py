@@ -1,4 +1,4 @@
-"""What the files of a module may import: of another module its two doors, and a domain only what is pure."""
+"""What the files of a module may import: of another module only its two doors, and in its domain only pure code."""
 
 import ast
 import importlib
@@ -15,7 +15,7 @@ PURE_FILES: Final = ("domain.py", "events.py")
 
 
 def wrong_imports(app: App) -> Iterator[str]:
-    """Yield a sentence for each import that crosses a boundary elsewhere than through a door."""
+    """Yield a sentence for each import that crosses a boundary outside the two doors."""
     packages = {package: module.name for module in app.modules.values() if (package := _package(module))}
     for package, name in packages.items():
         folder = Path(importlib.import_module(package).__path__[0])  # a package without an __init__ has no __file__
@@ -26,12 +26,12 @@ def wrong_imports(app: App) -> Iterator[str]:
                     if other != package and _inside(imported, other) and not _is_door(imported, other):
                         yield (
                             f"{where} imports {imported}; of {other_name} it may import what is in its events.py and "
-                            f"its api.py, nothing else"
+                            f"its api.py, and nothing else"
                         )
                 if path.parent == folder and path.name in PURE_FILES and not _is_pure(imported, packages):
                     yield (
                         f"{where}: {path.name} imports {imported}; it may import the standard library, craton.domain "
-                        f"and the modules' events, nothing else"
+                        f"and the modules' events, and nothing else"
                     )
 
 
@@ -40,7 +40,7 @@ def _package(module: Module) -> str:
 
 
 def _package_of(path: Path, folder: Path, package: str) -> str:
-    """The package that a file's relative imports begin at."""
+    """The package from which a file's relative imports are resolved."""
     return ".".join([package, *path.relative_to(folder).parent.parts])
 
 

@@ -1,4 +1,4 @@
-"""craton check: what would fail later is said now."""
+"""craton check: finds at build time what would fail at run time."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -40,9 +40,9 @@ def check(
     map_: Annotated[
         bool, typer.Option("--map", help="Print the map of the modules: what they offer, call, and listen to.")
     ] = False,
-    format_: Annotated[MapFormat, typer.Option("--format", help="How the map is written.")] = MapFormat.TEXT,
+    format_: Annotated[MapFormat, typer.Option("--format", help="The format of the map.")] = MapFormat.TEXT,
 ) -> None:
-    """Check module boundaries, API signatures, routes, upcasters and projections; a sentence for each problem."""
+    """Check module boundaries, API signatures, routes, upcasters and projections; print a sentence for each problem."""
     loaded = load_app(settings(app=app)["app"])
     problems = [*loaded.wiring.problems(), *wrong_routes(loaded), *wrong_imports(loaded), *_cycle(loaded.wiring.map)]
     if not problems:
@@ -54,11 +54,11 @@ def check(
     if map_:
         out.print(_WRITTEN[format_](loaded.wiring.map), markup=False)
     else:
-        out.print(f"{loaded.name}: {len(loaded.modules)} module(s), nothing to complain about.")
+        out.print(f"{loaded.name}: {len(loaded.modules)} module(s), no problems found.")
 
 
 def _cycle(module_map: ModuleMap) -> Iterator[str]:
-    """A sentence if modules call each other in a circle: none of them could be understood, or moved, alone."""
+    """Yield a sentence if modules call each other in a circle: none of them could be understood or moved alone."""
     cycle = module_map.cycle()
     if cycle:
         calls = [
@@ -72,7 +72,7 @@ def _cycle(module_map: ModuleMap) -> Iterator[str]:
 
 
 async def _start(app: App) -> list[str]:
-    """Start it in stores that forget, without anything that goes on in the background; return what is said instead."""
+    """Start the app in memory stores, without its background tasks; return the sentences of what can't be started."""
     try:
         async with app.run(stores("memory", Path(), app.name), subscriptions=False):
             await _describe(asgi(app))
@@ -84,10 +84,10 @@ async def _start(app: App) -> list[str]:
 
 
 async def _describe(application: Any) -> None:
-    """Have the API's description made, as the first look at it does."""
+    """Build the API's description, as the first request for it does."""
 
     async def hear(_: Any) -> None:
-        """The answer isn't needed."""
+        """Ignores the answer."""
 
     scope = {"type": "http", "method": "GET", "path": "/openapi.json", "headers": [], "query_string": b""}
     await application(scope, None, hear)

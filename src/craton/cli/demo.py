@@ -6,7 +6,7 @@ from craton.runtime.app import App
 
 
 def demo(app: AppName = None, store: StoreUrl = None) -> None:
-    """Tell a story of the application in the terminal, with data of its own; exit code 1 if it ends badly."""
+    """Play a scenario of the application in the terminal, with data of its own; exit code 1 if the scenario fails."""
     chosen = settings(app=app, store=store)
     loaded = load_app(chosen["app"])
     if loaded.demo is None:

@@ -1,4 +1,4 @@
-"""craton events: look at the log."""
+"""craton events: shows the log."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -16,7 +16,7 @@ from craton.runtime.operations.api import MAX_LISTED_EVENTS, EventEntry
 
 POLL_SECONDS = 0.5
 MAX_FOLLOWED = 1_000
-"""Of events that come between two looks."""
+"""The most events that one look at the log prints in `--follow`."""
 
 Wanted = dict[str, Any]
 
@@ -25,17 +25,21 @@ def events(
     stream: Annotated[str | None, typer.Argument(help="Only this stream, such as account-0195….")] = None,
     module: Annotated[str | None, typer.Option(help="Only this module.")] = None,
     type_: Annotated[str | None, typer.Option("--type", help="Only events of this type.")] = None,
-    actor: Annotated[str | None, typer.Option(help="Only what was caused by this user or part.")] = None,
-    correlation: Annotated[str | None, typer.Option(help="Only what belongs to this request.")] = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes.")] = False,
-    last: Annotated[int, typer.Option("--last", "-n", min=1, max=100_000, help="How many of the newest.")] = 20,
-    at: Annotated[str | None, typer.Option(help="The log as it was then, as 2026-01-31T12:00:00Z.")] = None,
+    actor: Annotated[str | None, typer.Option(help="Only events that this user, policy or saga caused.")] = None,
+    correlation: Annotated[str | None, typer.Option(help="Only events that belong to this request.")] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Keep printing new events as they come.")] = False,
+    last: Annotated[
+        int, typer.Option("--last", "-n", min=1, max=100_000, help="The number of newest events to show.")
+    ] = 20,
+    at: Annotated[
+        str | None, typer.Option(help="Show the log as it was at this time, such as 2026-01-31T12:00:00Z.")
+    ] = None,
     as_json: AsJson = False,
     app: AppName = None,
     data: Data = None,
     store: StoreUrl = None,
 ) -> None:
-    """Show the newest events, or those of one stream; with --follow the ones to come."""
+    """Show the newest events, or those of one stream; with --follow also the events to come."""
     wanted = {"module": module, "stream": stream, "type": type_, "actor": actor, "correlation": correlation}
     until = None if at is None else _time(at) + timedelta(microseconds=1)
     operate(lambda loaded: _show(loaded, wanted, last, until, follow=follow, as_json=as_json), app, data, store)
@@ -57,7 +61,7 @@ async def _show(app: App, wanted: Wanted, last: int, until: datetime | None, *, 
     newest = await _newest(app, wanted, last, until)
     if stream is not None and not newest and not follow:
         where = f"the module {module}" if module else "any module"
-        fail(f"There is no stream {stream!r} in {where}, or nothing in it by then.")
+        fail(f"There is no stream {stream!r} in {where}, or it had no events at that time.")
     for entry in reversed(newest):
         _print(entry, as_json=as_json)
     while follow:
@@ -69,7 +73,7 @@ async def _show(app: App, wanted: Wanted, last: int, until: datetime | None, *, 
 
 
 async def _newest(app: App, wanted: Wanted, last: int, until: datetime | None) -> list[EventEntry]:
-    """The last so many events that match, the newest first; however far back they are."""
+    """The last so many events that match, newest first, however far back in the log they are."""
     found: list[EventEntry] = []
     after = ""
     while len(found) < last:

@@ -1,4 +1,4 @@
-"""What every command begins with: the application, its stores, and errors as sentences."""
+"""What every command needs: the application, its stores, and errors as sentences."""
 
 import asyncio
 import importlib
@@ -26,7 +26,7 @@ from craton.runtime.process.places import is_authors
 from craton.runtime.process.settings import Settings, masked
 
 PIPE_WIDTH = 200
-"""So that who reads a table from a pipe finds its cells in one piece."""
+"""The width of tables in a pipe, so that a reader of the pipe finds each cell in one piece."""
 
 out = Console(
     soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() or os.environ.get("COLUMNS") else PIPE_WIDTH
@@ -80,7 +80,7 @@ def import_app(name: str) -> App:
 
 
 def require_module(app: App, name: str) -> None:
-    """Exit with a sentence unless the running application has such a module here."""
+    """Exit with a sentence unless this process runs such a module of the application."""
     if name not in app.running:
         fail(f"There is no module {name!r}; there are: {', '.join(app.running)}.", WRONG_USE)
 
@@ -98,7 +98,7 @@ async def running(chosen: Settings, *, subscriptions: bool, existing: bool = Tru
         where = chosen.data if chosen["store"] == "sqlite" else masked(chosen["store"])
         fail(
             f"There is no data of {', '.join(missing)} in {where}: choose another place with --data or --store "
-            f"(CRATON_DATA, CRATON_STORE), or have `craton up` make it.",
+            f"(CRATON_DATA, CRATON_STORE), or run `craton up`, which creates it.",
             WRONG_USE,
         )
     options = {"subscriptions": subscriptions, "looking": not subscriptions}
@@ -107,13 +107,13 @@ async def running(chosen: Settings, *, subscriptions: bool, existing: bool = Tru
 
 
 async def _without_data(app: App, open_store: Callable[[str], Store]) -> list[str]:
-    """The modules whose stores nobody has made yet; all are asked at once, over the same connections."""
+    """The modules whose stores don't exist yet; all stores are asked at the same time, over the same connections."""
     exist = await asyncio.gather(*(open_store(name).exists() for name in app.modules))
     return [name for name, exists in zip(app.modules, exist, strict=True) if not exists]
 
 
 def execute(work: Callable[[], Coroutine[Any, Any, int | None]], level: str) -> None:
-    """Run a command to its exit code; what goes wrong is said in a sentence."""
+    """Run a command to its exit code; print an error as a sentence."""
     set_up_logging(level)
     try:
         code = _run(work())
@@ -127,7 +127,7 @@ def execute(work: Callable[[], Coroutine[Any, Any, int | None]], level: str) -> 
 
 
 def set_up_logging(level: str) -> None:
-    """One line an event, on stderr: readable on a terminal, JSON elsewhere."""
+    """Write one line for each event to stderr: readable on a terminal, JSON elsewhere."""
     renderer: Any = (
         structlog.dev.ConsoleRenderer(exception_formatter=_brief_traceback)
         if sys.stderr.isatty()
@@ -150,12 +150,12 @@ def set_up_logging(level: str) -> None:
 def _log_warning(
     message: Warning | str, category: type[Warning], filename: str, lineno: int, file: Any = None, line: Any = None
 ) -> None:
-    """What Python warns of, such as a call that was never awaited, is a line of the log like any other."""
+    """Write Python's warnings, such as a call that was never awaited, as lines of the log."""
     structlog.get_logger("craton.python").warning(str(message), kind=category.__name__, where=f"{filename}:{lineno}")
 
 
 def _brief_traceback(stream: TextIO, raised: Any) -> None:
-    """The traceback without the toolkit's own frames and those of libraries, unless there are no others."""
+    """The traceback without frames of the toolkit and of libraries, unless it has no others."""
     told = traceback.TracebackException(*raised)
     part: traceback.TracebackException | None = told
     while part is not None:
@@ -167,7 +167,7 @@ def _brief_traceback(stream: TextIO, raised: Any) -> None:
 
 
 def _correlated(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Each line of a request, and of what it sets off, carries the id that the answer had as Craton-Request-Id."""
+    """Add the id that the client received as Craton-Request-Id to each line of a request and of all that it causes."""
     current = context_var.get()
     if current.id:
         line["correlation"] = current.correlation or current.id

@@ -16,7 +16,7 @@ from craton.runtime.process.settings import module_settings
 
 
 class _Commands(TyperGroup):
-    """The toolkit's commands, and those of the application that is chosen."""
+    """The toolkit's commands, and those of the chosen application."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         try:
@@ -31,12 +31,15 @@ class _Commands(TyperGroup):
         try:
             own = self._own()
         except LookupError as problem:
-            fail(f"craton has no command {cmd_name!r}, and the application's aren't known: {problem}.", WRONG_USE)
+            fail(
+                f"craton has no command {cmd_name!r}, and the application's own commands can't be read: {problem}.",
+                WRONG_USE,
+            )
         return typer.main.get_command(own[cmd_name]) if cmd_name in own else None
 
     @staticmethod
     def _own() -> dict[str, typer.Typer]:
-        """Raises `LookupError` when the application can't be loaded."""
+        """The application's commands. Raises `LookupError` when the application can't be loaded."""
         return import_app(settings()["app"]).commands
 
 
@@ -71,7 +74,7 @@ def config(app: AppName = None, data: Data = None, store: StoreUrl = None, as_js
         modules = import_app(chosen["app"]).modules.values()
         values += [value for module in modules for value in module_settings(module.name, module.settings, os.environ)]
     except LookupError as problem:
-        err.print(f"The settings of modules aren't known: {problem}.", markup=False)
+        err.print(f"The settings of the modules can't be read: {problem}.", markup=False)
     except WiringError as problem:
         fail(f"{problem}.", WRONG_USE)
     print_records(values, ("name", "value", "source", "meaning"), as_json=as_json)

@@ -1,6 +1,7 @@
-"""The map of modules as a picture: above, who calls whom; below, which events are heard where.
+"""The map of modules as a picture: the upper half shows which module calls which, the lower half which module listens
+to which.
 
-Modules stand in columns: each left of all that it calls. The columns of both pictures are the same.
+Modules stand in columns: each module left of all that it calls. Both halves have the same columns.
 """
 
 from collections.abc import Iterable, Iterator
@@ -34,7 +35,7 @@ HEAD: Final = (
 
 
 class Place:
-    """Where the left upper corner of a box is. Every other column is half a row lower, to let arrows pass."""
+    """The upper left corner of a box. Every second column starts half a row lower, so that arrows can pass."""
 
     def __init__(self, column: int, row: int, top: int) -> None:
         self.x = MARGIN + column * COLUMN_WIDTH
@@ -65,7 +66,7 @@ def svg(drawn: ModuleMap) -> str:
 def _columns(drawn: ModuleMap) -> list[list[ModuleOnMap]]:
     """Each module one column to the right of the last module that calls it."""
     column = dict.fromkeys((module.name for module in drawn.modules), 0)
-    for _ in drawn.modules:  # a chain of calls is as long as there are modules, at most
+    for _ in drawn.modules:  # a chain of calls can't be longer than the number of modules
         for call in drawn.calls:
             column[call.target] = max(column[call.target], min(column[call.source] + 1, len(column)))
     wanted = sorted(set(column.values()))
@@ -85,7 +86,7 @@ def _title(words: str, top: int) -> str:
 
 
 def _reversed(arrow: Arrow) -> Arrow:
-    """Events go the other way: to the module that listens."""
+    """The arrow in the direction of the events: towards the module that listens."""
     return Arrow(source=arrow.target, target=arrow.source, parts=arrow.events)
 
 
@@ -102,7 +103,7 @@ def _boxes(drawn: ModuleMap, places: dict[str, Place]) -> Iterator[str]:
 
 
 def _curve(source: Place, target: Place) -> str:
-    """From the side of one box that faces the other; two in one column are joined around their right sides."""
+    """A curve between the facing sides of two boxes; two boxes of one column are joined around their right sides."""
     if source.x == target.x:
         x, y, end = source.x + BOX_WIDTH, source.y + BOX_HEIGHT // 2 + 12, target.y + BOX_HEIGHT // 2 - 12
         return f"M{x} {y}C{x + 60} {y} {x + 60} {end} {x} {end}"

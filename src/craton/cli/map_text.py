@@ -1,4 +1,4 @@
-"""The map of modules in words, and in Mermaid's language."""
+"""The map of modules as plain text, and as Mermaid diagrams."""
 
 from collections.abc import Iterator
 
@@ -24,7 +24,7 @@ def _paragraph(drawn: ModuleMap, module: ModuleOnMap) -> Iterator[str]:
 
 
 def mermaid(drawn: ModuleMap) -> str:
-    """Two flowcharts, of the calls and of the listening; the second one's arrows go the way that events go."""
+    """Two flowcharts, one of calls and one of listening; the arrows of the second show the direction of the events."""
     calls = [f"    {arrow.source} --> {arrow.target}" for arrow in drawn.calls]
     listening = [f"    {arrow.target} -. {_lines(arrow)} .-> {arrow.source}" for arrow in drawn.listening]
     boxes = [f'    {module.name}["{_box(module)}"]' for module in drawn.modules]

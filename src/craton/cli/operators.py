@@ -1,4 +1,4 @@
-"""What the commands of operators share: a running application, and who gives the order."""
+"""What the operators' commands share: a running application, and the name of the operator."""
 
 import getpass
 import socket
@@ -15,12 +15,12 @@ from craton.domain import DomainError, Text
 from craton.runtime.app import App
 
 T = TypeVar("T")
-Reason = Annotated[str, typer.Option(help="Why; it is recorded with what is done.")]
+Reason = Annotated[str, typer.Option(help="The reason; it is recorded with the action.")]
 Work = Callable[[App], Coroutine[Any, Any, None]]
 
 
 def operate(work: Work, app: str | None, data: str | None, store: str | None) -> None:
-    """Do something with the application's `operations`; a refusal is a sentence."""
+    """Call the application's `operations`; print a refusal as a sentence and exit."""
     chosen = settings(app=app, data=data, store=store)
 
     async def run() -> None:
@@ -35,7 +35,7 @@ def operate(work: Work, app: str | None, data: str | None, store: str | None) ->
 
 @asynccontextmanager
 async def _as_operator() -> AsyncIterator[None]:
-    """What is done is recorded as done by this user of this machine."""
+    """Record what is done in this block as done by this user of this machine."""
     with entered(Context(actor=f"{_user()}@{socket.gethostname()}")):
         yield
 
@@ -43,12 +43,12 @@ async def _as_operator() -> AsyncIterator[None]:
 def _user() -> str:
     try:
         return getpass.getuser()
-    except (OSError, KeyError):  # a container may run as a number that has no name
+    except (OSError, KeyError):  # a container may run under a user id that has no name
         return "operator"
 
 
 def text(reason: str) -> Text:
-    """The reason, as it is recorded. Exits with a sentence if it can't be."""
+    """The reason as it is recorded. Exits with a sentence if it can't be recorded."""
     try:
         return Text(reason)
     except ValueError as problem:
@@ -56,7 +56,7 @@ def text(reason: str) -> Text:
 
 
 async def every(listed: Callable[..., Awaitable[Page[T]]], **conditions: Any) -> list[T]:
-    """All pages of a list."""
+    """The records of all pages of a list."""
     found: list[T] = []
     page = 1
     while True:

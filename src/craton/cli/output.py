@@ -10,7 +10,7 @@ from craton.cli.load import out
 
 
 def print_records(records: Sequence[Any], columns: Sequence[str], *, as_json: bool) -> None:
-    """Print structs: all their fields as JSON, or the named columns."""
+    """Print structs: as JSON with all their fields, or as a table with the named columns."""
     if as_json:
         for record in records:
             print_json(record)

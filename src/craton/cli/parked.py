@@ -1,4 +1,4 @@
-"""craton parked: events that couldn't be handled."""
+"""craton parked: the events that a reader couldn't handle."""
 
 from collections.abc import Awaitable, Callable
 from typing import Annotated
@@ -12,20 +12,22 @@ from craton.cli.output import print_records
 from craton.runtime.app import App
 from craton.runtime.operations.api import Requested
 
-cli = typer.Typer(no_args_is_help=True, help="Events that couldn't be handled.")
+cli = typer.Typer(no_args_is_help=True, help="Events that a reader couldn't handle.")
 
 Module = Annotated[str, typer.Argument(help="The module that the reader belongs to.")]
-Reader = Annotated[str | None, typer.Argument(help="The reader, as `craton parked list` shows it; without it, all.")]
-Position = Annotated[
-    int | None, typer.Argument(help="The position of one event; without it, all.", min=1, max=2**63 - 1)
+Reader = Annotated[
+    str | None, typer.Argument(help="The reader, as `craton parked list` shows it; all readers if left out.")
 ]
-Key = Annotated[str | None, typer.Option(help="Only the events of this key.")]
+Position = Annotated[
+    int | None, typer.Argument(help="The position of one event; all events if left out.", min=1, max=2**63 - 1)
+]
+Key = Annotated[str | None, typer.Option(help="Only events with this key.")]
 Verb = Callable[..., Awaitable[Requested]]
 
 
 @cli.command("list")
 def list_(app: AppName = None, data: Data = None, store: StoreUrl = None, as_json: AsJson = False) -> None:
-    """List parked events: the one that failed, and those of its key that wait behind it."""
+    """List parked events: each event that failed, and the events with the same key that wait behind it."""
 
     async def show(loaded: App) -> None:
         found = await every(loaded.operations.parked)
@@ -47,7 +49,7 @@ def retry(
     data: Data = None,
     store: StoreUrl = None,
 ) -> None:
-    """Have parked events, each with those behind it, tried again."""
+    """Try parked events again, each with the events that wait behind it."""
 
     async def ask(loaded: App) -> None:
         await _ask(loaded, loaded.operations.retry_parked, module, reader, position, key, reason)
@@ -66,7 +68,7 @@ def drop(
     data: Data = None,
     store: StoreUrl = None,
 ) -> None:
-    """Give parked events up, and have those behind them tried."""
+    """Drop parked events without handling them, and try the events that wait behind them."""
 
     async def ask(loaded: App) -> None:
         await _ask(loaded, loaded.operations.drop_parked, module, reader, position, key, reason)
@@ -79,5 +81,7 @@ async def _ask(
 ) -> None:
     require_module(app, module)
     asked = await verb(module, reader=reader, key=key, position=position, reason=text(reason))
-    more = " There are more: ask again." if asked.more else ""
-    out.print(f"Noted for {asked.events} event(s); the process that runs the reader carries it out.{more}")
+    more = " More events match: run the command again." if asked.more else ""
+    out.print(
+        f"The request is recorded for {asked.events} event(s); the process that runs the reader carries it out.{more}"
+    )

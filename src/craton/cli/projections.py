@@ -1,4 +1,4 @@
-"""craton projections: how far the read models are, and building them anew."""
+"""craton projections: the progress of the read models, and building them again."""
 
 import asyncio
 from typing import Annotated
@@ -16,9 +16,9 @@ from craton.runtime.projections.projection import RunningProjection
 
 POLL_SECONDS = 0.1
 
-cli = typer.Typer(no_args_is_help=True, help="How far the read models are, and building them anew.")
+cli = typer.Typer(no_args_is_help=True, help="The progress of read models, and building them again.")
 
-Name = Annotated[str, typer.Argument(help="A projection, as name or module.name.")]
+Name = Annotated[str, typer.Argument(help="The projection, by its name or as module.name.")]
 
 
 @cli.command("list")
@@ -52,13 +52,13 @@ def rebuild(
     store: StoreUrl = None,
     as_json: AsJson = False,
 ) -> None:
-    """Build a projection anew beside the live one, and swap it in when it has caught up."""
+    """Build a projection again beside the live one, and make it live when it has caught up."""
     operate(lambda loaded: _rebuild(loaded, name, reason, as_json=as_json), app, data, store)
 
 
 @cli.command()
 def rollback(name: Name, reason: Reason = "", app: AppName = None, data: Data = None, store: StoreUrl = None) -> None:
-    """Make the generation before the live one live again."""
+    """Make the previous generation live again."""
 
     async def roll_back(loaded: App) -> None:
         _find(loaded, name)
@@ -72,7 +72,7 @@ async def _rebuild(app: App, name: str, reason: str, *, as_json: bool) -> None:
     projection = _find(app, name)
     started = world.monotonic()
     generation = (await app.operations.rebuild_projection(name, text(reason))).building
-    # A running server may do the work just as well: the lease decides who does.
+    # A running server may do the work instead: the lease decides which process does it.
     work = asyncio.create_task(projection.runner.run())
     bar = Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),

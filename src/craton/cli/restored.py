@@ -1,4 +1,4 @@
-"""craton restored: go on after one module's store was restored from a backup."""
+"""craton restored: accepts the store of one module that was restored from a backup."""
 
 from typing import Annotated
 
@@ -15,7 +15,7 @@ def restored(
     data: Data = None,
     store: StoreUrl = None,
 ) -> None:
-    """Accept a store that was restored alone: policies that work on it go on from where they were at the backup."""
+    """Accept a store that was restored alone: policies that work on it continue from their position in the backup."""
     chosen = settings(app=app, data=data, store=store)
 
     async def accept() -> None:
@@ -23,6 +23,6 @@ def restored(
             require_module(loaded, module)
             for sentence in await loaded.rounds.accept(module, f"craton restored {uuid7()}"):
                 out.print(sentence, markup=False)
-            out.print(f"The store of {module} is accepted as it is.", markup=False)
+            out.print(f"The store of {module} is accepted in its present state.", markup=False)
 
     execute(accept, chosen["log"])

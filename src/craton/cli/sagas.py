@@ -1,4 +1,4 @@
-"""craton sagas: processes over several modules, and what is done about one that is stuck."""
+"""craton sagas: processes over several modules, and what operators do about one that is stuck."""
 
 from typing import Annotated, Any
 
@@ -13,14 +13,12 @@ from craton.cli.options import AppName, AsJson, Data, StoreUrl
 from craton.cli.output import print_json, print_records
 from craton.runtime.app import App
 
-cli = typer.Typer(
-    no_args_is_help=True, help="Processes over several modules, and what is done about one that is stuck."
-)
+cli = typer.Typer(no_args_is_help=True, help="Processes over several modules, and the commands for one that is stuck.")
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="The saga, as `craton sagas list` shows it.")]
 Step = Annotated[str, typer.Argument(help="The step, as `craton sagas show` shows it.")]
 Kind = Annotated[str | None, typer.Option(help="Only sagas of this kind, such as Checkout.")]
-InStatus = Annotated[Status | None, typer.Option("--status", help="Only sagas that stand so.")]
+InStatus = Annotated[Status | None, typer.Option("--status", help="Only sagas with this status.")]
 Code = Annotated[str | None, typer.Option(help="Only sagas that compensate because of this refusal.")]
 Fields = Annotated[str | None, typer.Option("--value", help="Values of the saga's fields, as a JSON object.")]
 
@@ -46,7 +44,7 @@ def list_(
 
 @cli.command()
 def show(id: Id, app: AppName = None, data: Data = None, store: StoreUrl = None, as_json: AsJson = False) -> None:
-    """Show how a saga stands, step by step."""
+    """Show the state of a saga, step by step."""
 
     async def print_saga(loaded: App) -> None:
         saga = await loaded.operations.saga(_saga(id))
@@ -62,7 +60,7 @@ def show(id: Id, app: AppName = None, data: Data = None, store: StoreUrl = None,
 
 @cli.command()
 def retry(id: Id, reason: Reason = "", app: AppName = None, data: Data = None, store: StoreUrl = None) -> None:
-    """Have what is stuck tried again."""
+    """Try again what has failed in a stuck saga."""
 
     async def carry_out(loaded: App) -> None:
         await loaded.operations.retry_saga(_saga(id), text(reason))
@@ -81,7 +79,7 @@ def skip(
     data: Data = None,
     store: StoreUrl = None,
 ) -> None:
-    """Take a step, or its compensation, as done."""
+    """Count a step, or its compensation, as done without running it."""
 
     async def carry_out(loaded: App) -> None:
         await loaded.operations.skip_saga_step(_saga(id), step, text(reason), _fields(value))
@@ -92,7 +90,7 @@ def skip(
 
 @cli.command()
 def compensate(id: Id, reason: Reason = "", app: AppName = None, data: Data = None, store: StoreUrl = None) -> None:
-    """Undo what a saga has done."""
+    """Undo the steps that a saga has done."""
 
     async def carry_out(loaded: App) -> None:
         await loaded.operations.compensate_saga(_saga(id), text(reason))
@@ -104,12 +102,12 @@ def compensate(id: Id, reason: Reason = "", app: AppName = None, data: Data = No
 @cli.command()
 def resolve(
     id: Id,
-    note: Annotated[str, typer.Option(help="How the matter was settled; it is recorded.")],
+    note: Annotated[str, typer.Option(help="How the matter was settled; the note is recorded.")],
     app: AppName = None,
     data: Data = None,
     store: StoreUrl = None,
 ) -> None:
-    """End a saga as it stands, because the matter was settled by other means."""
+    """End a saga in its present state, because the matter was settled by other means."""
 
     async def carry_out(loaded: App) -> None:
         await loaded.operations.resolve_saga(_saga(id), text(note))

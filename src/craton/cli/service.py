@@ -1,4 +1,4 @@
-"""craton readers, leases and audit: how a service is doing, who does what in it, and what operators have done."""
+"""craton readers, leases and audit: the state of a service, which process does what, and what operators have done."""
 
 from craton.cli.operators import every, operate
 from craton.cli.options import AppName, AsJson, Data, StoreUrl
@@ -7,7 +7,7 @@ from craton.runtime.app import App
 
 
 def readers(app: AppName = None, data: Data = None, store: StoreUrl = None, as_json: AsJson = False) -> None:
-    """List what reads the logs (projections, policies, steps of sagas, seals), and how far each is."""
+    """List the readers of the logs (projections, policies, steps of sagas, seals), and the progress of each."""
 
     async def show(loaded: App) -> None:
         columns = ("module", "name", "kind", "source", "position", "lag", "parked", "owner")
@@ -17,7 +17,7 @@ def readers(app: AppName = None, data: Data = None, store: StoreUrl = None, as_j
 
 
 def leases(app: AppName = None, data: Data = None, store: StoreUrl = None, as_json: AsJson = False) -> None:
-    """List which process does what only one may do at a time."""
+    """List the leases: which process does the work that only one process may do at a time."""
 
     async def show(loaded: App) -> None:
         columns = ("module", "name", "owner", "number", "held")

@@ -13,19 +13,19 @@ from craton.runtime.app import App
 from craton.runtime.operations.refusals import TimerNotFound
 
 cli = typer.Typer(
-    no_args_is_help=True, help="Scheduled commands; those that failed too often, or can't be read, are parked."
+    no_args_is_help=True, help="Scheduled commands. A command that failed too often, or that can't be read, is parked."
 )
 
 Module = Annotated[str, typer.Argument(help="The module.")]
 Ids = Annotated[list[str], typer.Argument(metavar="ID...", help="The timers, as `craton timers list` shows them.")]
-Waiting = Annotated[bool, typer.Option("--waiting", help="Those that wait for their time instead.")]
+Waiting = Annotated[bool, typer.Option("--waiting", help="List the timers that wait for their time instead.")]
 
 
 @cli.command("list")
 def list_(
     waiting: Waiting = False, app: AppName = None, data: Data = None, store: StoreUrl = None, as_json: AsJson = False
 ) -> None:
-    """List parked timers, and why each was parked; without their arguments, which may be secret."""
+    """List parked timers and their errors. The arguments aren't shown, because they may be secret."""
 
     async def show(loaded: App) -> None:
         found = await every(loaded.operations.timers, parked=not waiting)
@@ -44,7 +44,7 @@ def retry(
     data: Data = None,
     store: StoreUrl = None,
 ) -> None:
-    """Have parked timers tried again, as if for the first time."""
+    """Try parked timers again, with all their attempts."""
 
     async def carry_out(loaded: App) -> None:
         require_module(loaded, module)
@@ -64,13 +64,13 @@ def drop(
     data: Data = None,
     store: StoreUrl = None,
 ) -> None:
-    """Give parked timers up: their commands never run."""
+    """Drop parked timers: their commands never run."""
 
     async def carry_out(loaded: App) -> None:
         require_module(loaded, module)
         for id in ids:
             await _require_parked(loaded.operations.drop_timer(module, id, text(reason)), module, id)
-            out.print(f"{id} is given up.", markup=False)
+            out.print(f"{id} is dropped.", markup=False)
 
     operate(carry_out, app, data, store)
 

@@ -16,7 +16,7 @@ from craton.runtime.process.settings import Settings, masked
 from craton.runtime.process.watchdog import watched
 
 STOP_SECONDS: Final = 10.0
-"""A process that was told to stop ends within this time: by itself, or by force, showing what has held it up."""
+"""A process ends within this time of the signal to stop. At the end of it the process logs what is still running."""
 
 
 def up(
@@ -43,7 +43,7 @@ def up(
 
 
 def _require_earnest(chosen: Settings, app: App) -> None:
-    """Exit unless all settings are such that an application can be used in earnest."""
+    """Exit unless all settings are fit for production."""
     try:
         unfit = [*chosen.unfit_for_production(), *app.unfit_for_production()]
     except WiringError as problem:

@@ -1,6 +1,6 @@
-"""What operators ask of a service and do to it. HTTP and the command line stand on this one Api.
+"""What operators ask of a service and do to it. HTTP and the command line both use this one Api.
 
-Each verb takes a reason. It is recorded, with who did what, in the same commit as what it does.
+Each verb takes a reason. The reason, the verb and the operator are recorded in the same commit as the effect.
 """
 
 from typing import Annotated, Any, ClassVar
@@ -23,12 +23,12 @@ Version = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 
 
 class ReaderState(Value):
-    """Something that reads a module's log, and how far it has got."""
+    """Something that reads a module's log, and its progress."""
 
     module: str
-    """Where it belongs; its progress lies in this module's store."""
+    """The module it belongs to; its progress lies in this module's store."""
     name: str
-    """What its progress is kept under."""
+    """The name under which its progress is stored."""
     kind: str
     """`projection`, `policy`, `saga step`, `sagas` or `seals`."""
     source: str
@@ -42,31 +42,31 @@ class ReaderState(Value):
 
 
 class ParkedEntry(Value):
-    """An event that couldn't be handled, or that waits behind such a one with the same key."""
+    """An event that couldn't be handled, or that waits behind one with the same key that couldn't."""
 
     module: str
     reader: str
     position: int
     key: str
     error: str
-    """Empty: it waits behind another."""
+    """Why the event couldn't be handled; empty if it only waits behind another."""
     attempts: int
     since: Instant
     request: str
-    """What an operator has asked for already: `retry` or `drop`."""
+    """What an operator has already asked for: `retry` or `drop`; empty if nothing."""
 
 
 class Requested(Value):
-    """What was asked for; the process that runs the reader carries it out."""
+    """The answer to a request: the process that runs the reader carries the request out."""
 
     events: int
-    """How many parked events were asked for by name. A retry takes those behind them along."""
+    """How many parked events the request names. A retry also tries the events that wait behind them."""
     more: bool
-    """Whether there are others that match: ask again."""
+    """Whether more events match than one request can name: repeat the request for them."""
 
 
 class TimerEntry(Value):
-    """A command that is to run at a time. Its arguments aren't shown, because they may be secret."""
+    """A command that is scheduled for a time. Its arguments aren't shown, because they may be secret."""
 
     module: str
     id: str
@@ -75,11 +75,11 @@ class TimerEntry(Value):
     attempts: int
     error: str
     parked: bool
-    """Whether it is kept for an operator and not tried any more."""
+    """Whether it waits for an operator and isn't tried any more."""
 
 
 class LeaseEntry(Value):
-    """Who may do, or was the last to do, what only one process may do at a time."""
+    """The process that does, or was the last to do, some work that only one process may do at a time."""
 
     module: str
     name: str
@@ -90,7 +90,7 @@ class LeaseEntry(Value):
 
 
 class EventEntry(Value):
-    """An event of a module's log, secrets masked."""
+    """An event of a module's log, with its secrets masked."""
 
     module: str
     position: int
@@ -100,27 +100,27 @@ class EventEntry(Value):
     type: str
     time: Instant
     data: dict[str, Any] | None
-    """None: this program can't read it."""
+    """The event's fields; None if this program can't read the event."""
     metadata: dict[str, Any]
 
 
 class FoundEvents(Value):
-    """Events, newest first. Of each module a bounded number is looked at."""
+    """Events, newest first. A call looks at a bounded number of events in each module."""
 
     events: tuple[EventEntry, ...]
     next: str
-    """Given as `after`, the search goes on from there; empty when it has reached the beginning."""
+    """Pass this as `after` to continue the search; empty when the search has reached the beginning of the log."""
 
 
 class Change(Value):
-    """A field of an aggregate's state, before an event and after it; None where there was nothing."""
+    """A field of an aggregate's state before and after an event; None where the field didn't exist."""
 
     before: Any
     after: Any
 
 
 class StreamView(Value):
-    """An aggregate as it was at a version, and what that event has changed. Secrets are masked."""
+    """An aggregate at a version, and what the event of that version changed. Secrets are masked."""
 
     version_tells_all: ClassVar[bool] = False
 
@@ -129,14 +129,14 @@ class StreamView(Value):
     kind: str
     version: int
     newest: int
-    """The version it has now."""
+    """The aggregate's present version."""
     event: EventEntry
     state: dict[str, Any]
     changed: dict[str, Change]
 
 
 class AuditEntry(Value):
-    """What an operator has done."""
+    """An action of an operator."""
 
     module: str
     time: Instant
@@ -153,11 +153,11 @@ class Operations(Api):
 
     @query
     async def readers(self) -> tuple[ReaderState, ...]:
-        """Everything that reads a log: projections, policies, steps of sagas that wait, seals; with how far it is."""
+        """Every reader of a log, with its progress: projections, policies, steps of sagas that wait, and seals."""
 
     @query
     async def projections(self) -> tuple[ProjectionProgress, ...]:
-        """The read models, their generations and how far each has got."""
+        """The read models, with their generations and the progress of each."""
 
     @query
     async def projection(self, name: str) -> ProjectionProgress:
@@ -165,11 +165,11 @@ class Operations(Api):
 
     @command
     async def rebuild_projection(self, name: str, reason: Text = Text("")) -> ProjectionProgress:
-        """Build a read model anew beside the live one, which answers until the new one has caught up."""
+        """Build a read model again beside the live one, which answers queries until the new one has caught up."""
 
     @command
     async def roll_back_projection(self, name: str, reason: Text = Text("")) -> ProjectionProgress:
-        """Make the generation before the live one live again."""
+        """Make the previous generation live again."""
 
     @query
     async def parked(
@@ -191,7 +191,7 @@ class Operations(Api):
         position: int | None = None,
         reason: Text = Text(""),
     ) -> Requested:
-        """Have parked events tried again, each with all of its key: one, those of a key, of a reader, or all."""
+        """Try parked events again, each with all events of its key: one event, those of a key or a reader, or all."""
 
     @command
     async def drop_parked(
@@ -202,25 +202,25 @@ class Operations(Api):
         position: int | None = None,
         reason: Text = Text(""),
     ) -> Requested:
-        """Give parked events up: one, those of a key, of a reader, or all; those behind them are tried."""
+        """Drop parked events: one event, those of a key or a reader, or all. The events behind them are then tried."""
 
     @query
     async def timers(
         self, *, module: str | None = None, parked: bool | None = None, paging: Paging = Paging()
     ) -> Page[TimerEntry]:
-        """The commands that wait for their time, or, parked, for an operator."""
+        """The commands that wait for their time or, if parked, for an operator."""
 
     @command
     async def retry_timer(self, module: str, timer: str, reason: Text = Text("")) -> None:
-        """Have a parked timer tried as if for the first time."""
+        """Try a parked timer again, with all its attempts."""
 
     @command
     async def drop_timer(self, module: str, timer: str, reason: Text = Text("")) -> None:
-        """Give a parked timer up: its command never runs."""
+        """Drop a parked timer: its command never runs."""
 
     @query
     async def leases(self, *, module: str | None = None) -> tuple[LeaseEntry, ...]:
-        """Which process does what only one may do at a time."""
+        """The leases: which process does the work that only one process may do at a time."""
 
     @query
     async def events(
@@ -242,7 +242,7 @@ class Operations(Api):
     async def stream(
         self, stream: str, *, module: str | None = None, version: Version | None = None, at: Instant | None = None
     ) -> StreamView:
-        """An aggregate's state at a version or a time, and what the last event had changed."""
+        """An aggregate's state at a version or a time, and what the last event before it changed."""
 
     @query
     async def audit(self, *, module: str | None = None, paging: Paging = Paging()) -> Page[AuditEntry]:
@@ -259,28 +259,28 @@ class Operations(Api):
         to: Instant | None = None,
         paging: Paging = Paging(),
     ) -> Page[SagaSummary]:
-        """The sagas, newest first, by when they began."""
+        """The sagas, newest first, by the time they began."""
 
     @query
     async def saga(self, saga: SagaId) -> SagaView:
-        """How a saga stands, step by step; for its own user, and for operators."""
+        """The state of a saga, step by step; for the user that started it, and for operators."""
 
     @query
     async def saga_events(self, saga: SagaId, *, paging: Paging = Paging()) -> Page[AuditEvent]:
-        """All that happened to a saga, newest first, with who caused it."""
+        """All events of a saga, newest first, with what caused each of them."""
 
     @command
     async def retry_saga(self, saga: SagaId, reason: Text) -> None:
-        """Have what is stuck tried again."""
+        """Try again what has failed in a stuck saga."""
 
     @command
     async def skip_saga_step(self, saga: SagaId, step: str, reason: Text, value: dict[str, Any] | None = None) -> None:
-        """Take a step, or its compensation, as done, with a value for some of the saga's fields."""
+        """Count a step, or its compensation, as done, with values for some of the saga's fields."""
 
     @command
     async def compensate_saga(self, saga: SagaId, reason: Text) -> None:
-        """Undo what was done."""
+        """Undo the steps that the saga has done."""
 
     @command
     async def resolve_saga(self, saga: SagaId, note: Text) -> None:
-        """End it as it stands, because the matter was settled by other means."""
+        """End the saga in its present state, because the matter was settled by other means."""

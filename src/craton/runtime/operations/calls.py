@@ -1,4 +1,4 @@
-"""Calls of `Operations`: with a deadline, a key, and faults as callers know them, as with any other Api."""
+"""Runs calls of `Operations` as those of any other Api: with a deadline, a key, and errors in the callers' terms."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -28,7 +28,7 @@ _SAGA_VERBS: Final = (
     operation_of(Operations.compensate_saga),
     operation_of(Operations.resolve_saga),
 )
-"""The modules of sagas keep the answers to these, as those of any other command."""
+"""The answers to these operations are kept by the modules of the sagas, as those of any other command."""
 
 
 async def call_operations(
@@ -38,7 +38,7 @@ async def call_operations(
     arguments: dict[str, Any],
     context: Context,
 ) -> Answer:
-    """Run one operation of `Operations`. What is repeated under its key gets its first answer again."""
+    """Run one operation of `Operations`. A repeated request with the same key gets the first answer again."""
     seconds = context.remaining()
     token = context_var.set(context)
     try:
@@ -79,7 +79,7 @@ async def _run(
 
 
 async def _replay(modules: Modules, operation: OperationDefinition, request: Request | None) -> Answer | None:
-    """The answer that the key was given before, in whichever module it was."""
+    """The answer that was given under this key before, in any of the modules."""
     if request is not None:
         for name, running in modules.items():
             answer = await Results(name, running.store).replay(operation, request)

@@ -1,4 +1,4 @@
-"""Writes what an operator does to a module, and that it was done, in one commit."""
+"""Writes an operator's change of a module, and the record of it, in one commit."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
@@ -15,11 +15,11 @@ from craton.runtime.module import RunningModule
 
 T = TypeVar("T")
 Noted = Callable[[Any], Changeset]
-"""Given the answer, a changeset that says what was done and keeps the answer under its key."""
+"""Takes the answer; returns a changeset that records the action and keeps the answer under its key."""
 
 
 class Journal:
-    """The journal of one call of an operator's verb; `request` is what was asked for under a key, if there is one."""
+    """The journal of one call of an operator's verb; `request` is the call's key and fingerprint, if it has a key."""
 
     def __init__(
         self, modules: Mapping[str, RunningModule], operation: OperationDefinition, request: Request | None
@@ -28,10 +28,10 @@ class Journal:
         self._operation = operation
         self._request = request
         self.written = Answer(None)
-        """Where what was done is written; nothing of it is the verb's result."""
+        """Tells where the action is recorded; this isn't the verb's result."""
 
     async def write(self, module: str, subject: str, reason: Text, unit: Changeset, answer: Any = None) -> None:
-        """Write a changeset, and that it was done. Raises `ChangesetRefused` when what it relies on isn't so."""
+        """Write a changeset and the record of the action. Raises `ChangesetRefused` if it can't be written."""
 
         async def commit(noted: Noted) -> tuple[None, int]:
             note = noted(answer)
@@ -44,7 +44,7 @@ class Journal:
     async def record(
         self, module: str, subject: str, reason: Text, work: Callable[[Noted], Awaitable[tuple[T, int]]]
     ) -> T:
-        """Do some work that writes what `noted` makes; it is done again if another operator was faster to be noted.
+        """Run `work`, which writes what `noted` makes; run it again if another operator's action was recorded first.
 
         The work returns its result, and the position of the last event that it has written.
         """

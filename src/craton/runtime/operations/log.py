@@ -1,4 +1,4 @@
-"""The log as operators look at it: events of all modules, newest first, and a stream as it was."""
+"""The log as operators see it: the events of all modules, newest first, and a stream at a version or a time."""
 
 import re
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from craton.runtime.operations.api import Change, EventEntry, FoundEvents, Strea
 from craton.runtime.operations.refusals import AmbiguousStream, BadCursor, StreamNotFound, UnreadableStream
 
 MAX_SCANNED: Final = 20_000
-"""Events of each module that one call looks at: there is no index for it, which each append would have to pay for."""
+"""How many events of each module one call looks at. The log has no index for this, since every append would pay."""
 PAGE: Final = 1_000
 _POSITION: Final = re.compile(r"[1-9][0-9]{0,17}")
 
@@ -38,7 +38,7 @@ async def find_events(modules: Modules, wanted: EventFilter, after: str, limit: 
     # Merged, not sorted: a module's own events stay in the order of their positions, even if a clock was set back.
     found = list(merge(*by_module, key=lambda entry: (entry[1].time, entry[1].position), reverse=True))
     shown, left = found[:limit], found[limit:]
-    for name, event in reversed(left):  # a module goes on with the newest of its events that isn't shown
+    for name, event in reversed(left):  # the next page of a module begins with its newest event that isn't shown
         reached[name] = event.position + 1
     goes_on = {name: position for name, position in reached.items() if position}
     return FoundEvents(
@@ -58,7 +58,7 @@ def _cursor(text: str) -> dict[str, int]:
 
 
 def event_entry(running: RunningModule, event: StoredEvent) -> EventEntry:
-    """An event as it is shown, secrets masked."""
+    """An event in the form in which it is shown, with its secrets masked."""
     return EventEntry(
         module=running.module.name,
         position=event.position,
@@ -81,7 +81,7 @@ def _data(types: EventTypes, event: StoredEvent) -> dict[str, Any] | None:
 
 
 async def stream_at(modules: Modules, stream: str, version: int | None, at: datetime | None) -> StreamView:
-    """An aggregate at a version, or as it was at a time; without either as it is now.
+    """An aggregate at a version or at a time; without either, in its present state.
 
     Raises `StreamNotFound`, `AmbiguousStream` or `UnreadableStream`.
     """

@@ -1,4 +1,4 @@
-"""What reads which log and how far it is, and what of it is parked."""
+"""The readers of the logs, with their progress and their parked events."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -13,13 +13,13 @@ from craton.runtime.sagas.runner import SUBSCRIPTION
 from craton.runtime.subscriptions.seals import NAME as SEALS
 
 MAX_REQUESTS = 1_000
-"""Of one call: what is beyond is asked for by the next."""
+"""How many events one request can name; the next request names the rest."""
 
 Modules = Mapping[str, RunningModule]
 
 
 async def reader_states(modules: Modules, readers: Sequence[Reader]) -> list[ReaderState]:
-    """Everything that reads a log, module by module."""
+    """All readers of logs, module by module."""
     heads = {name: await running.store.head() for name, running in modules.items()}
     found: list[ReaderState] = []
     for name, running in modules.items():
@@ -73,7 +73,7 @@ def _owner(leases: Mapping[str, HeldLease], name: str) -> str | None:
 
 
 async def parked_page(modules: Modules, reader: str | None, key: str | None, paging: Paging) -> Page[ParkedEntry]:
-    """A page of what is parked in some modules, the longest first."""
+    """A page of the parked events of some modules, those parked longest first."""
     entries = [
         (name, entry)
         for name, running in modules.items()
@@ -101,7 +101,7 @@ def _parked_entry(module: str, entry: ParkedEvent) -> ParkedEntry:
 async def parked_that_match(
     running: RunningModule, readers: Sequence[Reader], reader: str | None, key: str | None, position: int | None
 ) -> Sequence[ParkedEvent]:
-    """The parked events that an operator means. Raises `ParkedNotFound`, or `NotHandled` if nothing would be done."""
+    """The parked events that match. Raises `ParkedNotFound`, or `NotHandled` if no process handles them."""
     known = {SUBSCRIPTION, SEALS, *(found.full_name for found in readers)}
     matching = [
         entry

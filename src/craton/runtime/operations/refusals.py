@@ -1,4 +1,4 @@
-"""What an operator is told when something can't be done."""
+"""The refusals of operators' requests."""
 
 from craton.domain import Conflict, InvalidValue, NotFound
 
@@ -12,12 +12,12 @@ class ProjectionNotFound(NotFound):
 
 
 class AmbiguousProjection(InvalidValue):
-    """The name is that of several projections; say module.name."""
+    """Several projections have this name; use module.name."""
 
     projections: tuple[str, ...]
 
     def __str__(self) -> str:
-        return f"The name is that of several projections: {', '.join(self.projections)}."
+        return f"Several projections have this name: {', '.join(self.projections)}."
 
 
 class NoRollback(Conflict):
@@ -30,7 +30,7 @@ class NoRollback(Conflict):
 
 
 class ParkedNotFound(NotFound):
-    """Nothing is parked that matches."""
+    """No parked event matches."""
 
 
 class NotHandled(Conflict):
@@ -54,11 +54,11 @@ class TimerNotFound(NotFound):
 
 
 class StreamNotFound(NotFound):
-    """There is no such stream, or it had no events by then."""
+    """There is no such stream, or it had no events at that time."""
 
 
 class AmbiguousStream(InvalidValue):
-    """Several modules have a stream of this name; say which module."""
+    """Several modules have a stream of this name; choose one module."""
 
     modules: tuple[str, ...]
 
@@ -76,4 +76,4 @@ class UnreadableStream(Conflict):
 
 
 class BadCursor(InvalidValue):
-    """`after` must be what an answer before has given as `next`."""
+    """`after` must be the value of `next` in an earlier answer."""

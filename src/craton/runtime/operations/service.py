@@ -1,4 +1,4 @@
-"""What operators see and do, over the running modules of a service."""
+"""Implements `Operations` over the running modules of a service."""
 
 import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -64,14 +64,14 @@ Modules = Mapping[str, RunningModule]
 
 
 class OperationsService(Operations):
-    """One call of an operator. `journal` records what it does."""
+    """One call of an operator's verb. `journal` records what it does."""
 
     def __init__(self, modules: Modules, readers: Sequence[Reader], journal: Journal) -> None:
         self._modules = modules
         self._readers = readers
         self._journal = journal
 
-    # --- readers and what they have parked -----------------------------------------------------------------------
+    # --- readers and their parked events -------------------------------------------------------------------------
 
     async def readers(self) -> tuple[ReaderState, ...]:
         return tuple(await reader_states(self._modules, self._readers))

@@ -367,8 +367,8 @@ class TestATimerThatDoesNotEnd:
 
         assert (timer.attempts, timer.failures) == (1, 1)
         assert timer.error in (  # whichever of the two bounds is noticed first
-            "TimeoutError: it didn't end within 0.05 seconds",
-            "DeadlineExceeded: The deadline passed before the answer was there.",
+            "TimeoutError: the work didn't end within 0.05 seconds",
+            "DeadlineExceeded: The deadline passed before there was an answer.",
         )
 
     async def test_is_parked_in_the_end(self, tower: Tower, monkeypatch: pytest.MonkeyPatch) -> None:

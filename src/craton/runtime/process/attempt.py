@@ -1,4 +1,4 @@
-"""What is awaited is bounded in time, and a cancellation stays a cancellation, whatever runs inside makes of it."""
+"""Bounds awaited work in time, and makes sure that a cancellation isn't lost, even if the work inside swallows it."""
 
 import asyncio
 from collections.abc import Awaitable, Iterable
@@ -10,13 +10,13 @@ T = TypeVar("T")
 
 ATTEMPT_SECONDS: Final = 30.0
 CANCEL_AGAIN_SECONDS: Final = 1.2
-"""What was cancelled may take so long to tidy up before it is cancelled once more."""
+"""How long cancelled work may take to tidy up before it is cancelled once more."""
 
 
 async def attempt(work: Awaitable[object], seconds: float = ATTEMPT_SECONDS) -> None:
-    """One attempt at what a module's own code does, ended from outside only when it is cancelled.
+    """Run one attempt of a module's own code. Only a cancellation ends it from outside.
 
-    Raises `TimeoutError`, and `RuntimeError` for a cancellation that nobody outside has asked for.
+    Raises `TimeoutError`, and `RuntimeError` for a cancellation that came from inside the work.
     """
     limit = asyncio.timeout(seconds)
     try:
@@ -25,15 +25,15 @@ async def attempt(work: Awaitable[object], seconds: float = ATTEMPT_SECONDS) -> 
     except TimeoutError:
         if not limit.expired():
             raise
-        raise TimeoutError(f"it didn't end within {seconds:.3g} seconds") from None
+        raise TimeoutError(f"the work didn't end within {seconds:.3g} seconds") from None
     except asyncio.CancelledError:
-        raise RuntimeError("it was cancelled from within") from None
+        raise RuntimeError("the work cancelled itself") from None
     finally:
         heed_cancellation()
 
 
 async def in_time(seconds: float, work: Awaitable[T], *, executed: bool) -> T:
-    """Await the answer to a caller. Raises `DeadlineExceeded`, whatever the work says when its time is over."""
+    """Await the answer to a caller. Raises `DeadlineExceeded` when its time is over, whatever the work raises."""
     limit = asyncio.timeout(seconds)
     try:
         async with limit:
@@ -41,13 +41,13 @@ async def in_time(seconds: float, work: Awaitable[T], *, executed: bool) -> T:
     except Exception as problem:
         if not limit.expired():
             raise
-        raise DeadlineExceeded("The deadline passed before the answer was there.", maybe_executed=executed) from problem
+        raise DeadlineExceeded("The deadline passed before there was an answer.", maybe_executed=executed) from problem
 
 
 def heed_cancellation() -> None:
-    """Raise `CancelledError` if the current task was cancelled, though something has made another error of it.
+    """Raise `CancelledError` if the current task was cancelled, even if some code turned that into another error.
 
-    Loops in the background ask at each turn, or they would go on for ever.
+    Loops in the background call this at each turn; otherwise they would never end.
     """
     task = asyncio.current_task()
     if task is not None and task.cancelling():
@@ -55,7 +55,7 @@ def heed_cancellation() -> None:
 
 
 async def cancelled(tasks: Iterable[asyncio.Task[Any]], seconds: float) -> set[asyncio.Task[Any]]:
-    """Cancel tasks, again and again, until they have ended or so many seconds are over. Returns those that go on."""
+    """Cancel tasks repeatedly until they have ended or `seconds` are over. Returns those that are still running."""
     running = set(tasks)
     until = asyncio.get_running_loop().time() + seconds
     while running and (left := until - asyncio.get_running_loop().time()) > 0:

@@ -9,6 +9,6 @@ MIDDLE_COLLECTIONS: Final = 50
 
 
 def collect_rarely() -> None:
-    """Leave out what is there already, and look at the rest less often: a rebuild is a third faster for it."""
+    """Ignore the objects that exist already, and collect the rest less often: this makes a rebuild a third faster."""
     gc.freeze()
     gc.set_threshold(YOUNG_OBJECTS, YOUNG_COLLECTIONS, MIDDLE_COLLECTIONS)

@@ -1,4 +1,4 @@
-"""Where in the application's own code something goes on, or has gone wrong."""
+"""Finds the place in the application's own code where something happens or has failed."""
 
 import sysconfig
 import traceback
@@ -13,12 +13,12 @@ _LIBRARIES: Final = tuple(
 
 
 def is_authors(filename: str) -> bool:
-    """Whether a file is of the application, rather than of the toolkit, of a library or of nowhere."""
+    """Whether a file belongs to the application, rather than to the toolkit or a library."""
     return not filename.startswith((_TOOLKIT, *_LIBRARIES, "<"))
 
 
 def authors_place(frames: Sequence[traceback.FrameSummary]) -> str:
-    """The innermost of these places that is the application's own, as `shop.py:12 in place`; empty if none is."""
+    """The innermost frame that is the application's own, as `shop.py:12 in place`; empty if there is none."""
     found = next((frame for frame in reversed(frames) if is_authors(frame.filename)), None)
     return "" if found is None else shown(found)
 

@@ -17,7 +17,7 @@ from craton.runtime.retention import Retention
 
 
 class Setting(msgspec.Struct, frozen=True):
-    """A setting's description. It is read from a flag, `CRATON_<NAME>`, `[tool.craton]`, or is the default."""
+    """The description of a setting. Its value comes from a flag, `CRATON_<NAME>`, `[tool.craton]`, or the default."""
 
     name: str
     default: str
@@ -39,18 +39,26 @@ SETTINGS: Final = (
     Setting("port", "8000", "the port to listen on"),
     Setting("data", "./var", "the folder of the SQLite files"),
     Setting("store", "sqlite", "sqlite, memory, or a postgresql:// URL"),
-    Setting("mode", "development", "development, or production, which refuses what suits trying out only"),
-    Setting("address_share", "50", "how many per cent of the connections one address may hold; 100 behind a proxy"),
-    Setting("proxies", "", "the addresses of proxies that tell where a request comes from (X-Forwarded-For)"),
+    Setting(
+        "mode",
+        "development",
+        "development or production; production refuses settings that are only fit for development",
+    ),
+    Setting(
+        "address_share",
+        "50",
+        "the share of all connections, in per cent, that one address may hold; use 100 behind a proxy",
+    ),
+    Setting("proxies", "", "the addresses of the proxies whose X-Forwarded-For header is trusted"),
     Setting("origins", "", "the web sites whose scripts may use the API from a browser, such as https://a.example.com"),
     Setting("result_days", "30", "how many days answers under idempotency keys are kept"),
     Setting("ended_saga_days", "90", "how many days sagas that have ended are listed"),
-    Setting("log", "info", "the least level of log lines: debug, info, warning or error"),
+    Setting("log", "info", "the lowest level of log lines to write: debug, info, warning or error"),
 )
 
 
 VARIABLES: Final = frozenset(("CRATON_CRASH_AT", *(f"CRATON_{setting.name.upper()}" for setting in SETTINGS)))
-"""All variables of the environment that the toolkit itself reads."""
+"""All environment variables that the toolkit itself reads."""
 
 
 class Settings:
@@ -76,8 +84,8 @@ class Settings:
         self._require_number("address_share", "the share of an address, in per cent,", 1, 100)
         if "*" in self["proxies"]:
             raise WiringError(
-                f"proxies must be addresses or networks, not {self['proxies']!r}: anybody could say that he calls from "
-                f"elsewhere ({self.source('proxies')})"
+                f"proxies must be addresses or networks, not {self['proxies']!r}: any client could claim to "
+                f"call from another address ({self.source('proxies')})"
             )
         if self["mode"] not in ("development", "production"):
             raise WiringError(
@@ -111,14 +119,14 @@ class Settings:
         return int(self["address_share"])
 
     def unfit_for_production(self) -> Iterator[str]:
-        """Yield a sentence for each setting of the toolkit's own with which nothing can be served in earnest."""
+        """Yield a sentence for each of the toolkit's own settings that is unfit for production."""
         if self["store"] == "memory":
-            yield "CRATON_STORE is memory: all would be lost when the process ends."
+            yield "CRATON_STORE is memory: all data would be lost when the process ends."
         for origin in filter(None, map(str.strip, self["origins"].split(","))):
             if not origin.startswith("https://"):
-                yield f"CRATON_ORIGINS names {origin}, whose scripts come in clear; name https origins only."
+                yield f"CRATON_ORIGINS names {origin}, an address without encryption; name https origins only."
         if os.environ.get("CRATON_CRASH_AT"):
-            yield "CRATON_CRASH_AT has the process kill itself, for tests."
+            yield "CRATON_CRASH_AT makes the process kill itself; it is for tests only."
 
     @property
     def in_production(self) -> bool:
@@ -129,19 +137,19 @@ class Settings:
         return Path(self["data"])
 
     def shown(self) -> list[Value]:
-        """All settings, secrets masked."""
+        """All settings, with secrets masked."""
         return [msgspec.structs.replace(value, value=masked(value.value)) for value in self.values.values()]
 
 
 def module_settings(module: str, kind: type[ModuleSettings], environment: Mapping[str, str]) -> Iterator[Value]:
-    """A module's settings, secrets masked. Raises `WiringError` for a wrong value."""
+    """A module's settings, with secrets masked. Raises `WiringError` for a wrong value."""
     for name, value in shown(read_settings(kind, module, environment)):
         source = variable(module, name)
         yield Value(f"{module}.{name}", value, source if environment.get(source) else "default", meaning(kind, name))
 
 
 def masked(url: str) -> str:
-    """Hide the password of a URL, wherever in it it stands."""
+    """The URL with its password hidden, in whichever part of the URL it stands."""
     url = re.sub(r"(://[^:@/?#]*):.*@", r"\1:***@", url, flags=re.DOTALL)
     return re.sub(r"([?&](?:password|sslpassword|passfile)=)[^&]*", r"\1***", url)
 

@@ -1,4 +1,4 @@
-"""Wake-ups. Hints only: whoever waits looks at positions, and a slow poll stands behind every wait."""
+"""Wake-ups. They are only hints: a reader that waits looks at positions, and polls slowly if no wake-up comes."""
 
 import asyncio
 from typing import Final
@@ -7,7 +7,7 @@ POLL_SECONDS: Final = 0.5
 
 
 class Signal:
-    """Something may have happened. A wait begun after `seen()` was read misses nothing that fired since.
+    """Says that something may have happened. A wait that began after a call of `seen()` misses no later wake-up.
 
     It also fires whenever `source` does.
     """
@@ -15,7 +15,7 @@ class Signal:
     def __init__(self, source: "Signal | None" = None) -> None:
         self._count = 0
         self._waiters: dict[asyncio.Future[None], None] = {}
-        """In the order in which they came, unlike a set: so what happens next doesn't depend on addresses in memory."""
+        """The waiters in the order in which they came. A set's order would depend on addresses in memory."""
         self._fired_too: list[Signal] = []
         if source is not None:
             source._fired_too.append(self)
@@ -33,7 +33,7 @@ class Signal:
             signal.fire()
 
     async def wait(self, seen: int, seconds: float = POLL_SECONDS) -> None:
-        """Return when it has fired since `seen`, or after so many seconds."""
+        """Return when it has fired since `seen`, or after `seconds`."""
         if self._count != seen:
             return
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -1,4 +1,4 @@
-"""Says when the event loop stands still, and in which function: nothing else goes on meanwhile, not even health."""
+"""Logs when the event loop is blocked, and in which function. Meanwhile nothing else runs, not even health checks."""
 
 import asyncio
 import sys
@@ -22,7 +22,7 @@ log = structlog.get_logger("craton.watchdog")
 
 @asynccontextmanager
 async def watched(longest: float = LONGEST_SECONDS) -> AsyncIterator[None]:
-    """Watch the running loop while the block lasts: what blocks it for longer, in seconds, is said once."""
+    """Watch the running loop during the block. Work that blocks it for longer than `longest` seconds is logged once."""
     beat = [world.monotonic()]
     done = threading.Event()
     main = threading.get_ident()
@@ -38,7 +38,7 @@ async def watched(longest: float = LONGEST_SECONDS) -> AsyncIterator[None]:
             if world.monotonic() - beat[0] > longest and told != beat[0]:
                 told = beat[0]
                 frame = sys._current_frames().get(main)
-                log.error("the event loop is blocked, and with it everything else", where=where(frame))
+                log.error("the event loop is blocked, so nothing else can run", where=where(frame))
 
     heart = asyncio.create_task(beating(), name="watchdog")
     thread = threading.Thread(target=watching, name="watchdog", daemon=True)
@@ -52,6 +52,6 @@ async def watched(longest: float = LONGEST_SECONDS) -> AsyncIterator[None]:
 
 
 def where(frame: FrameType | None) -> str:
-    """The innermost place in the application's own code; if there is none, the innermost of all."""
+    """The innermost place in the application's own code; if there is none, the innermost place of all."""
     places = traceback.extract_stack(frame)
     return authors_place(places) or (shown(places[-1]) if places else "")

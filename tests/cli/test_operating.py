@@ -221,7 +221,7 @@ def test_a_parked_event_is_given_up_when_an_operator_asks(data: Data) -> None:
 def test_what_is_not_parked_cannot_be_tried_or_given_up(filled: Data, verb: str) -> None:
     refused = craton("parked", verb, "ledger", "balances@1", "1", *filled.option)
 
-    refused.require_one_sentence(1, "Nothing is parked")
+    refused.require_one_sentence(1, "No parked event matches")
 
 
 @pytest.mark.parametrize("verb", ["retry", "drop"])

@@ -1,4 +1,4 @@
-"""What use cases are made of."""
+"""The building blocks of use cases."""
 
 from craton.application.access import narrow, only, own, permit, public, signed_in
 from craton.application.api import INCIDENTAL, Api, command, query

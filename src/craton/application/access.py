@@ -1,4 +1,4 @@
-"""Who may call what from outside. A route table names a guard for each of its routes; the default is closed."""
+"""Guards: who may call a route from outside. A route table names a guard for each route; the default is closed."""
 
 from typing import Any, Final
 
@@ -8,7 +8,7 @@ from craton.application.context import Caller, context
 from craton.domain import AccessDenied, Unauthenticated
 
 STRANGER: Final = Caller("", frozenset())
-"""Somebody outside who hasn't said who he is."""
+"""A caller from outside that hasn't proved an identity."""
 
 
 class Access(msgspec.Struct, frozen=True):
@@ -16,12 +16,12 @@ class Access(msgspec.Struct, frozen=True):
 
     public: bool = False
     roles: frozenset[str] | None = None
-    """Who has one of them may; None: everybody who is signed in."""
+    """A caller with one of these roles is admitted; None: every caller that is signed in."""
     owner: str | None = None
-    """The parameter that, when it is the caller's own id, opens the route to him whatever his roles."""
+    """The parameter that admits the caller, whatever its roles, when it holds the caller's own id."""
 
     def admit(self, caller: Caller) -> None:
-        """Before the request is read. Raises `Unauthenticated` or `AccessDenied`."""
+        """Check the caller before the request is read. Raises `Unauthenticated` or `AccessDenied`."""
         if self.public:
             return
         if caller.is_stranger:
@@ -30,7 +30,7 @@ class Access(msgspec.Struct, frozen=True):
             raise AccessDenied()
 
     def admit_to(self, caller: Caller, arguments: dict[str, Any]) -> None:
-        """When it is known what he asks for. Raises `AccessDenied`."""
+        """Check the caller once the arguments are known. Raises `AccessDenied`."""
         if self.owner is None or self.roles is None:
             return
         if arguments[self.owner] != caller.id and not caller.has(self.roles):
@@ -42,20 +42,20 @@ signed_in = Access()
 
 
 def only(*roles: str) -> Access:
-    """Only who has one of the roles."""
+    """Admit only callers with one of the roles."""
     return Access(roles=frozenset(roles))
 
 
 def own(parameter: str, *roles: str) -> Access:
-    """Only he whose id the parameter is, and who has one of the roles."""
+    """Admit the caller whose own id the parameter holds, and callers with one of the roles."""
     return Access(roles=frozenset(roles), owner=parameter)
 
 
 def permit(owner: str | None, *roles: str) -> None:
-    """In a use case: refuse a caller from outside who is neither `owner` nor has one of the roles.
+    """Refuse, within a use case, a caller from outside that is neither `owner` nor has one of the roles.
 
-    For what a route can't tell, because it must be looked up whose it is. Other modules, sagas, policies and timers are
-    not from outside. Raises `AccessDenied`, or `Unauthenticated` for a stranger.
+    For what a route can't decide, because the owner must be looked up. Other modules, sagas, policies and timers
+    aren't callers from outside. Raises `AccessDenied`, or `Unauthenticated` for a stranger.
     """
     caller = context().caller
     if caller is None:
@@ -67,10 +67,10 @@ def permit(owner: str | None, *roles: str) -> None:
 
 
 def narrow(owner: str | None, *roles: str) -> str | None:
-    """In a use case that lists: whose things the caller may look at, when he asks for those of `owner` (None: of all).
+    """Return, within a use case that lists, the owner whose things the caller may see, or None for all owners.
 
-    His own, unless he has one of the roles, or isn't from outside. Raises `AccessDenied` when he asks for another's,
-    `Unauthenticated` for a stranger.
+    `owner` is what the caller asks for (None: all). A caller from outside without one of the roles sees only its own
+    things: raises `AccessDenied` when it asks for another's, and `Unauthenticated` for a stranger.
     """
     caller = context().caller
     if caller is None or caller.has(frozenset(roles)):

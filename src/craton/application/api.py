@@ -20,16 +20,16 @@ __all__ = ["FINGERPRINT_FORM", "INCIDENTAL", "Api", "OperationDefinition", "comm
 F = TypeVar("F", bound=Callable[..., Any])
 Kind = Literal["command", "query"]
 INCIDENTAL: Final = msgspec.Meta(extra={"incidental": True})
-"""Marks a parameter that may differ though the same is asked again, such as when a message was signed.
+"""Marks a parameter that may differ between a request and its repetition, such as the time a message was signed.
 
-`at: Annotated[Instant, INCIDENTAL]` is no part of a request's fingerprint.
+`at: Annotated[Instant, INCIDENTAL]` isn't part of a request's fingerprint.
 """
 FINGERPRINT_FORM = "2:"
-"""What a fingerprint begins with. Those of older versions of the toolkit had no form, and can't be compared."""
+"""The prefix of a fingerprint. Fingerprints of older versions of the toolkit have none and can't be compared."""
 
 
 if TYPE_CHECKING:
-    # To a type checker the methods of an Api are abstract: bodies are docstrings, and a service must have them all.
+    # To a type checker the methods of an Api are abstract: bodies are docstrings, and a service must have all of them.
     from abc import abstractmethod as command
     from abc import abstractmethod as query
 else:
@@ -104,7 +104,7 @@ class OperationDefinition:
         return self.defaults | own | given
 
     def differences(self, method: Callable[..., Any]) -> Iterator[str]:
-        """Yield a sentence for each way in which a service's method isn't what the Api says."""
+        """Yield a sentence for each way in which a service's method differs from the Api's method."""
         if not inspect.iscoroutinefunction(method):
             yield f"{method.__qualname__} must be an async method"
         contract = getattr(self.api, self.name)
@@ -126,23 +126,23 @@ class OperationDefinition:
         default: Any = self.defaults[name]
         if name in self._changeable:
             default = msgspec.field(default_factory=lambda: copy.deepcopy(self.defaults[name]))
-        elif isinstance(default, Scalar):  # a schema can't show it
+        elif isinstance(default, Scalar):  # a schema can't show its default
             default = msgspec.field(default_factory=lambda: self.defaults[name])
         return name, self.parameters[name], default
 
     def own(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        """The arguments without anything in them that the caller could still change."""
+        """The arguments, copied so that they share nothing with the caller that can change."""
         mutable = self._mutable_parameters
         if not mutable:
             return arguments
         return {name: copy.deepcopy(value) if name in mutable else value for name, value in arguments.items()}
 
     def shown(self, result: Any) -> Any:
-        """The result as callers are given it: without the hidden fields of rows."""
+        """The result as callers receive it: without the hidden fields of rows."""
         return without_hidden_fields(result) if self._is_shown_in_part else result
 
     def own_result(self, result: Any) -> Any:
-        """The result without anything in it that the module could still change."""
+        """The result, copied so that it shares nothing with the module that can change."""
         return copy.deepcopy(result) if self._result_is_mutable else result
 
     def encode_result(self, result: Any) -> bytes:
@@ -153,7 +153,7 @@ class OperationDefinition:
 
     @cached_property
     def answers_secrets(self) -> bool:
-        """Whether what it returns is for the caller's eyes only, so that it is never stored."""
+        """Whether the result may hold secrets, so that it is never stored."""
         return holds_secrets(self.result)
 
     @cached_property
@@ -165,10 +165,11 @@ class OperationDefinition:
         return not is_immutable(self.result)
 
     def fingerprint(self, arguments: dict[str, Any]) -> str:
-        """A digest by which a repeated request is known.
+        """Return a digest that is the same for a request and its repetition.
 
-        Arguments at their defaults aren't part of it, so that a request is still known when a new version of the
-        program has added a parameter; secrets aren't either, so that it betrays nothing, nor is what is `INCIDENTAL`.
+        Arguments at their defaults aren't part of it, so a request is still recognised after a new version of the
+        program has added a parameter. Secrets aren't part of it either, so the digest can't reveal them; nor are
+        `INCIDENTAL` ones.
         """
         defaults = self.defaults
         given = {
@@ -186,8 +187,8 @@ class OperationDefinition:
 
 
 class _Operations:
-    """The operations of an Api, by name. They are read when they are first asked for: the values that its methods take
-    may stand behind it in its file."""
+    """The operations of an Api, by name. They are read at first use, because the types in their signatures may be
+    defined further down in the file than the Api."""
 
     def __get__(self, instance: object, owner: type["Api"]) -> dict[str, OperationDefinition]:
         return _operations_of(next(part for part in owner.__mro__ if Api in part.__bases__))
@@ -205,7 +206,7 @@ def _operations_of(api: type["Api"]) -> dict[str, OperationDefinition]:
 class Api:
     """A module's contract. Subclass it, and mark each method as `@command` or `@query`; its body is its docstring.
 
-    The module's service subclasses the contract in turn; everybody else is given a proxy with the same methods.
+    The module's service subclasses the contract in turn; all other code is given a proxy with the same methods.
     """
 
     operations = _Operations()
@@ -234,7 +235,7 @@ def _can_change(default: Any, hint: Any) -> bool:
 
 
 def operation_of(method: Callable[..., Any]) -> OperationDefinition:
-    """Return the operation behind `Ledger.transfer`. Raises `WiringError` when it is none."""
+    """Return the operation behind `Ledger.transfer`. Raises `WiringError` for any other function."""
     api: type[Api] | None = getattr(method, "craton_api", None)
     if api is None:
         raise WiringError(f"{method.__qualname__} is neither a command nor a query of an Api")

@@ -1,4 +1,4 @@
-"""Encoding by annotation: msgspec, and the wire forms that `Scalar` types bring along."""
+"""Encoding by annotation: by msgspec, and by the wire forms that `Scalar` types define."""
 
 import hashlib
 from collections.abc import Iterable, Iterator
@@ -53,7 +53,7 @@ def encode_text(value: Any) -> str:
 
 
 def masked(value: Any) -> Any:
-    """Return a value in JSON's own types, with nothing in the place of secrets but that they are some."""
+    """Return a value in JSON's own types, with a placeholder for each secret."""
     return msgspec.to_builtins(value, enc_hook=_encode_masked)
 
 
@@ -64,8 +64,9 @@ def _encode_masked(value: Any) -> Any:
 def encode_to_keep(value: Any, kind: Any, what: str) -> bytes:
     """Return the JSON of a value that will be read back as `kind`.
 
-    Raises `NotStorable`, with the path of what is wrong, unless the very same value would be read back: an equal one,
-    of the same type where that may be another (a list, a dictionary). Times are the same if their instants are.
+    Raises `NotStorable`, with the path of the difference, unless the value that would be read back is the same: equal,
+    and of the same type where types differ in more than equality (a list, a dictionary). Times are the same if their
+    instants are.
     """
     try:
         wire = _encoder.encode(value)
@@ -83,7 +84,7 @@ def encode_to_keep(value: Any, kind: Any, what: str) -> bytes:
 def encode_answer(value: Any, kind: Any, what: str) -> bytes:
     """Return the JSON of an answer, which may be read back as `kind` in another form: a list in place of a tuple.
 
-    Raises `NotStorable` for what can't be read back at all, or holds a secret of which its type says nothing.
+    Raises `NotStorable` for a value that can't be read back at all, or that holds a secret without its type saying so.
     """
     encoder = _encoder if holds_secrets(kind) else _unsecret_encoder
     try:
@@ -121,7 +122,7 @@ _PLAIN: Final = (
     inspect.EnumType,
     inspect.LiteralType,
 )
-"""Types of single values: they can be keys, and equal ones are as good as the same."""
+"""Types of single values. They can be keys, and two equal values are interchangeable."""
 _TELLING: Final = (
     *_PLAIN,
     inspect.Metadata,
@@ -132,19 +133,19 @@ _TELLING: Final = (
     inspect.StructType,
     inspect.DataclassType,
 )
-"""Types of which equal values are as good as the same. Equal containers may be of types that know or can do more."""
+"""Types of which two equal values are interchangeable. Equal containers may hold values that aren't."""
 _CONTAINERS: Final = (list, tuple, dict, set, frozenset, bytes, bytearray, memoryview)
 _NOTHING: Final = object()
 
 
 @cache
 def _equality_tells(kind: Any) -> bool:
-    """Whether equality says all about values of a type, so that they needn't be compared part by part."""
+    """Whether equal values of a type are always interchangeable, so that their parts needn't be compared."""
     return all(isinstance(part, _TELLING) for part in parts_of(kind))
 
 
 def _difference(value: Any, again: Any, *, equal: bool) -> tuple[str, Any, Any] | None:
-    """Where a value first differs from what was read, and the two parts. `equal`: as far as `==` sees, they are."""
+    """Where a value first differs from what was read, with both parts. `equal`: `==` has found no difference so far."""
     kind: Any = type(again)
     parts: list[tuple[Any, Any, Any]]
     if value.__class__ is not kind:
@@ -188,7 +189,7 @@ def _all_tell(items: Iterable[Any]) -> bool:
 
 @cache
 def _untold(kind: Any) -> dict[str, bool]:
-    """The fields of a class of which equality doesn't tell all, and whether it doesn't of what they hold either."""
+    """The fields of a class that equality doesn't fully compare; for each, whether this is also true of its parts."""
     found = {}
     for name, field in (_fields(kind) or {}).items():
         untold = [part for part in parts_in(field.type) if not isinstance(part, _TELLING)]
@@ -198,7 +199,7 @@ def _untold(kind: Any) -> dict[str, bool]:
 
 
 def _are_one_instant(value: Any, again: Any) -> bool:
-    """Times of two zones are never equal in an hour in which clocks are changed, not even if they are one instant."""
+    """Whether two times are one instant. `==` is never true for two time zones in an hour in which clocks change."""
     return (
         isinstance(value, datetime)
         and isinstance(again, datetime)
@@ -208,7 +209,7 @@ def _are_one_instant(value: Any, again: Any) -> bool:
 
 
 def _said(given: Any, read: Any) -> str:
-    """Say how what was given differs from what was read back, which may be the text of a secret."""
+    """Describe the difference between a value and what was read back, which may be the text of a secret."""
     name = type(read).__name__
     if read is _NOTHING or (type(given) is type(read) and isinstance(read, _CONTAINERS)):
         said = f"another value would be read back than {given!r}"
@@ -289,8 +290,8 @@ def fingerprint(value: Any) -> str:
 def canonical(value: Any) -> Any:
     """Return plain data that is the same for equal values in every process and version of the program.
 
-    Fields that are at their defaults are left out, so that a field which is added with a default changes nothing;
-    sets and dicts have an order; a secret is left out, so that a digest doesn't betray it.
+    Fields at their defaults are left out, so adding a field with a default changes nothing. Sets and dicts are put in
+    order. A secret is left out, so that a digest doesn't reveal it.
     """
     if isinstance(value, str | int | float | None):
         return value
@@ -327,12 +328,12 @@ def _fields(kind: Any) -> dict[str, inspect.Field] | None:
 
 
 def is_same(value: Any, other: Any) -> bool:
-    """Whether two values are of one type and equal; 1 and True are not the same."""
+    """Whether two values are of one type and equal; 1 and True aren't the same."""
     return type(value) is type(other) and bool(value == other)
 
 
 def shape(kind: Any) -> str:
-    """Return a digest of a type's shape: it changes when what is stored by it could no longer be read by it."""
+    """Return a digest of a type's shape. It changes when the type could no longer read what it has stored."""
     schemas, components = msgspec.json.schema_components((kind,), schema_hook=schema_of_scalar)
     return fingerprint([schemas, components, repr(_plain(kind))])
 

@@ -1,4 +1,4 @@
-"""Idempotency keys of commands, and where policies, sagas and handlers get them from."""
+"""Idempotency keys of commands, and how policies, sagas and handlers get them."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -15,23 +15,23 @@ class CommandKey(msgspec.Struct, frozen=True):
 
     text: str
     is_new: bool = False
-    """A hint that the key was never used, so that it needn't be looked up before the commit finds out."""
+    """A hint that the key was never used: it isn't looked up before the command runs; the commit finds out."""
     keeps_refusals: bool = True
-    """Whether a refusal is the answer to the key for good."""
+    """Whether a refusal is kept as the final answer to the key."""
     settles: bool = False
-    """Answer with what came of the command with this key; if it hasn't run, see to it that it never will."""
+    """Answer with the outcome of the command that had this key. If it hasn't run, make sure that it never runs."""
 
     def __str__(self) -> str:
         return self.text
 
 
 class CommandKeys:
-    """Gives each command of a policy or of a saga's step a key of its own: the same one each time it is tried.
+    """Gives each command of a policy or of a saga's step its own key, which is the same each time the step is tried.
 
-    A key is made of the command's name and how many of that name came before, so that what is asked on the way doesn't
-    change it. A command that was refused for good and is wanted again (it is in `refused`) gets a new one.
-    `settles`: commands are only asked what came of them. `first`: most likely none of the keys was used before.
-    `keeps_refusals`: a refusal is the answer to the key for good. Clients can't make such keys: theirs are ASCII.
+    A key is made of the command's name and the number of commands with this name before it, so queries in between don't
+    change it. A command that was refused for good and is to run again (it is in `refused`) gets a new key.
+    `settles`: the commands don't run; only their outcomes are looked up. `first`: most likely none of the keys was used
+    before. `keeps_refusals`: a refusal is the final answer to a key. Clients can't make such keys: theirs are ASCII.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class CommandKeys:
 
     @contextmanager
     def command(self, operation: str) -> Iterator[CommandKey]:
-        """The key of the next command, which is given within the block. Raises `MisuseError` for one beside another."""
+        """The key of the next command, for use within the block. Raises `MisuseError` while another command runs."""
         if self._running:
             raise MisuseError(
                 f"{self.name} gives {operation} while another command runs; give one after the other, "
@@ -76,13 +76,13 @@ class CommandKeys:
 
     @property
     def newest(self) -> str:
-        """The name of the command that was given last; "" if none was."""
+        """The name of the command that was given last; "" if there was none."""
         return self._given[-1].partition("#")[0] if self._given else ""
 
     def refused(self, refusal: DomainError) -> str:
-        """Which of the commands this refusal came from; "" if it came from none."""
+        """The command that raised this refusal; "" if it came from none of them."""
         return self._refusal[0] if self._refusal is not None and self._refusal[1] is refusal else ""
 
     def nothing_ran(self, refusal: DomainError | None) -> bool:
-        """Whether it is certain that no command has run: the first one was refused, and that was all."""
+        """Whether it is certain that no command took effect: there was only one, and it was refused."""
         return refusal is not None and len(self._given) == 1 and self.refused(refusal) != ""

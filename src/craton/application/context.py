@@ -1,4 +1,4 @@
-"""What travels with every call: who asks, until when, under which key, in which conversation."""
+"""What travels with every call: its caller, deadline, idempotency key, and the conversation it belongs to."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,22 +13,22 @@ from craton.domain import uuid7, world
 
 
 class Precondition(msgspec.Struct, frozen=True):
-    """The versions in which the caller takes one aggregate (HTTP's If-Match)."""
+    """The versions of an aggregate that the caller accepts (HTTP's If-Match)."""
 
     subjects: tuple[Any, ...]
-    """Ids, of their types, of which one is the aggregate's; of several the last."""
+    """The ids that may name the aggregate, each of its own type; the last one that fits counts."""
     versions: frozenset[int] | None
-    """One of these; None: any, as long as there is one."""
+    """The accepted versions; None: any version, but the aggregate must exist."""
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """Somebody outside who has proved who he is, or a stranger, who hasn't."""
+    """A caller from outside that has proved an identity, or a stranger that hasn't."""
 
     id: str
-    """Empty: he is a stranger."""
+    """Empty for a stranger."""
     roles: frozenset[str]
     session: str = ""
-    """Which of his sessions it is in which he calls, if the application tells them apart."""
+    """The caller's session, if the application distinguishes sessions."""
 
     @property
     def is_stranger(self) -> bool:
@@ -48,14 +48,14 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     correlation: str | None = None
     causation: str | None = None
     positions: dict[str, int] = {}
-    """How far the views of each module must have got before a query reads them."""
+    """The positions that the views of each module must have reached before a query reads them."""
     precondition: Precondition | None = None
     caller: Caller | None = None
-    """Who calls from outside, perhaps a stranger; None for what the application itself does. It doesn't pass on."""
+    """The caller from outside, perhaps a stranger; None for the application's own calls. It isn't passed on."""
     address: str = ""
-    """Where he calls from: his address on the network, of IPv6 his network of 64 bits. Empty if it isn't known."""
+    """The caller's network address; for IPv6 the network of 64 bits. Empty if it isn't known."""
     command_keys: CommandKeys | None = None
-    """Where the commands that are given from here get their keys. They don't pass on to what is called in turn."""
+    """Gives keys to the commands that are called here. Commands that those call in turn don't inherit it."""
 
     def remaining(self) -> float | None:
         """Return the seconds left. Raises `DeadlineExceeded` when there are none."""
@@ -63,7 +63,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
             return None
         seconds = self.deadline - world.monotonic()
         if seconds <= 0:
-            raise DeadlineExceeded("The deadline was over before the work began.", maybe_executed=False)
+            raise DeadlineExceeded("The deadline passed before the work began.", maybe_executed=False)
         return seconds
 
 
@@ -72,7 +72,7 @@ context_var: ContextVar[Context] = ContextVar("craton_context", default=_NOBODY)
 
 
 def context() -> Context:
-    """Return the context of the call that is running; outside of one, a fresh one of nobody."""
+    """Return the context of the running call; outside of a call, a fresh one without a caller."""
     current = context_var.get()
     return Context() if current is _NOBODY else current
 
@@ -89,10 +89,10 @@ def entered(inner: Context) -> Iterator[None]:
 
 @contextmanager
 def once(key: str) -> Iterator[None]:
-    """Give commands keys that are made of this one: a message that comes again has no second effect.
+    """Derive the keys of commands in the block from this key, so that a repeated message has no second effect.
 
-    For handlers of what comes from outside with an id of its own, such as a webhook. A refusal isn't kept: the message
-    may come again when it can be heard. Raises `MisuseError` in a policy or a saga's step, which give keys themselves.
+    For handlers of messages from outside that have an id of their own, such as webhooks. Refusals aren't kept, because
+    the same message may be accepted later. Raises `MisuseError` in a policy or a saga's step, which have keys already.
     """
     if context().command_keys is not None:
         raise MisuseError(

@@ -1,15 +1,15 @@
-"""What a part of a module asks to be given, by the annotations of its parameters."""
+"""The dependencies of a module's parts, as the annotations of their parameters declare them."""
 
 from typing import Any, get_type_hints
 
 from craton.application.errors import WiringError
 
 Dependencies = dict[str, Any]
-"""The annotation of each parameter."""
+"""The annotation of each parameter, by its name."""
 
 
 def dependencies_of(function: Any, where: str) -> Dependencies:
-    """Return what a constructor or function asks for. Raises `WiringError` for a missing annotation."""
+    """Return the dependencies of a constructor or function. Raises `WiringError` for a missing annotation."""
     if function is object.__init__:
         return {}
     hints = get_type_hints(function)

@@ -1,16 +1,16 @@
-"""Failures of calls, as opposed to refusals of the domain."""
+"""Failures of calls, in contrast to refusals by the domain."""
 
 from craton.domain import AggregateNotFound, Conflict, DomainError, InvalidValue
 
 
 class CallFailed(Exception):
-    """A call didn't come to an answer."""
+    """A call ended without an answer."""
 
     code = "failed"
 
 
 class Unavailable(CallFailed):
-    """What the call needs can't be reached now. `maybe_executed` tells whether it may have run all the same."""
+    """Something that the call needs can't be reached now. `maybe_executed`: the call may still have run."""
 
     code = "unavailable"
 
@@ -21,13 +21,13 @@ class Unavailable(CallFailed):
 
 
 class DeadlineExceeded(Unavailable):
-    """The call's time was over before its answer was there."""
+    """The call's deadline passed before there was an answer."""
 
     code = "deadline-exceeded"
 
 
 class KeyReused(CallFailed):
-    """The idempotency key was used before, for another request. What came of that request stands."""
+    """The idempotency key was used before, for another request. The outcome of that request stands."""
 
     code = "idempotency-key-reused"
 
@@ -36,7 +36,7 @@ class KeyReused(CallFailed):
 
 
 class AnswerNotKept(CallFailed):
-    """The command with this idempotency key has run, but its answer can't be given again."""
+    """The command with this idempotency key has run, but its answer wasn't kept."""
 
     code = "answer-not-kept"
 
@@ -48,15 +48,15 @@ class AnswerNotKept(CallFailed):
 
 
 class WiringError(Exception):
-    """The application is put together wrongly. Says what and where, at start."""
+    """The application is put together wrongly. Raised at start, with the place and the reason."""
 
 
 class MisuseError(Exception):
-    """Code has used the toolkit in a way that would break a law of it."""
+    """Code has used the toolkit in a way that would break one of its guarantees."""
 
 
 class NotStorable(MisuseError):
-    """What was to be written could not be read back as it is. Nothing was written."""
+    """A value was to be written that couldn't be read back unchanged. Nothing was written."""
 
 
 class AlreadyExists(Conflict):
@@ -90,17 +90,17 @@ class ValueTaken(Conflict):
 
 
 class StaleVersion(DomainError):
-    """It has changed since the version that the caller has seen."""
+    """It has changed since the version that the caller saw."""
 
     temporary = True
     current: int
-    """0: there is no such thing."""
+    """The present version; 0: it doesn't exist."""
 
     def __str__(self) -> str:
         if not self.current:
-            return "There is nothing here that has the version which the request asks for."
-        return f"It has changed since; its version is now {self.current}."
+            return "Nothing here has the version that the request asks for."
+        return f"It has changed since then; its version is now {self.current}."
 
 
 class Overtaken(Conflict):
-    """What asked for the command has been called off since, so that it never runs."""
+    """The request behind this command was cancelled meanwhile, so the command never runs."""

@@ -25,25 +25,24 @@ from craton.domain.aggregate import AnyAggregate
 Start = Callable[..., Awaitable[Sequence[str]]]
 
 TOOLKIT_AGGREGATES: Final = frozenset((SagaProcess, OperatorLog))
-"""What the toolkit itself keeps in a module's store."""
+"""The aggregates that the toolkit itself keeps in a module's store."""
 
 
 class Module:
     """A bounded context, as data. Raises `WiringError` when its parts don't fit.
 
-    `service` implements `api`; its constructor's annotations say what it is given: `Repository[X]`, `View[R]`,
+    `service` implements `api`; the annotations of its constructor say what it needs: `Repository[X]`, `View[R]`,
     `Sagas[S]`, `Database`, the module's `settings`, another module's Api, or a port that `provides` maps to an adapter.
-    Instead of the adapter there may be a function that makes it and is given things in the same way; what it makes is
-    closed at the end if it has an async `close`. Policies are given the same, and so are the steps of sagas and the
-    handlers of routes that were written by hand.
-    `retired` are names that its store may still hold and that it has no more: of policies, projections, their rows,
-    sagas and their steps (`Checkout.charge`), commands of timers, stream prefixes and events. A start refuses a name
-    that is gone unless it is retired, because it can't tell it from a renamed one; events that are retired are
-    passed over.
-    `start` is called, with what it asks for, each time before the module serves: it must bear repetition. It returns
-    sentences for whoever has started the application.
-    `sealed` chains a hash over the log, so that `craton verify` finds a changed past. `verify` is the module's own
-    audit: called with what its annotations ask for, it returns a sentence for each thing that is wrong.
+    Instead of an adapter, `provides` may name a function that makes it; the function gets its parameters in the same
+    way, and the adapter is closed at the end if it has an async `close`. Policies, steps of sagas and handlers of
+    routes that are written by hand get their parameters in the same way too.
+    `retired` are names that the store may still hold but the module no longer has: of policies, projections, their
+    rows, sagas and their steps (`Checkout.charge`), commands of timers, stream prefixes and events. If a name is gone
+    and not retired, the start refuses it, because the name may only have been changed; retired events are skipped.
+    `start` is called, with the parameters it declares, each time before the module serves, so it must be repeatable. It
+    returns sentences that are shown at start.
+    `sealed` chains a hash over the log, so that `craton verify` detects changes of the past. `verify` is the module's
+    own audit: it is called with the parameters it declares and returns a sentence for each thing that is wrong.
     """
 
     def __init__(
@@ -85,7 +84,7 @@ class Module:
         self.retired = frozenset(retired)
         self.start = start
         self.tables = tuple(tables)
-        """SQL that makes the module's own tables; each statement is run at start and must bear repetition."""
+        """SQL that makes the module's own tables. Each statement is run at every start, so it must be repeatable."""
         self.sealed = sealed
         self.verify = verify
         self.service_dependencies = dependencies_of(service.__init__, f"module {name}: {service.__name__}")
@@ -104,7 +103,7 @@ class Module:
             *([SagaProcess] if sagas else ()),
             OperatorLog,
         )
-        """Its own, and those that the toolkit keeps in its store."""
+        """The module's own aggregates, and those that the toolkit keeps in its store."""
         prefixes = [aggregate.stream_prefix for aggregate in set(self.aggregates)]
         for prefix in prefixes:
             if prefixes.count(prefix) > 1:
@@ -119,7 +118,7 @@ class Module:
 
     @property
     def dependencies(self) -> Iterator[tuple[str, str, Any]]:
-        """What its parts are to be given: which part, the parameter, and its annotation."""
+        """The dependencies of its parts: the part, the parameter, and its annotation."""
         parts: list[tuple[str, Dependencies]] = [(self.service.__name__, self.service_dependencies)]
         for function in (self.start, self.verify, *filter(isfunction, self.provides.values())):
             if function is not None:
@@ -136,7 +135,7 @@ class Module:
 
     @property
     def reactions(self) -> Iterator[tuple[str, Sequence[type[Event]]]]:
-        """What of it reacts to events, and to which."""
+        """The parts that react to events, each with the kinds of events it reacts to."""
         for policy in self.policies.values():
             yield policy.kind.__name__, policy.events
         for definition in self.sagas.values():
@@ -173,6 +172,6 @@ def _is(hint: Any, generic: type[Any]) -> bool:
 
 
 def handler_dependencies(handler: Callable[..., Any]) -> Dependencies:
-    """Return what a handler that was written by hand asks for beside the request, which comes first."""
+    """Return the dependencies of a handler written by hand, without its first parameter, the request."""
     dependencies = dependencies_of(handler, f"the handler {handler.__name__}")
     return dict(list(dependencies.items())[1:])

@@ -1,4 +1,4 @@
-"""What operators have done, in the log of the module that it was done to."""
+"""The record of operators' actions, kept in the log of the module that they concern."""
 
 from typing import Final
 
@@ -6,17 +6,17 @@ from craton.domain import Aggregate, Event, Id, Text
 
 
 class OperatorActed(Event):
-    """An operator has done something to a module; the event's metadata says who."""
+    """An operator has done something to a module; the event's metadata names the operator."""
 
     verb: str
-    """Such as `retry_parked`."""
+    """The action, such as `retry_parked`."""
     subject: str
-    """What it was done to."""
+    """The thing that the action concerns."""
     reason: Text = Text("")
 
 
 class OperatorLogId(Id):
-    """A module has one log of its operators."""
+    """The id of a module's operator log; each module has one."""
 
     pattern = "all"
 
@@ -25,16 +25,16 @@ OPERATOR_LOG: Final = OperatorLogId("all")
 
 
 class OperatorLog(Aggregate[OperatorLogId]):
-    """All that operators have done to one module."""
+    """All actions of operators on one module."""
 
     stream_prefix = "operator_log"
 
     def note(self, verb: str, subject: str, reason: Text) -> None:
-        """Record what is being done, in the same commit."""
+        """Record an action, in the same commit as its effect."""
         self.record(OperatorActed(verb=verb, subject=subject, reason=reason))
 
     def apply(self, event: OperatorActed) -> None:
-        """Nothing is decided by what was done before."""
+        """Keep nothing: no decision depends on earlier actions."""
 
 
 OPERATOR_STREAM: Final = f"{OperatorLog.stream_prefix}-{OPERATOR_LOG}"

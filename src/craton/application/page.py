@@ -25,7 +25,7 @@ class Paging(msgspec.Struct, frozen=True):
 
     @classmethod
     def lenient(cls, page: str | None, page_size: str | None) -> Self:
-        """Read both from text; what is no number or out of range becomes the default."""
+        """Read both numbers from text; a value that isn't a number or is out of range becomes the default."""
         return cls(_bounded(page, 1, MAX_PAGE), _bounded(page_size, DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE))
 
     @property
@@ -41,7 +41,7 @@ def _bounded(text: str | None, default: int, most: int) -> int:
 
 
 class Page(msgspec.Struct, Generic[T], frozen=True):
-    """One page of a list, and how long the list is."""
+    """One page of a list, with the length of the whole list."""
 
     items: tuple[T, ...]
     total: int
@@ -64,5 +64,5 @@ class Page(msgspec.Struct, Generic[T], frozen=True):
 
 
 def within(start: Any, end: Any) -> Range | None:
-    """A condition: from `start` (included) to `end` (excluded), None being open on that side."""
+    """A condition: from `start` (included) to `end` (excluded). None leaves that side open."""
     return None if start is None and end is None else Range(start, end)

@@ -1,4 +1,4 @@
-"""Of which types a type is made."""
+"""The types that a type is made of."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,12 +7,12 @@ from msgspec import inspect
 
 
 def parts_of(kind: Any) -> Iterator[inspect.Type]:
-    """All types of which a type is made, itself included. Raises `TypeError` for what isn't one that can be encoded."""
+    """All types that a type is made of, itself included. Raises `TypeError` if it can't be encoded."""
     return parts_in(inspect.type_info(kind))
 
 
 def parts_in(info: inspect.Type) -> Iterator[inspect.Type]:
-    """The same for a type that was looked into; each struct comes once, for it may hold itself."""
+    """The same for a type that msgspec has inspected. Each struct comes only once, because it may contain itself."""
     found, seen = [info], set[int]()
     for part in found:
         if id(part) not in seen:

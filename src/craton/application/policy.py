@@ -1,4 +1,4 @@
-"""Policies: whenever this happens, do that."""
+"""Policies: whenever an event happens, do something."""
 
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
@@ -15,18 +15,18 @@ class Policy:
     """Reacts to events, of its own module or of others, by calling something.
 
     Define `async def react(self, event: Recorded[OrderPlaced | OrderShipped], letters: Letters) -> None`: the event's
-    annotation says which events, and the other parameters what it is given, as a service's constructor does. Each event
-    is reacted to once: the commands that `react` gives have keys derived from the event, so that it may be tried again.
-    It begins with the first event there ever was. An event for which `react` keeps failing is parked with those of the
-    same key; others flow.
+    annotation names the events, and the other parameters are given as a service's constructor gets its own. Each event
+    takes effect once: the commands that `react` calls have keys derived from the event, so `react` may be run again.
+    A policy begins with the first event of the log. An event for which `react` keeps failing is parked with the later
+    events of the same key; all other events flow.
     """
 
     name: ClassVar[str]
-    """What its progress is kept under: its class's name. One that was renamed keeps the old one, one that was moved to
-    another module the whole of it (`payments.fillwallet`)."""
+    """The name under which its progress is stored: its class's name unless given. A renamed policy keeps the old name;
+    a policy that was moved to another module keeps the full one (`payments.fillwallet`)."""
     retry: ClassVar[Retry] = Retry(attempts=5, pause=seconds(0.1), longest_pause=seconds(2))
     patience: ClassVar[timedelta] = minutes(10)
-    """How long what can't be reached (`Unavailable`) is waited for before the event is parked."""
+    """How long an event waits for something that can't be reached (`Unavailable`) before the event is parked."""
     react: Callable[..., Awaitable[None]]
 
     def __init_subclass__(cls) -> None:
@@ -35,12 +35,12 @@ class Policy:
             cls.name = cls.__name__.lower()
 
     def key(self, event: Recorded[Any]) -> str:
-        """Events of one key are reacted to in order: those of one aggregate, unless overridden."""
+        """Events with the same key are handled in order. The key is the aggregate, unless overridden."""
         return event.stream
 
 
 class PolicyDefinition:
-    """What a policy's class says, checked. Raises `WiringError` when its annotations don't say it."""
+    """A policy's class, read and checked. Raises `WiringError` when its annotations aren't complete."""
 
     def __init__(self, module: str, kind: type[Policy]) -> None:
         where = f"module {module}: {kind.__name__}"
@@ -59,5 +59,5 @@ class PolicyDefinition:
 
 
 def full_name(module: str, policy: str) -> str:
-    """A policy's name among those of all modules."""
+    """A policy's name, unique among all modules."""
     return policy if "." in policy else f"{module}.{policy}"

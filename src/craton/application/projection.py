@@ -14,23 +14,23 @@ from craton.domain.aggregate import AnyAggregate, applied_events
 class Projection:
     """Derives rows from events, in one of two forms.
 
-    Of an aggregate: `def row(self, account: Account, event: Recorded) -> Balance` returns the one row that an aggregate
-    has, or None for none. It is given the state after each event, and that event.
-    Free: `def project(self, event: Recorded[…]) -> None` says which rows to put, change or delete; they are annotated,
-    as in `accounts: Rows[Balance]`.
-    Either must depend on nothing but what it is given: it is called again at each rebuild.
+    For an aggregate: `def row(self, account: Account, event: Recorded) -> Balance` returns the aggregate's one row, or
+    None for no row. It is called after each event, with the aggregate's state at that time and the event.
+    Free form: `def project(self, event: Recorded[…]) -> None` puts, changes or deletes rows through attributes that are
+    annotated, as in `accounts: Rows[Balance]`.
+    Both forms must depend only on their arguments, because a rebuild calls them again for every event.
     """
 
     version: ClassVar[int] = 1
-    """Raise it when the derivation changes: a new version is built beside the old one, then swapped in."""
+    """Increase it when the derivation changes: a new version is built beside the old one and then replaces it."""
     inline: ClassVar[bool] = False
-    """True: written in the commit of the events themselves, so that callers read their writes and constraints hold."""
+    """True: rows are written in the commit of the events, so that callers read their writes and constraints hold."""
     cached: ClassVar[bool] = False
-    """True, for inline ones: rows that were looked up by key are kept in memory until an event changes them.
+    """True, for inline projections: rows that were looked up by key stay in memory until an event changes them.
 
-    A process sees its own commits at once, and those of others at most a second later."""
+    A process sees its own commits at once, and those of other processes after a second at most."""
     name: ClassVar[str]
-    """What its progress is kept under: its class's name in lower case unless given."""
+    """The name under which its progress is stored: its class's name in lower case unless given."""
     row: Callable[..., Row | None]
     project: Callable[..., None]
 
@@ -51,7 +51,7 @@ class Projection:
 
 
 class ProjectionDefinition:
-    """What a projection's class says, checked. Raises `WiringError` when its annotations don't say it."""
+    """A projection's class, read and checked. Raises `WiringError` when its annotations aren't complete."""
 
     def __init__(self, kind: type[Projection]) -> None:
         self.kind = kind
@@ -66,11 +66,11 @@ class ProjectionDefinition:
             what = " and ".join(forms) or "neither row nor project"
             raise WiringError(f"projection {kind.__name__} defines {what}; it must define one of them")
         self.aggregate = self._read_row(kind) if forms == ["row"] else None
-        """Whose states it is given; None: it is of the free form."""
+        """The aggregate whose states it is given; None if it has the free form."""
         if self.aggregate is None:
             self._read_project(kind)
         self.event_names = tuple(sorted(stored_names(self.events)))
-        """The names by which its events are found in the log."""
+        """The names under which its events are stored in the log."""
         self._names = frozenset(self.event_names)
         self._prefix = "" if self.aggregate is None else f"{self.aggregate.stream_prefix}-"
 
@@ -110,13 +110,13 @@ class ProjectionDefinition:
         return type in self._names and stream.startswith(self._prefix)
 
     def new(self) -> Projection:
-        """A projection that is ready to be given events."""
+        """A new instance, ready to be given events."""
         return self.kind({} if self.aggregate is not None else self.rows)
 
     def changes(
         self, projection: Projection, event: Recorded[Event], aggregate: AnyAggregate | None = None
     ) -> list[RowChange]:
-        """What a projection says to an event; one of an aggregate is given the state after it."""
+        """The changes of rows that a projection makes for an event; one of an aggregate is given the state after it."""
         if self.aggregate is None:
             projection.changes.clear()
             projection.project(event)
@@ -129,7 +129,7 @@ class ProjectionDefinition:
                 f"{self.kind.__name__}.row has returned the row of {rows.key_of(row)[0]} for {aggregate.stream}; the "
                 f"key of an aggregate's row is its id"
             )
-        kept = None if row is None else rows.own(row)  # what it shares with the aggregate may change with it
+        kept = None if row is None else rows.own(row)  # a copy: the row may share parts with the aggregate
         return [RowChange(rows, key, lambda _: kept, blind=True)]
 
     def keys(self, projection: Projection, event: Recorded[Event]) -> list[tuple[Any, ...]]:
@@ -140,13 +140,13 @@ class ProjectionDefinition:
 
 
 def events_of(aggregate: type[AnyAggregate]) -> tuple[type[Event], ...]:
-    """Return the kinds of events that an aggregate applies. Raises `WiringError` when it doesn't say which."""
+    """Return the kinds of events that an aggregate applies. Raises `WiringError` if it isn't annotated so."""
     where = f"{aggregate.__name__}.apply"
     return tuple(kind for hint in applied_events(aggregate) or (None,) for kind in event_types(hint, where))
 
 
 def event_types(hint: Any, where: str) -> tuple[type[Event], ...]:
-    """Return the event classes of a union. Raises `WiringError` when there is anything else in it."""
+    """Return the event classes of a union. Raises `WiringError` for any other type in it."""
     options = _options(hint)
     for option in options:
         if not (isinstance(option, type) and issubclass(option, Event) and option is not Event):
@@ -155,6 +155,6 @@ def event_types(hint: Any, where: str) -> tuple[type[Event], ...]:
 
 
 def _options(hint: Any) -> tuple[Any, ...]:
-    """What a union is made of; a type that is none stands for itself."""
+    """The members of a union; a type that isn't a union is its own only member."""
     hint = getattr(hint, "__value__", hint)
     return tuple(get_args(hint)) if get_origin(hint) in (Union, UnionType) else (hint,)

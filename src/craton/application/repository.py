@@ -18,7 +18,7 @@ MAX_ID_LENGTH: Final = 255
 
 
 class AuditEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """A recorded event as it is shown to people."""
+    """A recorded event in the form in which it is shown to people."""
 
     type: str
     data: dict[str, Any]
@@ -30,7 +30,7 @@ class AuditEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AggregateSource(Protocol):
-    """Where aggregates come from. Made by the runtime."""
+    """Loads aggregates. Made by the runtime."""
 
     async def load(self, unit: UnitOfWork, kind: type[A], id: Any) -> Tracked | None:
         """Return the newest state, or None when there is none."""
@@ -50,9 +50,9 @@ class Repository(Generic[A]):
         self._source = source
 
     async def get(self, id: Any, *, at: datetime | None = None, version: int | None = None) -> A:
-        """Return the aggregate, or as it was `at` a time or a `version`. Raises its kind's `not_found`.
+        """Return the aggregate, or its state at a time (`at`) or a `version`. Raises its kind's `not_found`.
 
-        A past state is a copy to look at: what it records goes nowhere.
+        A past state is a copy for reading: events that it records are lost.
         """
         require_usable(id)
         if at is None and version is None:
@@ -64,7 +64,7 @@ class Repository(Generic[A]):
         return aggregate
 
     async def find(self, id: Any) -> A | None:
-        """Return the aggregate, or None when nobody has this id."""
+        """Return the aggregate, or None when there is none with this id."""
         unit = require_unit(f"{self._kind.__name__} repository")
         stream = f"{self._kind.stream_prefix}-{id}"
         tracked = unit.tracked.get(stream)
@@ -82,7 +82,7 @@ class Repository(Generic[A]):
         return aggregate
 
     async def find_or_add(self, id: Any) -> A:
-        """Return the aggregate, or one of which nothing is known yet: it begins with the first event it records."""
+        """Return the aggregate, or a new one without any events: it begins to exist with the first event it records."""
         found = await self.find(id)
         if found is None:
             found = self._kind(id)
@@ -90,10 +90,10 @@ class Repository(Generic[A]):
         return found
 
     def add(self, aggregate: A) -> None:
-        """Put a new aggregate in.
+        """Add a new aggregate.
 
-        If its id is taken, the commit refuses it (`AlreadyExists`); if the use case has looked for it before, it runs
-        again instead, and finds it.
+        If its id is taken, the commit refuses it (`AlreadyExists`). If the use case looked for the id before and found
+        nothing, the use case runs again instead and finds it.
         """
         unit = require_unit(f"{self._kind.__name__} repository")
         if aggregate.stream in unit.tracked:
@@ -102,7 +102,7 @@ class Repository(Generic[A]):
         unit.tracked[aggregate.stream] = Tracked(aggregate, 0, added=aggregate.stream not in unit.missing)
 
     def require_unchanged(self, aggregate: A) -> None:
-        """Have the commit check that the aggregate, though not changed here, wasn't changed elsewhere either."""
+        """Have the commit check that the aggregate, which isn't changed here, wasn't changed elsewhere either."""
         unit = require_unit(f"{self._kind.__name__} repository")
         tracked = unit.tracked.get(aggregate.stream)
         if tracked is None or tracked.aggregate is not aggregate:
@@ -110,7 +110,7 @@ class Repository(Generic[A]):
         tracked.guarded = True
 
     async def audit(self, id: Any, paging: Paging = Paging()) -> Page[AuditEvent]:
-        """Return all that happened to the aggregate, newest first. Raises its kind's `not_found`."""
+        """Return all events of the aggregate, newest first. Raises its kind's `not_found`."""
         require_usable(id)
         page = await self._source.audit(f"{self._kind.stream_prefix}-{id}", paging)
         if not page.total:
@@ -119,7 +119,7 @@ class Repository(Generic[A]):
 
 
 def require_usable(id: Any) -> None:
-    """Raise `UnusableId` for what no store can find an aggregate by."""
+    """Raise `UnusableId` for an id that no store can find an aggregate by."""
     text = str(id)
     if not 0 < len(text) <= MAX_ID_LENGTH or not storable(text):
         raise UnusableId()

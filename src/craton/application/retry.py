@@ -6,7 +6,7 @@ import msgspec
 
 
 def seconds(count: float) -> timedelta:
-    """So many seconds."""
+    """This many seconds."""
     return timedelta(seconds=count)
 
 
@@ -15,7 +15,7 @@ def minutes(count: float) -> timedelta:
 
 
 class Retry(msgspec.Struct, frozen=True, kw_only=True):
-    """How often something is tried whose outcome is unknown, with pauses that double up to the longest."""
+    """How often something with an unknown outcome is tried; the pauses double up to `longest`."""
 
     attempts: int = 5
     pause: timedelta = seconds(0.2)

@@ -1,4 +1,4 @@
-"""The route table: which URL is which method of the API."""
+"""The route table: it maps each URL to a method of the API."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, Final
@@ -14,7 +14,7 @@ DEFAULT_TIMEOUT_SECONDS: Final = 10.0
 class Route(msgspec.Struct, frozen=True):
     """One line of the table. `handler` is an operation of an Api, or a Starlette handler written by hand.
 
-    Such a handler is given the request, and what its other annotations ask for, as a service is.
+    Such a handler is given the request, and the parameters that its annotations declare, as a service is.
     """
 
     method: str
@@ -22,11 +22,11 @@ class Route(msgspec.Struct, frozen=True):
     handler: OperationDefinition | Callable[..., Any]
     status: int = 200
     location: str | None = None
-    """Template of the Location header: `{id}` is the id that the method returned, `{name}` a field of its result."""
+    """The template of the Location header: `{id}` is the id that the method returns, `{name}` a field of its result."""
     caller: str | None = None
-    """The parameter that is the caller's own id: it comes from his token, never from the request."""
+    """The parameter that holds the caller's own id: it is taken from the token, never from the request."""
     access: Access = signed_in
-    """Who may; it counts where the application knows callers."""
+    """The guard of the route; it has an effect if the application authenticates callers."""
 
 
 class Routes:

@@ -1,4 +1,4 @@
-"""Rows of read models: what a row's class says about its table, and what a projection does to rows."""
+"""Rows of read models: what a row's class says about its table, and how a projection changes rows."""
 
 import copy
 import re
@@ -35,13 +35,13 @@ Key = Annotated[T, _Mark("key")]
 Index = Annotated[T, _Mark("index")]
 """A field to search and sort by."""
 Column = Annotated[T, _Mark("column")]
-"""A field to filter by and to add up, without an index of its own."""
+"""A field to filter by and to add up, without an index."""
 Unique = Annotated[T, _Mark("unique")]
-"""An indexed field in which no two rows are alike; a violation refuses the unit of work (inline projections)."""
+"""An indexed field whose value no other row may have; a violation refuses the unit of work (inline projections)."""
 Search = Annotated[T, _Mark("search")]
-"""A text of which parts are searched for, upper and lower case alike."""
+"""A text that can be searched for parts of it, regardless of upper and lower case."""
 Hidden = Annotated[T, _HIDDEN]
-"""A field that the module's own code sees and no caller does: `Hidden[Index[datetime]]`."""
+"""A field that the module's own code sees but callers don't: `Hidden[Index[datetime]]`."""
 
 
 def _is_hidden(hint: Any) -> bool:
@@ -51,7 +51,7 @@ def _is_hidden(hint: Any) -> bool:
 
 
 class _RowMeta(ImmutableMeta):
-    """A hidden field may be missing from what callers are given, so its default is that it isn't there."""
+    """Gives hidden fields a default that says they are missing, because callers receive rows without them."""
 
     def __new__(mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **options: Any) -> ImmutableMeta:
         for field, hint in namespace.get("__annotations__", {}).items():
@@ -61,7 +61,7 @@ class _RowMeta(ImmutableMeta):
 
 
 class Row(Immutable, metaclass=_RowMeta):
-    """A row of a read model, which queries may answer with.
+    """A row of a read model. A query may return rows as they are.
 
     `class Balance(Row): account: Key[AccountId]; owner: Index[str]; opened_at: Hidden[Index[datetime]]`
     """
@@ -84,7 +84,7 @@ def holds_hidden_fields(kind: Any) -> bool:
 
 
 def without_hidden_fields(value: Any) -> Any:
-    """The value as callers are given it."""
+    """The value as callers receive it."""
     if isinstance(value, tuple | list):
         return type(value)(map(without_hidden_fields, value))
     if isinstance(value, dict):
@@ -105,14 +105,14 @@ _COLUMN_TYPES: Final[tuple[tuple[type, ColumnType], ...]] = (
     (str, "text"),
 )
 _GENERATION_BYTES: Final = 7
-"""So many bytes of a table's name are left to the number of its generation."""
+"""The part of a table's name that is reserved for the number of its generation, in bytes."""
 _KEY_TYPES: Final[dict[ColumnType, tuple[type, ...]]] = {name: (kind,) for kind, name in _COLUMN_TYPES} | {
     "real": (float, int)
 }
 
 
 class RowDefinition(Generic[R]):
-    """What a row's class says about its table. Raises `WiringError` when no table can hold it."""
+    """A row's class, read as the definition of its table. Raises `WiringError` when no table can hold it."""
 
     def __init__(self, row: type[R]) -> None:
         self.row = row
@@ -158,14 +158,14 @@ class RowDefinition(Generic[R]):
         return StoredRow(self.key_of(row), tuple(indexed), kept)
 
     def own(self, row: R) -> R:
-        """A row that is kept for others too, as one that its reader may change."""
+        """A copy that its reader may change, of a row that is kept for other readers too."""
         return row if self.never_changes else copy.deepcopy(row)
 
     def key_of(self, row: R) -> tuple[Any, ...]:
         return tuple([plain_value(getattr(row, name)) for name in self._keyed])
 
     def require_types(self, keys: Iterable[tuple[Any, ...]]) -> None:
-        """Raise `MisuseError` for keys of other types than their columns: stores disagree in what equals what."""
+        """Raise `MisuseError` for a key whose types differ from its columns: stores disagree about which are equal."""
         for key in keys:
             for column, part in zip(self.key, key, strict=True):
                 naive = isinstance(part, datetime) and part.tzinfo is None
@@ -174,7 +174,7 @@ class RowDefinition(Generic[R]):
                     raise MisuseError(f"{self.row.__name__} is found by {column.name}, a {kind}, not by {part!r}")
 
     def plain_key(self, key: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Check a key's length; return it as columns hold it. Raises `MisuseError`."""
+        """Check a key's length; return it in the form in which columns hold it. Raises `MisuseError`."""
         if len(key) != len(self.key):
             names = ", ".join(column.name for column in self.key)
             raise MisuseError(f"the key of {self.row.__name__} is ({names}); {len(key)} values were given")
@@ -189,7 +189,7 @@ def _column(row: type, name: str, hint: Any, role: str) -> TableColumn:
 
 
 def _require_column_names(row: type, names: Sequence[str]) -> None:
-    """Raise `WiringError` when a store can't keep these columns apart."""
+    """Raise `WiringError` when a store can't distinguish the names of these columns."""
     known: dict[str, str] = {}
     for name in names:
         if name.casefold() == "row":
@@ -220,12 +220,12 @@ def _is_union(hint: Any) -> bool:
 
 
 def folded(text: str) -> str:
-    """As it is searched: upper and lower case alike, and an accent alike whether it is a letter's part or its own."""
+    """The text in the form in which it is searched: without case, and with accents in one form."""
     return text.casefold() if text.isascii() else normalize("NFC", normalize("NFC", text).casefold())
 
 
 def plain_value(value: Any) -> Any:
-    """A value as databases know it: no subclass of text, no enumeration."""
+    """A value as databases know it: no subclass of str, no enumeration."""
     kind = type(value)
     if kind is str or kind is int:
         return value
@@ -235,26 +235,26 @@ def plain_value(value: Any) -> Any:
 
 
 class Rows(Generic[R]):
-    """The rows that a projection keeps. It only says what is to become of them; they are read and written in bulk."""
+    """The rows that a projection keeps. It only collects changes; rows are read and written in bulk."""
 
     def __init__(self, rows: RowDefinition[R], changes: list["RowChange"]) -> None:
         self._rows = rows
         self._changes = changes
 
     def put(self, row: R) -> None:
-        """Write a row, whether or not there was one with its key."""
+        """Write a row, replacing any row with the same key."""
         self._changes.append(RowChange(self._rows, self._rows.key_of(row), lambda _: row, blind=True))
 
     def put_new(self, row: R) -> None:
-        """Write a row unless there is one with its key."""
+        """Write a row unless there is already one with the same key."""
         self._changes.append(RowChange(self._rows, self._rows.key_of(row), lambda old: row if old is None else old))
 
     def change(self, *key: Any, **fields: Any) -> None:
-        """Give some fields of the row with this key other values. The event is parked if there is no such row."""
+        """Give fields of the row with this key new values. The event is parked if there is no such row."""
         self.fold(*key, by=lambda row: msgspec.structs.replace(row, **fields))
 
     def fold(self, *key: Any, by: Callable[[R], R]) -> None:
-        """Replace the row with this key by what a function makes of it. The event is parked if there is none."""
+        """Replace the row with this key by the function's result. The event is parked if there is no such row."""
         self._changes.append(RowChange(self._rows, self._rows.plain_key(key), by, needed=True))
 
     def delete(self, *key: Any) -> None:
@@ -263,9 +263,9 @@ class Rows(Generic[R]):
 
 
 class RowChange:
-    """One thing that a projection has said: what the row with a key becomes, None being no row.
+    """One change that a projection makes: the new row for a key, or None to remove it.
 
-    `blind`: the outcome doesn't depend on the row that was there; `needed`: there must be one.
+    `blind`: the new row doesn't depend on the old one; `needed`: there must be an old one.
     """
 
     __slots__ = ("_change", "_needed", "blind", "key", "rows")
@@ -286,7 +286,7 @@ class RowChange:
         self._needed = needed
 
     def fold(self, old: Any) -> Any:
-        """Return the new row. Raises `LookupError` when there was none and one is needed."""
+        """Return the new row. Raises `LookupError` if there is no old row but one is needed."""
         if old is None and self._needed:
             raise LookupError(f"there is no {self.rows.row.__name__} with the key {self.key}")
         return self._change(None if old is None else self.rows.own(old))
@@ -305,6 +305,6 @@ class RowChange:
 
 
 def operation(rows: RowDefinition[Any], generation: int, key: tuple[Any, ...], row: Any) -> RowOperation:
-    """The operation that makes `row` the row with this key, None removing it."""
+    """The operation that makes `row` the row with this key; None removes it."""
     table = rows.table(generation)
     return RowDelete(table, key) if row is None else RowPut(table, rows.stored(row))

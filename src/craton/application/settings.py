@@ -1,4 +1,4 @@
-"""What a module can be told from outside."""
+"""A module's settings, which are read from the environment."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -17,31 +17,31 @@ from craton.domain.immutable import Immutable
 S = TypeVar("S", bound="Settings")
 
 FEWEST_BITS: Final = 48.0
-"""Of a secret: sixteen random letters have more, most words and years have fewer."""
+"""The least information that a secret must have: sixteen random letters have more, most words and years less."""
 
 
 class Settings(Immutable):
-    """A module's settings: fields with defaults, and a meaning (`Annotated[int, Meta(description="…")]`).
+    """A module's settings: fields with defaults and with descriptions (`Annotated[int, Meta(description="…")]`).
 
     `page_limit` of the module `catalog` is read from the environment, from `CRATON_CATALOG_PAGE_LIMIT`. Keys and
     passwords are annotated as `Secret`.
     """
 
     def unfit_for_production(self) -> Iterator[str]:
-        """Yield a sentence for each setting that suits trying out only. A module's own settings may say more.
+        """Yield a sentence for each setting that is unfit for production. A module's own class may add more.
 
-        Of all of them it is known that secrets must be hard to guess, and that URLs mustn't lead to this machine.
+        For all modules it is checked that secrets are hard to guess, and that URLs don't lead to this machine.
         """
         yield from ()
 
 
 def variable(module: str, field: str) -> str:
-    """The name of the variable that a setting is read from."""
+    """The name of the environment variable that a setting is read from."""
     return f"CRATON_{module}_{field}".upper()
 
 
 def read_settings(kind: type[S], module: str, environment: Mapping[str, str]) -> S:
-    """Return a module's settings. Raises `WiringError` with the name of the variable that holds a wrong value."""
+    """Return a module's settings. Raises `WiringError`, with the name of the variable, for a wrong value."""
     values: dict[str, Any] = {}
     for field in msgspec.structs.fields(kind):
         name = variable(module, field.name)
@@ -57,18 +57,18 @@ def read_settings(kind: type[S], module: str, environment: Mapping[str, str]) ->
 
 
 def unfit_for_production(settings: Settings, module: str) -> Iterator[str]:
-    """Yield a sentence for each of a module's settings with which it can't be used in earnest."""
+    """Yield a sentence for each of a module's settings that is unfit for production."""
     for name in settings.__struct_fields__:
         value = getattr(settings, name)
         if isinstance(value, Secret) and _bits(value.reveal()) < FEWEST_BITS:
-            yield f"{variable(module, name)} is too easily guessed; use a random one, of 32 characters for example."
+            yield f"{variable(module, name)} is too easy to guess; use a random secret, for example of 32 characters."
         elif isinstance(value, str) and _leads_here(value):
-            yield f"{variable(module, name)} leads to this machine ({value}); say where it leads for everybody."
+            yield f"{variable(module, name)} leads to this machine ({value}); set the address that others can reach."
     yield from settings.unfit_for_production()
 
 
 def _bits(text: str) -> float:
-    """How much a text tells, by how often each of its characters is in it (Shannon, 1948); repetitions tell nothing."""
+    """The information in a text, from how often each character occurs (Shannon, 1948); repetitions add nothing."""
     text = text[: (text + text).find(text, 1)]
     counts = Counter(text).values()
     return -sum(count * log2(count / len(text)) for count in counts)
@@ -86,13 +86,13 @@ def _leads_here(text: str) -> bool:
 
 
 def meaning(kind: type[Settings], field: str) -> str:
-    """What a setting is for, by its annotation."""
+    """The description of a setting, from its annotation."""
     marks = getattr(get_type_hints(kind, include_extras=True)[field], "__metadata__", ())
     return next((mark.description for mark in marks if getattr(mark, "description", None)), "")
 
 
 def shown(settings: Settings) -> Iterator[tuple[str, str]]:
-    """Each setting's name and value, secrets masked."""
+    """Each setting's name and value, with secrets masked."""
     for name in settings.__struct_fields__:
         value = getattr(settings, name)
         yield name, "" if value is None else "***" if isinstance(value, Secret) else str(value)

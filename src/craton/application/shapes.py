@@ -1,7 +1,7 @@
 """The shapes of types as they are stored, and whether a type can still read what was written by another shape.
 
-A shape is plain data, so that it can be kept in the store: what `codec.encode` writes for the type, field by field.
-Names of classes don't count, because nothing stored holds them; tags of unions do.
+A shape is plain data, so that it can be stored: it describes field by field what `codec.encode` writes for the type.
+Names of classes aren't part of it, because nothing stored contains them; tags of unions are.
 """
 
 from collections.abc import Iterator
@@ -47,7 +47,7 @@ _COMMENTS: Final = ("title", "description", "examples", "default")
 
 
 def shape_of(kind: Any) -> Shape:
-    """The shape of a type. Structs stand in a list of their own, because they may hold themselves."""
+    """The shape of a type. Structs are listed separately, because they may contain themselves."""
     structs: dict[Any, Shape] = {}
     root = _node(inspect.type_info(kind), structs)
     return {"root": root, "structs": list(structs.values())}
@@ -92,7 +92,7 @@ def _struct(info: Any, structs: dict[Any, Shape]) -> int:
 
 
 def _scalar(kind: type[Any]) -> Shape:
-    """A scalar is what its JSON schema says."""
+    """The shape of a scalar is its JSON schema."""
     schema = _without_comments(getattr(kind, "json_schema", kind.__name__))
     plain = _SCALARS.get(schema["type"]) if isinstance(schema, dict) and "type" in schema else None
     if plain is None:
@@ -112,7 +112,7 @@ def _limits(info: Any) -> Shape:
 
 
 def unreadable(written: Shape, reading: Shape) -> list[str]:
-    """Say for each place why what was written by one shape can't be read by another; nothing if it can."""
+    """Return a sentence for each place where one shape can't read what another has written; empty if it can."""
     return list(_Comparison(written["structs"], reading["structs"]).compare(written["root"], reading["root"], ""))
 
 
@@ -195,7 +195,7 @@ class _Comparison:
         return any(not list(self._probe(written, option)) for option in options)
 
     def _probe(self, written: Shape, reading: Shape) -> Iterator[str]:
-        """Compare without remembering what was compared: another option may do."""
+        """Compare without remembering the comparison, because another member of the union may fit."""
         probe = _Comparison(self._written, self._reading)
         probe._compared = set(self._compared)
         return probe.compare(written, reading, "")

@@ -17,7 +17,7 @@ from craton.ports import Isolation, Statement, Store, Timer, Transaction
 
 
 class Base(Protocol):
-    """The commit that a state becomes durable with."""
+    """The commit that makes a state durable."""
 
     done: bool
     failed: bool
@@ -42,19 +42,19 @@ class Tracked:
         self.aggregate = aggregate
         self.loaded = loaded
         self.time = time
-        """When the newest event that it was loaded from was recorded."""
+        """When the newest event of the loaded state was recorded."""
         self.added = added
-        """Whether the use case takes it for granted that there is none with this id, without having looked."""
+        """Whether the use case added it without looking whether there is one with this id."""
         self.from_memory = from_memory
         self.guarded = from_memory
         self.base = base
-        """The commit that the loaded state became durable with, if it wasn't yet."""
+        """The commit that makes the loaded state durable, if it wasn't durable when it was loaded."""
         self.origin = origin
-        """The state that came in, which nobody changes; None if there was none, or it isn't compared with."""
+        """An unchanged copy of the loaded state; None if there was none, or if it isn't compared."""
 
 
 class UnitOfWork:
-    """What a use case has loaded and changed so far. The runtime makes one for each command and each query."""
+    """All that a use case has loaded and changed so far. The runtime makes one for each command and each query."""
 
     __slots__ = (
         "closed",
@@ -89,10 +89,10 @@ class UnitOfWork:
         self.now = now
         self.read_only = read_only
         self.fresh = fresh
-        """Whether aggregates are read from the store even if memory has them."""
+        """Whether aggregates are read from the store even if memory holds them."""
         self.tracked: dict[str, Tracked] = {}
         self.missing: set[str] = set()
-        """The streams that the use case has looked for and that weren't there."""
+        """The streams that the use case looked for and that didn't exist."""
         self.timers: list[Timer] = []
         self.statements: list[Statement] = []
         self.transaction: Transaction | None = None
@@ -100,11 +100,11 @@ class UnitOfWork:
         self.closed = False
         """Whether its use case has ended, so that nothing can be added any more."""
         self.doomed = False
-        """Whether an exception has left a transaction block, so that nothing of it may be committed."""
+        """Whether an exception has left a transaction block, so that nothing of the unit may be committed."""
 
     @property
     def changed(self) -> list[Tracked]:
-        """The aggregates that have recorded something."""
+        """The aggregates that have recorded events."""
         return [tracked for tracked in self.tracked.values() if tracked.aggregate._recorded]
 
     @property
@@ -116,7 +116,7 @@ _current: ContextVar[UnitOfWork | None] = ContextVar("craton_unit_of_work", defa
 
 
 def current_unit() -> UnitOfWork | None:
-    """Return the unit of work of the use case that is running, None outside of one."""
+    """Return the unit of work of the running use case; None outside of a use case."""
     return _current.get()
 
 
@@ -140,15 +140,15 @@ def leave_unit(token: Any) -> None:
 
 
 def now() -> datetime:
-    """Return the time, by the clock that the application was given."""
+    """Return the time of the application's clock."""
     return require_unit("now()").now()
 
 
 def schedule(due: datetime, operation: Callable[..., Any], /, **arguments: Any) -> None:
-    """Have a command of this module run at a time, durably and once, if this unit of work commits.
+    """Schedule a command of this module for a time. If this unit of work commits, the command runs, once.
 
-    Raises `MisuseError` for what isn't a command, or a time that doesn't name its offset from UTC, `TypeError` for
-    arguments that the command doesn't take, and `NotStorable` for those that couldn't be read back.
+    Raises `MisuseError` if it isn't a command, or if the time has no offset from UTC; `TypeError` for arguments that
+    the command doesn't take; `NotStorable` for arguments that couldn't be read back.
     """
     unit = require_unit("schedule()")
     if unit.read_only:
@@ -171,17 +171,17 @@ def schedule(due: datetime, operation: Callable[..., Any], /, **arguments: Any) 
 
 
 class Database:
-    """The module's own tables, in plain SQL with `:named` parameters, agnostic of transactions.
+    """The module's own tables, in plain SQL with `:named` parameters.
 
-    Inside `transaction()` statements take part in it. Inside a command without one, `execute` adds its statement to
-    the unit of work and it runs at the commit; `fetch` reads what is committed.
+    Inside `transaction()`, statements take part in the transaction. Inside a command without one, `execute` adds its
+    statement to the unit of work, and it runs at the commit; `fetch` reads committed data.
     """
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     async def execute(self, sql: str, **parameters: Any) -> int | None:
-        """Run a statement. Returns how many rows it changed, or None when it waits for the commit."""
+        """Run a statement. Returns the number of rows it changed, or None when it runs only at the commit."""
         statement = Statement(sql, parameters)
         unit = _current.get()
         if unit is not None and unit.read_only:
@@ -195,7 +195,7 @@ class Database:
             return await alone.execute(statement)
 
     async def fetch(self, sql: str, **parameters: Any) -> list[dict[str, Any]]:
-        """Run a reading statement; return its rows by column name."""
+        """Run a statement that reads; return its rows by column name."""
         statement = Statement(sql, parameters)
         unit = _current.get()
         if unit is not None and unit.transaction is not None:
@@ -205,10 +205,10 @@ class Database:
 
 @asynccontextmanager
 async def transaction(isolation: Isolation = "read committed") -> AsyncIterator[None]:
-    """Open a real transaction in the current unit of work; nested means joined.
+    """Open a real transaction in the current unit of work; a nested call joins it.
 
-    It commits with the command, so that events, the idempotency result and SQL stand or fall together. Any
-    exception, cancellation included, rolls all of it back, and a failed COMMIT is an error to the caller.
+    It commits with the command, so that events, the idempotency result and SQL are committed together or not at all.
+    Any exception, also a cancellation, rolls everything back, and a failed COMMIT is an error for the caller.
     """
     unit = require_unit("transaction()")
     if unit.read_only:

@@ -1,4 +1,4 @@
-"""Events by name, and how old shapes of them become new ones."""
+"""Events by name, and the conversion of their old shapes to the present one."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -15,7 +15,7 @@ Data = dict[str, Any]
 
 
 class Upcaster(msgspec.Struct, frozen=True):
-    """Queues the plain data of `event` at schema version `version` into that of `version + 1`."""
+    """Converts the plain data of `event` from schema version `version` to `version + 1`."""
 
     event: str
     version: int
@@ -23,12 +23,12 @@ class Upcaster(msgspec.Struct, frozen=True):
 
 
 def stored_names(kinds: Iterable[type[Event]]) -> frozenset[str]:
-    """Return the names under which events of some kinds are stored: those of today and those of before."""
+    """Return the names under which events of some kinds are stored: the present names and the former ones."""
     return frozenset(name for kind in kinds for name in _names_of(kind))
 
 
 class UndecodableEvent(LookupError):
-    """A stored event can't be read by this program. Says which, and why."""
+    """This program can't read a stored event. The message names the event and the reason."""
 
     def __init__(self, stored: StoredEvent, why: str) -> None:
         super().__init__(
@@ -38,11 +38,11 @@ class UndecodableEvent(LookupError):
 
 
 def _names_of(kind: type[Event]) -> tuple[str, ...]:
-    return kind.__name__, *vars(kind).get("aliases", ())  # not those of a base: that is another kind
+    return kind.__name__, *vars(kind).get("aliases", ())  # not the aliases of a base class, which is another kind
 
 
 class EventTypes:
-    """The kinds of events a module knows, by every name under which they are stored, and the names it has `retired`.
+    """The kinds of events that a module knows, by every name under which they are stored, and the `retired` names.
 
     Raises `WiringError` for a name used twice or a gap among upcasters.
     """
@@ -56,7 +56,7 @@ class EventTypes:
                 if self._kinds.setdefault(name, kind) is not kind:
                     raise WiringError(f"two kinds of events are called {name}")
         self.retired = frozenset(retired) - self._kinds.keys()
-        """Events of these names are passed over."""
+        """Events with these names are skipped."""
         self._upcasters: dict[tuple[type[Event], int], Callable[[Data], Data]] = {}
         for upcaster in upcasters:
             upcast_kind = self._kinds.get(upcaster.event)
@@ -81,11 +81,11 @@ class EventTypes:
 
     @property
     def kinds(self) -> Mapping[str, type[Event]]:
-        """The kinds by every name under which they are stored."""
+        """The kinds of events, by every name under which they are stored."""
         return self._kinds
 
     def data(self, stored: StoredEvent) -> Event:
-        """Decode an event, upcast if need be. Raises `UndecodableEvent`."""
+        """Decode an event and upcast it if necessary. Raises `UndecodableEvent`."""
         current = self._current.get((stored.type, stored.schema_version))
         try:
             event: Event = self._upcast(stored) if current is None else current.decode(stored.data)
@@ -96,14 +96,14 @@ class EventTypes:
     def _upcast(self, stored: StoredEvent) -> Any:
         kind = self._kinds.get(stored.type)
         if kind is None or stored.schema_version > kind.schema_version:
-            raise LookupError("it is of a version which this program doesn't know")
+            raise LookupError("this program doesn't know its version")
         plain: Data = msgspec.json.decode(stored.data)
         for version in range(stored.schema_version, kind.schema_version):
             plain = self._upcasters[kind, version](plain)
         return convert(plain, kind)
 
     def may_be_shared(self, name: str) -> bool:
-        """Whether events of a type never change, so that several readers may be given the same one."""
+        """Whether events of a type never change, so that several readers can share one."""
         return name in self._shared
 
     def recorded(self, stored: StoredEvent) -> Recorded[Event]:
@@ -119,7 +119,7 @@ class EventTypes:
         )
 
     def metadata(self, stored: StoredEvent) -> Metadata:
-        """Decode an event's metadata. Events of one unit of work have the same, decoded once."""
+        """Decode an event's metadata. The events of one unit of work share it, so it is decoded once."""
         text, metadata = self._last_metadata
         if stored.metadata != text:
             metadata = self._decode_metadata(stored.metadata)
@@ -128,5 +128,5 @@ class EventTypes:
 
     @staticmethod
     def encode(event: Event) -> str:
-        """Return the event as it is stored. Raises `NotStorable`."""
+        """Return the event in its stored form. Raises `NotStorable`."""
         return encode_to_keep(event, type(event), type(event).__name__).decode()

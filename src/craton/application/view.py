@@ -1,4 +1,4 @@
-"""Views: how the rows of a read model are asked for. They speak as repositories do."""
+"""Views: the queries of a read model's rows. Their methods are named like those of repositories."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from functools import partial
@@ -16,7 +16,7 @@ ONE: Final = Paging(1, 1)
 
 
 class Cache(Protocol):
-    """Where rows are kept that were looked up before. Made by the runtime."""
+    """Keeps rows that were looked up before. Made by the runtime."""
 
     async def read(
         self,
@@ -27,11 +27,12 @@ class Cache(Protocol):
         """The rows with these keys in a table, None where there is none; `load` reads them from the store."""
 
     def pass_by(self) -> None:
-        """Note that rows were read from the store that can't be compared with those kept here."""
+        """Note that rows were read past the cache, so that they can't be compared with the rows in it."""
 
 
 class ViewSource(Generic[R]):
-    """Where a view reads: the live generation of its table, waited for as the context asks. Made by the runtime."""
+    """The place a view reads from: the live generation of its table, at the position the context asks for. Made by the
+    runtime."""
 
     def __init__(
         self,
@@ -46,7 +47,7 @@ class ViewSource(Generic[R]):
         self._cache = cache
 
     async def get(self, keys: Sequence[tuple[Any, ...]]) -> Sequence[R | None]:
-        """The rows with these keys, each in the place of its key."""
+        """The rows with these keys, in the order of the keys."""
         table = await self._table()
         if self._cache is None:
             return await self._load(table, keys)
@@ -61,7 +62,7 @@ class ViewSource(Generic[R]):
         return [None if row is None else self.rows.decode(row) for row in rows]
 
     async def find(self, query: Query) -> tuple[list[R], int]:
-        """The rows of a page, and how many there are in all."""
+        """The rows of a page, and the number of rows on all pages."""
         if not _can_be_stored((*query.where.values(), *query.contains.values())):
             return [], 0
         stored, total = await self._tables.find_rows(await self._table(), query)
@@ -69,7 +70,7 @@ class ViewSource(Generic[R]):
         return [self.rows.decode(row) for row in stored], total
 
     async def sum(self, column: str, by: Sequence[str], query: Query) -> dict[tuple[Any, ...], int]:
-        """A column added up, grouped by others."""
+        """The sum of a column, grouped by other columns."""
         sums = await self._tables.sum_rows(await self._table(), column, by, query)
         self._pass_by()
         return sums
@@ -83,12 +84,12 @@ class ViewSource(Generic[R]):
 
 
 def _can_be_stored(values: Iterable[Any]) -> bool:
-    """Whether a row may hold these values: one that no store keeps equals nothing that is stored."""
+    """Whether a row may hold these values. A value that no store can keep equals no stored value."""
     return all(storable(value) for value in values if isinstance(value, str))
 
 
 class View(Generic[R]):
-    """The queryable rows of a read model. Conditions are column names: a value, a `within(…)`, or None for any."""
+    """The rows of a read model. Conditions are column names with a value, a `within(…)`, or None for any value."""
 
     def __init__(self, source: ViewSource[R]) -> None:
         self._source = source
@@ -102,7 +103,7 @@ class View(Generic[R]):
         return row
 
     async def find(self, *key: Any, **where: Any) -> R | None:
-        """Return the row with this key, or one that meets the conditions; None if there is none."""
+        """Return the row with this key, or one row that meets the conditions; None if there is none."""
         if where:
             found = await self.page(paging=ONE, **where)
             return found.items[0] if found.items else None
@@ -110,7 +111,7 @@ class View(Generic[R]):
         return row
 
     async def all(self, keys: Iterable[Any]) -> dict[Any, R]:
-        """Return the rows with these keys, by key, as far as there are any. The key must be a single column."""
+        """Return the rows with these keys, by key; missing rows are left out. The key must be a single column."""
         wanted = list(dict.fromkeys(keys))
         plain = [self._rows.plain_key((key,)) for key in wanted]
         rows = await self._source.get(plain) if plain else []
@@ -126,7 +127,7 @@ class View(Generic[R]):
     ) -> Page[R]:
         """Return a page of the rows that meet the conditions, ordered by a column (`"-time"`: largest first).
 
-        `contains` asks for a part of a `Search[…]` text, upper and lower case alike, however letters are composed.
+        `contains` searches for a part of a `Search[…]` text, regardless of case and of how accents are composed.
         The default order is the key, newest first.
         """
         column = order.removeprefix("-")
@@ -142,7 +143,7 @@ class View(Generic[R]):
         return Page.of(rows, total, paging)
 
     async def each(self, *, order: str = "", **where: Any) -> AsyncIterator[R]:
-        """Go through all rows that meet the conditions, page by page. One that moves meanwhile may be passed over."""
+        """Go through all rows that meet the conditions, page by page. A row that moves meanwhile may be missed."""
         number = total = 1
         while number <= total:
             page = await self.page(order=order, paging=Paging(number, MAX_PAGE_SIZE), **where)
@@ -151,7 +152,7 @@ class View(Generic[R]):
             number, total = number + 1, page.total_pages
 
     async def sum(self, column: str, *, by: tuple[str, ...] = (), **where: Any) -> dict[tuple[Any, ...], int]:
-        """Add a whole-number column up over the rows that meet the conditions, grouped by other columns."""
+        """Add up a whole-number column over the rows that meet the conditions, grouped by other columns."""
         if self._column(column).type != "integer":
             raise MisuseError(f"{self._rows.row.__name__}.{column} is no whole number")
         grouping = [self._column(name).name for name in by]

@@ -1,4 +1,4 @@
-"""Sagas: durable processes over several modules, written as a graph of steps and of what undoes them."""
+"""Sagas: durable processes over several modules, written as a graph of steps and of their compensations."""
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from datetime import timedelta
@@ -37,7 +37,7 @@ WAIT_TIMEOUT: Final = timedelta(days=1)
 
 
 class Cause(Value):
-    """Why a saga compensates. A compensation is given it if it has a parameter of this type."""
+    """The reason for a compensation. A compensation that has a parameter of this type is given it."""
 
     code: str
     reason: str
@@ -63,7 +63,7 @@ class Step:
         self.retry = retry
         self.pivot = pivot
         self.saga_of = saga_of
-        """For a step that waits: the id of the saga that an event is for, None if it is for none."""
+        """For a step that waits: returns the id of the saga that an event is for, or None if it is for none."""
         self.undo_method: Method | None = None
         self.undo_retry = UNDO_RETRY
         self._after = (after,) if isinstance(after, str | Step) else tuple(after)
@@ -97,7 +97,7 @@ class Step:
 
     @property
     def after(self) -> tuple[str, ...]:
-        """The names of the steps that must be done before this one begins."""
+        """The names of the steps that must be done before this step begins."""
         return tuple(step if isinstance(step, str) else step.name for step in self._after)
 
 
@@ -111,11 +111,12 @@ def step(
     *, after: Steps = (), timeout: timedelta = STEP_TIMEOUT, retry: Retry = Retry(), pivot: bool = False
 ) -> Callable[[Method], Step]: ...
 def step(method: Method | None = None, /, **options: Any) -> Step | Callable[[Method], Step]:
-    """Mark a method of a saga as a step. Its parameters are what it calls: Apis of modules, or ports.
+    """Mark a method of a saga as a step. Its parameters are the Apis or ports that it calls.
 
     `after`: the steps that must be done before; steps that don't wait for each other run in parallel.
-    `timeout`: how long the step may take, all its attempts together. `retry`: how often a step is tried whose outcome
-    is unknown. `pivot`: once this step is done nothing is undone any more; later steps are tried until they work.
+    `timeout`: how long the step may take with all its attempts. `retry`: how often a step with an unknown outcome is
+    tried. `pivot`: once this step is done, the saga is never undone any more, and later steps are tried until they
+    work.
     """
     options = {"timeout": STEP_TIMEOUT, "retry": Retry(), **options}
     return partial(Step, **options) if method is None else Step(method, **options)
@@ -130,8 +131,8 @@ def wait_for(
 ) -> Callable[[Method], Step]:
     """Mark a step that waits for an event: its method has a parameter `event: Recorded[…]`.
 
-    `saga` returns the id of the saga that an event is for, None if it is for none. An event that comes before the
-    step begins is kept for it. When none comes within `timeout` the saga compensates.
+    `saga` returns the id of the saga that an event is for, or None if it is for none. An event that comes before the
+    step begins is kept for it. If no event comes within `timeout`, the saga compensates.
     """
     return partial(Step, after=after, timeout=timeout, retry=retry, saga_of=saga)
 
@@ -147,19 +148,19 @@ class _SagaMeta(msgspec.StructMeta):
 class Saga(msgspec.Struct, metaclass=_SagaMeta, kw_only=True):
     """A durable process. Its annotated fields are its state: a step may assign to them, and they are kept.
 
-    Steps are methods marked `@step` or `@wait_for`. A refusal (`DomainError`) in a step undoes, last first, what was
-    done before; anything else that goes wrong leaves the outcome unknown, and the step is tried again under the same
+    Steps are methods marked `@step` or `@wait_for`. When a step is refused (`DomainError`), the finished steps are
+    undone, the last one first. After any other error the outcome is unknown, and the step is tried again with the same
     idempotency keys.
     """
 
     timeout: ClassVar[timedelta | None] = None
-    """How long the whole may take; when it is over before the pivot, the saga compensates."""
+    """How long the whole saga may take; if this time is over before the pivot, the saga compensates."""
     former_fingerprints: ClassVar[tuple[str, ...]] = ()
     """Fingerprints of earlier definitions whose sagas this one can go on with. The log names those that it can't."""
 
 
 class SagaDefinition(Generic[S]):
-    """What a saga's class says, checked. Raises `WiringError` with a sentence when it can't work."""
+    """A saga's class, read and checked. Raises `WiringError` with a sentence when it can't work."""
 
     def __init__(self, kind: type[S]) -> None:
         self.kind = kind
@@ -173,7 +174,7 @@ class SagaDefinition(Generic[S]):
             raise WiringError(f"saga {self.name}: its fields can't be stored: {why}")
         self._before = {name: self._closure(name, ()) for name in self.steps}
         self.order = tuple(sorted(self.steps, key=lambda name: (len(self._before[name]), list(self.steps).index(name))))
-        """All steps, each behind those that it waits for."""
+        """All steps, each after those that it waits for."""
         self.pivot = self._only_pivot()
         self.timeout = kind.timeout
         self.dependencies = {name: self._dependencies(name, step.method) for name, step in self.steps.items()}
@@ -186,7 +187,7 @@ class SagaDefinition(Generic[S]):
             name: next((parameter for parameter, hint in dependencies.items() if hint is Cause), None)
             for name, dependencies in self.undo_dependencies.items()
         }
-        """The parameter of a compensation that is told why, if there is one."""
+        """For each compensation the parameter that is given the cause, if it has one."""
         for name, parameter in self.cause_of.items():
             if parameter is not None:
                 del self.undo_dependencies[name][parameter]
@@ -201,7 +202,7 @@ class SagaDefinition(Generic[S]):
         return fingerprint([self.name, fields, *steps])
 
     def _closure(self, name: str, path: tuple[str, ...]) -> frozenset[str]:
-        """All steps that a step comes after."""
+        """All steps that come before a step, directly or indirectly."""
         if name in path:
             raise WiringError(f"saga {self.name}: {' after '.join((*path, name))} is a cycle")
         before: set[str] = set()
@@ -238,15 +239,15 @@ class SagaDefinition(Generic[S]):
         return event_types(get_args(hint)[0], f"saga {self.name}: {name}")
 
     def successors(self, name: str) -> Iterator[str]:
-        """The steps that wait for a step, directly or not."""
+        """The steps that wait for a step, directly or indirectly."""
         return (other for other in self.order if name in self._before[other])
 
     def past_pivot(self, name: str) -> bool:
-        """Whether a step is the pivot or comes after it, so that it must work in the end."""
+        """Whether a step is the pivot or comes after it, so that it must succeed in the end."""
         return self.pivot is not None and (name == self.pivot or self.pivot in self._before[name])
 
     def encode(self, saga: S) -> str:
-        """The saga's fields, as they are stored. Raises `NotStorable`."""
+        """The saga's fields in their stored form. Raises `NotStorable`."""
         return encode_to_keep(saga, self.kind, f"saga {self.name}").decode()
 
     def decode(self, text: str) -> S:
@@ -258,14 +259,14 @@ class SagaDefinition(Generic[S]):
         return wire
 
     def changes(self, before: Fields, saga: S) -> Fields:
-        """What has become of the fields. Raises `NotStorable` when it couldn't be read back."""
+        """The changes of the fields. Raises `NotStorable` for a value that couldn't be read back."""
         changed = {name: value for name, value in self.fields(saga).items() if value != before[name]}
         if changed:
             self.encode(saga)
         return changed
 
     def checked(self, text: str, changes: Fields) -> Fields:
-        """Changes of stored fields, as they would be stored. Raises `msgspec.ValidationError` when they don't fit."""
+        """Changes of stored fields, in their stored form. Raises `msgspec.ValidationError` when they don't fit."""
         unknown = changes.keys() - set(self.kind.__struct_fields__)
         if unknown:
             raise msgspec.ValidationError(f"{self.name} has no such field - at `$.value.{min(unknown)}`")

@@ -1,4 +1,4 @@
-"""The sagas of a module in rows: to list them, and to find those that somebody must look at."""
+"""The sagas of a module in rows: for lists, and for finding those that need an operator."""
 
 from craton.application.projection import Projection
 from craton.application.rows import Column, Index, Key, Row
@@ -18,12 +18,12 @@ class SagaRow(Row):
     code: Column[str]
     fingerprint: Column[str]
     open: Index[int]
-    """1 until it has ended, then 0."""
+    """1 while the saga runs, 0 after it has ended."""
     state: SagaState
 
 
 class SagaIndex(Projection):
-    """Each saga as it stands."""
+    """Keeps the present state of each saga."""
 
     name = "sagas"
     version = 2

@@ -44,7 +44,7 @@ from craton.application.sagas.state import SagaState, Status, StepState, StepSta
 from craton.domain import Aggregate
 
 LONGEST_PAUSE: Final = timedelta(minutes=1)
-"""Between attempts that don't end: past the pivot."""
+"""The longest pause between attempts that are repeated without end, past the pivot."""
 
 _TO_UNDO: Final = (StepStatus.DONE, StepStatus.SKIPPED, StepStatus.UNKNOWN)
 _ACTIVE: Final = (
@@ -100,10 +100,10 @@ class SagaProcess(Aggregate[SagaId]):
     def apply(self, event: SagaEvent) -> None:
         self.state = begun(event) if isinstance(event, SagaStarted) else evolve(self.state, event)
 
-    # --- what has come of a step -----------------------------------------------------------------------------------
+    # --- outcomes of steps -----------------------------------------------------------------------------------------
 
     def report(self, definition: SagaDefinition[Any], action: Action, outcome: Outcome, now: datetime) -> None:
-        """Record an outcome. One of an action that isn't called for any more says nothing."""
+        """Record an outcome. An outcome of an action that is no longer wanted is ignored."""
         step = self.state.step(action.step)
         if self.state.ended or action != Action(_KINDS.get(step.status, "do"), step.name, step.outcomes):
             return
@@ -151,7 +151,7 @@ class SagaProcess(Aggregate[SagaId]):
                 retry_at = None
         self.record(StepTried(step=step.name, error=outcome.error, changes=outcome.changes, retry_at=retry_at, at=now))
         if retry_at is None:
-            # Without the error, which is the operators': the reason is told to whoever waits for the saga.
+            # Without the error, which is for operators: this reason is shown to the user that waits for the saga.
             self._turn_round(definition, "outcome-unknown", f"{step.name} couldn't be done.", now)
 
     def is_late(self, now: datetime) -> bool:
@@ -159,7 +159,7 @@ class SagaProcess(Aggregate[SagaId]):
         return self._late(now) is not None
 
     def expire(self, definition: SagaDefinition[Any], now: datetime) -> None:
-        """Give up what has taken too long."""
+        """End what has taken too long."""
         late = self._late(now)
         if late is None:
             return
@@ -180,7 +180,7 @@ class SagaProcess(Aggregate[SagaId]):
         return "The whole" if whole is not None and whole <= now and not past_pivot else None
 
     def arrive(self, step: str, event: str, now: datetime) -> None:
-        """Keep the event that a step waits for, or will; the first one counts."""
+        """Keep an event that a step waits for, now or later; only the first event counts."""
         known = next((known for known in self.state.steps if known.name == step), None)
         going_on = self.state.status in (Status.RUNNING, Status.STUCK) and not self.state.turned
         if known is not None and going_on and not known.event:
@@ -189,18 +189,18 @@ class SagaProcess(Aggregate[SagaId]):
     # --- operators --------------------------------------------------------------------------------------------------
 
     def retry(self, definition: SagaDefinition[Any], reason: str, now: datetime) -> None:
-        """Have what is stuck tried again."""
+        """Try again what has failed in a stuck saga."""
         _require_said(reason)
         if self.state.status is not Status.STUCK:
             raise SagaEnded(status=self.state.status)
         self.record(SagaRetried(reason=reason, at=now))
         for step in self.state.steps:
             if step.status is StepStatus.WAITING:
-                self._begin(definition, step.name, now)  # it has as long again
+                self._begin(definition, step.name, now)  # the step gets its full time again
         self._go_on(definition, now)
 
     def skip(self, definition: SagaDefinition[Any], step: str, value: Fields, reason: str, now: datetime) -> None:
-        """Take a step, or its compensation, as done, with `value` for some of the saga's fields."""
+        """Count a step, or its compensation, as done, with `value` for some of the saga's fields."""
         _require_said(reason)
         self._require_open()
         skippable = _SKIPPED_BACKWARDS if self.state.turned else _SKIPPED_FORWARDS
@@ -214,7 +214,7 @@ class SagaProcess(Aggregate[SagaId]):
         self._go_on(definition, now)
 
     def compensate(self, definition: SagaDefinition[Any], reason: str, now: datetime) -> None:
-        """Turn round."""
+        """Begin to compensate."""
         _require_said(reason)
         if self.state.past_pivot:
             raise PastPivot()
@@ -224,7 +224,7 @@ class SagaProcess(Aggregate[SagaId]):
         self._go_on(definition, now)
 
     def resolve(self, note: str, now: datetime) -> None:
-        """End it as it is: an operator has settled the matter by other means."""
+        """End the saga in its present state: an operator has settled the matter by other means."""
         _require_said(note)
         self._require_open()
         self.record(SagaResolved(note=note, at=now))
@@ -233,10 +233,10 @@ class SagaProcess(Aggregate[SagaId]):
         if self.state.ended:
             raise SagaEnded(status=self.state.status)
 
-    # --- what follows -----------------------------------------------------------------------------------------------
+    # --- consequences -----------------------------------------------------------------------------------------------
 
     def actions(self, now: datetime) -> tuple[Action, ...]:
-        """What is to be done now."""
+        """The actions to run now."""
         if self.state.status not in (Status.RUNNING, Status.COMPENSATING):
             return ()
         return tuple(
@@ -254,7 +254,7 @@ class SagaProcess(Aggregate[SagaId]):
         self.record(CompensationBegun(code=code, reason=reason, unsettled=unsettled, at=now))
 
     def _go_on(self, definition: SagaDefinition[Any], now: datetime) -> None:
-        """Record all that follows by itself from what was recorded."""
+        """Record everything that follows from what was recorded."""
         if self.state.status is Status.RUNNING:
             self._go_forward(definition, now)
         elif self.state.status is Status.COMPENSATING:
@@ -289,7 +289,7 @@ class SagaProcess(Aggregate[SagaId]):
             self.record(SagaCompensated(at=now))
 
     def _to_undo(self, definition: SagaDefinition[Any]) -> Iterator[str]:
-        """Steps that may have run, and all that came after them is over."""
+        """The steps that may have run, and after which nothing is still to be undone."""
         for step in self.state.steps:
             if _may_have_run(definition, step) and not any(
                 self.state.step(later).status in _ACTIVE or _may_have_run(definition, self.state.step(later))
@@ -304,7 +304,7 @@ def _require_said(reason: str) -> None:
 
 
 def only_commands(definition: SagaDefinition[Any], step: str) -> bool:
-    """Whether a step changes things by commands with keys alone: of those it can be found out what came of them."""
+    """Whether a step has effects only through commands with keys: then the outcome of each can be looked up."""
     wanted = definition.dependencies[step].values()
     return all(isinstance(hint, type) and issubclass(hint, Api) for hint in wanted)
 
@@ -316,7 +316,7 @@ def _may_have_run(definition: SagaDefinition[Any], step: StepState) -> bool:
 
 
 def _is_open(step: StepState) -> bool:
-    """Whether nobody knows what the step has changed."""
+    """Whether it is unknown what the step has changed."""
     refused = step.status is StepStatus.REFUSED and not step.certain
     return refused or step.status in (StepStatus.RUNNING, StepStatus.UNKNOWN)
 

@@ -12,17 +12,17 @@ S = TypeVar("S", bound=Saga)
 
 
 class Sagas(Generic[S]):
-    """The sagas of one kind, as the use cases of their module start them. Made by the runtime."""
+    """Starts the sagas of one kind from the use cases of their module. Made by the runtime."""
 
     def __init__(self, definition: SagaDefinition[S], processes: Repository[SagaProcess]) -> None:
         self._definition = definition
         self._processes = processes
 
     def start(self, saga: S, *, id: Any) -> SagaId:
-        """Have a saga run from when the current unit of work is committed.
+        """Start a saga when the current unit of work is committed.
 
-        `id`, a UUID, names it: that of the order it is about, for example. The commit refuses a second one with the
-        same id (`AlreadyExists`).
+        `id`, a UUID, names the saga: for example the id of the order that it is about. The commit refuses a second saga
+        with the same id (`AlreadyExists`).
         """
         unit = require_unit(f"Sagas[{self._definition.name}].start")
         context = unit.context

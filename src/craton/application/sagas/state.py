@@ -1,4 +1,4 @@
-"""What is known of a saga: the state that its events add up to."""
+"""The events of a saga's stream, and the state that they add up to."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -34,7 +34,7 @@ from craton.domain.value import Instant
 
 
 class Status(StrEnum):
-    """How a saga stands."""
+    """The status of a saga."""
 
     RUNNING = "running"
     COMPENSATING = "compensating"
@@ -45,7 +45,7 @@ class Status(StrEnum):
 
 
 class StepStatus(StrEnum):
-    """How a step stands."""
+    """The status of a step."""
 
     IDLE = "idle"
     WAITING = "waiting"
@@ -54,9 +54,9 @@ class StepStatus(StrEnum):
     SKIPPED = "skipped"
     REFUSED = "refused"
     UNKNOWN = "unknown"
-    """It may have run: its attempts have ended without an answer."""
+    """The step may have run: its attempts have ended without an answer."""
     UNSETTLED = "unsettled"
-    """It is being found out whether it ran."""
+    """The saga is finding out whether the step ran."""
     NEVER_RAN = "never-ran"
     UNDOING = "undoing"
     UNDONE = "undone"
@@ -76,18 +76,18 @@ class StepState(Value):
     code: str = ""
     settled: bool = True
     certain: bool = True
-    """Of a refused step: whether it has changed nothing."""
+    """For a refused step: whether it is certain that the step has changed nothing."""
     refused: tuple[str, ...] = ()
-    """Which of its commands were refused: tried again, they get new idempotency keys."""
+    """The commands of the step that were refused: when tried again, they get new idempotency keys."""
     undo_refused: tuple[str, ...] = ()
     outcomes: int = 0
-    """How many outcomes were recorded, its compensation's included: what tells a late report from one that counts."""
+    """The number of recorded outcomes, those of the compensation included. It marks late reports."""
     event: str = ""
     fields: str = ""
-    """The saga's fields when the step, or its compensation, began: each attempt starts from the same."""
+    """The saga's fields when the step, or its compensation, began: each attempt starts from the same fields."""
 
     def can_be_late(self, *, past_pivot: bool) -> bool:
-        """Past the pivot only waiting can take too long: whatever else is tried until it works."""
+        """Past the pivot only a step that waits can be late: all other steps are tried until they succeed."""
         return self.status is StepStatus.WAITING or (self.status is StepStatus.RUNNING and not past_pivot)
 
 
@@ -102,7 +102,7 @@ class SagaState(Value):
     ended_at: Instant | None = None
     past_pivot: bool = False
     turned: bool = False
-    """Whether it compensates, or has: it never goes forward again."""
+    """Whether the saga compensates, or has compensated: then it never goes forward again."""
     code: str = ""
     reason: str = ""
     note: str = ""
@@ -111,7 +111,7 @@ class SagaState(Value):
     correlation: str | None = None
 
     def step(self, name: str) -> StepState:
-        """Raises `KeyError` for a name that is none of its steps."""
+        """The state of a step. Raises `KeyError` for a name that isn't one of the saga's steps."""
         for step in self.steps:
             if step.name == name:
                 return step
@@ -126,7 +126,7 @@ class SagaState(Value):
         return self.with_step(name, outcomes=self.step(name).outcomes + 1, **changes)
 
     def with_changes(self, changes: dict[str, Any]) -> "SagaState":
-        """Only what has changed, so that steps which run side by side don't undo each other's changes."""
+        """Apply only the fields that have changed, so that steps running in parallel keep each other's changes."""
         if not changes:
             return self
         return replace(self, fields=encode_text({**msgspec.json.decode(self.fields), **changes}))
@@ -137,7 +137,7 @@ class SagaState(Value):
 
     @property
     def times(self) -> Iterator[datetime]:
-        """When there is something to be done by itself; what is to be done at once was due when it started."""
+        """The times at which something is due without an event; work that is due at once has its own starting time."""
         if self.status not in (Status.RUNNING, Status.COMPENSATING):
             return
         for step in self.steps:
@@ -254,7 +254,7 @@ def evolve(state: SagaState, event: SagaChange) -> SagaState:
 
 
 def _turned(step: StepState, unsettled: tuple[str, ...]) -> StepState:
-    """A step at the moment when the saga begins to compensate."""
+    """The state of a step when the saga begins to compensate."""
     if step.name in unsettled:
         return replace(step, status=StepStatus.UNSETTLED, retry_at=None, settled=False)
     if step.status is StepStatus.WAITING:
@@ -265,7 +265,7 @@ def _turned(step: StepState, unsettled: tuple[str, ...]) -> StepState:
 
 
 def _tried_anew(state: SagaState) -> SagaState:
-    """An operator wants what has failed tried again: what can't be undone, or what was refused past the pivot."""
+    """Prepare failed steps for another try: those that couldn't be undone, or that were refused past the pivot."""
     steps = []
     for step in state.steps:
         if step.status is StepStatus.UNDO_FAILED:

@@ -1,4 +1,4 @@
-"""What business rules are written with. Pure: nothing here does I/O, reads a clock or knows of a runtime."""
+"""The vocabulary of business rules. Pure: nothing here does I/O, reads a clock or depends on the runtime."""
 
 from craton.domain.aggregate import Aggregate
 from craton.domain.errors import (

@@ -20,27 +20,27 @@ _RESERVED: Final = _IDENTITY | {"stream_prefix", "snapshot_every", "not_found", 
 class Aggregate(Generic[IdT]):
     """A consistency boundary. Its annotated fields are its state; recording events is the only way to change them.
 
-    `class Account(Aggregate[AccountId])` says what its id is. A subclass overrides `apply`, whose event parameter is
-    annotated with the union of the aggregate's events, and writes methods that check the rules and call `record`. All
-    state is in annotated fields, because snapshots keep only those; their defaults are shared, so they must be
+    `class Account(Aggregate[AccountId])` names the type of its id. A subclass overrides `apply`, whose event parameter
+    is annotated with the union of the aggregate's events, and writes methods that check the rules and call `record`.
+    All state is in annotated fields, because snapshots keep only those; their defaults are shared, so they must be
     immutable.
     """
 
     stream_prefix: ClassVar[str]
-    """First part of its streams' names, an identifier: the class's name in lower case unless given."""
+    """The first part of its streams' names, an identifier: the class's name in lower case unless given."""
     snapshot_every: ClassVar[int] = 100
-    """A snapshot is taken each time this many events were recorded; 1 stores the state with each commit."""
+    """A snapshot is taken each time this number of events was recorded; 1 stores the state with each commit."""
 
     not_found: ClassVar[type[AggregateNotFound]] = AggregateNotFound
-    """What a repository raises for an id that nobody has."""
+    """The refusal that a repository raises when there is no aggregate with an id."""
 
     id: IdT
     stream: str
     """The name of its stream of events: `account-0195…`."""
     version: int
-    """How many events this state stands on, the recorded and not yet committed ones included."""
+    """The number of events that made this state, including recorded events that aren't committed yet."""
     began_at: datetime
-    """When its first event was recorded. A new aggregate has it from its commit on."""
+    """When its first event was recorded. A new aggregate gets this time at its commit."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -68,7 +68,7 @@ class Aggregate(Generic[IdT]):
 
     @classmethod
     def begin(cls, id: IdT, event: Event) -> Self:
-        """Return a new aggregate whose first fact is `event`."""
+        """Return a new aggregate whose first event is `event`."""
         aggregate = cls(id)
         aggregate.record(event)
         return aggregate
@@ -76,7 +76,8 @@ class Aggregate(Generic[IdT]):
     def record(self, event: Event) -> None:
         """Apply the event and keep it for the unit of work to append.
 
-        Raises `TypeError` for an event that `apply` isn't annotated with, and when `apply` sets what isn't a field.
+        Raises `TypeError` for an event that isn't in the annotation of `apply`, and when `apply` sets something that
+        isn't a field.
         """
         kind = _kinds.get(type(self)) or _kind_of(type(self))
         if kind.events is not None and type(event) not in kind.events:
@@ -113,11 +114,11 @@ class Aggregate(Generic[IdT]):
 AnyAggregate = Aggregate[Any]
 
 recording: Final[ContextVar[list[AnyAggregate] | None]] = ContextVar("craton_recording", default=None)
-"""Where aggregates that record something are noted, so that a unit of work finds those that nobody has given it."""
+"""Collects the aggregates that record something, so that a unit of work finds those that no repository was given."""
 
 
 class _Kind:
-    """What a class of aggregates says: its events, those of them that never change, and the names of its attributes."""
+    """A class of aggregates, read: its events, which of them never change, and the names of its attributes."""
 
     def __init__(self, kind: type[AnyAggregate]) -> None:
         events = applied_events(kind)
@@ -135,7 +136,7 @@ def _kind_of(kind: type[AnyAggregate]) -> _Kind:
 
 
 def id_type_of(kind: type[AnyAggregate]) -> Any:
-    """The type of an aggregate's ids, as in `Aggregate[AccountId]`; None if its class doesn't say it."""
+    """The type of an aggregate's ids, as in `Aggregate[AccountId]`; None if its class doesn't name it."""
     for part in kind.__mro__:
         for base in vars(part).get("__orig_bases__", ()):
             if get_origin(base) is Aggregate and not isinstance(get_args(base)[0], TypeVar):
@@ -144,7 +145,7 @@ def id_type_of(kind: type[AnyAggregate]) -> Any:
 
 
 def state_of(kind: type[AnyAggregate]) -> dict[str, Any]:
-    """The fields that are the state of an aggregate, and their annotations."""
+    """The fields that make up an aggregate's state, with their annotations."""
     hints = get_type_hints(kind, include_extras=True)
     return {name: hint for name, hint in hints.items() if name not in _IDENTITY and not _is_class_var(hint)}
 
@@ -152,7 +153,7 @@ def state_of(kind: type[AnyAggregate]) -> dict[str, Any]:
 def applied_events(kind: type[AnyAggregate]) -> tuple[Any, ...] | None:
     """The kinds of events that an aggregate applies, by the annotation of `apply`'s event parameter.
 
-    None when it isn't annotated, or with anything at all: no module takes such an aggregate.
+    None when the parameter isn't annotated, or its annotation allows anything: no module accepts such an aggregate.
     """
     hint = get_type_hints(kind.apply).get("event", Any)
     if hint is Any:
@@ -162,7 +163,7 @@ def applied_events(kind: type[AnyAggregate]) -> tuple[Any, ...] | None:
 
 
 def _require_state_that_is_kept(kind: type[AnyAggregate]) -> None:
-    """Raise `TypeError` for a class whose state a snapshot would lose, or aggregates would share; mixins included."""
+    """Raise `TypeError` for state that a snapshot would lose or that aggregates would share; mixins are checked too."""
     parts = [part for part in reversed(kind.__mro__) if part not in Aggregate.__mro__]
     annotations = {name: hint for part in parts for name, hint in inspect.get_annotations(part).items()}
     if "id" in annotations:
@@ -194,7 +195,7 @@ def _is_class_var(hint: Any) -> bool:
 
 
 def _can_be_changed(name: str, value: Any) -> bool:
-    """Whether a class's attribute is a value, and no method or the like, that its aggregates could change in place."""
+    """Whether a class's attribute is a value, not a method or the like, that its aggregates could change in place."""
     is_descriptor = hasattr(value, "__get__") or hasattr(value, "__set_name__")
     if name.startswith("__") or callable(value) or is_descriptor:
         return False

@@ -1,4 +1,4 @@
-"""Refusals that belong to the business. Each is a type with fields, a stable code and a sentence."""
+"""Refusals by the domain. Each is a type with fields, a stable code and a sentence."""
 
 import inspect
 import re
@@ -9,19 +9,19 @@ import msgspec
 
 @dataclass_transform(kw_only_default=True)
 class DomainError(Exception):
-    """A rule of the domain said no. Nothing was changed, unless the refusal `keeps_changes`.
+    """A rule of the domain refuses something. Nothing was changed, unless the refusal `keeps_changes`.
 
-    Annotated fields are its details and travel with it: `class InsufficientFunds(Conflict): available: Money`.
-    `code` is the class's name in kebab case unless given; `str(error)` is a sentence for the caller, so override
-    `__str__` (the first line of the docstring stands in otherwise).
+    Annotated fields are its details and are sent with it: `class InsufficientFunds(Conflict): available: Money`.
+    `code` is the class's name in kebab case unless given. `str(error)` is a sentence for the caller: override `__str__`
+    for it, or the first line of the docstring is used.
     """
 
     code: ClassVar[str] = "refused"
     keeps_changes: ClassVar[bool] = False
-    """Whether what the use case changed before it raised this is committed all the same: the refusal is a fact."""
+    """Whether changes that the use case made before it raised this are committed: then the refusal itself is a fact."""
     temporary: ClassVar[bool] = False
-    """Whether the same request may be accepted later: this is never kept as the answer to an idempotency key, and what
-    runs in the background tries again."""
+    """Whether the same request may be accepted later. Then the refusal is never the lasting answer to an idempotency
+    key, and policies, sagas and timers try again."""
     _details: ClassVar[type[msgspec.Struct]] = msgspec.defstruct("DomainErrorDetails", ())
 
     def __init_subclass__(cls) -> None:
@@ -47,7 +47,7 @@ class DomainError(Exception):
 
     @classmethod
     def details_type(cls) -> type[msgspec.Struct]:
-        """The struct of the annotated fields, by which they are decoded."""
+        """The struct of the annotated fields, which decodes them."""
         return cls._details
 
     def __str__(self) -> str:
@@ -104,4 +104,4 @@ class TooManyAttempts(DomainError):
 
     temporary = True
     retry_after: int
-    """In how many seconds."""
+    """The number of seconds after which the caller may try again."""

@@ -9,10 +9,10 @@ E_co = TypeVar("E_co", bound="Event", covariant=True)
 
 
 class Event(Immutable):
-    """A fact. Subclass it and annotate what it says: `class MoneyWithdrawn(Event): amount: Money`.
+    """A fact. Subclass it and annotate its content: `class MoneyWithdrawn(Event): amount: Money`.
 
-    `schema_version` is raised when the shape of the fact changes; an upcaster then turns the old shape into the
-    new one. A class that is renamed says under which names the fact was stored before:
+    Increase `schema_version` when the shape of the fact changes; an upcaster then converts the old shape into the new
+    one. A renamed class lists the names under which the fact was stored before:
     `aliases = ("CashWithdrawn",)`.
     """
 
@@ -21,14 +21,14 @@ class Event(Immutable):
 
 
 class Metadata(Immutable, omit_defaults=True):
-    """Who and what caused an event."""
+    """What caused an event: the actor, the message and the conversation."""
 
     actor: str | None = None
     tenant: str | None = None
     correlation: str | None = None
-    """Id of the whole conversation: the first request and all that followed from it."""
+    """The id of the whole conversation: the first request and everything that followed from it."""
     causation: str | None = None
-    """Id of the message that directly caused this one."""
+    """The id of the message that directly caused this event."""
     key: str | None = None
     """The idempotency key of the command."""
 
@@ -38,16 +38,16 @@ class Recorded(Immutable, Generic[E_co]):
 
     data: E_co
     position: int
-    """Place in the module's log, from 1; later commits have larger positions, and numbers may be missing."""
+    """Its place in the module's log, from 1. Later commits have larger positions; numbers may be missing."""
     stream: str
-    """The aggregate it belongs to, as `account-0195…`."""
+    """The aggregate that it belongs to, as `account-0195…`."""
     version: int
-    """Place in its stream, from 1, without a gap."""
+    """Its place in its stream, from 1, without gaps."""
     id: str
     time: datetime
     metadata: Metadata
 
     @property
     def subject(self) -> str:
-        """The id of the aggregate: the stream's name without its kind."""
+        """The id of the aggregate: the stream's name without its prefix."""
         return self.stream.partition("-")[2]

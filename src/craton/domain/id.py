@@ -13,14 +13,14 @@ _UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 
 
 class _Source:
-    """The last millisecond an id was made in, the counter within it, and random bytes to come."""
+    """The last millisecond in which an id was made, the counter within it, and a supply of random numbers."""
 
     millisecond = 0
     counter = 0
     random: Iterator[int] = iter(())
-    """64-bit numbers; many are drawn from the system at once, because each call of it costs more than all the rest."""
+    """64-bit numbers. Many are drawn from the system at once, because each system call costs more than all the rest."""
     drawn_in: world.World | None = None
-    """Where they were drawn."""
+    """The world in which they were drawn."""
 
 
 def _refill() -> int:
@@ -37,7 +37,7 @@ os.register_at_fork(after_in_child=_forget)
 
 
 def uuid7() -> str:
-    """Return a new UUIDv7 (RFC 9562, method 1): ids of one process sort in the order they were made."""
+    """Return a new UUIDv7 (RFC 9562, method 1). The ids of one process sort in the order in which they were made."""
     now = world.milliseconds()
     if _Source.drawn_in is not world.current():
         _forget()
@@ -61,18 +61,18 @@ def uuid7() -> str:
 class Id(str):
     """The id of an aggregate: a UUID, unless a subclass gives another `pattern`.
 
-    `class OrderId(Id): ...` makes a type of its own; `OrderId.new()` a fresh id, `ShipmentId.derived(order)` the one
-    that always follows from something else; `OrderId(text)` reads one and raises `ValueError` when the text isn't one.
+    `class OrderId(Id): ...` makes a type of its own. `OrderId.new()` is a fresh id; `ShipmentId.derived(order)` is
+    always the same for the same order; `OrderId(text)` reads an id and raises `ValueError` when the text isn't one.
     """
 
     __slots__ = ()
 
     pattern: ClassVar[str] = _UUID
     example: ClassVar[str] = ""
-    """What documentation shows; a UUID needs none."""
+    """The example that documentation shows; a UUID needs none."""
     namespace: ClassVar[str]
-    """What keeps ids that are derived apart from those of other classes: the class's name unless given. Ids that are
-    stored depend on it, so a class that is renamed keeps the old one."""
+    """Keeps derived ids of different classes apart: the class's name unless given. Stored ids depend on it, so a class
+    that is renamed keeps the old name here."""
     json_schema: ClassVar[dict[str, Any]] = {"type": "string", "format": "uuid"}
     _matches: ClassVar[Any] = re.compile(_UUID).fullmatch
 
@@ -90,12 +90,12 @@ class Id(str):
 
     @classmethod
     def new(cls) -> Self:
-        """Return an id that nobody has yet; ids made later sort later."""
+        """Return an id that is not in use yet; ids that are made later sort later."""
         return str.__new__(cls, uuid7())
 
     @classmethod
     def derived(cls, *parts: str) -> Self:
-        """Return the id that always follows from these parts: a UUIDv5 (RFC 9562) of the class's namespace and them."""
+        """Return the id that belongs to these parts: a UUIDv5 (RFC 9562) of the class's namespace and the parts."""
         return cls(str(uuid5(NAMESPACE_URL, ":".join((cls.namespace, *map(_without_separator, parts))))))
 
     def encode_value(self) -> str:
@@ -109,5 +109,5 @@ class Id(str):
 
 
 def _without_separator(part: str) -> str:
-    """The part in a form in which the parts of two ids that differ never make the same text."""
+    """The part in a form in which the parts of two different ids never make the same text."""
     return part.replace("\\", "\\\\").replace(":", "\\:")

@@ -1,4 +1,4 @@
-"""Which values never change, so that they may be shared; all others are copied."""
+"""Finds out which values never change, so that they can be shared; all others are copied."""
 
 import datetime
 import decimal
@@ -33,7 +33,7 @@ _OF_THEIR_PARTS: Final = (tuple, frozenset, Union, types.UnionType)
 
 
 def is_immutable(hint: Any) -> bool:
-    """Whether values of a type never change, all that they hold included. What isn't known is taken to change."""
+    """Whether values of a type never change, with all that they contain. Unknown types count as changeable."""
     return _is_immutable(hint, frozenset())
 
 

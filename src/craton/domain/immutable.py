@@ -1,4 +1,4 @@
-"""Structs that never change, without saying so in each class."""
+"""Structs that never change. A subclass needs no options for it."""
 
 from typing import Any, dataclass_transform
 

@@ -92,7 +92,7 @@ class Money:
     """An amount of one currency, in minor units: `Money(1234, EUR)` is 12.34 EUR.
 
     Its wire form is `{"amount": "12.34", "currency": "EUR"}`. Amounts of two currencies don't mix
-    (`CurrencyMismatch`), and none leaves ±9 · 10¹⁵ minor units (`AmountTooLarge`).
+    (`CurrencyMismatch`), and an amount beyond ±9 · 10¹⁵ minor units is refused (`AmountTooLarge`).
     """
 
     __slots__ = ("currency", "minor")
@@ -208,7 +208,7 @@ class Money:
 
 
 class Total(Money):
-    """What amounts add up to over time: turnover, not a balance, so that it has no bound."""
+    """The sum of amounts over time, such as a turnover. It isn't a balance, so it has no bound."""
 
     __slots__ = ()
 
@@ -216,6 +216,6 @@ class Total(Money):
     json_schema: ClassVar[dict[str, Any]] = _schema_of_amounts(digits=40)
 
 
-# The slots' own setters: what is left of assigning, since money never changes.
+# The slots' own setters: the only way to assign, since money never changes.
 _set_minor = Money.__dict__["minor"].__set__
 _set_currency = Money.__dict__["currency"].__set__

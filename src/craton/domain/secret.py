@@ -5,10 +5,10 @@ from typing import Any, ClassVar, Self
 
 
 class Secret:
-    """A password, a key, a token. Only `reveal()` gives it away: no log line, error or traceback shows it.
+    """A password, a key, a token. Only `reveal()` returns the text: log lines, errors and tracebacks never show it.
 
-    A command's answer that holds one isn't kept under its idempotency key, and what a request holds of them isn't
-    part of its fingerprint. Raises `ValueError` when it is longer than `limit` characters.
+    A command's answer that holds a secret isn't kept under its idempotency key, and secrets aren't part of a request's
+    fingerprint. Raises `ValueError` when the text is longer than `limit` characters.
     """
 
     __slots__ = ("_text",)

@@ -1,18 +1,18 @@
-"""Text that people typed: stripped, bounded, and in one form, so that what looks alike is alike."""
+"""Text that people typed: stripped, bounded, and in one Unicode form, so that texts that look equal are equal."""
 
 from typing import Any, ClassVar, Final, Self
 from unicodedata import category, normalize
 
 _INVISIBLE: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
-"""Letters and marks that show nothing; others that don't are of the categories below."""
+"""Letters and marks that are invisible; the other invisible characters belong to the categories below."""
 _NO_CHARACTERS: Final = frozenset(("Cc", "Cf", "Zl", "Zp"))
 _VISIBLE: Final = frozenset("LNPS")
 
 
 class Text(str):
-    """Text without white space around it, of at most `limit` characters, in Unicode's form NFC. Blank means empty.
+    """Text without white space around it, with at most `limit` characters, in Unicode's form NFC. Blank text is empty.
 
-    Raises `ValueError` when it is longer, or holds what no store can keep (NUL, half a surrogate pair).
+    Raises `ValueError` for a longer text, or one with characters that no store can keep (NUL, half a surrogate pair).
     """
 
     __slots__ = ()
@@ -42,7 +42,7 @@ class Text(str):
 
 
 class Name(Text):
-    """A name: text of at most 200 characters, all of which can be seen. Raises `ValueError`."""
+    """A name: text of at most 200 characters, all of them visible. Raises `ValueError`."""
 
     __slots__ = ()
 

@@ -8,7 +8,7 @@ import msgspec
 from craton.domain.immutable import Immutable
 
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
-"""A point in time; its text (RFC 3339) names its offset from UTC."""
+"""A point in time; its text form (RFC 3339) includes the offset from UTC."""
 
 
 class Value(Immutable, forbid_unknown_fields=True):
@@ -19,7 +19,7 @@ class Value(Immutable, forbid_unknown_fields=True):
 class Scalar(Protocol):
     """A value with a wire form of its own, such as `Money` or `Id`.
 
-    `decode` raises `ValueError` with a sentence when it is given anything but such a form.
+    `decode_value` raises `ValueError` with a sentence when it is given anything but such a form.
     """
 
     json_schema: ClassVar[dict[str, Any]]

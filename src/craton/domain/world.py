@@ -1,6 +1,6 @@
-"""Time and chance: what a program can't compute. Nothing else asks the machine for them.
+"""Time and chance, which a program can't compute. This is the only place that asks the machine for them.
 
-A test may put another world in the machine's place, with a clock that it turns and with chance that it can repeat.
+A test may replace the world with another one, whose clock the test sets and whose chance it can repeat.
 """
 
 import base64
@@ -14,7 +14,7 @@ from typing import TypeVar
 
 
 class World:
-    """The machine's clocks and its chance; the base of every other world."""
+    """The machine's clocks and its randomness; the base class of all other worlds."""
 
     def now(self) -> datetime:
         """The time of day, in UTC."""
@@ -25,15 +25,15 @@ class World:
         return time.time_ns() // 1_000_000
 
     def monotonic(self) -> float:
-        """Seconds on a clock that nobody sets; only differences mean something."""
+        """Seconds on a clock that can't be set; only differences have a meaning."""
         return time.monotonic()
 
     def random_bytes(self, count: int) -> bytes:
-        """Bytes that nobody can guess."""
+        """Bytes that can't be guessed."""
         return os.urandom(count)
 
     def random(self) -> float:
-        """A number from 0 to 1, for jitter. It is no secret."""
+        """A number from 0 to 1, for jitter. It isn't secret."""
         return random.random()
 
 
@@ -45,7 +45,7 @@ class _Current:
 
 
 def current() -> World:
-    """The world that this process lives in."""
+    """The world of this process."""
     return _Current.world
 
 
@@ -60,28 +60,28 @@ def milliseconds() -> int:
 
 
 def monotonic() -> float:
-    """Seconds on a clock that nobody sets; only differences mean something."""
+    """Seconds on a clock that can't be set; only differences have a meaning."""
     return _Current.world.monotonic()
 
 
 def random_bytes(count: int) -> bytes:
-    """Bytes that nobody can guess."""
+    """Bytes that can't be guessed."""
     return _Current.world.random_bytes(count)
 
 
 def random_text(byte_count: int) -> str:
-    """So many bytes that nobody can guess, as text that fits in a URL."""
+    """This number of bytes that can't be guessed, as text that fits in a URL."""
     return base64.urlsafe_b64encode(random_bytes(byte_count)).decode().rstrip("=")
 
 
 def jitter(most: float) -> float:
-    """A number from 0 to `most`, so that several that wait don't all go on at the same moment."""
+    """A number from 0 to `most`, so that several waiting tasks don't all continue at the same moment."""
     return _Current.world.random() * most
 
 
 @contextmanager
 def replaced_by(world: W) -> Iterator[W]:
-    """Have the whole process live in another world while the block lasts. For tests."""
+    """Replace the world of the whole process while the block lasts. For tests."""
     before, _Current.world = _Current.world, world
     try:
         yield world

@@ -1,4 +1,4 @@
-"""What the inside needs of a store, as small Protocols, and the plain records that pass through them."""
+"""What the toolkit needs from a store: small Protocols, and the plain records that pass through them."""
 
 from craton.ports.errors import (
     ChangesetRefused,

@@ -1,6 +1,6 @@
-"""Named crash points: where the crash harness kills the process, to prove that nothing is lost or half-done.
+"""Named crash points: places where the crash harness kills the process, to prove that nothing is lost or half done.
 
-`CRATON_CRASH_AT=commit.written` kills the process with SIGKILL the first time it gets there, `…:7` the seventh time.
+`CRATON_CRASH_AT=commit.written` kills the process with SIGKILL when it first gets there, `…:7` at the seventh time.
 """
 
 import os
@@ -33,7 +33,7 @@ class _Armed:
 
 
 def arm(setting: str | None) -> None:
-    """Arm one crash point, as `point` or `point:count`; None or "" disarms. Raises `ValueError` for an unknown one."""
+    """Arm one crash point, as `point` or `point:count`; None or "" disarms. Raises `ValueError` if it is unknown."""
     point, _, count = (setting or "").partition(":")
     if point and point not in CRASH_POINTS:
         raise ValueError(f"there is no crash point {point!r}; there are: {', '.join(CRASH_POINTS)}")
@@ -44,7 +44,7 @@ def arm(setting: str | None) -> None:
 
 
 def crash_point(point: str) -> None:
-    """Die here if this point is armed."""
+    """Kill the process if this point is armed."""
     if _Armed.point == point:
         _Armed.countdown -= 1
         if _Armed.countdown <= 0:
@@ -52,5 +52,5 @@ def crash_point(point: str) -> None:
 
 
 def arm_from_environment() -> None:
-    """Arm what `CRATON_CRASH_AT` says. Raises `ValueError` with a sentence."""
+    """Arm the point that `CRATON_CRASH_AT` names. Raises `ValueError` with a sentence."""
     arm(os.environ.get("CRATON_CRASH_AT"))

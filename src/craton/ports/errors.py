@@ -1,4 +1,4 @@
-"""How a store says no."""
+"""The errors and refusals of a store."""
 
 
 class StoreUnavailable(Exception):
@@ -10,14 +10,14 @@ class StoreUnavailable(Exception):
 
 
 class StoreUnsuitable(StoreUnavailable):
-    """What is there can't keep a store, and trying again doesn't help: the sentence says what has to be changed."""
+    """The server or file can't hold a store, and trying again doesn't help. The sentence says what must be changed."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason, maybe_executed=False)
 
 
 class ChangesetRefused(Exception):
-    """One unit of a batch was not written, and nothing of it was. Its neighbours are not affected."""
+    """One unit of a batch was refused and nothing of it was written. The batch's other units are not affected."""
 
 
 class VersionConflict(ChangesetRefused):
@@ -41,11 +41,11 @@ class DocumentChanged(ChangesetRefused):
 
 
 class TableTaken(ChangesetRefused):
-    """A table that the unit was to make is there already."""
+    """A table that the unit was to create already exists."""
 
 
 class NothingParked(ChangesetRefused):
-    """An operator asks for something to be done with an event that isn't parked, or isn't any more."""
+    """An operator's request names an event that isn't parked, or isn't parked any more."""
 
     def __init__(self, subscription: str, position: int) -> None:
         super().__init__(f"nothing is parked at position {position} of {subscription}")
@@ -56,7 +56,7 @@ class PositionPassed(ChangesetRefused):
 
 
 class SerializationConflict(ChangesetRefused):
-    """An interactive transaction collided with another one; run again, it may succeed."""
+    """An interactive transaction collided with another one; it may succeed when it is run again."""
 
 
 class NotUnique(ChangesetRefused):
@@ -69,7 +69,7 @@ class NotUnique(ChangesetRefused):
 
 
 class StatementFailed(ChangesetRefused):
-    """It can't be carried out: SQL that is wrong, a value that doesn't fit, a unit whose parts contradict each other.
+    """A statement can't be carried out: wrong SQL, a value that doesn't fit, a unit whose parts contradict each other.
 
-    Reads raise it too. The store is well; the same will fail again.
+    Reads raise it too. The store itself is well, and the same statement will fail again.
     """

@@ -1,4 +1,4 @@
-"""The plain records that pass through the ports. Payloads are JSON text: adapters store, they don't interpret."""
+"""The plain records that pass through the ports. Payloads are JSON text: adapters store them without reading them."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -11,14 +11,14 @@ from msgspec.structs import astuple
 ColumnType = Literal["text", "integer", "real", "boolean", "time"]
 
 INLINE: Final = "inline"
-"""The document that says which inline projections are live; units name the revision that their events were made for."""
+"""The document that lists the live inline projections. A unit names the revision that its events were made for."""
 MAX_NAME_BYTES: Final = 63
-"""Postgres cuts longer names of tables, columns and indexes off, without an error."""
+"""Postgres cuts off names of tables, columns and indexes at this length, without an error."""
 _HASH_DIGITS: Final = 10
 
 
 def stored_name(name: str, most: int = MAX_NAME_BYTES) -> str:
-    """A name of at most `most` bytes that no other name becomes: the end of a longer one is replaced by its hash."""
+    """A unique name of at most `most` bytes: the end of a longer name is replaced by a hash of the whole."""
     if len(name.encode()) <= most:
         return name
     digest = hashlib.blake2b(name.encode(), digest_size=_HASH_DIGITS // 2).hexdigest()
@@ -41,7 +41,7 @@ class NewEvent(Struct, frozen=True):
 
 
 class StoredEvent(Struct, frozen=True):
-    """An event of the log; the same fields, its place in the order of all, and whether it is the last of its unit."""
+    """An event of the log: the same fields, its position, and whether it is the last event of its unit."""
 
     stream: str
     version: int
@@ -56,7 +56,7 @@ class StoredEvent(Struct, frozen=True):
 
 
 class EventFilter(Struct, frozen=True, kw_only=True):
-    """Which events are looked for; None is any."""
+    """The events that a search looks for; None matches any."""
 
     stream: str | None = None
     type: str | None = None
@@ -69,7 +69,7 @@ class EventFilter(Struct, frozen=True, kw_only=True):
 
 
 class EventKind(Struct, frozen=True):
-    """A kind of events that the log holds: in streams called `prefix-…`, of a type and schema version."""
+    """A kind of events in the log: its stream prefix, type and schema version."""
 
     prefix: str
     type: str
@@ -77,7 +77,7 @@ class EventKind(Struct, frozen=True):
 
 
 class Snapshot(Struct, frozen=True):
-    """The state of an aggregate at a version; `fingerprint` names the shape of that state."""
+    """The state of an aggregate at a version; `fingerprint` identifies the shape of that state."""
 
     stream: str
     version: int
@@ -86,7 +86,7 @@ class Snapshot(Struct, frozen=True):
 
 
 class StreamState(Struct, frozen=True):
-    """What an aggregate is loaded from: its newest usable snapshot and the events after it."""
+    """What an aggregate is loaded from: its newest usable snapshot, and the events after the snapshot."""
 
     snapshot: Snapshot | None
     events: Sequence[StoredEvent]
@@ -95,7 +95,7 @@ class StreamState(Struct, frozen=True):
 
 
 class FeedPage(Struct, frozen=True):
-    """Events in order, and the position up to which nothing is missing (it may lie behind the last event).
+    """Events in order, and the position up to which no event is missing (it may be larger than the last event's).
 
     A page ends where a unit ends, so that a page's effects, written in one commit, never show half a unit.
     """
@@ -105,7 +105,7 @@ class FeedPage(Struct, frozen=True):
 
 
 class Append(Struct, frozen=True):
-    """Events for one stream, to follow its version `expected` (0: there is no such stream yet)."""
+    """Events for one stream, which must be at the version `expected` (0: the stream doesn't exist yet)."""
 
     stream: str
     expected: int
@@ -113,19 +113,19 @@ class Append(Struct, frozen=True):
 
 
 class StoredResult(Struct, frozen=True):
-    """The answer to a command with an idempotency key. `scope` is caller and method, `fingerprint` the request."""
+    """The answer to a command with an idempotency key. `scope` is caller and method, `fingerprint` the request's."""
 
     scope: str
     key: str
     fingerprint: str
     outcome: str
     time: datetime
-    """When it was given: it is forgotten when it is too old."""
+    """When the answer was given: old answers are forgotten."""
     position: int = 0
 
 
 class Timer(Struct, frozen=True):
-    """A command to run when its time has come. The id is also its idempotency key."""
+    """A command that runs at a time. The timer's id is also the command's idempotency key."""
 
     id: str
     due: datetime
@@ -133,17 +133,17 @@ class Timer(Struct, frozen=True):
     arguments: str
     metadata: str
     attempts: int = 0
-    """How often its command was tried in vain."""
+    """How often its command has run without success."""
     failures: int = 0
     """How many of these attempts count towards parking."""
     error: str = ""
-    """Why the last attempt was in vain."""
+    """Why the last attempt had no success."""
     parked: bool = False
-    """Whether it is kept for an operator and not tried."""
+    """Whether it waits for an operator and isn't tried."""
 
 
 class HeldLease(Struct, frozen=True):
-    """A lease as it stands: its last owner, and whether he holds it still."""
+    """A lease in its present state: its last owner, and whether that owner still holds it."""
 
     name: str
     owner: str
@@ -159,7 +159,7 @@ class Fence(Struct, frozen=True):
 
 
 class Document(Struct, frozen=True):
-    """A small piece of state, replaced only when it is still at the revision before this one (1: it is new)."""
+    """A small piece of state. It is replaced only if it is still at the revision before this one (1: it is new)."""
 
     name: str
     revision: int
@@ -167,7 +167,7 @@ class Document(Struct, frozen=True):
 
 
 class ParkedEvent(Struct, frozen=True):
-    """An event that its subscription couldn't handle, or that waits behind such a one with the same key."""
+    """An event that its subscription couldn't handle, or that waits behind one with the same key that couldn't."""
 
     subscription: str
     position: int
@@ -176,13 +176,13 @@ class ParkedEvent(Struct, frozen=True):
     attempts: int
     since: datetime
     operator_request: Literal["", "retry", "drop"] = ""
-    """What the subscription's owner carries out as soon as it can. A drop stands whatever is written."""
+    """The request that the subscription's owner carries out as soon as it can. A `drop` isn't overwritten."""
     event: StoredEvent | None = None
-    """The event itself, given when it is parked. `parked_events` reads it; a list of what is parked leaves it out."""
+    """The event itself, given when it is parked. `parked_events` reads it; lists of parked events leave it out."""
 
 
 class OperatorRequest(Struct, frozen=True):
-    """What an operator asks for: try a parked event again, with all of its key, or give it up."""
+    """An operator's request: try a parked event again, with all events of its key, or drop it."""
 
     subscription: str
     position: int
@@ -195,7 +195,7 @@ class TableColumn(Struct, frozen=True):
     unique: bool = False
     indexed: bool = False
     search: bool = False
-    """It holds a text in folded case, only to be searched for parts."""
+    """It holds a text in folded case, which is only searched for parts."""
 
 
 class Table(Struct, frozen=True):
@@ -227,7 +227,7 @@ class RowDelete(Struct, frozen=True):
 
 
 class RowFold(Struct, frozen=True):
-    """Replace a row by what `fold` makes of it, inside the writing transaction. It maps None to None or a first row."""
+    """Replace a row by the result of `fold`, inside the writing transaction. `fold` maps None to None or a new row."""
 
     table: Table
     key: tuple[Any, ...]
@@ -238,14 +238,14 @@ RowOperation = RowPut | RowDelete | RowFold
 
 
 class Range(Struct, frozen=True):
-    """Values from `start` (included) to `end` (excluded); None is open."""
+    """Values from `start` (included) to `end` (excluded); None leaves that side open."""
 
     start: Any = None
     end: Any = None
 
 
 class Query(Struct, frozen=True):
-    """Rows whose columns equal, or lie in the range of, or contain what `where` says, in the order of one column."""
+    """Rows that meet the conditions in `where` (equal to, within a range, or containing), ordered by one column."""
 
     where: dict[str, Any] = field(default_factory=dict)
     contains: dict[str, str] = field(default_factory=dict)
@@ -263,15 +263,15 @@ class Statement(Struct, frozen=True):
 
 
 class Changeset(Struct, kw_only=True):
-    """All that one use case changes. It is written whole or not at all."""
+    """All changes of one use case. They are written completely or not at all."""
 
     appends: Sequence[Append] = ()
     guards: Sequence[tuple[str, int]] = ()
-    """Streams that were read and not changed, and the versions they must still be at."""
+    """Streams that were only read, and the versions that they must still be at."""
     snapshots: Sequence[Snapshot] = ()
     result: StoredResult | None = None
     project: Callable[[Sequence[StoredEvent]], Sequence[RowOperation]] | None = None
-    """Inline projections: called with the stored events inside the transaction."""
+    """Inline projections: this is called with the stored events inside the transaction."""
     rows: Sequence[RowOperation] = ()
     statements: Sequence[Statement] = ()
     timers: Sequence[Timer] = ()
@@ -279,28 +279,28 @@ class Changeset(Struct, kw_only=True):
     fence: Fence | None = None
     checkpoint: tuple[str, int] | None = None
     checkpoint_at_most: tuple[str, int] | None = None
-    """A subscription that must not have gone beyond a position."""
+    """A subscription and the position that its checkpoint must not have passed."""
     parked: Sequence[ParkedEvent] = ()
     operator_requests: Sequence[OperatorRequest] = ()
     unparked: Sequence[tuple[str, int]] = ()
     dropped: Sequence[tuple[str, int]] = ()
-    """Parked events that were given up. It is remembered, so that what is derived can be verified without them."""
+    """Parked events that were dropped. They are remembered, so that verification can leave them out."""
     documents: Sequence[Document] = ()
     tables: Sequence[Table] = ()
-    """Tables to be made, with what makes their columns unique. One that is there refuses the unit (`TableTaken`)."""
+    """Tables to create, with their unique indexes. A table that already exists refuses the unit (`TableTaken`)."""
     indexes: Sequence[Table] = ()
-    """Tables that get their other indexes too."""
+    """Tables that get their other indexes as well."""
     inline: int | None = None
-    """The revision of the document `INLINE` that its events were made for (0: there is none); at another one it is
-    refused (`DocumentChanged`). None: its events are appended whichever inline projections are live."""
+    """The revision of the document `INLINE` that its events were made for (0: it doesn't exist). At another revision
+    the unit is refused (`DocumentChanged`). None: its events are appended whichever inline projections are live."""
     relies_on: Sequence[tuple[str, int]] = ()
-    """Documents that must be at these revisions, and stay so until the commit."""
+    """Documents that must be at these revisions, and must stay there until the commit."""
     head_at_most: int | None = None
     """The log must not have grown beyond this position; checked after `documents` are replaced."""
 
     @property
     def exclusive(self) -> bool:
-        """Whether no events may be on their way into the log, in any process, while it is written."""
+        """Whether no process may be appending events while this unit is written."""
         return self.head_at_most is not None or any(document.name == INLINE for document in self.documents)
 
     @property
@@ -310,7 +310,7 @@ class Changeset(Struct, kw_only=True):
 
     @property
     def plain(self) -> bool:
-        """Whether it holds nothing but events, guards, snapshots and an idempotency result."""
+        """Whether it holds only events, guards, snapshots and an idempotency result."""
         return not (
             self.project
             or self.rows

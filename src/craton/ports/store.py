@@ -27,7 +27,7 @@ Outcome = int | ChangesetRefused | StoreUnavailable
 Isolation = Literal["read committed", "repeatable read", "serializable"]
 
 LONGEST_LEASE_SECONDS: Final = 60.0
-"""No lease is asked for longer. So an expiry further away comes from a clock that was set back, and is none."""
+"""The longest time a lease is asked for. An expiry further away stems from a clock that was set back, and is void."""
 
 
 class EventLog(Protocol):
@@ -36,20 +36,20 @@ class EventLog(Protocol):
     async def load(self, streams: Sequence[tuple[str, str]]) -> Sequence[StreamState]:
         """Read streams, each named with the snapshot fingerprint that its reader understands.
 
-        They are read in one round trip, as they stood at one moment. A name that can't be stored is that of a stream
+        They are read in one round trip, in their state at one moment. A name that can't be stored counts as a stream
         without events.
         """
 
     async def read_stream(
         self, stream: str, *, after: int = 0, limit: int, descending: bool = False
     ) -> Sequence[StoredEvent]:
-        """Read events of one stream: versions above `after`, or when descending below it (0: from the end)."""
+        """Read events of one stream: versions above `after` or, if descending, below it (0: from the end)."""
 
     async def read_feed(self, after: int, limit: int) -> FeedPage:
-        """Read committed events after a position; none is ever skipped (gaps are proven dead, not timed out).
+        """Read committed events after a position. None is ever skipped: gaps are proven dead, not timed out.
 
-        The events of a unit follow on each other, and a page holds a unit whole or not at all: it has at most `limit`
-        events, or, if the first unit alone has more, that unit.
+        The events of a unit have consecutive places, and a page holds a unit completely or not at all: it has at most
+        `limit` events or, if the first unit alone has more, that unit.
         """
 
     async def head(self) -> int:
@@ -58,32 +58,32 @@ class EventLog(Protocol):
     async def search(
         self, wanted: EventFilter, before: int, limit: int, scanned: int
     ) -> tuple[Sequence[StoredEvent], int]:
-        """Look for events, newest first, from before a position on (0: from the end).
+        """Search for events, newest first, before a position (0: from the end).
 
-        At most `scanned` events are looked at, because there is no index but that of streams: each would cost every
-        append more than this is worth. Returns at most `limit` events, and the position down to which all were found;
-        0 at the beginning of the log.
+        At most `scanned` events are looked at, because only streams have an index: any other index would cost every
+        append more than this search is worth. Returns at most `limit` events, and the position down to which all events
+        were found (0: the beginning of the log).
         """
 
     async def kinds(self, after: int) -> Sequence[EventKind]:
-        """The kinds of events that there are after a position. It reads all of them, which may take a while."""
+        """The kinds of events after a position. This reads all of them, which may take a while."""
 
 
 class ChangesetWriter(Protocol):
-    """The one way to change anything."""
+    """The only way to change anything."""
 
     writers: int
     """How many batches may be written at the same time."""
 
     async def write(self, units: Sequence[Changeset]) -> Sequence[Outcome]:
-        """Write units in order, durably. For each: the position of its last event (0: none), or why it was refused.
+        """Write units in order, durably. Returns for each the position of its last event (0: none), or its refusal.
 
-        What follows on a stream of a refused unit is refused with it. Raises `StoreUnavailable` when the whole
-        batch failed; where only a part of it did, that is the outcome of those units.
+        Units that build on a stream of a refused unit are refused with it. Raises `StoreUnavailable` when the whole
+        batch failed; where only a part failed, that is the outcome of those units.
         """
 
     def transaction(self, isolation: Isolation) -> AbstractAsyncContextManager["Transaction"]:
-        """Open an interactive transaction; it commits when the block ends well, else it rolls back."""
+        """Open an interactive transaction. It commits when the block ends without an error; otherwise it rolls back."""
 
 
 class Transaction(Protocol):
@@ -106,22 +106,22 @@ class Tables(Protocol):
     """The tables of read models."""
 
     async def create_table(self, table: Table) -> None:
-        """Make the table, with what makes its columns unique, unless it is there. What is made for one generation of a
-        read model is made by a unit instead (`Changeset.tables`), which adopts nothing."""
+        """Create the table, with its unique indexes, unless it exists. The tables of a read model's generation are
+        created by a unit instead (`Changeset.tables`), which refuses tables that exist."""
 
     async def create_indexes(self, table: Table) -> None:
-        """Make the other indexes unless they are there. Raises `StatementFailed` if a row doesn't fit in one."""
+        """Create the other indexes unless they exist. Raises `StatementFailed` if a row doesn't fit in one."""
 
     async def drop_table(self, name: str) -> None: ...
 
     async def get_rows(self, table: Table, keys: Sequence[tuple[Any, ...]]) -> Sequence[str | None]:
-        """Read rows by key, each in the place of its key, as they stood at one moment."""
+        """Read rows by key, in the order of the keys, in their state at one moment."""
 
     async def find_rows(self, table: Table, query: Query) -> tuple[Sequence[str], int]:
-        """Read a page of rows, and how many there are in all, as they stood at one moment."""
+        """Read a page of rows, and the number of rows on all pages, in their state at one moment."""
 
     async def sum_rows(self, table: Table, column: str, by: Sequence[str], query: Query) -> dict[tuple[Any, ...], int]:
-        """Add a column up, grouped by others."""
+        """Return the sum of a column, grouped by others."""
 
 
 class Records(Protocol):
@@ -130,9 +130,9 @@ class Records(Protocol):
     async def find_result(self, scope: str, key: str) -> StoredResult | None: ...
 
     async def forget_results(self, before: datetime, after: tuple[str, str], limit: int) -> tuple[str, str] | None:
-        """Look at some results behind a scope and key, and forget those given before a time.
+        """Look at some results after a scope and key, and forget those given before a time.
 
-        Returns the scope and key of the last one looked at, None when there is none behind it.
+        Returns the scope and key of the last one looked at; None when there are no more.
         """
 
     async def checkpoint(self, subscription: str) -> int: ...
@@ -140,16 +140,16 @@ class Records(Protocol):
     async def document(self, name: str) -> Document | None: ...
 
     async def due_timers(self, now: datetime, limit: int) -> Sequence[Timer]:
-        """Timers whose time has come, the oldest first; no parked ones."""
+        """Timers that are due, the oldest first, without parked ones."""
 
     async def next_timer(self) -> datetime | None:
-        """When the next timer is due that isn't parked; None when there is none."""
+        """When the next timer is due, parked ones excluded; None when there is none."""
 
     async def timers(self, limit: int, offset: int, *, parked: bool | None = None) -> tuple[Sequence[Timer], int]:
-        """A page of the timers, in the order in which they are due, and how many there are in all."""
+        """A page of the timers in the order in which they are due, and the number of all timers."""
 
     async def timer_operations(self) -> Sequence[str]:
-        """The commands that timers are waiting to run, each once, but those of parked timers."""
+        """The commands of the timers that aren't parked, each once."""
 
     async def fetch(self, statement: Statement) -> Sequence[dict[str, Any]]:
         """Run a reading statement outside of any transaction. Raises `StatementFailed`."""
@@ -162,20 +162,20 @@ class Parking(Protocol):
         """The timers that are parked, in the order in which they were due."""
 
     async def parked(self, subscription: str | None = None) -> Sequence[ParkedEvent]:
-        """What is parked, in order of position."""
+        """The parked events, in order of position."""
 
     async def dropped(self, subscription: str) -> Sequence[int]:
-        """The positions of events that were given up, in order."""
+        """The positions of dropped events, in order."""
 
     async def parked_events(self, subscription: str, key: str, limit: int) -> Sequence[StoredEvent]:
-        """The events parked under a key, in order. They may be of another module's log."""
+        """The events parked under a key, in order. They may belong to another module's log."""
 
 
 class Leases(Protocol):
-    """Who may do what only one may do at a time."""
+    """Leases: each lets one process at a time do something."""
 
     async def acquire(self, lease: str, owner: str, seconds: float) -> int | None:
-        """Take or renew a lease; return its fencing number, or None while another holds it.
+        """Take or renew a lease. Returns its fencing number, or None while another owner holds it.
 
         `seconds` is at most `LONGEST_LEASE_SECONDS`.
         """
@@ -189,18 +189,18 @@ class Leases(Protocol):
 class Store(EventLog, ChangesetWriter, Tables, Records, Parking, Leases, Protocol):
     """One module's store.
 
-    Every method raises `StatementFailed` for what can't be carried out, and `StoreUnavailable` when the store is to
-    blame; no error of the database's driver comes out.
+    Every method raises `StatementFailed` for something that can't be carried out, and `StoreUnavailable` when the store
+    itself has failed. Errors of the database's driver never get out.
     """
 
     shared: bool
-    """Whether other processes may write to it unseen, so that they must be polled for."""
+    """Whether other processes may write to it without a notice, so that the store must be polled."""
 
     async def exists(self) -> bool:
-        """Whether there is anything to open; it need not be open. Raises `StoreUnavailable`."""
+        """Whether the store exists; it need not be open. Raises `StoreUnavailable`."""
 
     async def open(self) -> None:
-        """Connect, and make what is missing. Raises `StoreUnavailable`."""
+        """Connect, and create what is missing. Raises `StoreUnavailable`."""
 
     async def close(self) -> None: ...
 
@@ -208,4 +208,4 @@ class Store(EventLog, ChangesetWriter, Tables, Records, Parking, Leases, Protoco
         """Raise `StoreUnavailable` unless it can be read."""
 
     def watch(self, wake: Callable[[], None]) -> None:
-        """Call `wake` when another process has written. A hint: it may be late, lost or idle."""
+        """Call `wake` when another process has written. This is a hint: it may be late, lost or for nothing."""

@@ -1,4 +1,4 @@
-"""What every store refuses before it asks its database: a unit whose parts contradict each other or can't be stored."""
+"""Checks that every store makes before it asks its database: a unit's parts must agree, and must be storable."""
 
 from datetime import datetime
 from typing import Final
@@ -61,7 +61,7 @@ def _require_well_formed(unit: Changeset) -> None:
 
 
 def storable(text: str) -> bool:
-    """Whether every database can hold the text: it has neither a NUL character nor half of a surrogate pair."""
+    """Whether every database can hold the text: one without NUL characters and halves of surrogate pairs."""
     if "\0" in text:
         return False
     if not text.isascii():
@@ -79,7 +79,7 @@ def require_storable(text: str) -> None:
 
 
 def require_count(*numbers: object) -> None:
-    """Raise `StatementFailed` unless these can be numbers of rows to read or to pass over."""
+    """Raise `StatementFailed` unless these can be numbers of rows to read or to skip."""
     for number in numbers:
         if not isinstance(number, int) or not 0 <= number <= LARGEST_NUMBER:
             raise StatementFailed(f"{number!r} is no number of rows")

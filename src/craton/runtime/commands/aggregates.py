@@ -39,7 +39,7 @@ log = structlog.get_logger("craton.aggregates")
 
 
 class _Checks:
-    """Of which changes of one kind it is checked that events say them: of the first hundred, then one of a hundred."""
+    """Chooses which changes of one kind are checked against their events: the first hundred, then one of a hundred."""
 
     __slots__ = ("_carried_out", "_check_all", "to_leave_out")
 
@@ -47,7 +47,7 @@ class _Checks:
         self._check_all = check_all
         self._carried_out = 0
         self.to_leave_out = 0
-        """How many changes aren't checked before the next one is."""
+        """The number of changes that aren't checked before the next check."""
 
     def carried_out(self) -> None:
         self._carried_out += 1
@@ -56,7 +56,7 @@ class _Checks:
 
 
 class _Memory:
-    """The newest known state of a stream, and the commit it waits for."""
+    """The newest known state of a stream, and the commit that makes it durable."""
 
     __slots__ = ("aggregate", "tail", "time")
 
@@ -71,7 +71,7 @@ class _Memory:
 
 
 class Aggregates:
-    """The aggregates of one module. `check_all` checks of all changes, and not of some, that events say them."""
+    """The aggregates of one module. With `check_all`, every change is checked against its events, not only some."""
 
     def __init__(self, log: EventLog, events: EventTypes, *, check_all: bool) -> None:
         self._log = log
@@ -103,7 +103,7 @@ class Aggregates:
         return Tracked(aggregate, aggregate.version, origin=loaded or self._copy_to_check(aggregate), time=time)
 
     async def load_past(self, kind: type[A], id: Any, at: datetime | None, version: int | None) -> A | None:
-        """Replay the stream from its beginning up to a time or a version; None when it wasn't there then."""
+        """Replay the stream from its beginning up to a time or a version; None if it didn't exist then."""
         aggregate = kind(id)
         while True:
             events = await self._log.read_stream(aggregate.stream, after=aggregate.version, limit=HISTORY_PAGE)
@@ -130,10 +130,10 @@ class Aggregates:
         return Page.of([self._audited(event) for event in events], total, paging)
 
     def require_replayable(self, tracked: Tracked) -> None:
-        """Refuse a state that its events don't make, or that no snapshot could hold: nobody could load it again.
+        """Refuse a state that its events don't produce, or that no snapshot could hold: it couldn't be loaded again.
 
-        Checked now and then only, because it applies the events once more; a test has all changes checked. Raises
-        `MisuseError`, or `NotStorable`.
+        Only some changes are checked, because a check applies the events once more; tests check all of them. Raises
+        `MisuseError` or `NotStorable`.
         """
         aggregate, origin = tracked.aggregate, tracked.origin
         if tracked.loaded and origin is None:
@@ -159,17 +159,17 @@ class Aggregates:
             require_storable_state(kind, aggregate, unequal)
 
     def pending(self, stream: str) -> bool:
-        """Whether memory knows a state that isn't durable yet."""
+        """Whether memory holds a state that isn't durable yet."""
         known = self._known(stream)
         return known is not None and known.pending
 
     def current(self, stream: str) -> int | None:
-        """The version that memory knows of a stream, None if it knows nothing."""
+        """The version of a stream that memory holds; None if it doesn't hold the stream."""
         known = self._known(stream)
         return None if known is None else known.aggregate.version
 
     def _known(self, stream: str) -> _Memory | None:
-        """What memory knows of a stream; a state whose commit has failed is forgotten."""
+        """The state of a stream that memory holds; if its commit has failed, it is forgotten first."""
         known = self._memory.get(stream)
         if known is not None and known.tail is not None and known.tail.failed:
             del self._memory[stream]
@@ -177,7 +177,7 @@ class Aggregates:
         return known
 
     def handed_in(self, aggregate: AnyAggregate, tail: PendingCommit, time: datetime) -> None:
-        """The next command may start from this state; it becomes durable with `tail`, or is forgotten."""
+        """Let the next command start from this state, which becomes durable with `tail` or is forgotten."""
         aggregate._recorded = []
         self._memory[aggregate.stream] = _Memory(aggregate, tail, time)
         self._memory.move_to_end(aggregate.stream)
@@ -189,16 +189,16 @@ class Aggregates:
             self._memory.pop(stream, None)
 
     def snapshot(self, aggregate: AnyAggregate) -> Snapshot | None:
-        """The aggregate's state, to be stored; None if it can't be: its events say it all the same."""
+        """The snapshot of an aggregate; None if it can't be stored, in which case its events still hold the state."""
         kind = state_type(type(aggregate))
         try:
             return Snapshot(aggregate.stream, aggregate.version, kind.fingerprint, kind.encode(aggregate))
         except Exception as problem:
-            log.warning("a snapshot is left out, because it can't be stored", reason=str(problem))
+            log.warning("a snapshot was not written, because it can't be stored", reason=str(problem))
             return None
 
     async def _load_newest(self, kind: type[A], id: Any) -> tuple[A | None, datetime | None]:
-        """The newest state, and the time of its newest event."""
+        """The newest state of an aggregate, and the time of its newest event."""
         state = await self._fetch(f"{kind.stream_prefix}-{id}", state_type(kind).fingerprint)
         if state.snapshot is None and not state.events:
             return None, None
@@ -206,7 +206,7 @@ class Aggregates:
             aggregate: Any = state_type(kind).decode(state.snapshot, id) if state.snapshot else kind(id)
         except Exception as problem:
             log.warning(
-                "a snapshot is ignored, because it can't be decoded", stream=kind(id).stream, reason=repr(problem)
+                "a snapshot was ignored, because it can't be decoded", stream=kind(id).stream, reason=repr(problem)
             )
             return await self.load_past(kind, id, None, None), state.time
         for event in state.events:
@@ -214,7 +214,7 @@ class Aggregates:
         return aggregate, state.time
 
     def _remember_loaded(self, aggregate: AnyAggregate, time: datetime | None) -> AnyAggregate | None:
-        """Keep a copy of a state that was read, and return it; None if memory knows a newer one."""
+        """Keep a copy of a state that was read, and return the copy; None if memory holds a newer state."""
         known = self._memory.get(aggregate.stream)
         if known is not None and (known.pending or known.aggregate.version > aggregate.version):
             return None
@@ -223,7 +223,7 @@ class Aggregates:
         return kept
 
     def _copy_to_check(self, aggregate: AnyAggregate) -> AnyAggregate | None:
-        """What a state is compared with later on, if it is to be checked and memory doesn't have it."""
+        """A copy that the state is compared with later, if it is to be checked and memory doesn't hold one."""
         checks = self._checks[type(aggregate)]
         if checks.to_leave_out:
             checks.to_leave_out -= 1
@@ -231,7 +231,7 @@ class Aggregates:
         return state_type(type(aggregate)).copy(aggregate)
 
     async def _fetch(self, stream: str, fingerprint: str) -> StreamState:
-        """Read a stream; what is asked for in the same turn of the event loop is read in one query."""
+        """Read a stream. Requests from the same turn of the event loop share one query."""
         future = self._waiting.get((stream, fingerprint))
         if future is None:
             loop = asyncio.get_running_loop()
@@ -260,7 +260,9 @@ class Aggregates:
         data = msgspec.json.decode(stored.data) if retired else masked(self._events.data(stored))
         metadata, caller = self._events.metadata(stored), context().caller
         if caller is not None and caller.id != metadata.actor:
-            metadata = msgspec.structs.replace(metadata, key=None)  # with it one could ask for another's answer
+            metadata = msgspec.structs.replace(
+                metadata, key=None
+            )  # the key would let a reader ask for another caller's answer
         return AuditEvent(
             type=stored.type,
             data=data,

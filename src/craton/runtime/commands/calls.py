@@ -1,8 +1,8 @@
-"""Calls: what everybody but the module itself holds of an Api.
+"""Calls: how all code outside a module uses its Api.
 
-A call is a message: it has a context of its own, derived from the caller's, and what it hands over is the receiver's
-own. *Direct* copies what could still be changed; *copied* encodes and decodes arguments, results and refusals, as a
-network would.
+A call is a message: it has its own context, which is derived from the caller's, and the receiver shares no changeable
+value with the caller. *Direct* calls copy such values; *copied* calls encode and decode arguments, results and
+refusals, as a network would.
 """
 
 from collections.abc import Awaitable, Callable
@@ -22,7 +22,7 @@ Call = Callable[[OperationDefinition, dict[str, Any], Context], Awaitable[Answer
 
 
 def proxy(api: Callable[..., P], call: Call) -> P:
-    """Return an object with the methods of the Api, each of which calls."""
+    """Return an object with the methods of the Api; each method calls `call`."""
 
     def method(operation: OperationDefinition) -> Callable[..., Awaitable[Any]]:
         async def invoke(_self: Api, /, *arguments: Any, **named: Any) -> Any:
@@ -37,7 +37,7 @@ def proxy(api: Callable[..., P], call: Call) -> P:
             return operation.own_result(answer.result)
 
         invoke.__name__ = operation.name
-        invoke.__qualname__ = str(operation)  # what Python calls it when it complains that nobody has awaited it
+        invoke.__qualname__ = str(operation)  # the name in Python's warning about a call that was never awaited
         return invoke
 
     contract: type[Api] = api  # type: ignore[assignment]  # it is abstract to type checkers
@@ -47,7 +47,7 @@ def proxy(api: Callable[..., P], call: Call) -> P:
 
 
 def child(parent: Context) -> Context:
-    """The context of a call that is made from within another: same people and deadline, a link to what caused it."""
+    """The context of a call within another call: the same actor and deadline, and a link to what caused it."""
     if not parent.id:
         return Context()
     return Context(
@@ -61,7 +61,7 @@ def child(parent: Context) -> Context:
 
 
 def copied(call: Call) -> Call:
-    """Encode and decode all that passes."""
+    """Encode and decode everything that passes through the call."""
 
     async def copy(operation: OperationDefinition, arguments: dict[str, Any], context: Context) -> Answer:
         sent = decode(operation.arguments, encode(arguments))

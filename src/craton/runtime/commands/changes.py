@@ -1,4 +1,4 @@
-"""From a unit of work, as a use case has left it, to the changeset that the store writes."""
+"""Turns a unit of work into the changeset that the store writes."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -16,18 +16,18 @@ from craton.runtime.projections.inline import InlineProjections
 
 
 class LocalConflict(VersionConflict):
-    """Another command of this process has handed in a newer state; memory has it."""
+    """Another command of this process has handed in a newer state, which memory holds."""
 
 
 class Collector:
-    """Collects what a unit of work has changed, in one module."""
+    """Collects the changes of a unit of work in one module."""
 
     def __init__(self, aggregates: Aggregates, inline: InlineProjections) -> None:
         self._aggregates = aggregates
         self._inline = inline
 
     def collect(self, unit: UnitOfWork, result: StoredResult | None, timer: str | None) -> Changeset:
-        """Return the changeset. Raises `LocalConflict`, or `NotInStep` while an inline projection can't be kept so."""
+        """Return the changeset. Raises `LocalConflict`, or `NotInStep` if an inline projection can't be kept now."""
         metadata = _metadata(unit)
         recorded_at = _recorded_at(unit)
         appends: list[Append] = []
@@ -61,7 +61,7 @@ class Collector:
             raise LocalConflict(stream)
 
     def _snapshot(self, tracked: Tracked) -> list[Snapshot]:
-        """The aggregate's state, whenever so many events were recorded as its class says."""
+        """The aggregate's snapshot, if enough events were recorded since the last one."""
         aggregate, every = tracked.aggregate, tracked.aggregate.snapshot_every
         if aggregate.version // every <= tracked.loaded // every:
             return []
@@ -101,12 +101,12 @@ def _metadata(unit: UnitOfWork) -> str:
 
 
 def _recorded_at(unit: UnitOfWork) -> datetime:
-    """The time of its events: never before that of the events they follow, though clocks may differ or be set back."""
+    """The time of the unit's events: never before the events they follow, even if clocks differ or were set back."""
     return max([unit.now(), *(tracked.time for tracked in unit.changed if tracked.time is not None)])
 
 
 def require_added(unit: UnitOfWork, noted: Sequence[AnyAggregate], operation: OperationDefinition) -> None:
-    """Raise `MisuseError` for an aggregate that has recorded something and was given to no repository."""
+    """Raise `MisuseError` for an aggregate that has recorded something but isn't in a repository."""
     for aggregate in noted:
         tracked = unit.tracked.get(aggregate.stream)
         if tracked is None or tracked.aggregate is not aggregate:

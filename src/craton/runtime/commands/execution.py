@@ -46,17 +46,17 @@ from craton.runtime.projections.inline import InlineProjections
 from craton.runtime.projections.live_view import NotInStep
 
 MAX_COLLIDING_SECONDS: Final = 5.0
-"""So long a command is tried again whose aggregates others keep changing."""
+"""How long a command is repeated while others keep changing its aggregates."""
 FIRST_PAUSE_SECONDS: Final = 0.001
 LONGEST_PAUSE_SECONDS: Final = 0.1
 
 
 class _RunAgain(Exception):
-    """The attempt isn't to be believed; the next one reads the store."""
+    """The attempt read from memory and can't be trusted; the next attempt reads the store."""
 
 
 class Resources:
-    """What the commands of one module work with."""
+    """What the commands of one module share."""
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ class Resources:
 
 
 class Execution:
-    """A command that is being carried out. `timer` is the timer that asked for it, done in the same commit."""
+    """One command. `timer` is the timer that asked for it; the timer is done in the command's commit."""
 
     def __init__(
         self,
@@ -97,15 +97,15 @@ class Execution:
         self._context = context
         self._timer = timer
         self.request: Request | None = None
-        """Under which key the answer is kept, if there is one."""
+        """The request whose key the answer is kept under, if it has a key."""
 
     def keeps(self, refusal: DomainError) -> bool:
-        """Whether a refusal is the answer to its key for good: always when changes were committed with it."""
+        """Whether a refusal is kept as the final answer to its key: always if changes were committed with it."""
         key = self._context.key
         return not refusal.temporary and (refusal.keeps_changes or key is None or key.keeps_refusals)
 
     async def run(self) -> Answer:
-        """Attempt it until it is answered. Raises the refusal that it comes to, and `Unavailable`."""
+        """Repeat attempts until there is an answer. Raises the refusal that it ends in, and `Unavailable`."""
         fresh, collided = False, set[str]()
         pause = FIRST_PAUSE_SECONDS
         until = world.monotonic() + MAX_COLLIDING_SECONDS
@@ -138,7 +138,7 @@ class Execution:
                 return await self._refuse(ValueTaken(field=taken.column))
             finally:
                 unit.closed = True
-        raise Unavailable("Others kept changing the same thing; try again.", maybe_executed=False)
+        raise Unavailable("Other commands kept changing the same data; try again.", maybe_executed=False)
 
     async def _attempt(self, unit: UnitOfWork, collided: set[str]) -> Answer:
         if collided:
@@ -153,9 +153,9 @@ class Execution:
         return Answer(result, position, module=self._resources.module)
 
     async def _after_conflict(self, unit: UnitOfWork, conflict: Exception, *, again: bool) -> Answer | None:
-        """The answer that another process has left under the key; None: it is to be attempted again.
+        """The answer that another process has left under the key; None: run another attempt.
 
-        Raises `AlreadyExists` for an aggregate that was added here and, the second time too, was there already.
+        Raises `AlreadyExists` for an aggregate that was added here and, the second time too, existed already.
         """
         if not isinstance(conflict, LocalConflict):
             self._resources.aggregates.forget(set(unit.tracked))
@@ -169,7 +169,8 @@ class Execution:
         return await self._refuse(AlreadyExists(id=str(tracked.aggregate.id)))
 
     async def _refuse(self, refusal: DomainError) -> Answer:
-        """Raise a refusal that the commit has brought, as the answer to the key. If the key has one, return that."""
+        """Raise a refusal that came from the commit, as the answer to the key; return the key's answer if it has
+        one."""
         if self.request is not None and self.keeps(refusal):
             try:
                 await self._resources.committer.submit(self._without_changes(kept_refusal(self.request, refusal)))
@@ -178,7 +179,7 @@ class Execution:
         raise refusal
 
     async def _decide(self, unit: UnitOfWork) -> tuple[Any, PendingCommit | int]:
-        """Run the use case and hand in what it has changed.
+        """Run the use case and hand in its changes.
 
         Returns its result (or refusal), and the commit or, if there is none to wait for, the position.
         """
@@ -211,7 +212,9 @@ class Execution:
                     return result, 0
             is_tried_later = isinstance(result, DomainError) and result.temporary
             changeset = self._resources.collector.collect(unit, kept, None if is_tried_later else self._timer)
-            if unit.transaction is not None:  # it is written by itself, not behind what memory's states wait for
+            if (
+                unit.transaction is not None
+            ):  # it is written at once, without waiting for the commits that memory's states wait for
                 _require_store_read(unit)
         except BaseException as problem:
             await _roll_back(unit, problem)
@@ -221,10 +224,10 @@ class Execution:
         return result, self._hand_in(unit, changeset)
 
     async def _result(self) -> Any:
-        """What the use case returns, or the refusal that keeps what was changed before it."""
+        """The result of the use case, or the refusal that keeps the changes made before it."""
         operation = self._operation
         try:
-            # Each attempt gets arguments of its own: one before it may have changed what it was given.
+            # Each attempt gets its own copy of the arguments, because an earlier attempt may have changed them.
             result = await getattr(self._service, operation.name)(**operation.own(self._arguments))
         except DomainError as refusal:
             if not refusal.keeps_changes:
@@ -233,7 +236,7 @@ class Execution:
         return operation.shown(result)
 
     async def _refused(self, unit: UnitOfWork, refusal: DomainError) -> tuple[Any, PendingCommit]:
-        """Hand the refusal in as the answer to the key. Raises it when it isn't kept."""
+        """Hand in the refusal as the answer to the key. Raises the refusal if it isn't kept."""
         _require_store_read(unit)
         require_refusal_can_be_kept(refusal)
         if self.request is None or not self.keeps(refusal):
@@ -242,7 +245,7 @@ class Execution:
         return refusal, self._resources.committer.submit(changeset)
 
     def _kept(self, result: Any) -> StoredResult | None:
-        """What is stored under the key; None if there is none, or the same may be asked again. Raises `NotStorable`."""
+        """What is stored under the key; None if there is no key or nothing is kept. Raises `NotStorable`."""
         if not isinstance(result, DomainError):
             return kept_result(self._operation, self.request, result)
         require_refusal_can_be_kept(result)
@@ -263,7 +266,7 @@ class Execution:
         return commit
 
     async def _durable(self, commit: PendingCommit, unit: UnitOfWork) -> int:
-        """Wait for the commit. When it failed, what builds on it is not to be believed."""
+        """Wait for the commit. If it failed, units that build on it can't be trusted."""
         try:
             return await commit
         finally:
@@ -287,7 +290,7 @@ class Execution:
 
 
 def _require_store_read(unit: UnitOfWork) -> None:
-    """Raise `_RunAgain` if the attempt has read from memory: nothing will check what it has read."""
+    """Raise `_RunAgain` if the attempt has read from memory, because no commit will check what it read."""
     if any(tracked.from_memory for tracked in unit.tracked.values()):
         raise _RunAgain
 

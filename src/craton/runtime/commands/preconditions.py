@@ -1,8 +1,9 @@
-"""Preconditions: a command changes what the caller has seen, or nothing (HTTP's If-Match).
+"""Preconditions: a command changes only the version that the caller has seen (HTTP's If-Match).
 
-The version is that of the aggregate whose id is in the path, the last part first (`/carts/{cart}/lines/{line}` is about
-a cart). An id means the aggregates of its own type: one without a type means any. A path without an id is about the
-only aggregate that the command uses. Whatever can't be told is refused.
+The version is that of the aggregate whose id is in the path. The last id of an aggregate counts
+(`/carts/{cart}/lines/{line}` is about a cart, because a line isn't an aggregate). A typed id names only aggregates of
+its own type; an untyped one names any. A path without an id is about the only aggregate that the command uses.
+Ambiguous cases are refused.
 """
 
 from collections.abc import Iterable
@@ -23,16 +24,16 @@ from craton.domain.aggregate import id_type_of
 
 
 def hold_precondition(unit: UnitOfWork, refusal: DomainError | None = None) -> StaleVersion | None:
-    """Have the commit check the version that the caller has seen. Returns why the command may not be carried out.
+    """Have the commit check the version that the caller has seen. Returns a refusal if it doesn't match already.
 
-    `refusal` is what the command came to, if it was refused. Whether something exists, and in which version, is not
-    told to a caller who may not know it.
+    `refusal` is the outcome of the command, if it was refused. A caller that may not see the aggregate isn't told
+    whether it exists, or its version.
     """
     seen = unit.context.precondition
     if seen is None or isinstance(refusal, AccessDenied | Unauthenticated | TooManyAttempts):
         return None
     if isinstance(refusal, AggregateNotFound) and refusal.id in map(str, seen.subjects):
-        return StaleVersion(current=0)  # there is none, or it is kept from the caller: both look the same
+        return StaleVersion(current=0)  # it doesn't exist, or the caller may not see it: the answer is the same
     if isinstance(refusal, NotFound):
         return None
     meant = list(_meant(unit, seen.subjects))

@@ -1,4 +1,4 @@
-"""Queues: those who have collided line up instead of colliding again."""
+"""Queues: commands that have collided wait for each other instead of colliding again."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 
 class Queues:
-    """A lock for each name while somebody wants it. Names are taken in sorted order, so that nobody deadlocks."""
+    """A lock for each name in use. Names are taken in sorted order, so that commands can't deadlock."""
 
     def __init__(self) -> None:
         self._locks: dict[str, asyncio.Lock] = {}

@@ -1,4 +1,4 @@
-"""Domain errors as data, so that a repeated, copied or remote call is refused with the very same error."""
+"""Domain errors as data, so that a repeated, copied or remote call raises the same error again."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -10,7 +10,7 @@ from craton.domain import Conflict, DomainError
 
 
 class Refusal(msgspec.Struct, frozen=True):
-    """A domain error: the name of its class, its code and its fields."""
+    """A domain error: its class's name, its code and its fields."""
 
     error: str
     code: str
@@ -18,7 +18,7 @@ class Refusal(msgspec.Struct, frozen=True):
 
 
 class RefusedBefore(Conflict):
-    """It was refused before, for a reason that can't be told again: it is secret, or of a former version."""
+    """The request was refused before. The reason can't be repeated, because it is secret or of an older version."""
 
     reason: str
     """The code of that refusal."""
@@ -29,7 +29,7 @@ def as_data(error: DomainError, *, details: bool = True) -> Refusal:
 
 
 def as_error(refusal: Refusal) -> DomainError:
-    """Return the error; a `RefusedBefore` when this program doesn't have its class, or such details, any more."""
+    """Return the error; a `RefusedBefore` if this program no longer has its class, or if its details don't fit."""
     kind = _class_of(refusal)
     if kind is None:
         return RefusedBefore(reason=refusal.code)

@@ -1,4 +1,4 @@
-"""Answers under idempotency keys: how they are kept, and how a repeated request is given them."""
+"""Answers under idempotency keys: how they are kept, and how a repeated request gets them."""
 
 from datetime import datetime
 from typing import Any
@@ -17,42 +17,42 @@ log = structlog.get_logger("craton.calls")
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What a command or query came to; `position` is that of the last event it recorded, 0 if it recorded none."""
+    """The answer to a command or query; `position` is that of the last event it recorded, 0 if it recorded none."""
 
     result: Any
     position: int = 0
     replayed: bool = False
     module: str = ""
-    """Whose position it is."""
+    """The module whose log has this position."""
 
 
 class Request(msgspec.Struct, frozen=True):
-    """What a client asks for under a key. `scope` is caller and operation, `fingerprint` its arguments."""
+    """A client's request under a key. `scope` is caller and operation, `fingerprint` that of the arguments."""
 
     scope: str
     key: str
     fingerprint: str
     time: datetime
-    """When it was asked for."""
+    """When the request was made."""
 
     def answered(self, outcome: str) -> StoredResult:
-        """The answer, encoded, as it is stored."""
+        """The answer in its stored form."""
         return StoredResult(self.scope, self.key, self.fingerprint, outcome, self.time)
 
 
 class _KeptAnswer(msgspec.Struct, frozen=True):
-    """An answer as it is stored."""
+    """An answer in its stored form."""
 
     result: msgspec.Raw = msgspec.Raw(b"null")
     refusal: Refusal | None = None
     withheld: bool = False
-    """Whether the answer isn't kept, because it may hold a secret."""
+    """Whether the answer itself isn't kept, because it may hold a secret."""
 
 
 def kept_result(operation: OperationDefinition, request: Request | None, result: Any) -> StoredResult | None:
-    """What is stored for a result; None if there is no key.
+    """The stored form of a result; None if there is no key.
 
-    Raises `NotStorable`, also without a key: whether a result can be sent doesn't depend on how it was asked for.
+    Raises `NotStorable`, also without a key, so that a result doesn't pass or fail depending on the key.
     """
     wire = operation.encode_result(result)
     if request is None:
@@ -67,7 +67,7 @@ def require_refusal_can_be_kept(refusal: DomainError) -> None:
 
 
 def kept_refusal(request: Request, refusal: DomainError) -> StoredResult:
-    """What is stored for a refusal. Raises `NotStorable`."""
+    """The stored form of a refusal. Raises `NotStorable`."""
     require_refusal_can_be_kept(refusal)
     if holds_secrets(refusal.details_type()):
         kept = _KeptAnswer(refusal=as_data(refusal, details=False), withheld=True)
@@ -77,14 +77,14 @@ def kept_refusal(request: Request, refusal: DomainError) -> StoredResult:
 
 
 class Results:
-    """The answers that one module has given under keys."""
+    """The answers that one module has given to keys."""
 
     def __init__(self, module: str, records: Records) -> None:
         self._module = module
         self._records = records
 
     async def replay(self, operation: OperationDefinition, request: Request) -> Answer | None:
-        """The answer that the key was given before. Raises `KeyReused`, `AnswerNotKept`, or the refusal that it was."""
+        """The earlier answer to this key. Raises `KeyReused`, `AnswerNotKept`, or the refusal that was the answer."""
         stored = await self._records.find_result(request.scope, request.key)
         if stored is None:
             return None
@@ -100,20 +100,22 @@ class Results:
         try:
             result = decode(operation.result, bytes(kept.result))
         except Exception as problem:
-            log.warning("an answer is of another form than it is today", operation=str(operation), reason=repr(problem))
+            log.warning(
+                "a stored answer can't be decoded in its present form", operation=str(operation), reason=repr(problem)
+            )
             raise AnswerNotKept() from problem
         return Answer(result, stored.position, replayed=True, module=self._module)
 
     async def look_up_again(self, operation: OperationDefinition, request: Request) -> Answer | None:
-        """The answer that another process may have left meanwhile: as long as that isn't known, it may have run."""
+        """The answer that another process may have left meanwhile. Until it is known, the command may have run."""
         try:
             return await self.replay(operation, request)
         except StoreUnavailable as problem:
             raise StoreUnavailable(str(problem), maybe_executed=True) from problem
 
     async def given(self, operation: OperationDefinition, request: Request) -> Answer:
-        """The answer to a key of which the store has just said that it is taken."""
+        """The answer to a key that the store has just reported as taken."""
         replay = await self.look_up_again(operation, request)
         if replay is None:
-            raise Unavailable("The idempotency key was taken, but its answer isn't there.", maybe_executed=True)
+            raise Unavailable("The idempotency key was taken, but its answer is missing.", maybe_executed=True)
         return replay

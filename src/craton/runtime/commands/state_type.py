@@ -36,11 +36,11 @@ class StateType:
         self._mutable = tuple(name for name, hint in hints.items() if not is_immutable(hint))
 
     def new(self, id: str) -> AnyAggregate:
-        """An aggregate of which nothing is known yet, by the id as text. Raises `ValueError` when it can't be one."""
+        """A new aggregate without events, by its id as text. Raises `ValueError` if the text isn't an id."""
         return self.kind(id if self._id_type is None else self._id_type(id))
 
     def apply(self, aggregate: AnyAggregate, event: StoredEvent, types: EventTypes) -> None:
-        """Apply a stored event, the next one of its stream; one that is retired changes nothing.
+        """Apply a stored event, the next one of its stream. An event whose name is retired changes nothing.
 
         Raises `UndecodableEvent`.
         """
@@ -54,14 +54,14 @@ class StateType:
             aggregate.began_at = event.time
 
     def encode(self, aggregate: AnyAggregate) -> str:
-        """The state as it is stored. Raises `NotStorable`."""
+        """The state in its stored form. Raises `NotStorable`."""
         state = vars(aggregate)
         fields = {name: state[name] for name in self.fields if name in state}
         given = self._struct(**fields, began_at=state.get("began_at"))
         return encode_to_keep(given, self._struct, f"the state of {aggregate.stream}").decode()
 
     def shown(self, aggregate: AnyAggregate) -> dict[str, Any]:
-        """The state as it is shown to people, with its defaults: in JSON's own types, secrets masked."""
+        """The state as people see it: in JSON's own types, with secrets masked."""
         return {name: masked(getattr(aggregate, name)) for name in self.fields if hasattr(aggregate, name)}
 
     def decode(self, snapshot: Snapshot, id: Any) -> AnyAggregate:
@@ -84,7 +84,7 @@ class StateType:
         return True
 
     def differences(self, aggregate: AnyAggregate, other: AnyAggregate) -> list[str]:
-        """The names of the fields in which two states aren't equal."""
+        """The names of the fields in which two states differ."""
         one, two = vars(aggregate), vars(other)
         return [name for name in self.fields if one.get(name, _UNSET) != two.get(name, _UNSET)]
 
@@ -107,7 +107,7 @@ _state_types: Final[dict[type[AnyAggregate], StateType]] = {}
 
 
 def state_type(kind: type[AnyAggregate]) -> StateType:
-    """The state type of a kind of aggregate, made once."""
+    """The state type of a kind of aggregate; it is made once."""
     known = _state_types.get(kind)
     if known is None:
         known = _state_types[kind] = StateType(kind)
@@ -115,7 +115,7 @@ def state_type(kind: type[AnyAggregate]) -> StateType:
 
 
 def say_the_same(field: str, aggregate: AnyAggregate, other: AnyAggregate) -> bool:
-    """Whether a field that isn't equal, such as one that is no number, is written alike all the same."""
+    """Whether a field has the same stored form although it isn't equal, such as NaN."""
     one, two = vars(aggregate).get(field, _UNSET), vars(other).get(field, _UNSET)
     if type(one) is not type(two):
         return False

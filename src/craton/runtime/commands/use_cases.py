@@ -1,8 +1,8 @@
 """Runs the commands and queries of a module.
 
-A command under an idempotency key that was answered before is answered from there. A refusal that isn't kept under the
-key (it is temporary, or the caller doesn't want it kept) is given only after the key was looked up again: it may be
-about what the same request has done in another process.
+A command with an idempotency key that was answered before gets the same answer. A refusal that isn't kept under the key
+(it is temporary, or the caller doesn't want it kept) is returned only after the key was looked up again, because it may
+be caused by the same request in another process.
 """
 
 from collections.abc import Awaitable
@@ -21,9 +21,9 @@ from craton.runtime.commands.results import Answer, Request, kept_refusal
 from craton.runtime.process.attempt import in_time
 
 MAX_KEY_LENGTH: Final = 200
-"""Of a client's key."""
+"""The limit for clients' keys, in characters."""
 LONGEST_KEY: Final = 1_000
-"""Of any key: those of policies and sagas are made of several names."""
+"""The limit for all keys, in characters: those of policies and sagas consist of several names."""
 
 
 class UseCases:
@@ -36,9 +36,9 @@ class UseCases:
     async def run(
         self, operation: OperationDefinition, arguments: dict[str, Any], context: Context, *, timer: str | None = None
     ) -> Answer:
-        """Run a use case. `timer` is the timer that asked for it, done in the same commit.
+        """Run a use case. `timer` is the timer that asked for it; the timer is done in the use case's commit.
 
-        A timer's refusal that was committed, so that the timer is done, is the answer's result and not raised.
+        A timer's refusal that was committed, so that the timer is done, is returned as the result and isn't raised.
         Raises what the use case raises, and `Unavailable` or `DeadlineExceeded`, which say whether it may have run.
         """
         remaining = context.remaining()
@@ -106,7 +106,8 @@ class UseCases:
                 return replay
 
     async def _settle(self, operation: OperationDefinition, request: Request) -> Answer:
-        """Answer with what came of the command with this key; if it hasn't run, take its key, so that it never will."""
+        """Answer with the outcome of the command that had this key; if it hasn't run, take its key, so it never
+        runs."""
         overtaken = Overtaken()
         try:
             await self._resources.committer.submit(Changeset(result=kept_refusal(request, overtaken)))
@@ -120,6 +121,6 @@ def _within(seconds: float | None, work: Awaitable[Answer], *, executed: bool) -
 
 
 def require_usable_key(key: str) -> None:
-    """Raise `UnusableKey` for what no store can keep."""
+    """Raise `UnusableKey` for a key that no store can keep."""
     if not 0 < len(key) <= LONGEST_KEY or not storable(key):
         raise UnusableKey()

@@ -1,4 +1,4 @@
-"""The application: modules put together and run."""
+"""The application: puts modules together and runs them."""
 
 import asyncio
 import copy
@@ -43,29 +43,28 @@ _KEPT_AS_USUAL: Final = Retention()
 
 
 class About(Immutable):
-    """What the documentation of an application's API says of it."""
+    """The description of an application, which its API's documentation shows."""
 
     version: str = "0"
     description: str = ""
     contact: str = ""
     """An e-mail address, a URL or a name."""
     licence: str = ""
-    """As SPDX calls it, such as `Apache-2.0`."""
+    """The SPDX identifier, such as `Apache-2.0`."""
 
 
 class App:
     """Modules, put together. Raises `WiringError` when two of them don't fit.
 
-    `authenticate`, a query of one of them, tells who has a token: `async def authenticate(self, token: str) -> Caller`;
-    it raises `Unauthenticated`. Given one, each route is closed to whom its guard doesn't admit.
-    `about` stands at the head of its documentation.
-    `fill` brings demo data in at each start that isn't told to be empty, so it must bear repetition; it returns
-    sentences for whoever has started the application. `demo` is what `craton demo` shows,
-    in a store that it is given; it returns whether all went well.
-    `commands` are what the command line can do with it beside its own: Typer applications, by name.
-    `operators` are the roles whose holders may see and do what is in `Operations`.
+    `authenticate`, a query of one of the modules, finds the caller by its token: `async def authenticate(self, token:
+    str) -> Caller`. It raises `Unauthenticated` for an unknown token. If the app has it, each route is open only to the
+    callers that its guard admits. `about` stands at the head of the API's documentation. `fill` adds demo data at each
+    start without `--empty`, so it must be repeatable; it returns sentences that are shown at start. `demo` is what
+    `craton demo` runs, in a store that it is given; it returns whether everything succeeded.
+    `commands` are Typer applications, by name, that the command line offers beside its own commands.
+    `operators` are the roles whose holders may use `Operations`.
     `middleware` is ASGI middleware between the server and the routes, the first outermost.
-    `environment` is where the modules' settings are read.
+    `environment` holds the variables that the modules' settings are read from.
     `copied_calls` is for tests: it encodes and decodes every call between modules, as a network would, and checks after
     every use case that only `apply` has changed the state of aggregates, and that a snapshot could hold it.
     """
@@ -141,7 +140,7 @@ class App:
         looking: bool = False,
         retention: Retention = _KEPT_AS_USUAL,
     ) -> AsyncIterator["App"]:
-        """Run all modules, each in the store that `open_store` makes for its name, while the block lasts.
+        """Run all modules while the block lasts, each in the store that `open_store` makes for its name.
 
         Without `subscriptions` nothing goes on in the background: no projections, no timers. `looking`: what runs the
         modules' own code, with their settings and adapters, is only made when it is called. `retention` says how long
@@ -189,7 +188,7 @@ class App:
         finally:
             if noting is not None:
                 await cancelled([noting], REST_SECONDS)
-            # All of them come to rest before the first is closed: what one still does may need another.
+            # All modules stop their work before the first is closed, because the work of one may need another.
             await asyncio.gather(*(running.rest() for running in opened))
             if noting is not None:
                 await self.rounds.end()
@@ -225,7 +224,7 @@ class App:
         }
 
     def find_projections(self, name: str) -> list[RunningProjection]:
-        """Those that a name means: `module.projection`, or `projection`, which two modules may both have."""
+        """The projections with a name: `module.projection`, or `projection`, which two modules may both have."""
         return [runner for full, runner in self.projections.items() if name in (full, full.partition(".")[2])]
 
     def api(self, api: Callable[..., A]) -> A:
@@ -244,7 +243,7 @@ class App:
 
     @property
     def operations(self) -> Operations:
-        """What operators see of the running app, and do to it."""
+        """What operators see of the running app, and what they can do to it."""
         return proxy(Operations, self.operate)
 
     async def operate(self, operation: OperationDefinition, arguments: dict[str, Any], context: Context) -> Answer:
@@ -254,29 +253,29 @@ class App:
         return await call_operations(self._running, list(self._readers()), operation, arguments, context)
 
     async def begin(self, *, empty: bool) -> list[str]:
-        """Do what the modules want done before they serve, and bring demo data in unless it is to be empty.
+        """Run the modules' start hooks, and add demo data unless `empty`.
 
-        Returns sentences for whoever has started the application.
+        Returns sentences that are shown at start.
         """
         said = [f"{name} is set, but there is no such setting." for name in self._unread_settings()]
         said += [sentence for running in self._running.values() for sentence in await running.run_start_hook()]
         return said if empty or self._fill is None else [*said, *await self._fill(self)]
 
     def unfit_for_production(self) -> Iterator[str]:
-        """Yield a sentence for each setting with which it can't be used in earnest. Raises `WiringError`."""
+        """Yield a sentence for each setting that is unfit for production. Raises `WiringError`."""
         for module in self.modules.values():
             settings = read_settings(module.settings, module.name, self.environment)
             yield from unfit_for_production(settings, module.name)
 
     def _unread_settings(self) -> list[str]:
-        """Variables that look like a setting, and aren't."""
+        """The variables that look like settings but aren't."""
         modules = self.modules.values()
         known = {variable(module.name, field) for module in modules for field in module.settings.__struct_fields__}
         known |= VARIABLES
         return sorted(name for name in self.environment if name.startswith("CRATON_") and name not in known)
 
     async def failing(self) -> dict[str, str]:
-        """Touch every store; return the modules whose store doesn't answer, or not soon, and why."""
+        """Ask every store; return the modules whose store doesn't answer in time, with the reasons."""
         problems = await asyncio.gather(*(_problem_of(running.store) for running in self._running.values()))
         return {name: problem for name, problem in zip(self._running, problems, strict=True) if problem}
 

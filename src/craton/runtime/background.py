@@ -1,4 +1,4 @@
-"""What a module's background parts share, and how each of them is kept running."""
+"""What the background parts of a module share, and the loop that keeps each of them running."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -24,27 +24,27 @@ log = structlog.get_logger("craton.background")
 
 
 class Background(msgspec.Struct, frozen=True, kw_only=True):
-    """What every part of a module needs that goes on without being called."""
+    """What every background part of a module needs."""
 
     module: str
     store: Store
     events: EventTypes
-    """The module's own."""
+    """The kinds of events of the module."""
     commit: Commit
     """Writes a changeset into the module's store."""
     feed: Feed
     """The module's log."""
     signal: Signal
-    """Fires when something was written into the module's store."""
+    """Fires when something was written to the module's store."""
     owner: str
     """The name by which this process holds leases."""
     clock: Clock
 
 
 async def keep_running(name: str, work: Callable[[], Awaitable[None]]) -> NoReturn:
-    """Do a piece of work again and again until cancelled. `work` itself waits for what there is to do.
+    """Repeat a piece of work until cancelled. `work` itself waits when there is nothing to do.
 
-    What fails is said in the log and done again after a pause: a background part never ends by itself.
+    An error is logged, and the work is repeated after a pause: a background part never ends by itself.
     """
     while True:
         heed_cancellation()
@@ -57,5 +57,5 @@ async def keep_running(name: str, work: Callable[[], Awaitable[None]]) -> NoRetu
             log.warning("a background part waits", part=name, reason=str(problem))
             await asyncio.sleep(ERROR_PAUSE_SECONDS)
         except Exception:
-            log.exception("a background part failed and will go on", part=name)
+            log.exception("a background part failed and will run again", part=name)
             await asyncio.sleep(ERROR_PAUSE_SECONDS)

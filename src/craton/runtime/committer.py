@@ -34,7 +34,7 @@ Commit = Callable[[Changeset], Awaitable[int]]
 
 
 async def write_alone(store: ChangesetWriter, unit: Changeset) -> int:
-    """Write one unit past the queue. It is a `Commit` when given its store."""
+    """Write one unit directly, past the queue. With its store given, it is a `Commit`."""
     (outcome,) = await store.write([unit])
     if isinstance(outcome, Exception):
         raise outcome
@@ -42,7 +42,7 @@ async def write_alone(store: ChangesetWriter, unit: Changeset) -> int:
 
 
 class BaseFailed(VersionConflict):
-    """The unit was decided on a state that never became true."""
+    """The unit was decided on a state that was never committed."""
 
     def __init__(self) -> None:
         super().__init__("")
@@ -51,7 +51,7 @@ class BaseFailed(VersionConflict):
 class PendingCommit:
     """A unit that was handed in. Awaiting it returns the position of its last event, or raises why it wasn't written.
 
-    A caller that gives up waiting stops nothing: others may have built on the unit, and learn what became of it here.
+    A caller that stops waiting doesn't stop the commit: other units may build on this one and need its outcome.
     """
 
     __slots__ = ("_ended", "_future", "after", "deadline", "done", "failed", "unit")
@@ -69,7 +69,7 @@ class PendingCommit:
         return self._future.__await__()
 
     def settle(self, outcome: int | Exception) -> None:
-        """Say what became of it."""
+        """Set the outcome."""
         self.done = True
         self.failed = isinstance(outcome, Exception)
         if self._ended is not None:
@@ -82,7 +82,7 @@ class PendingCommit:
             self._future.set_result(outcome)
 
     async def ended(self) -> None:
-        """Return when it is known what became of it."""
+        """Return when the outcome is known."""
         if not self.done:
             if self._ended is None:
                 self._ended = asyncio.get_running_loop().create_future()
@@ -90,7 +90,7 @@ class PendingCommit:
 
 
 def _seconds_left(batch: Sequence[PendingCommit]) -> float | None:
-    """Until the last deadline of a batch, but enough to write it; None when one of its units has none."""
+    """The time until the last deadline of a batch, but at least enough to write it; None if a unit has no deadline."""
     latest = 0.0
     for entry in batch:
         if entry.deadline is None:
@@ -111,10 +111,10 @@ class Committer:
         self._scheduled = False
         self._paused = 0
         self.newest = 0
-        """The position of the last event that was written here."""
+        """The position of the last event that this process has written."""
 
     def submit(self, unit: Changeset, after: Sequence[PendingCommit] = ()) -> PendingCommit:
-        """Hand a unit in, decided on what the units of `after` make.
+        """Hand in a unit that was decided on the states that the units of `after` make.
 
         Awaiting it may raise `ChangesetRefused` or `StoreUnavailable`. Raises `StoreUnavailable` if the queue is full.
         """
@@ -128,13 +128,13 @@ class Committer:
         return commit
 
     def announce(self, position: int) -> None:
-        """Say that something was committed by another way, an interactive transaction, up to a position."""
+        """Report that an interactive transaction has committed events up to a position."""
         self.newest = max(self.newest, position)
         self._committed()
 
     @asynccontextmanager
     async def paused(self) -> AsyncIterator[None]:
-        """Write nothing for a moment: what is in flight has ended, what arrives queues up."""
+        """Write nothing while the block lasts: running batches end first, and new units wait in the queue."""
         self._paused += 1
         try:
             if self._flushes:
@@ -145,7 +145,7 @@ class Committer:
             self._pump()
 
     async def drain(self, seconds: float = DRAIN_SECONDS) -> None:
-        """Wait until all that was handed in is answered, for so many seconds at most; then give up what is left."""
+        """Wait until all units are answered, for `seconds` at most; then fail the remaining ones."""
         try:
             async with asyncio.timeout(seconds):
                 while self._queue or self._flushes:

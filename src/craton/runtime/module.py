@@ -1,4 +1,4 @@
-"""A module with its store open: its use cases, and what goes on in the background."""
+"""A running module: its open store, its use cases and its background tasks."""
 
 import asyncio
 import contextlib
@@ -55,7 +55,7 @@ log = structlog.get_logger("craton.module")
 
 
 class Host(msgspec.Struct, frozen=True, kw_only=True):
-    """What an app gives each of its modules."""
+    """What an app gives to each of its modules."""
 
     wiring: Wiring
     owner: str
@@ -63,7 +63,7 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
     find_api: Callable[[Any], Api]
     environment: Mapping[str, str]
     operators: frozenset[str]
-    """The roles of operators."""
+    """The roles that operators have."""
     retention: Retention
     check_all: bool
     """Whether every change of an aggregate's state is checked, for tests."""
@@ -87,7 +87,7 @@ class RunningModule:
             module=module.name,
             store=store,
             events=module.events,
-            # Where one writer writes everything, pages share its commits; elsewhere they needn't wait for it.
+            # Where a single writer writes everything, pages share its commits; elsewhere they needn't wait for it.
             commit=self._committer.submit if store.writers == 1 else partial(write_alone, store),
             feed=Feed(store, module.events, signal),
             signal=signal,
@@ -112,7 +112,7 @@ class RunningModule:
         self._readers: list[tuple[Store, str]] = []
         """The subscriptions to this module's log in this process, with the store where each keeps its checkpoint."""
 
-    # What runs the module's own code is made when it is wanted: to look at its data needs no settings and no adapters.
+    # Everything that runs the module's own code is made at first use, because looking at data needs none of it.
 
     @cached_property
     def use_cases(self) -> UseCases:
@@ -138,11 +138,11 @@ class RunningModule:
         return TimerRunner(self.module.api, self.use_cases, self.background)
 
     def make(self) -> None:
-        """Make all that runs the module's own code. Raises `WiringError`."""
+        """Make everything that runs the module's own code. Raises `WiringError`."""
         _ = self._provisions.settings, self.timers, self.sagas and self.sagas.runner
 
     async def prepare(self) -> None:
-        """Make what is missing in the store, which is open, and prepare the projections."""
+        """Create what is missing in the open store, and prepare the projections."""
         for sql in self.module.tables:
             (outcome,) = await self.store.write([Changeset(statements=[Statement(sql, {})])])
             if isinstance(outcome, Exception):
@@ -150,14 +150,17 @@ class RunningModule:
         if self.module.sealed:
             await self.store.create_table(SEALS)
         if not self.module.sagas and await self.store.document(f"projection/{SagaIndex.name}") is not None:
-            log.error("the module has no sagas any more; those that have not ended wait", module=self.module.name)
+            log.error(
+                "the module no longer has sagas, but some have not ended; they wait for a program that has them",
+                module=self.module.name,
+            )
         await self._retire_inline()
         for projection in self.projections.values():
             await projection.prepare()
         self.store.watch(self.background.signal.fire)
 
     async def _retire_inline(self) -> None:
-        """Take inline projections out of those that are live which the module says it has given up."""
+        """Retire inline projections that are live in the store but that the module has listed as `retired`."""
         await self._live_inline.refresh()
         for name in sorted(self._live_inline.generations.keys() - self.projections.keys()):
             while name in self.module.retired and name in self._live_inline.generations:
@@ -166,15 +169,15 @@ class RunningModule:
                 await self._live_inline.refresh()
 
     async def run_start_hook(self) -> Sequence[str]:
-        """Do what the module wants done before it serves; return sentences for the one who has started it."""
+        """Run the module's `start` hook; return its sentences, which are shown at start."""
         start = self.module.start
         if start is None:
             return ()
         return await start(**self.provide(dependencies_of(start, f"module {self.module.name}")))
 
     def start_background(self, running: Mapping[str, "RunningModule"]) -> None:
-        """Begin to read the feed, run timers and sagas, and react to what the `running` modules record."""
-        reactions = list(self._reactions(running))  # first: what they ask for may be refused
+        """Start reading the feed, running timers and sagas, and reacting to the events of the `running` modules."""
+        reactions = list(self._reactions(running))  # first, because their dependencies may be refused
         runs = [
             self.timers.run(),
             *(projection.runner.run() for projection in self.projections.values()),
@@ -203,7 +206,7 @@ class RunningModule:
         return Subscription(name, self.background, handler)
 
     def _reactions(self, running: Mapping[str, "RunningModule"]) -> Iterator[Subscription]:
-        """A subscription for each policy, and each step that waits, to each module that records what it is about."""
+        """A subscription for each policy, and each step that waits, to each module whose events it handles."""
         for name, reaction in self.module.policies.items():
             policy = reaction.kind()
             react = partial(policy.react, **self.provide(reaction.dependencies))
@@ -220,7 +223,7 @@ class RunningModule:
                     yield self._listen(running[source], PolicyHandler(name, events, deliver, Policy, types, by_stream))
 
     def _listen(self, source: "RunningModule", handler: PolicyHandler) -> Subscription:
-        """A subscription to a module's log, whose progress lies in this module's store."""
+        """A subscription to another module's log; its progress lies in this module's store."""
         name = reader_name(handler.name, source.module.name)
         source._readers.append((self.store, name))
         options = Options(has_effects=handler.concerns)
@@ -229,18 +232,22 @@ class RunningModule:
         return subscription
 
     async def _proven(self) -> int:
-        """A position that some reader of the feed has got to, so that nothing is missing before it."""
+        """A position that a reader of the feed has reached, so that no event before it is missing."""
         return max([await store.checkpoint(name) for store, name in self._readers], default=0)
 
     async def rest(self) -> None:
-        """End what goes on in the background."""
+        """Stop the background tasks."""
         self._resting = True
         left = await cancelled(self._tasks, REST_SECONDS)
         if left:
-            log.error("background tasks don't end", module=self.module.name, tasks=[task.get_name() for task in left])
+            log.error(
+                "background tasks did not end in time",
+                module=self.module.name,
+                tasks=[task.get_name() for task in left],
+            )
 
     async def close(self) -> None:
-        """Finish what was handed in, and close the adapters that can be, and the store; all of it soon."""
+        """Finish the units that were handed in; then close the adapters and the store. All of it is bounded in time."""
         made = self._provisions.adapters.values()
         adapters = [one for one in made if iscoroutinefunction(getattr(one, "close", None))]
         await asyncio.gather(self._committer.drain(), *map(self._close_adapter, adapters))
@@ -252,7 +259,7 @@ class RunningModule:
                 await adapter.close()
         except Exception as problem:
             name = type(adapter).__name__
-            log.error("an adapter can't be closed", module=self.module.name, adapter=name, reason=describe(problem))
+            log.error("an adapter could not be closed", module=self.module.name, adapter=name, reason=describe(problem))
 
     async def events(self, after: int = 0) -> AsyncIterator[StoredEvent]:
         """All events in order, as stored."""
@@ -265,7 +272,7 @@ class RunningModule:
             after = page.position
 
     async def verify(self) -> AsyncIterator[str]:
-        """Yield a sentence for each thing that isn't as the log says."""
+        """Yield a sentence for each difference between the store and its log."""
         for check in self._checks():
             found = False
             try:
@@ -275,7 +282,7 @@ class RunningModule:
             except (LookupError, ValueError, TypeError, AttributeError, DomainError) as problem:
                 yield f"the log can't be replayed: {describe(problem)}"
             if found:
-                return  # what stands on a changed log can't be right either
+                return  # nothing that is derived from a changed log can be right
 
     def _checks(self) -> Iterator[AsyncIterator[str]]:
         if self.module.sealed:
@@ -292,7 +299,7 @@ class RunningModule:
                 yield problem
 
     def provide(self, dependencies: Dependencies) -> dict[str, Any]:
-        """What annotations ask for, by parameter. Raises `WiringError` for what nothing provides."""
+        """The values for annotated parameters, by name. Raises `WiringError` for an annotation that has no provider."""
         return self._provisions.given(dependencies)
 
     def view(self, row: type[Any]) -> View[Any]:
@@ -313,5 +320,5 @@ class RunningModule:
 
 
 def reader_name(part: str, source: str) -> str:
-    """What the progress of a policy, or of a step that waits, is kept under: it has one for each log that it reads."""
+    """The name under which a policy's or waiting step's progress is stored; it has one for each log that it reads."""
     return f"{part}@{source}"

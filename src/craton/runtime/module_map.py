@@ -9,7 +9,7 @@ from craton.domain.immutable import Immutable
 
 
 class ModuleOnMap(Immutable):
-    """A module as others see it."""
+    """A module as other modules see it."""
 
     name: str
     api: str
@@ -19,31 +19,31 @@ class ModuleOnMap(Immutable):
 
     @property
     def counts(self) -> str:
-        """How much it offers, in words."""
+        """The number of its commands and queries, in words."""
         queries, commands = len(self.queries), len(self.commands)
         return f"{queries} {'query' if queries == 1 else 'queries'}, {commands} command{'' if commands == 1 else 's'}"
 
 
 class Arrow(Immutable):
-    """From a module to one that it calls, or to one whose events it listens to."""
+    """An arrow from a module to one that it calls, or to one whose events it listens to."""
 
     source: str
     target: str
     parts: tuple[str, ...]
-    """What calls or listens: the service, `Saga.step`, a policy, a function."""
+    """The parts that call or listen: the service, `Saga.step`, a policy, a function."""
     events: tuple[str, ...] = ()
-    """Of listening: the events."""
+    """The events that are listened to; empty for calls."""
 
 
 class ModuleMap(Immutable):
-    """Calls and listening are told apart: calls may not go in a circle, listening may go against their direction."""
+    """Calls and listening are separate: calls must not form a circle, but listening may go against them."""
 
     modules: tuple[ModuleOnMap, ...]
     calls: tuple[Arrow, ...]
     listening: tuple[Arrow, ...]
 
     def cycle(self) -> tuple[str, ...]:
-        """The modules of a cycle of calls, the first of them again at the end; empty if there is none."""
+        """The modules of a circle of calls, with the first one again at the end; empty if there is none."""
         targets: dict[str, list[str]] = {module.name: [] for module in self.modules}
         for call in self.calls:
             targets[call.source].append(call.target)
@@ -66,14 +66,14 @@ class ModuleMap(Immutable):
         return ()
 
     def between(self, source: str, target: str) -> tuple[str, ...]:
-        """What of a module calls another."""
+        """The parts of one module that call another."""
         return next((call.parts for call in self.calls if (call.source, call.target) == (source, target)), ())
 
 
 def module_map(
     modules: Mapping[str, Module], owner_of: Mapping[type[Api], str], recorder_of: Mapping[type[Event], str]
 ) -> ModuleMap:
-    """Draw the map from what the modules' parts ask for and what they react to."""
+    """Derive the map from what the modules' parts declare and react to."""
     return ModuleMap(
         modules=tuple(
             ModuleOnMap(

@@ -1,6 +1,6 @@
-"""How modules are put together: who provides what, and every check of it.
+"""How modules are put together: the providers of dependencies, and all checks.
 
-One list of providers says what may stand in an annotation, and how it is made. What no provider makes is refused here.
+One list of providers says which annotations are allowed and how their values are made. Other annotations are refused.
 """
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -58,7 +58,7 @@ class Wiring:
         return module_map(self.modules, self.owner_of, self.recorder_of)
 
     def recorders(self, events: Sequence[type[Event]]) -> dict[str, list[type[Event]]]:
-        """The modules that record some kinds of events, each with those that it records."""
+        """The modules that record some kinds of events, each with the kinds that it records."""
         found: dict[str, list[type[Event]]] = {}
         for event in events:
             found.setdefault(self.recorder_of[event], []).append(event)
@@ -77,7 +77,7 @@ class Wiring:
         yield from self.unprovided()
 
     def unprovided(self) -> Iterator[str]:
-        """Yield a sentence for each thing that a module's code asks for and that nothing provides."""
+        """Yield a sentence for each dependency that has no provider."""
         for module in self.modules.values():
             for where, name, annotation in module.dependencies:
                 if _provider(self, module, annotation) is None:
@@ -96,7 +96,7 @@ class Wiring:
 
 
 class Provisions:
-    """What the code of one running module is given. Adapters are made once, when they are first asked for."""
+    """The dependencies of one running module's code. Adapters are made once, at their first use."""
 
     def __init__(
         self,
@@ -118,24 +118,24 @@ class Provisions:
 
     @property
     def settings(self) -> Settings:
-        """Raises `WiringError` for a wrong one."""
+        """The module's settings. Raises `WiringError` for a wrong value."""
         if self._settings is None:
             self._settings = read_settings(self.module.settings, self.module.name, self._environment)
         return self._settings
 
     def given(self, dependencies: Dependencies) -> dict[str, Any]:
-        """What annotations ask for, by parameter. Raises `WiringError` for what nothing provides."""
+        """The values for annotated parameters, by name. Raises `WiringError` for an annotation that has no provider."""
         return {name: self.one(annotation, name) for name, annotation in dependencies.items()}
 
     def one(self, annotation: Any, name: str) -> Any:
-        """What one annotation asks for. Raises `WiringError` if nothing provides it."""
+        """The value for one annotation. Raises `WiringError` if it has no provider."""
         provider = _provider(self._wiring, self.module, annotation)
         if provider is None:
             raise WiringError(self._wiring._refusal(self.module, name, annotation))
         return provider.make(self, annotation)
 
     def adapter(self, port: Any) -> Any:
-        """The adapter of a port; if a function makes it, it is given things in the same way."""
+        """The adapter of a port. If a function makes it, the function's parameters are filled in the same way."""
         if port not in self.adapters:
             found = self.module.provides[port]
             if isfunction(found):
@@ -145,7 +145,7 @@ class Provisions:
 
 
 class Sources(NamedTuple):
-    """Where a running module gets what lies outside of its code."""
+    """Where a running module gets the things that lie outside its own code."""
 
     view: Callable[[type[Any]], View[Any]]
     events: Callable[[], AsyncIterator[Any]]
@@ -153,10 +153,10 @@ class Sources(NamedTuple):
 
 
 class Provider(NamedTuple):
-    """One kind of thing that a module's code may ask for."""
+    """One kind of dependency that a module's code may declare."""
 
     fits: Callable[[Wiring, Module, Any], bool]
-    """Whether an annotation asks for it, and the module may have it."""
+    """Whether an annotation asks for this kind of dependency, and the module may have it."""
     make: Callable[[Provisions, Any], Any]
 
 

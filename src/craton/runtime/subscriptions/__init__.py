@@ -1,1 +1,1 @@
-"""What goes on in the background: durable readers of the feed, and timers."""
+"""The background work on events: durable readers of the feed, and timers."""

@@ -1,4 +1,4 @@
-"""The feed as a process reads it: subscriptions that stand at the same place share a page, read and decoded once."""
+"""The feed as a process reads it. Subscriptions at the same position share a page, which is read and decoded once."""
 
 import asyncio
 from collections import OrderedDict
@@ -14,9 +14,9 @@ PAGES_KEPT: Final = 8
 
 
 class Page:
-    """Events in order, the position up to which nothing is missing, and each event decoded once for all its readers.
+    """Events in order, and the position up to which no event is missing. Each event is decoded once for all readers.
 
-    Events that could be changed are decoded for each reader.
+    Only events that can be changed are decoded for each reader.
     """
 
     def __init__(self, events: Sequence[StoredEvent], position: int, types: EventTypes, *, after: int = 0) -> None:
@@ -27,7 +27,7 @@ class Page:
         self._recorded: dict[int, Recorded[Event]] = {}
 
     def cut(self, place: int) -> tuple["Page", "Page"]:
-        """Two pages: the events before a place, and those from there on."""
+        """Two pages: the events before an index, and those from there on."""
         before = self.events[place].position - 1
         first = Page(self.events[:place], before, self._types, after=self.after)
         rest = Page(self.events[place:], self.position, self._types, after=before)
@@ -52,23 +52,23 @@ class Feed:
         self._types = types
         self.signal = signal
         self.reached = 0
-        """The largest position that any reader of this process has got to."""
+        """The largest position that any reader of this process has reached."""
         self._pages: OrderedDict[tuple[int, int], tuple[int, asyncio.Task[Page]]] = OrderedDict()
 
     async def read(self, after: int, limit: int) -> Page:
         """Return a page after a position.
 
-        A page that has events is given to all who ask for it: what it holds never changes. One that is still being
-        read is given to those who ask before the next wake-up; those who were woken since might miss what woke them.
+        A page with events can be shared by all readers, because its content never changes. A read that is still running
+        is shared only until the next wake-up: a reader that was woken after it began might miss the event that woke it.
         """
         began, task = self._pages.get((after, limit), (-1, None))
         if task is None or not (_holds_events(task, after) or (not task.done() and began == self.signal.seen())):
             task = self._begin(after, limit)
         page = await asyncio.shield(task)
         self.reached = max(self.reached, page.position)
-        full = len(page.events) > limit // 2 > 0  # a unit that didn't fit was left off
+        full = len(page.events) > limit // 2 > 0  # a unit that didn't fit was left out
         if full and (page.position, limit) not in self._pages:
-            self._begin(page.position, limit)  # there is more, most likely: read it while this page is handled
+            self._begin(page.position, limit)  # most likely there is more: read it while this page is handled
         return page
 
     async def head(self) -> int:
@@ -93,7 +93,7 @@ class Feed:
 
 
 def _look_at(task: asyncio.Task[Page]) -> None:
-    """A page that nobody asked for after all may have failed unseen."""
+    """Mark the error of an unused page as seen, so that asyncio doesn't warn of it."""
     if not task.cancelled():
         task.exception()
 

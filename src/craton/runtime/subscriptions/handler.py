@@ -1,4 +1,4 @@
-"""What a subscription does with its events, and what comes of it."""
+"""How a subscription handles its events, and the results of that."""
 
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -10,33 +10,33 @@ from craton.runtime.subscriptions.feed import Page
 
 
 class Failed(msgspec.Struct, frozen=True):
-    """An event that couldn't be handled, and why."""
+    """An event that couldn't be handled, with the reason."""
 
     event: StoredEvent
     error: str
 
 
 def _nothing() -> None:
-    """There is nothing to forget."""
+    """Forget nothing."""
 
 
 class Handled(msgspec.Struct, frozen=True):
-    """What is to be written for a page."""
+    """What must be written for a page."""
 
     rows: Sequence[RowOperation]
     failed: Sequence[Failed] = ()
     forget: Callable[[], None] = _nothing
-    """Takes back what the handler remembers of this, for it couldn't be written."""
+    """Makes the handler forget its work on this page, because it couldn't be written."""
 
 
 class Handler(Protocol):
-    """What a subscription does with its events."""
+    """Handles the events of a subscription."""
 
     def key(self, event: StoredEvent) -> str:
         """Events with the same key are handled in order."""
 
     async def reset(self) -> None:
-        """Forget what is remembered: another may have been the owner since."""
+        """Forget everything in memory: another process may have been the owner meanwhile."""
 
     async def handle(self, page: Page, events: Sequence[StoredEvent]) -> Handled:
         """Handle some events of a page. After a failed event, the later ones of its key must fail too."""

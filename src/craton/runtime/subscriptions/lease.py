@@ -1,4 +1,4 @@
-"""A lease: who may do what only one process may do at a time."""
+"""Leases: each lets one process at a time do some work."""
 
 import asyncio
 from typing import Final
@@ -10,18 +10,18 @@ from craton.ports import LONGEST_LEASE_SECONDS, Leases, StoreUnavailable
 LEASE_SECONDS: Final = 3.0
 RELEASE_SECONDS: Final = 1.0
 ASK_SECONDS: Final = 0.4
-"""How often it is asked for while another holds it: a little more often than the polls that ask."""
+"""How often the lease is asked for while another process holds it: a little more often than the polls that need it."""
 
 SHORTER: Final = 0.9
-"""What a lease that was lengthened is shortened by at each renewal."""
+"""The factor by which a lengthened lease is shortened at each renewal."""
 
 log = structlog.get_logger("craton.lease")
 
 
 class Lease:
-    """One process's hold on a lease, as far as it knows; the store knows better, and checks the number in commits.
+    """One process's hold on a lease, as far as the process knows. The store checks the number again in each commit.
 
-    A process that can't renew in time, because its own work blocks it, asks for a longer lease the next time: else two
+    A process that can't renew in time, because its own work blocks it, asks for a longer lease next time. Otherwise two
     such processes would take it from each other for ever. It is shortened again while renewals are in time.
     """
 
@@ -37,16 +37,16 @@ class Lease:
         self._asking = asyncio.Lock()
 
     async def hold(self) -> int | None:
-        """Take it, or renew it when a third of its time is over. Returns its fencing number, None if another holds it.
+        """Take the lease, or renew it after a third of its time. Returns its fencing number; None if another holds it.
 
-        However often it is called, the store is asked now and then only. Raises `StoreUnavailable`.
+        It may be called often: the store is asked only when it is time. Raises `StoreUnavailable`.
         """
         if asyncio.get_running_loop().time() >= self._ask_at:
             await self._ask()
         return self._number
 
     async def is_held(self, number: int) -> bool:
-        """Whether it has been held under this number all the time, and is now. The store is asked if it may be over.
+        """Whether the lease was held under this number without a gap. The store is asked if it may have run out.
 
         Raises `StoreUnavailable`.
         """
@@ -65,22 +65,25 @@ class Lease:
         self._ask_at = now + (ASK_SECONDS if self._number is None else LEASE_SECONDS / 3)
 
     def _fit_length(self, silence: float) -> None:
-        """Adapt to how long the process was kept from asking."""
+        """Adapt the length to the time for which the process was kept from asking."""
         if silence > self._seconds:
-            log.warning("a lease ran out, because the process was blocked", lease=self._name, seconds=round(silence, 1))
+            log.warning("a lease ran out because the process was blocked", lease=self._name, seconds=round(silence, 1))
         self._seconds = min(LONGEST_LEASE_SECONDS, max(LEASE_SECONDS, 2 * silence, SHORTER * self._seconds))
 
     def lose(self) -> None:
-        """It isn't certain any more: the store is asked before it is relied on again."""
+        """Note that the lease may be lost, so that the store is asked before it is used again."""
         self._number = None
         self._ask_at = 0.0
         self._held_until = 0.0
 
     async def release(self) -> None:
-        """Let it go, so that another needn't wait until it runs out; it does if this takes too long."""
+        """Release the lease, so that other processes needn't wait until it runs out. If this takes long, it runs
+        out."""
         if self._number is not None:
             try:
                 async with asyncio.timeout(RELEASE_SECONDS):
                     await self._store.release(self._name, self._owner)
             except (StoreUnavailable, TimeoutError) as problem:
-                log.warning("a lease was not released", lease=self._name, reason=str(problem) or "no answer in time")
+                log.warning(
+                    "a lease could not be released", lease=self._name, reason=str(problem) or "no answer in time"
+                )

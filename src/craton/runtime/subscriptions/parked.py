@@ -1,4 +1,4 @@
-"""What a subscription has parked, and what becomes of it: an operator has it tried again, or gives it up."""
+"""The parked events of a subscription, and the operators' requests to try them again or to drop them."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
@@ -15,7 +15,7 @@ MAX_ERROR_LENGTH: Final = 500
 
 
 class ParkedEvents:
-    """The parked events of one subscription. `write` writes as long as this process is the subscription's owner."""
+    """The parked events of one subscription. `write` works as long as this process is the subscription's owner."""
 
     def __init__(
         self,
@@ -26,7 +26,7 @@ class ParkedEvents:
         write: Callable[[Changeset], Awaitable[None]],
     ) -> None:
         self.keys: set[str] = set()
-        """Under which events are parked: later events of them queue up."""
+        """The keys under which events are parked: later events with such a key wait behind them."""
         self._name = name
         self._store = background.store
         self._clock = background.clock
@@ -35,14 +35,14 @@ class ParkedEvents:
         self._write = write
 
     async def read_keys(self) -> None:
-        """Read them from the store: another process may have been the owner."""
+        """Read the keys from the store, because another process may have been the owner."""
         self.keys = {parked.key for parked in await self._store.parked(self._name)}
 
     async def carry_out_requests(self, limit: int = PARKED_PAGE) -> bool:
-        """Carry out what an operator asks for a key, as far as `limit` events parked under it. False: nothing.
+        """Carry out an operator's request for one key, for at most `limit` events. Returns False if there was none.
 
-        A retry begins with the first event of the key, whichever was named, and goes on to the last, page by page; it
-        ends with the first event that fails.
+        A retry begins with the first event of the key, whichever event the request names, and goes on page by page. It
+        ends at the last event, or at the first one that fails.
         """
         if not self.keys:
             return False
@@ -53,7 +53,7 @@ class ParkedEvents:
         entries = {entry.position: entry for entry in parked if entry.key == key}
         dropped = [(self._name, entry.position) for entry in entries.values() if entry.operator_request == "drop"]
         kept = [entry for entry in entries.values() if entry.operator_request != "drop"]
-        # The request stands at the last entry until all before it are handled, even if another owner goes on with it.
+        # The request moves to the last entry until all before it are handled, so that another owner can continue it.
         moved = [
             msgspec.structs.replace(entry, operator_request="retry")
             for entry in kept[-1:]
@@ -75,14 +75,14 @@ class ParkedEvents:
         return True
 
     async def _retry_together(self, page: Page, before: dict[int, ParkedEvent]) -> bool:
-        """Try the parked events of a page, all of one key. False when one failed: those behind it stay parked."""
+        """Try the parked events of a page, all with one key. False if one failed: the events behind it stay parked."""
         try:
             return await self._retry(page, page.events, before)
         except (NotUnique, StatementFailed):
             return await self._retry_one_by_one(page, before)
 
     async def _retry_one_by_one(self, page: Page, before: dict[int, ParkedEvent]) -> bool:
-        """Find the event that the store refuses; it stays parked, and those behind it with it."""
+        """Find the event that the store refuses. It stays parked, and so do the events behind it."""
         for event in page.events:
             try:
                 if not await self._retry(page, [event], before):
@@ -105,7 +105,7 @@ class ParkedEvents:
         return not failed
 
     def entry(self, event: StoredEvent, error: str, before: ParkedEvent | None = None) -> ParkedEvent:
-        """What is written of an event that is parked; `before` is what was written of it last time."""
+        """The record of a parked event; `before` is its previous record."""
         tried = before.attempts if before else 0
         return ParkedEvent(
             self._name,

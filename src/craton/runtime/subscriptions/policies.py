@@ -1,9 +1,10 @@
 """Runs a policy: the handler of its subscription to one module's feed.
 
-The events of a page are reacted to side by side, those of one key in order. What a reaction commands has keys made of
-the event's id, so that a page that is read again, by this process or another, has no second effect. What it does
-outside, such as sending a letter, comes again when the process dies, or is thought dead, before the page is written as
-done: a page holds a few events only, and before each reaction it is made certain that no other process has taken over.
+The events of a page are handled in parallel, except that those with the same key are handled in order. The commands of
+a reaction have keys made from the event's id, so a page that is read again, by this process or another, has no second
+effect. An effect outside, such as sending a letter, is repeated if the process dies, or another one takes over, before
+the page is written as done. So a page holds only a few events, and before each reaction the process makes sure that no
+other process has taken over.
 """
 
 import asyncio
@@ -30,13 +31,13 @@ from craton.runtime.subscriptions.subscription import MAX_AT_ONCE
 MAX_CONCURRENT_REACTIONS: Final = MAX_AT_ONCE
 
 React = Callable[[Recorded[Any]], Awaitable[None]]
-"""What is done whenever something happens."""
+"""What is done for each event."""
 
 log = structlog.get_logger("craton.policy")
 
 
 def by_stream(event: Recorded[Any]) -> str:
-    """Events of one aggregate in order."""
+    """Keeps events of one aggregate in order."""
     return event.stream
 
 
@@ -73,13 +74,18 @@ class PolicyHandler:
         try:
             key = self._key(self._types.recorded(event))
             require_storable(key)
-        except Exception as problem:  # it can't be decoded, and `react` will be told the same; or the key is no name
-            log.warning("an event has no key", policy=self.name, position=event.position, reason=describe(problem))
+        except Exception as problem:  # it can't be decoded, which `react` reports as well; or the key isn't a name
+            log.warning(
+                "the key of an event could not be computed",
+                policy=self.name,
+                position=event.position,
+                reason=describe(problem),
+            )
             return event.stream
         return key
 
     async def reset(self) -> None:
-        """Nothing is remembered from page to page."""
+        """Do nothing: the handler keeps nothing from page to page."""
 
     async def handle(self, page: Page, events: Sequence[StoredEvent]) -> Handled:
         queues: dict[str, list[StoredEvent]] = {}
@@ -92,7 +98,8 @@ class PolicyHandler:
         return Handled((), [failure for failures in failed for failure in failures or ()])
 
     async def _in_order(self, page: Page, events: Sequence[StoredEvent]) -> list[Failed] | None:
-        """React to events one after the other; return those that failed, None when the lease may be another's now."""
+        """React to events one after the other. Returns those that failed; None if the lease may have passed to
+        another."""
         for place, event in enumerate(events):
             try:
                 async with self._places:
@@ -104,9 +111,9 @@ class PolicyHandler:
         return []
 
     async def _try(self, page: Page, event: StoredEvent) -> str | None:
-        """React; return why it can't be done, None when it is done. Raises `FenceLost`.
+        """React; return the reason why it failed, or None if it succeeded. Raises `FenceLost`.
 
-        What is only out of reach is waited for: it isn't the event's fault, and nobody else would fare better.
+        If something can't be reached, this waits: the event isn't the cause, and another process would fail too.
         """
         tried, failed, patience = 0, 0, world.monotonic() + self._patience.total_seconds()
         while True:
@@ -125,7 +132,7 @@ class PolicyHandler:
                 if failed >= self._retry.attempts or world.monotonic() > patience:
                     return reason
                 about = {"policy": self.name, "position": event.position, "type": event.type}
-                log.info("a policy tries again", **about, reason=reason)
+                log.info("a policy will try again", **about, reason=reason)
                 await asyncio.sleep(self._retry.pause_after(tried).total_seconds())
             else:
                 return None

@@ -1,7 +1,7 @@
 """Seals: a hash chained over the log in its order, so that a changed, inserted or removed event is found.
 
-A subscription seals the log page by page, behind the commits, so that commits needn't wait for each other: each seal
-hashes the seal before it and the events since. Whoever keeps a copy of one hash elsewhere can prove all before it.
+A subscription seals the log page by page, after the commits, so that commits needn't wait for each other: each seal
+hashes the previous seal and the events since then. A copy of one hash, kept elsewhere, proves everything before it.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ VERIFY_PAGE: Final = 2_000
 
 
 class Seal(msgspec.Struct, frozen=True):
-    """All events after `after` up to `position`, `count` of them, hashed onto the seal before."""
+    """The hash of the `count` events after `after` up to `position`, and of the previous seal."""
 
     after: int
     position: int
@@ -31,7 +31,7 @@ class Seal(msgspec.Struct, frozen=True):
 
 
 def chained(before: str, events: Sequence[StoredEvent]) -> str:
-    """SHA-256 over the hash before and every field of the events."""
+    """SHA-256 over the previous hash and every field of the events."""
     digest = hashlib.sha256(before.encode())
     for event in events:
         digest.update(
@@ -75,8 +75,8 @@ class SealHandler:
 
 
 async def broken_seals(store: Store) -> AsyncIterator[str]:
-    """Yield a sentence for the first seal that doesn't fit the log; nothing when all do."""
-    reached = await store.checkpoint(NAME)  # read first: sealing goes on meanwhile
+    """Yield a sentence for the first seal that doesn't match the log; nothing if all match."""
+    reached = await store.checkpoint(NAME)  # read first, because sealing continues meanwhile
     before, at = "", 0
     while True:
         rows, _ = await store.find_rows(SEALS, Query(where={"position": Range(start=at + 1)}, limit=100))
@@ -90,7 +90,7 @@ async def broken_seals(store: Store) -> AsyncIterator[str]:
                 yield f"the log was changed between positions {seal.after + 1} and {seal.position}: its seal is broken"
                 return
             at = seal.position
-    if await _events(store, at, reached):  # a page of dead positions alone gets no seal
+    if await _events(store, at, reached):  # a page without events gets no seal
         yield f"the seals after position {at} are gone"
 
 

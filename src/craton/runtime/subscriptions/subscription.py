@@ -2,11 +2,11 @@
 
 What they guarantee:
 - One process at a time owns a subscription, by a lease. The lease's fencing number is checked in every commit, so an
-  owner who was only thought dead can't write any more, whatever the clocks say.
+  owner that was wrongly thought dead can't write any more, whatever the clocks say.
 - A page's effects and the new checkpoint are one commit: each event takes effect once.
 - Effects outside of the store can't be in that commit. A handler that has such (`has_effects`) is given a few of its
   events at a time, and the checkpoint is written after each few, so that only those can come again after a crash. A
-  process that was taken for dead in the middle of them begins with one the next time.
+  process that lost the lease in the middle of them begins with one the next time.
 - Events of one key are handled in order. One that can't be handled is parked with its key: later events of that key
   queue up behind it, all others flow. What an operator asks for a parked event the owner carries out (`parked.py`).
 - The checkpoint, the lease and what is parked lie in the store of the module that reads, whichever module's log it is.
@@ -42,20 +42,20 @@ from craton.runtime.subscriptions.parked import PARKED_PAGE, ParkedEvents
 
 PAGE: Final = 1_000
 MAX_AT_ONCE: Final = 64
-"""Of events that have effects outside of the store: as many may come again after a crash."""
+"""The number of events with effects outside of the store that may be handled again after a crash."""
 
 log = structlog.get_logger("craton.subscription")
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """What is particular about a subscription."""
+    """The settings of one subscription."""
 
     page: int = PAGE
-    """How many events it reads at a time."""
+    """The number of events that it reads at a time."""
     has_effects: Callable[[StoredEvent], bool] | None = None
-    """Which of its events have effects outside of the store; None: none has."""
+    """Tells which of its events have effects outside of the store; None: none has."""
     relies_on: Sequence[tuple[str, int]] = ()
-    """Documents that must stay at these revisions: else it writes nothing more."""
+    """Documents that must stay at these revisions; otherwise it stops writing."""
 
 
 _PLAIN: Final = Options()
@@ -83,7 +83,7 @@ class Subscription:
         self._feed = feed or background.feed
         self._options = options
         self._at_once = MAX_AT_ONCE
-        """How many events with effects are handled before the checkpoint is written."""
+        """The number of events with effects that are handled before the checkpoint is written."""
         self._commit = commit or background.commit
         self._rest: Page | None = None
         self._lease = Lease(background.store, name, background.owner)
@@ -97,7 +97,7 @@ class Subscription:
         return self._fence is not None
 
     async def run(self) -> None:
-        """Own the subscription whenever possible, and handle what comes, until cancelled."""
+        """Own the subscription whenever possible, and handle its events, until cancelled."""
         renewing = asyncio.create_task(self._renew_meanwhile(), name=f"lease of {self.name}")
         try:
             await keep_running(self.name, self._step_and_wait)
@@ -116,20 +116,20 @@ class Subscription:
             await self._feed.signal.wait(seen, POLL_SECONDS)
 
     async def _renew_meanwhile(self) -> None:
-        """Keep the lease while a page takes longer than it lasts."""
+        """Renew the lease while a page takes longer than the lease lasts."""
         while True:
             heed_cancellation()
             await asyncio.sleep(LEASE_SECONDS / 3)
             if self._fence is not None:
                 try:
                     await self._lease.hold()
-                except Exception as problem:  # the next commit finds out whether it is lost
+                except Exception as problem:  # the next commit finds out whether the lease is lost
                     log.warning("a lease could not be renewed", subscription=self.name, reason=str(problem))
 
     async def step(self) -> bool:
-        """Handle a page of what an operator asks for, and one of the feed, so that neither holds the other up.
+        """Handle a page of operators' requests, and one of the feed, so that neither delays the other.
 
-        False when there was nothing, or another is the owner.
+        Returns False if there was nothing, or if another process is the owner.
         """
         if not await self._own():
             return False
@@ -160,7 +160,7 @@ class Subscription:
             await self._parked.read_keys()
             await self._handler.reset()
             self._rest = None
-            self._fence = Fence(self.name, number)  # last: an owner knows all of this
+            self._fence = Fence(self.name, number)  # set last, because an owner must know all of the above
             crash_point("lease.taken")
         return True
 
@@ -182,7 +182,7 @@ class Subscription:
             crash_point("subscription.handled")
             await self._write(Changeset(rows=handled.rows, checkpoint=(self.name, page.position), parked=parked))
         except (NotUnique, StatementFailed):
-            # Which unit it is shows one by one, and which event of it then.
+            # Find the unit one by one, and then the event within the unit.
             if sum(event.last for event in page.events) > 1:
                 self._one_by_one_until = page.position
                 return True
@@ -198,7 +198,8 @@ class Subscription:
         return True
 
     async def _read(self, limit: int) -> Page:
-        """The next page; of events that have effects it holds a few at most, and the rest is kept for the next time."""
+        """The next page. It holds only a few events with effects; the rest of what was read is kept for the next
+        page."""
         if self._rest is not None and self._rest.after == self.position:
             page = self._rest
         else:
@@ -214,7 +215,8 @@ class Subscription:
         return now
 
     async def _write_event_by_event(self, page: Page) -> list[ParkedEvent]:
-        """Write what the store takes of one unit, and park the rest, in one commit: no reader sees half of it."""
+        """Write the events of one unit that the store accepts, and park the rest, in one commit: readers see both or
+        none."""
         parked: list[ParkedEvent] = []
         blocked = set(self._parked.keys)
         try:
@@ -232,7 +234,7 @@ class Subscription:
         return parked
 
     async def _write_event(self, transaction: Transaction, page: Page, event: StoredEvent) -> str | None:
-        """Write the rows of one event; return why it can't be done."""
+        """Write the rows of one event; return the reason if it can't be written."""
         try:
             handled = await self._handler.handle(page, [event])
         except StatementFailed as refusal:
@@ -240,20 +242,20 @@ class Subscription:
         try:
             await transaction.write(Changeset(rows=handled.rows))
         except (NotUnique, StatementFailed) as refusal:
-            handled.forget()  # but not what the events before it have made, which can't be read yet
+            handled.forget()  # the rows of earlier events stay, because they can't be read yet
             return str(refusal)
         return handled.failed[0].error if handled.failed else None
 
     async def _write(self, unit: Changeset) -> None:
-        """Write what this process may write only as the owner."""
+        """Write something that only the owner may write."""
         try:
             await self._commit(self._owned(unit))
-        except Exception:  # a cancelled subscription writes no more, and must not ask the store for anything
+        except Exception:  # a cancelled subscription stops at once: it must not ask the store for anything
             await self._handler.reset()
             raise
 
     def _owned(self, unit: Changeset) -> Changeset:
-        """The unit, to be written only as long as this process is the owner."""
+        """The unit, on the condition that this process is the owner."""
         unit.fence = self._fence
         unit.relies_on = self._options.relies_on
         return unit

@@ -1,14 +1,14 @@
 """Timers: commands that a unit of work has scheduled, run when their time has come.
 
-- A timer is deleted in the commit of its own command, so it takes effect once. One process runs them, by a lease, so
-  that two don't get into each other's way; should two believe that they hold it, one of them finds the timer gone.
-- A bounded number of them runs at the same time, each for a bounded time: one that doesn't end occupies one place, and
-  neither those behind it nor the lease wait for it.
+- A timer is deleted in the commit of its own command, so it takes effect once. One process runs the timers, by a lease,
+  so that two don't collide. If two believe that they hold the lease, one of them finds the timer gone.
+- A bounded number of timers runs at the same time, each for a bounded time. A command that doesn't end occupies one
+  place, but neither other timers nor the lease wait for it.
 - A refusal is an answer too: the timer is done. A temporary refusal and any other failure are tried again, after pauses
   that double. After ten failures the timer is parked: it is kept for an operator and not tried any more. What is only
   out of reach doesn't count as a failure.
 - A timer that this program can't read is parked at once: its command is gone, or its arguments don't fit any more. It
-  may come from another version of the program; a process that can read it sets it going when it takes over.
+  may come from another version of the program; a process that can read it tries it again when it takes over.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ from craton.runtime.subscriptions.lease import Lease
 from craton.runtime.subscriptions.parked import MAX_ERROR_LENGTH
 
 MAX_RUNNING: Final = 100
-"""So many timers run at the same time."""
+"""How many timers run at the same time."""
 RETRY: Final = Retry(attempts=10, pause=seconds(5), longest_pause=minutes(10))
 LEASE: Final = "timers"
 
@@ -46,7 +46,7 @@ log = structlog.get_logger("craton.timers")
 
 
 class Unreadable(Exception):
-    """This program can't tell what a timer wants."""
+    """This program can't read a timer."""
 
 
 class TimerRunner:
@@ -64,7 +64,7 @@ class TimerRunner:
         self._running: set[str] = set()
 
     async def run(self) -> None:
-        """Run what is due whenever this process holds the lease, until cancelled."""
+        """Run due timers whenever this process holds the lease, until cancelled."""
         try:
             async with asyncio.TaskGroup() as group:
                 await keep_running("timers", lambda: self._start_due_and_wait(group))
@@ -87,18 +87,18 @@ class TimerRunner:
             readable = [timer for timer in parked if timer.failures < RETRY.attempts and self._readable(timer)]
             again = [as_new(timer, self._clock()) for timer in readable]
             if readable and not await self._replace(readable, again, fence):
-                return None  # an operator has changed one meanwhile
+                return None  # an operator has changed a timer meanwhile
             self._fence = fence
         return self._fence
 
     async def _start_due(self, group: asyncio.TaskGroup, fence: Fence) -> float:
-        """Start what is due, as far as there are places. Returns how many seconds may pass before the next look."""
+        """Start due timers, as far as there are free places. Returns the seconds until the next look."""
         now, due = self._clock(), await self._store.next_timer()
         if due is None:
             return POLL_SECONDS
         if due > now:
             return max(0.01, min((due - now).total_seconds(), POLL_SECONDS))
-        running = set(self._running)  # of those that end meanwhile, what is read here is out of date
+        running = set(self._running)  # the records of timers that end meanwhile are out of date
         timers = [timer for timer in await self._store.due_timers(now, MAX_RUNNING) if timer.id not in running]
         if timers:
             crash_point("timer.read")
@@ -115,7 +115,7 @@ class TimerRunner:
             await self._settle(timer, problem, fence)
         finally:
             if len(self._running) == MAX_RUNNING:
-                self._signal.fire()  # others wait for this place
+                self._signal.fire()  # other timers wait for this place
             self._running.discard(timer.id)
 
     async def _command(self, timer: Timer, deadline: float) -> None:
@@ -147,17 +147,19 @@ class TimerRunner:
         return True
 
     async def _settle(self, timer: Timer, problem: Exception, fence: Fence) -> None:
-        """Note what becomes of a timer whose command failed, or was refused without a commit."""
+        """Record the fate of a timer whose command failed, or was refused without a commit."""
         refused = isinstance(problem, DomainError) and not problem.temporary
         later = self._later(timer, problem)
         try:
             if not await self._replace([timer], [] if refused else [later], fence):
-                return  # it is done: in the commit of its command, or by another process
+                return  # the timer is done: in the commit of its command, or by another process
         except FenceLost:
             self._lease.lose()
             return
         except Exception as trouble:
-            log.warning("what became of a timer can't be noted", operation=timer.operation, reason=describe(trouble))
+            log.warning(
+                "the outcome of a timer could not be recorded", operation=timer.operation, reason=describe(trouble)
+            )
             await asyncio.sleep(ERROR_PAUSE_SECONDS)
             return
         told = {"operation": timer.operation, "timer": timer.id, "reason": later.error}
@@ -184,7 +186,7 @@ class TimerRunner:
         )
 
     async def _replace(self, timers: Sequence[Timer], by: Iterable[Timer], fence: Fence | None = None) -> bool:
-        """Write what remains of timers. False, and nothing is written, when one of them is gone already."""
+        """Replace timers by what remains of them. Returns False, and writes nothing, if one of them is already gone."""
         try:
             await self._commit(Changeset(timers_done=[timer.id for timer in timers], timers=list(by), fence=fence))
         except KeyTaken:
@@ -193,5 +195,5 @@ class TimerRunner:
 
 
 def as_new(timer: Timer, now: datetime) -> Timer:
-    """A parked timer, to be tried as if for the first time."""
+    """A parked timer, ready to be tried with all its attempts."""
     return replace(timer, due=now, attempts=0, failures=0, error="", parked=False)

@@ -270,7 +270,7 @@ class TestAFailingTimer:
         tower.bells.fail("unspeakable", Unspeakable())
         await tower.api.set("unspeakable", tower.clock.time)
 
-        assert (await tower.tried(1)).error == "Unspeakable: it can't be shown (ZeroDivisionError)"
+        assert (await tower.tried(1)).error == "Unspeakable: the error can't be shown (ZeroDivisionError)"
 
     async def test_whose_command_cancels_itself_is_only_a_failing_one(self, tower: Tower) -> None:
         tower.bells.fail("cancelled", asyncio.CancelledError())

@@ -622,7 +622,7 @@ class TestVerifying:
 
         (problem,) = [problem async for problem in app.running["bank"].verify()]
         assert problem.startswith("tags ")
-        assert problem.endswith("the read model says something else than the events")
+        assert problem.endswith("the read model differs from the events")
 
 
 class TestTheShapeOfRows:

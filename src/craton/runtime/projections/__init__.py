@@ -1,1 +1,1 @@
-"""Read models: kept, built anew, swapped in, verified."""
+"""Read models: how they are kept, built again, replaced and verified."""

@@ -1,12 +1,12 @@
-"""What is recorded of a projection's generations, and the tables of each.
+"""The record of a projection's generations, and the tables of each.
 
-A generation is a set of tables and what fills them: a subscription of its own, or, if the projection is inline, the
-commits of the events themselves. Which one is live, which is being built and which was live before stands in one
-document, replaced only by who has seen its revision, in the commit that makes the tables of a new one.
+A generation is a set of tables and what fills them: a subscription of its own or, for an inline projection, the
+commits of the events themselves. One document says which generation is live, which is being built and which was live
+before. Only a process that has read its revision can replace it, in the commit that creates a new generation's tables.
 
-Which inline generations are live stands, for the whole module, in a second document. Every unit that appends names the
-revision of it that it was made for. So an event can't be written by a process that doesn't know all of the inline
-projections that must have its row: a process that runs an older program, or one that was told of a swap too late.
+A second document says, for the whole module, which inline generations are live. Every unit that appends names the
+revision of this document that it was made for. So a process can't write an event if it doesn't know all the inline
+projections that need a row of it: because it runs an older program, or has learned of a swap too late.
 """
 
 import contextlib
@@ -36,28 +36,28 @@ class Generation(msgspec.Struct, frozen=True):
     number: int
     version: int
     shape: str
-    """A digest of the shapes of its rows."""
+    """A digest of the shapes of its rows' classes."""
     inline: bool | None = None
-    """None in what an older version of the toolkit has recorded; `adopted` fills it in, and what follows."""
+    """None in the record of an older version of the toolkit; `adopt` fills it in, and the fields below."""
     events: tuple[str, ...] = ()
-    """The names of the events that it is made from."""
+    """The names of the events that it is derived from."""
     tables: tuple[Table, ...] = ()
     indexed: bool = False
     """Whether its tables had all their indexes from the beginning."""
 
 
 class Generations(msgspec.Struct, frozen=True, kw_only=True):
-    """What is recorded of a projection."""
+    """The recorded state of a projection's generations."""
 
     live: Generation | None = None
     building: Generation | None = None
     previous: Generation | None = None
     newest: int
-    """The largest number that was given out."""
+    """The largest number that was used."""
 
 
 class LiveInline:
-    """The inline generations of one module that are live, by projection, as this process knows them."""
+    """The live inline generations of one module, by projection, as this process knows them."""
 
     def __init__(self, store: Store) -> None:
         self.revision = 0
@@ -65,7 +65,7 @@ class LiveInline:
         self._store = store
 
     async def refresh(self) -> bool:
-        """Read them again, as another process may have changed them. Returns whether one has."""
+        """Read them again, because another process may have changed them. Returns whether anything changed."""
         before = self.revision
         document = await self._store.document(INLINE)
         if document is not None:
@@ -73,12 +73,12 @@ class LiveInline:
         return self.revision != before
 
     def take(self, document: Document) -> None:
-        """Know what the document says, unless something newer is known."""
+        """Take over the document's content, unless a newer one is known."""
         if document.revision > self.revision:
             self.revision, self.generations = document.revision, decode(dict[str, Generation], document.body)
 
     def changed(self, projection: str, live: Generation | None) -> Document | None:
-        """The document that says what is live of a projection, None if it says so already."""
+        """The document with this live generation of a projection; None if it contains it already."""
         inline = live if live is not None and live.inline else None
         if self.generations.get(projection) == inline:
             return None
@@ -95,27 +95,27 @@ class GenerationRecord:
         self.document = _document(kind.name)
         self.revision = 0
         self.refreshed = -inf
-        """When the newest look at the record began that has ended."""
+        """When the newest completed reading of the record began."""
         self.shape = fingerprint([row_type.shape for row_type in kind.rows.values()])
         self._kind = kind
         self._store = store
         self._inline = inline
 
     def is_current(self, generation: Generation | None) -> bool:
-        """Whether a generation is made by this version of the program; another's is left to it."""
+        """Whether a generation was made by this version of the program; others are left alone."""
         return generation is not None and generation == self.new_generation(
             generation.number, indexed=generation.indexed
         )
 
     def readable(self) -> Generation | None:
-        """The live generation, if this program can read its rows and they are in step as it expects."""
+        """The live generation, if this program can read its rows and keeps it in the way it is kept."""
         live = self._inline.generations.get(self._kind.name) if self._kind.inline else self.state.live
         if live is None or live.shape != self.shape or live.tables != self._tables(live.number):
             return None
         return live
 
     def new_generation(self, number: int, *, indexed: bool = False) -> Generation:
-        """A generation with this number, made by this program."""
+        """A generation with this number, for this program."""
         kind = self._kind
         return Generation(
             number, kind.version, self.shape, kind.inline, kind.event_names, self._tables(number), indexed
@@ -126,18 +126,20 @@ class GenerationRecord:
         return f"{self._kind.name}@{generation}"
 
     async def refresh(self) -> Generations:
-        """Read again what is recorded: another process may have changed it."""
+        """Read the record again, because another process may have changed it."""
         began = world.monotonic()
         document = await self._store.document(self.document)
         if document is not None and document.revision > self.revision:
-            await self._inline.refresh()  # first: were it to fail after, nothing would tell that it is behind
+            await (
+                self._inline.refresh()
+            )  # read first: if this failed after the record was read, it would stay outdated unnoticed
             if document.revision > self.revision:
                 self.revision, self.state = document.revision, decode(Generations, document.body)
         self.refreshed = max(self.refreshed, began)
         return self.state
 
     async def adopt(self) -> None:
-        """Fill in what an older version of the toolkit didn't record: that it was this program which made it."""
+        """Add what an older version of the toolkit didn't record: that this program made the generations."""
         while (state := await self.refresh()) != (adopted := self._adopted(state)):
             with contextlib.suppress(DocumentChanged, SerializationConflict):  # another process was faster
                 await self.replace(state, adopted)
@@ -145,7 +147,9 @@ class GenerationRecord:
                     await self.drop(state.building)
 
     def _adopted(self, state: Generations) -> Generations:
-        begun_before = state.building is not None and state.building.inline is None  # unique columns aren't unique yet
+        begun_before = (
+            state.building is not None and state.building.inline is None
+        )  # its unique columns aren't unique yet
         return msgspec.structs.replace(
             state,
             live=self._adopted_one(state.live),
@@ -158,7 +162,7 @@ class GenerationRecord:
             return generation
         tables = self._tables(generation.number)
         if [table.name for table in tables] != self._old_names(generation.number):
-            return generation  # cut off by the database, or named in another way today: it is built anew
+            return generation  # its name was cut off by the database, or is formed differently today: it is built again
         return msgspec.structs.replace(
             generation, inline=self._kind.inline, events=self._kind.event_names, tables=tables
         )
@@ -169,12 +173,12 @@ class GenerationRecord:
         state: Generations,
         unit: Changeset | None = None,
     ) -> int:
-        """Make this the state in the place of the one that was seen, and make the tables of what is new in it.
+        """Replace the recorded state that was seen by this one, and create the tables of new generations.
 
         `unit` is what else is written in that commit, and on what conditions. Returns the position of its last event.
 
-        Raises `DocumentChanged`, `PositionPassed`, `SerializationConflict`, or `TableTaken` when a new generation has
-        the number of one that another projection, which has the same rows, has made.
+        Raises `DocumentChanged`, `PositionPassed`, `SerializationConflict`, or `TableTaken` if another projection with
+        the same rows has already used a new generation's number.
         """
         if self.state is not seen:
             raise DocumentChanged(f"{self.document} was changed by another")
@@ -196,14 +200,14 @@ class GenerationRecord:
         return position
 
     def with_new_generation(self, seen: Generations) -> Generations:
-        """What is recorded when a new generation is begun, unless its number is taken."""
+        """The record with a new generation, unless its number is taken."""
         number = seen.newest + 1
         return msgspec.structs.replace(seen, building=self.new_generation(number), newest=number)
 
     async def begin(
         self, seen: Generations, unit: Changeset | None = None, *, live: bool = False, indexed: bool = False
     ) -> int:
-        """Record a new generation and make its tables, in one commit; the one that was being built is given up.
+        """Record a new generation and create its tables, in one commit; a generation that was being built is given up.
 
         `live`: it is so at once, since there are no events yet. Returns and raises what `replace` does, but
         `TableTaken`.
@@ -215,8 +219,8 @@ class GenerationRecord:
             number += 1
             new = self.new_generation(number, indexed=live or indexed)
             state = msgspec.structs.replace(seen, **{"live" if live else "building": new}, newest=number)
-            with contextlib.suppress(TableTaken):  # by a projection of another name that has, or had, the same rows
-                position = await self.replace(seen, state, unit)
+            with contextlib.suppress(TableTaken):  # a projection of another name has, or had, the same rows
+                await self.replace(seen, state, unit)
                 break
         if seen.building is not None:
             await self.drop(seen.building)
@@ -227,16 +231,16 @@ class GenerationRecord:
         return [entry.position for entry in await self._store.parked(self.subscription(generation.number))]
 
     def swaps_at_head(self, state: Generations) -> bool:
-        """Whether a generation becomes live only when it has all events: where the one before or after is inline."""
+        """Whether a generation becomes live only when it has all events: if it or the live one is inline."""
         return self._kind.inline or (state.live is not None and bool(state.live.inline))
 
     async def create_indexes(self, generation: Generation) -> None:
-        """Make the indexes that it is built without. Raises `StatementFailed` when a row doesn't fit in one."""
+        """Create the indexes that its tables don't have yet. Raises `StatementFailed` if a row doesn't fit in one."""
         for table in generation.tables:
             await self._store.create_indexes(table)
 
     async def drop(self, generation: Generation) -> None:
-        """Drop the tables of a generation that is not recorded any more, and what was parked for it."""
+        """Drop the tables of a generation that is no longer recorded, and its parked events."""
         names = [table.name for table in generation.tables] or self._old_names(generation.number)
         for name in names:
             await self._store.drop_table(name)
@@ -250,12 +254,12 @@ class GenerationRecord:
         return tuple(row_type.table(number) for row_type in self._kind.rows.values())
 
     def _old_names(self, number: int) -> list[str]:
-        """What the tables were called by versions of the toolkit that didn't record it."""
+        """The names that older versions of the toolkit, which didn't record it, gave to the tables."""
         return [f"view_{row_type.name}_{number}" for row_type in self._kind.rows.values()]
 
 
 async def retire(projection: str, store: Store, inline: LiveInline) -> None:
-    """Take an inline projection that the program has given up out of those that are live.
+    """Remove a projection that the program no longer has from the live inline projections.
 
     Raises `DocumentChanged` or `SerializationConflict`.
     """

@@ -1,8 +1,8 @@
-"""Queues pages of events into rows.
+"""Turns pages of events into rows.
 
-A projection only says what is to become of which row. For a page all rows that it needs are read together, what was
-said is folded in memory in the order of the events, and each row that came out is written once. While a process owns
-the subscription nobody else writes its rows, so they may be remembered from page to page.
+A projection only says which rows change and how. For each page, all rows that it needs are read together, the changes
+are applied in memory in the order of the events, and each changed row is written once. While a process owns the
+subscription, no other process writes its rows, so they may be kept in memory from page to page.
 """
 
 import traceback
@@ -23,11 +23,11 @@ REMEMBERED_ROWS: Final = 50_000
 READ_TOGETHER: Final = 500
 
 _UNREAD: Final = object()
-"""In the place of a row that was written without having been read."""
+"""Stands for a row that was written without having been read."""
 
 
 class _Unreadable:
-    """In the place of a row that can't be decoded: what needs it fails, each time, and nothing else."""
+    """Stands for a row that can't be decoded: each change that needs it fails, and nothing else."""
 
     def __init__(self, problem: Exception) -> None:
         self.problem = problem
@@ -83,7 +83,7 @@ class ProjectionHandler:
             else:
                 for row_key, row in undo:
                     before.setdefault(row_key, row)
-                    changed.pop(row_key, None)  # so that rows are written in the order in which they last changed
+                    changed.pop(row_key, None)  # so that rows are written in the order of their last changes
                     changed[row_key] = None
         forget = partial(self._undo, list(before.items()))
         try:
@@ -91,12 +91,12 @@ class ProjectionHandler:
         except StatementFailed:
             forget()
             raise
-        if failed:  # a row that couldn't be decoded may have been mended when what has failed is retried
+        if failed:  # a row that couldn't be decoded may be repaired before the failed events are retried
             self._rows = {key: row for key, row in self._rows.items() if not isinstance(row, _Unreadable)}
         if len(self._rows) > REMEMBERED_ROWS:
             self._rows.clear()
         if self._states is not None:
-            self._rows.clear()  # its rows are made of states, and never read
+            self._rows.clear()  # its rows are made from states and are never read
             self._states.trim()
         return Handled(rows, failed, forget)
 
@@ -112,7 +112,7 @@ class ProjectionHandler:
     async def _listen(
         self, page: Page, events: Sequence[StoredEvent]
     ) -> tuple[list[tuple[StoredEvent, list[RowChange]]], list[Failed]]:
-        """Let the projection say what it has to say to each event."""
+        """Collect the changes that the projection makes for each event."""
         concerned = [event for event in events if self._concerns(event)]
         if self._states is not None:
             await self._states.prepare(concerned)
@@ -133,7 +133,7 @@ class ProjectionHandler:
         return said, failed
 
     def _concerns(self, event: StoredEvent) -> bool:
-        """Whether the event changes rows, or at least the version of an aggregate's state."""
+        """Whether the event changes rows, or the version of an aggregate's state."""
         if self._definition.concerns(event.type, event.stream):
             return True
         return self._states is not None and event.type in self._types.retired and self._states.is_of(event.stream)
@@ -169,21 +169,21 @@ def _decoded(row_type: RowDefinition[Any], text: str) -> Any:
 
 
 def _by_table(row_key: RowKey) -> str:
-    """Rows of one table together: they are written at once."""
+    """Sorts rows by table, because the rows of a table are written together."""
     return row_key[0].name
 
 
 def located(problem: Exception) -> str:
-    """The same, with the place in the application's own code where it went wrong."""
+    """The description of an error, with the place in the application's own code where it was raised."""
     place = authors_place(traceback.extract_tb(problem.__traceback__))
     return f"{describe(problem)} ({place})" if place else describe(problem)
 
 
 def describe(problem: Exception) -> str:
-    """An error in one line that every store can keep, for the operator."""
+    """Describe an error for the operator, in one line that every store can keep."""
     try:
         text = str(problem)
-    except Exception as worse:  # it is a module's own
-        text = f"it can't be shown ({type(worse).__name__})"
+    except Exception as worse:  # the error class is a module's own
+        text = f"the error can't be shown ({type(worse).__name__})"
     line = f"{type(problem).__name__}: {text}".splitlines()[0]
     return line.replace("\0", "\ufffd").encode(errors="replace").decode()

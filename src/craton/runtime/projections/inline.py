@@ -1,8 +1,8 @@
 """Inline projections: rows that are written in the commit of the events themselves.
 
-Two programs may write to one store while a new version is brought out, and each folds only the projections that it
-knows. So each unit names the set of live inline projections that it was made for (`LiveInline`), and events that
-another program's projection must have its rows of are refused here.
+While a new version is deployed, two programs may write to one store, and each keeps only the projections that it
+knows. So each unit names the set of live inline projections that it was made for (`LiveInline`), and this program
+refuses events that another program's projection needs rows of.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,7 +21,7 @@ log = structlog.get_logger("craton.projection")
 
 
 class InlineProjections:
-    """The inline projections of one module; `projections` are those of all its projections."""
+    """The inline projections of one module; `projections` are all projections of the module."""
 
     def __init__(self, live: LiveInline, events: EventTypes, projections: Mapping[str, RunningProjection]) -> None:
         self._live = live
@@ -30,12 +30,12 @@ class InlineProjections:
         self._known: dict[str, Generation] | None = None
         self._ours: dict[str, Generation] = {}
         self._foreign: dict[str, str] = {}
-        """The projection, by event, that only another program keeps in step."""
+        """By event, the projection that only another program keeps."""
 
     def add(self, unit: Changeset, states: Mapping[str, AnyAggregate]) -> None:
-        """Add their rows to a unit of events, given the states after these, by stream.
+        """Add the rows of the projections to a unit of events. `states` are the states after these events, by stream.
 
-        Raises `NotInStep` while this program can't keep one of the projections so.
+        Raises `NotInStep` if this program can't keep one of the projections now.
         """
         if not unit.appends:
             return
@@ -55,11 +55,11 @@ class InlineProjections:
         live: Generation | None,
         states: Mapping[str, AnyAggregate],
     ) -> None:
-        """Add the rows of a projection to a unit of events; it holds only while this generation is live.
+        """Add the rows of a projection to a unit of events, on the condition that this generation is still live.
 
-        `states` are the states of the aggregates after these events, by stream. A unit without an event that it
-        projects is left as it is. Raises `NotInStep` while no generation of this program is live: its rows would be
-        left behind.
+        `states` are the states of the aggregates after these events, by stream. A unit without events of the projection
+        stays unchanged. Raises `NotInStep` if no generation of this program is live, because its rows would miss the
+        events.
         """
         definition = running.definition
         if not any(
@@ -89,7 +89,7 @@ class InlineProjections:
                 )
 
     def _look(self, generations: dict[str, Generation]) -> None:
-        """Tell the generations that this program keeps from those of another."""
+        """Separate the generations that this program keeps from those of other programs."""
         self._known, self._ours, self._foreign = generations, {}, {}
         for name, generation in generations.items():
             projection = self._projections.get(name)
@@ -98,20 +98,20 @@ class InlineProjections:
             else:
                 self._foreign |= dict.fromkeys(generation.events, name)
                 log.warning(
-                    "another version of the program keeps an inline projection, so its events can't be recorded here: "
-                    "an older process is to be restarted with the new version, a newer one goes on when it has built "
-                    "its own generation (which it begins when it starts: restart it if it builds none), and a "
-                    "projection that was removed is to be named in Module(retired=[…])",
+                    "another version of the program keeps an inline projection, so its events can't be recorded here. "
+                    "Restart an older process with the new version. A newer process continues when it has built its "
+                    "own generation, which it begins at its start: restart it if it builds none. Name a projection "
+                    "that was removed in Module(retired=[…])",
                     projection=name,
                     events=generation.events,
                 )
 
     async def refresh(self) -> bool:
-        """Read again which generations are live. Returns whether there was anything new."""
+        """Read again which generations are live. Returns whether anything changed."""
         return await self._live.refresh()
 
 
 def _to_project(definition: ProjectionDefinition, stored: Sequence[StoredEvent]) -> list[StoredEvent]:
-    """The events that change rows: of an aggregate the last one, because its row is made of the state after it."""
+    """The events that change rows. For an aggregate's projection only the last one counts: it has one row per state."""
     concerned = [event for event in stored if definition.concerns(event.type, event.stream)]
     return concerned if definition.aggregate is None else list({event.stream: event for event in concerned}.values())

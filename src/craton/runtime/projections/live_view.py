@@ -13,14 +13,14 @@ from craton.runtime.projections.runner import ProjectionRunner
 
 VIEW_WAIT_SECONDS: Final = 5.0
 MAX_RECORD_AGE_SECONDS: Final = 1.0
-"""Another process may have made another generation live; a runner that works looks every half a second."""
+"""Another process may have made another generation live. A running projection looks twice a second."""
 ELSEWHERE_POLL_SECONDS: Final = 0.01
-"""How often a query that waits looks how far another process has got."""
+"""How often a waiting query looks at the progress of another process."""
 RETRY_SECONDS: Final = 2
 
 
 class NotInStep(Unavailable):
-    """This program can't use or keep a view: no generation that it understands is live."""
+    """This program can't use or keep a view, because no generation that it understands is live."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason, maybe_executed=False, retry_after=RETRY_SECONDS)
@@ -42,10 +42,10 @@ class LiveView:
         self._record = record
         self._runner = runner
         self._recorded = 0
-        """The newest position that was committed before the record was last looked at, as far as callers told."""
+        """The newest position that callers have reported as committed before the record was last read."""
 
     async def generation(self) -> int:
-        """The generation to read, once it has reached what the running query asks for. Raises `Unavailable`."""
+        """The generation to read, once it has reached the running query's position. Raises `Unavailable`."""
         wanted = context_var.get().positions.get(self._module, 0)
         old = world.monotonic() - self._record.refreshed >= MAX_RECORD_AGE_SECONDS
         if old or wanted > self._recorded or not self._runner.is_running:
@@ -62,7 +62,7 @@ class LiveView:
         return live.number
 
     def in_step(self) -> bool:
-        """Whether the live generation is written in the commits of the events, so that it is never waited for."""
+        """Whether the live generation is written in the commits of the events, so that queries never wait for it."""
         live = self._record.state.live
         return live is not None and bool(live.inline)
 
@@ -73,7 +73,7 @@ class LiveView:
         return NotInStep(f"{reason}.")
 
     async def _reach(self, position: int) -> None:
-        """Wait until the live generation has got to a position."""
+        """Wait until the live generation has reached a position."""
         deadline = asyncio.get_running_loop().time() + VIEW_WAIT_SECONDS
         while True:
             if self.in_step():

@@ -1,4 +1,4 @@
-"""A projection at run time: what is done with it at start, and what operators see and do."""
+"""A projection at run time: its preparation at start, and what operators see and do."""
 
 import contextlib
 from collections.abc import AsyncIterator, Callable
@@ -22,7 +22,7 @@ log = structlog.get_logger("craton.projection")
 
 
 class ProjectionProgress(msgspec.Struct, frozen=True, kw_only=True):
-    """How a projection is doing."""
+    """The progress of a projection."""
 
     version_tells_all: ClassVar[bool] = False
     module: str
@@ -36,15 +36,15 @@ class ProjectionProgress(msgspec.Struct, frozen=True, kw_only=True):
     head: int
     lag: int
     built: int
-    """How far the generation that is being built has got."""
+    """The position that the generation being built has reached."""
     parked: int
-    """Events that are parked for the live generation."""
+    """How many events are parked for the live generation."""
     parked_building: int = 0
-    """Events that are parked for the generation that is being built: it becomes live when there are none."""
+    """How many events are parked for the generation being built; it becomes live when there are none."""
 
 
 CommitWith = Callable[[ProjectionProgress], Changeset]
-"""What else is written in the commit of an operator's verb, given how the projection is doing then."""
+"""Makes what else is written in the commit of an operator's verb, from the progress at that time."""
 
 
 def _nothing_else(_: ProjectionProgress) -> Changeset:
@@ -52,7 +52,7 @@ def _nothing_else(_: ProjectionProgress) -> Changeset:
 
 
 class RunningProjection:
-    """One projection: `view` is what queries read, `runner` keeps it going."""
+    """One projection: `view` is what queries read, `runner` keeps it up to date."""
 
     def __init__(
         self, definition: ProjectionDefinition, background: Background, committer: Committer, inline: LiveInline
@@ -71,15 +71,17 @@ class RunningProjection:
 
     @property
     def held_up(self) -> list[int]:
-        """The positions of events that are parked for the generation being built, when it was last looked at."""
+        """The positions of the events that were parked for the generation being built, at the last look."""
         return self.runner.swap.held_up
 
     async def prepare(self) -> None:
-        """Read the generations, or make the first; begin a new one if the program's version has none."""
+        """Read the generations, or create the first; begin a new one if this version of the program has none."""
         await self.record.adopt()
         while self.record.revision == 0:
             nothing_yet = await self._background.store.head() == 0
-            with contextlib.suppress(DocumentChanged, PositionPassed, SerializationConflict):  # another was faster
+            with contextlib.suppress(
+                DocumentChanged, PositionPassed, SerializationConflict
+            ):  # another process was faster
                 await self.record.begin(self.record.state, live=nothing_yet)
             await self.record.refresh()
         state = self.record.state
@@ -91,13 +93,13 @@ class RunningProjection:
         else:
             log.error(
                 "a later version of the program keeps this read model, and this one doesn't: start that version, or "
-                "build the read model anew with craton projections rebuild",
+                "build the read model again with craton projections rebuild",
                 module=self._background.module,
                 projection=self.definition.name,
             )
 
     async def rebuild(self) -> ProjectionProgress:
-        """Begin to build a new generation beside the live one; one that is being built goes on."""
+        """Begin to build a new generation beside the live one; if one is being built already, it continues."""
         progress, _ = await self.rebuild_with(_nothing_else)
         return progress
 
@@ -116,13 +118,13 @@ class RunningProjection:
                 return progress, position
 
     def _is_being_built(self, building: Generation | None) -> bool:
-        """Whether a generation is on its way that this program, or a later version of it, wants."""
+        """Whether this program, or a later version of it, is already building the generation that it needs."""
         if building is None:
             return False
         return self.record.is_current(building) or building.version > self.definition.version
 
     async def roll_back(self) -> ProjectionProgress:
-        """Make the generation before the live one live again; it then catches up.
+        """Make the previous generation live again; it then catches up.
 
         Raises `MisuseError` when there is no such generation, or when it wouldn't catch up.
         """
@@ -160,7 +162,8 @@ class RunningProjection:
         return progress, position
 
     async def parked_for_build(self) -> int:
-        """How many parked events keep the generation being built from becoming live; 0 while there is work to do."""
+        """How many parked events keep the generation being built from becoming live; 0 while it is still catching
+        up."""
         building = (await self.record.refresh()).building
         if building is None:
             return 0
@@ -171,13 +174,13 @@ class RunningProjection:
         return 0 if any(entry.operator_request for entry in parked) else len(parked)
 
     async def handles(self, subscription: str) -> bool:
-        """Whether what an operator asks for of this projection's subscription is carried out."""
+        """Whether a process carries out operators' requests for this subscription of the projection."""
         state = await self.record.refresh()
         read = [state.building] if self.view.in_step() else [state.live, state.building]
         return subscription in [self.record.subscription(generation.number) for generation in read if generation]
 
     async def progress(self) -> ProjectionProgress:
-        """How the projection is doing now."""
+        """The progress of the projection now."""
         return await self._progress(await self.record.refresh())
 
     async def _progress(self, state: Generations) -> ProjectionProgress:
@@ -204,13 +207,14 @@ class RunningProjection:
         )
 
     async def differences(self, events: Events) -> AsyncIterator[str]:
-        """Yield a sentence for each row of the live generation that isn't what the events say."""
+        """Yield a sentence for each row of the live generation that differs from what the events say."""
         state = await self.record.refresh()
         if state.live is None:
             return
         if not self.record.is_current(state.live):
             log.warning(
-                "a read model of another version of the program isn't verified", projection=self.definition.name
+                "a read model was not verified, because another version of the program keeps it",
+                projection=self.definition.name,
             )
             return
         name, store = self.record.subscription(state.live.number), self._background.store

@@ -31,7 +31,7 @@ from craton.runtime.subscriptions.feed import Page
 from craton.runtime.subscriptions.subscription import PAGE
 
 MAX_AGE_SECONDS: Final = 1.0
-"""A follower that nothing wakes begins a step every half a second, so that a healthy one never gets so old."""
+"""A follower begins a step at least twice a second, so a working cache never gets this old."""
 MAX_CACHED_ROWS: Final = 50_000
 
 Key = tuple[Any, ...]
@@ -39,7 +39,7 @@ Load = Callable[[Sequence[Key]], Awaitable[Sequence[Any]]]
 
 
 class _Kept(Struct, frozen=True):
-    """A row, None if there is none, and when the read that brought it had ended."""
+    """A row, or None if there is none, and when the read that brought it ended."""
 
     row: Any
     read: float
@@ -49,7 +49,7 @@ _MISSING: Final = _Kept(None, inf)
 
 
 class LogWentBack(Exception):
-    """The store was put back to an older state, so that positions are given out again: the cache begins anew."""
+    """The store was put back to an older state, so positions are used again: the cache begins from nothing."""
 
 
 class RowCache:
@@ -75,11 +75,11 @@ class RowCache:
         self._rows: defaultdict[str, dict[Key, _Kept]] = defaultdict(dict)
         """By table."""
         self._changes = 0
-        """Grows with whatever may make a row old that is being read now."""
+        """Grows with every change that may make a row outdated while it is being read."""
         self._position = -1
-        """Everything up to here was followed."""
+        """All events up to here were followed."""
         self._followed = -inf
-        """When the newest step began that has ended: everything committed before was followed."""
+        """When the newest completed step began: everything that was committed before was followed."""
         self._passed = -inf
         """When the last list or sum was read past this cache."""
 
@@ -98,12 +98,12 @@ class RowCache:
         return loaded
 
     def pass_by(self) -> None:
-        """Note that rows were read from the store that can't be compared with those kept here."""
+        """Note that rows were read past the cache, so that they can't be compared with the rows in it."""
         self._passed = world.monotonic()
         self._wake.fire()
 
     def _compare(self, table: str, loaded: Iterable[tuple[Key, Any]], *, unchanged: bool) -> None:
-        """Remove what isn't as it was loaded. What was loaded is kept, if nothing has changed meanwhile."""
+        """Remove rows that differ from what was loaded. What was loaded is kept, if nothing has changed meanwhile."""
         rows, now = self._rows[table], world.monotonic()
         for key, row in loaded:
             kept = rows.get(key, _MISSING)
@@ -123,7 +123,7 @@ class RowCache:
 
     async def _follow(self) -> None:
         self._position = await self._proven()
-        self._changes += 1  # what was read before, or is being read, may be older than this position
+        self._changes += 1  # rows that were read before, or are being read, may be older than this position
         self._rows.clear()
         while True:
             woken, began = self._wake.seen(), world.monotonic()

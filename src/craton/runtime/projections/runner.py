@@ -28,7 +28,7 @@ class ProjectionRunner:
         self, definition: ProjectionDefinition, background: Background, record: GenerationRecord, swap: Swap
     ) -> None:
         self.subscriptions: dict[int, Subscription] = {}
-        """Those that run here, by generation."""
+        """The subscriptions that run here, by generation."""
         self.is_running = False
         self.swap = swap
         self._definition = definition
@@ -37,7 +37,7 @@ class ProjectionRunner:
         self._tasks: dict[int, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
-        """Keep the live generation going, and build and swap in a new one when there is one to build."""
+        """Keep the live generation up to date; build a new one and make it live when there is one to build."""
         self.is_running = True
         try:
             await keep_running(f"projection {self._definition.name}", self._look_and_wait)
@@ -54,11 +54,11 @@ class ProjectionRunner:
         if self._record.state.building:
             await self._background.signal.wait(seen, BUILD_POLL_SECONDS)
         else:
-            await asyncio.sleep(BUILD_POLL_SECONDS)  # under load each commit would wake it
+            await asyncio.sleep(BUILD_POLL_SECONDS)  # pause, because under load each commit would wake it
             await self._background.signal.wait(seen)
 
     async def _run_generations(self, state: Generations) -> None:
-        """Run what is this program's; an inline projection is only read from the log while it is being built."""
+        """Run the generations that are this program's; of an inline projection only the one that is being built."""
         of_interest = [state.building] if self._definition.inline else [state.live, state.building]
         wanted = {generation.number for generation in of_interest if generation and self._record.is_current(generation)}
         await self._stop(set(self._tasks) - wanted)
@@ -70,9 +70,9 @@ class ProjectionRunner:
 
     def _subscription(self, number: int, *, building: bool) -> Subscription:
         handler = ProjectionHandler(self._definition, self._background.store, self._background.events, number)
-        # What builds an inline projection must end with the swap: from then on the commits themselves write its rows.
+        # The build of an inline projection must end with the swap, because then the commits themselves write its rows.
         until_swapped = [(self._record.document, self._record.revision)] if building and self._definition.inline else []
-        # What is to become live while this process commits nothing can't be written by those commits.
+        # What becomes live while this process commits nothing can't be written through the committer.
         alone = building and self._record.swaps_at_head(self._record.state)
         return Subscription(
             self._record.subscription(number),

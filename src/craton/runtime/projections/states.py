@@ -1,8 +1,8 @@
 """The states of aggregates after each event, for projections that are given them.
 
-A projection reads the log behind the commits, so the newest state won't do: it needs the one at its own position.
-States are kept in memory while their streams go on. One that isn't there is made from the log again, from a snapshot
-that isn't newer than it, or from the beginning.
+A projection reads the log after the commits, so it doesn't need the newest state but the one at its own position.
+States stay in memory while their streams are in use. A state that isn't in memory is made from the log: from a snapshot
+that isn't newer, or from the beginning.
 """
 
 from collections import OrderedDict
@@ -20,7 +20,7 @@ HISTORY_PAGE: Final = 1_000
 
 
 class PastStates:
-    """The states of one kind of aggregate, each as it was after the event that was given last."""
+    """The states of one kind of aggregate, each after the last event that was given."""
 
     def __init__(self, kind: type[AnyAggregate], log: EventLog, types: EventTypes) -> None:
         self._type = state_type(kind)
@@ -28,14 +28,14 @@ class PastStates:
         self._types = types
         self._states: OrderedDict[str, AnyAggregate] = OrderedDict()
         self._problems: dict[str, Exception] = {}
-        """Why the state of a stream can't be made, for the events that are to be given now."""
+        """By stream, why its state can't be made for the events at hand."""
 
     def is_of(self, stream: str) -> bool:
         """Whether a stream is one of this kind of aggregate."""
         return stream.startswith(f"{self._type.kind.stream_prefix}-")
 
     async def prepare(self, events: Sequence[StoredEvent]) -> None:
-        """Make the states that come before these events, each stream's in order."""
+        """Make the states before these events; each stream's events are in order."""
         self._problems.clear()
         first: dict[str, int] = {}
         for event in events:
@@ -52,17 +52,17 @@ class PastStates:
         """Apply an event to the state before it, and return the state. Raises what `apply` raises."""
         if event.stream in self._problems:
             raise self._problems[event.stream]
-        aggregate = self._states.pop(event.stream)  # when it fails, it may have been changed in part
+        aggregate = self._states.pop(event.stream)  # removed, because it may be half changed if this fails
         self._type.apply(aggregate, event, self._types)
         self._states[event.stream] = aggregate
         return aggregate
 
     def forget(self) -> None:
-        """Keep nothing: what was given since may not have been written."""
+        """Keep nothing, because the rows of what was given may not have been written."""
         self._states.clear()
 
     def trim(self) -> None:
-        """Let go of the states that were used longest ago."""
+        """Remove the states that haven't been used for the longest time."""
         while len(self._states) > MAX_STATES:
             self._states.popitem(last=False)
 
@@ -72,13 +72,15 @@ class PastStates:
             await self._make(stream, found, version)
 
     async def _make(self, stream: str, found: StreamState | None, version: int) -> None:
-        """Make the state of a stream at a version, as far as possible of what was found of its newest state."""
+        """Make the state of a stream at a version, starting from what was read of its newest state if possible."""
         try:
             aggregate = self._start(stream, found, version)
             await self._replay(aggregate, version)
         except StoreUnavailable:
             raise
-        except Exception as problem:  # of a module's own code, or what it can't read: it is this stream's alone
+        except (
+            Exception
+        ) as problem:  # an error of a module's own code or of an unreadable event concerns only this stream
             self._states.pop(stream, None)
             self._problems[stream] = problem
         else:

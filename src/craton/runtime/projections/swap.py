@@ -1,4 +1,4 @@
-"""Makes a new generation of a projection live, when it has caught up and nothing is parked for it."""
+"""Makes a new generation of a projection live when it has caught up and no event is parked for it."""
 
 import asyncio
 import contextlib
@@ -21,7 +21,7 @@ log = structlog.get_logger("craton.projection")
 
 
 class Swap:
-    """The swap of one projection. Where an inline generation comes or goes, nothing is committed meanwhile."""
+    """The swap of one projection. If either generation is inline, commits are paused meanwhile."""
 
     def __init__(
         self,
@@ -31,14 +31,14 @@ class Swap:
         committer: Committer,
     ) -> None:
         self.held_up: list[int] = []
-        """The positions of events that are parked for the generation being built, when it was last looked at."""
+        """The positions of the events that were parked for the generation being built, at the last look."""
         self._definition = definition
         self._background = background
         self._record = record
         self._committer = committer
 
     async def attempt(self, state: Generations) -> None:
-        """Swap the new generation in if it has caught up and nothing is parked for it."""
+        """Make the new generation live if it has caught up and no event is parked for it."""
         assert state.building is not None  # noqa: S101
         subscription = self._record.subscription(state.building.number)
         at_head = self._record.swaps_at_head(state)
@@ -59,13 +59,13 @@ class Swap:
                 await self._swap(state)
 
     async def _is_held_up(self, building: Generation) -> bool:
-        """Whether events are parked for what is being built; an operator is told once of each change in that."""
+        """Whether events are parked for the generation being built. Each change of them is logged once."""
         parked = await self._record.parked(building)
         if parked != self.held_up:
             self.held_up = parked
             if parked:
                 log.error(
-                    "a new generation isn't made live before its parked events are retried or dropped (craton parked)",
+                    "a new generation can't become live until its parked events are retried or dropped (craton parked)",
                     projection=self._definition.name,
                     subscription=self._record.subscription(building.number),
                     positions=parked,
@@ -73,8 +73,8 @@ class Swap:
         return bool(parked)
 
     async def _has_indexes(self, state: Generations) -> bool:
-        """Make the indexes that a generation is built without. When a row doesn't fit in one, build it again with them:
-        then the event that the row comes from is parked."""
+        """Create the indexes that a generation is built without. If a row doesn't fit in one, build the generation
+        again with indexes: then the event that the row comes from is parked."""
         assert state.building is not None  # noqa: S101
         if state.building.indexed:
             return True
@@ -82,14 +82,14 @@ class Swap:
             await self._record.create_indexes(state.building)
         except StatementFailed as problem:
             about = {"projection": self._definition.name, "reason": str(problem)}
-            log.error("an index can't be made, so it is built again", **about)
+            log.error("an index could not be created, so the generation is built again", **about)
             with contextlib.suppress(DocumentChanged):  # another process was faster
                 await self._record.begin(state, indexed=True)
             return False
         return True
 
     async def _catches_up(self, subscription: str) -> bool:
-        """While nothing is committed, the rest is soon built. False if it takes too long: later again."""
+        """Catch up while commits are paused. Returns False if this takes too long; it is tried again later."""
         head = await self._background.store.head()
         self._background.signal.fire()
         until = asyncio.get_running_loop().time() + PAUSE_SECONDS
@@ -102,7 +102,9 @@ class Swap:
     async def _swap(self, state: Generations) -> None:
         assert state.building is not None  # noqa: S101
         built = await self._background.store.checkpoint(self._record.subscription(state.building.number))
-        if await self._is_held_up(state.building):  # asked after the checkpoint: what was parked up to there is seen
+        if await self._is_held_up(
+            state.building
+        ):  # asked after the checkpoint was read, so that all events parked up to there are seen
             return
         crash_point("projection.built")
         after = Generations(live=state.building, previous=state.live, newest=state.newest)
@@ -113,7 +115,7 @@ class Swap:
                 live = self._record.subscription(state.live.number if state.live else 0)
                 await self._record.replace(state, after, Changeset(checkpoint_at_most=(live, built)))
         except (PositionPassed, DocumentChanged, SerializationConflict):
-            return  # not caught up after all, or another was faster: looked at again soon
+            return  # it hasn't caught up, or another process was faster: the next look will tell
         crash_point("projection.swapped")
         log.info("a new generation is live", projection=self._definition.name, generation=state.building.number)
         if state.previous is not None:

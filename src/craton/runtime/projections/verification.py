@@ -1,4 +1,4 @@
-"""Computes everything that is derived from the log again, and says what differs."""
+"""Computes everything that is derived from the log again, and reports differences."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
@@ -34,11 +34,11 @@ async def differing_rows(
     subscription: str | None,
     left_out: set[int],
 ) -> AsyncIterator[str]:
-    """Fold the events, but those to be left out, and compare every row, column by column.
+    """Fold the events, except those to be left out, and compare every row, column by column.
 
-    The rows may change meanwhile, so a row that differs is only suspected. It is read again together with how far its
-    projection had got at that moment (`subscription`; None: as far as the log), and compared with the events up to
-    there.
+    Rows may change meanwhile, so a row that differs is only suspected. It is read again together with the position that
+    its projection had reached at that moment (`subscription`; None: the end of the log), and compared with the events
+    up to there.
     """
     fold = _Fold(kind, types, events, left_out)
     await fold.go_on(await store.checkpoint(subscription) if subscription else await store.head())
@@ -51,13 +51,13 @@ async def differing_rows(
                 row = fold.rows[row_type].get(key)
                 name = f"{row_type.name} {', '.join(map(str, key))}"
                 if key in found and (row is None or not _same(row_type, row, found[key])):
-                    yield f"{name}: the read model says something else than the events"
-                elif row is not None and key not in found and not kind.kind.may_be_missing(row):
+                    yield f"{name}: the read model differs from the events"
+                elif row is not None and key not in found:
                     yield f"{name}: it is missing from the read model"
 
 
 class _Fold:
-    """What the rows of a projection are to be, as far as the events were read."""
+    """The expected rows of a projection, after the events read so far."""
 
     def __init__(self, kind: ProjectionDefinition, types: EventTypes, events: Events, left_out: set[int]) -> None:
         self.position = 0
@@ -70,7 +70,7 @@ class _Fold:
         self._left_out = left_out
 
     async def go_on(self, position: int) -> int:
-        """Fold the events up to a position; return how many there were."""
+        """Fold the events up to a position; return their number."""
         count = 0
         async for event in self._events(self.position):
             if event.position > position:
@@ -83,7 +83,7 @@ class _Fold:
         return count
 
     def _state_after(self, event: StoredEvent) -> AnyAggregate | None:
-        """The state of the event's aggregate, for projections that are given it."""
+        """The state of the event's aggregate, for projections that take it."""
         kind = self._definition.aggregate
         if kind is None or not event.stream.startswith(f"{kind.stream_prefix}-"):
             return None
@@ -106,7 +106,7 @@ class _Fold:
 async def _suspected(
     store: Store, row_type: RowDefinition[Any], generation: int, expected: dict[RowKey, Any]
 ) -> AsyncIterator[RowKey]:
-    """The keys of rows that aren't as expected, or not there."""
+    """The keys of rows that are missing or differ from what is expected."""
     seen = set()
     async for found in _rows(store, row_type, generation):
         key = _key(row_type, found)
@@ -125,7 +125,7 @@ async def _read_again(
     subscription: str | None,
     fold: _Fold,
 ) -> dict[RowKey, dict[str, Any]]:
-    """Read rows as they stand at one moment, with the fold at that same moment."""
+    """Read rows at one moment, together with the fold up to the same moment."""
     parameters = {
         f"{column.name}_{n}": part for n, key in enumerate(keys) for column, part in zip(row_type.key, key, strict=True)
     }
@@ -176,7 +176,7 @@ def _key(row_type: RowDefinition[Any], found: dict[str, Any]) -> RowKey:
 
 
 def _same(row_type: RowDefinition[Any], row: Any, found: dict[str, Any]) -> bool:
-    """Whether a stored row means what it should; its text may differ, as that of a set does between processes."""
+    """Whether a stored row has the expected meaning; its text may differ, as that of a set does between processes."""
     stored = row_type.stored(row)
     columns = zip(row_type.indexes, stored.indexed, strict=True)
     try:
@@ -211,11 +211,12 @@ async def differing_snapshots(module: Module, store: Store, events: Events) -> A
             if snapshot is None or snapshot.version != event.version:
                 continue
             if not _same_state(aggregate, snapshot):
-                yield f"{event.stream}: its snapshot at version {event.version} says something else than its events"
+                yield f"{event.stream}: its snapshot at version {event.version} differs from its events"
 
 
 def _same_state(aggregate: AnyAggregate, snapshot: Snapshot) -> bool:
-    """Whether a snapshot means the state of the aggregate. One that can't be decoded is used by nobody."""
+    """Whether a snapshot has the meaning of the aggregate's state. One that can't be decoded is never used, so it
+    counts."""
     states = state_type(type(aggregate))
     try:
         found = states.decode(snapshot, aggregate.id)

@@ -7,8 +7,9 @@ import pytest
 
 from craton.application.errors import KeyReused
 from craton.application.operators import OPERATOR_STREAM
-from craton.application.sagas.process import BlankReason, SagaNotFound
-from craton.application.sagas.state import SagaId, Status
+from craton.application.sagas.events import SagaId
+from craton.application.sagas.refusals import BlankReason, SagaNotFound
+from craton.application.sagas.state import Status
 from craton.domain import DomainError, Text
 from craton.ports import EventFilter
 from craton.runtime.operations.api import Operations

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from craton.application.sagas.state import SagaId
+from craton.application.sagas.events import SagaId
 from craton.domain import Text
 from market.payments.api import Payments
 from market.payments.events import PaymentId, Standing

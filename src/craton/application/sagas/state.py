@@ -1,4 +1,4 @@
-"""The events of a saga's stream, and the state that they add up to."""
+"""What is known of a saga: the state that its events add up to."""
 
 from collections.abc import Iterator
 from datetime import datetime

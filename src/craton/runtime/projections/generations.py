@@ -220,7 +220,7 @@ class GenerationRecord:
             new = self.new_generation(number, indexed=live or indexed)
             state = msgspec.structs.replace(seen, **{"live" if live else "building": new}, newest=number)
             with contextlib.suppress(TableTaken):  # a projection of another name has, or had, the same rows
-                await self.replace(seen, state, unit)
+                position = await self.replace(seen, state, unit)
                 break
         if seen.building is not None:
             await self.drop(seen.building)

@@ -8,7 +8,7 @@ from craton.cli.load import WRONG_USE, execute, fail, out, running, settings
 from craton.cli.options import AppName, Data, StoreUrl
 from craton.domain import DomainError
 from craton.domain.world import random_text
-from craton.runtime.process.settings import Settings
+from craton.runtime.process.settings import ToolkitSettings
 from market.identity.api import Identity
 from market.identity.events import EmailAddress, Password
 
@@ -38,7 +38,7 @@ def appoint(
     execute(lambda: _appoint(chosen, address), chosen["log"])
 
 
-async def _appoint(chosen: Settings, email: EmailAddress) -> None:
+async def _appoint(chosen: ToolkitSettings, email: EmailAddress) -> None:
     password = Password(random_text(18))
     async with running(chosen, subscriptions=False) as app:
         try:

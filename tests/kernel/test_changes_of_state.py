@@ -159,7 +159,7 @@ def api(app: App) -> Notes:
 @pytest.fixture
 def every_third(monkeypatch: pytest.MonkeyPatch) -> None:
     """Applications that run for a long time check the first three changes, and then one of three."""
-    monkeypatch.setattr(aggregates, "CHECKED_CHANGES", 3)
+    monkeypatch.setattr(aggregates, "ALWAYS_CHECKED_CHANGES", 3)
 
 
 async def found(call: Any, times: int = 1) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from craton.application import Unavailable
-from craton.ports import Changeset, Outcome, RowDelete, Store, StoreUnavailable
+from craton.ports import Changeset, RowDelete, Store, StoreUnavailable, WriteOutcome
 from craton.runtime import App
 from craton.runtime.committer import MAX_BATCH, Committer
 from craton.testing.conformance.making import appending, versions
@@ -115,7 +115,7 @@ class Observed:
         self._store = store
         self._busy: list[set[str]] = []
 
-    async def write(self, units: Sequence[Changeset]) -> Sequence[Outcome]:
+    async def write(self, units: Sequence[Changeset]) -> Sequence[WriteOutcome]:
         streams = set().union(*(unit.streams for unit in units))
         self.overlaps += [streams & other for other in self._busy if streams & other]
         self.sizes.append(len(units))
@@ -131,7 +131,7 @@ class Failing(Observed):
 
     full = True
 
-    async def write(self, units: Sequence[Changeset]) -> Sequence[Outcome]:
+    async def write(self, units: Sequence[Changeset]) -> Sequence[WriteOutcome]:
         if self.full:
             raise StoreUnavailable("the disk is full", maybe_executed=False)
         return await super().write(units)
@@ -175,7 +175,7 @@ class TestAStoreThatFails:
         store = app.running["bank"].store
         await api.deposit(account, 5)
 
-        async def fail(_units: Sequence[Changeset]) -> Sequence[Outcome]:
+        async def fail(_units: Sequence[Changeset]) -> Sequence[WriteOutcome]:
             raise StoreUnavailable("the disk is full", maybe_executed=False)
 
         with monkeypatch.context() as patched:

@@ -11,7 +11,7 @@ from craton.application.api import operation_of
 from craton.application.errors import DeadlineExceeded, KeyReused
 from craton.application.operators import OPERATOR_STREAM
 from craton.domain import world
-from craton.ports import Changeset, Outcome, Store, StoreUnavailable, Timer
+from craton.ports import Changeset, Store, StoreUnavailable, Timer, WriteOutcome
 from craton.runtime import App
 from craton.runtime.committer import write_alone
 from craton.runtime.operations.api import AuditEntry, Operations
@@ -98,7 +98,7 @@ class TestAnEntry:
         written: list[Changeset] = []
         store, write = store_of(service), store_of(service).write
 
-        async def watched(units: Sequence[Changeset]) -> Sequence[Outcome]:
+        async def watched(units: Sequence[Changeset]) -> Sequence[WriteOutcome]:
             written.extend(units)
             return await write(units)
 
@@ -118,7 +118,7 @@ class TestAnEntry:
     ) -> None:
         before = await state(service)
 
-        async def fail(_: Sequence[Changeset]) -> Sequence[Outcome]:
+        async def fail(_: Sequence[Changeset]) -> Sequence[WriteOutcome]:
             raise StoreUnavailable("The store can't be reached.", maybe_executed=True)
 
         method, arguments = verb

@@ -32,7 +32,7 @@ async def held_up(app: App, name: str = "labels") -> ProjectionProgress:
     return await runner(app, name).progress()
 
 
-async def wish(app: App, progress: ProjectionProgress, what: str) -> None:
+async def ask_for(app: App, progress: ProjectionProgress, what: str) -> None:
     store = app.running["jars"].store
     (entry,) = await store.parked(f"{progress.projection}@{progress.building}")
     assert await ask(store, entry.subscription, entry.position, what)  # type: ignore[arg-type]
@@ -58,7 +58,7 @@ class TestANewProjection:
     ) -> None:
         app = await start(jars(kind), subscriptions=True)
 
-        await wish(app, await held_up(app), "drop")
+        await ask_for(app, await held_up(app), "drop")
         await caught_up(app, "labels")
 
         assert await labels(app) == {ids[0]: "savings", ids[1]: "rainy days", ids[3]: "holidays"}
@@ -71,7 +71,7 @@ class TestANewProjection:
         app = await start(jars(kind), subscriptions=True)
         before = await held_up(app)
 
-        await wish(app, before, "retry")
+        await ask_for(app, before, "retry")
         again = await held_up(app)
 
         assert (again.live, again.parked_building) == (0, 1)
@@ -82,10 +82,10 @@ class TestANewProjection:
         self, kind: type[Projection], place: Place, start: StartApp, ids: list[JarId]
     ) -> None:
         async with App("test", modules=[jars(kind)]).run(place) as first:
-            await wish(first, await held_up(first), "retry")
+            await ask_for(first, await held_up(first), "retry")
 
         app = await start(jars(kind), subscriptions=True)
-        await wish(app, await held_up(app), "drop")
+        await ask_for(app, await held_up(app), "drop")
         await caught_up(app, "labels")
 
         assert len(await labels(app)) == 3
@@ -129,7 +129,7 @@ class TestAnInlineProjection:
 
         assert (progress.live, progress.building) == (1, 2)
         assert await labels(app) == {sound: "savings"}
-        await wish(app, progress, "drop")
+        await ask_for(app, progress, "drop")
         await caught_up(app, "labels")
         assert await labels(app) == {sound: "savings"}
 
@@ -157,7 +157,7 @@ async def test_a_row_that_fits_in_no_index_is_parked_and_the_build_ends(place: P
     if place.name == "postgres":
         progress = await held_up(app, "wide")
         assert progress.building == 2
-        await wish(app, progress, "drop")
+        await ask_for(app, progress, "drop")
     await caught_up(app, "wide")
 
     assert await view(app, "wide").get(small) is not None

@@ -16,7 +16,7 @@ from craton.domain import Recorded
 from craton.ports import FenceLost, Store
 from craton.runtime import App
 from craton.runtime.compatibility.registry import register_policies
-from craton.runtime.subscriptions.feed import Page
+from craton.runtime.subscriptions.feed import EventPage
 from craton.runtime.subscriptions.lease import LEASE_SECONDS, Lease
 from craton.runtime.subscriptions.policies import PolicyHandler
 from tests.conftest import Place
@@ -83,7 +83,7 @@ class TestReacting:
             react = partial(Diary().react, club=house.club)
             reactor = PolicyHandler("club.diary", [Booked, Cancelled], react, Diary, module.module.events, Diary().key)
             read = await module.store.read_feed(0, 100)
-            page = Page(read.events, read.position, module.module.events)
+            page = EventPage(read.events, read.position, module.module.events)
 
             for _ in range(3):
                 assert (await reactor.handle(page, page.events)).failed == []
@@ -462,6 +462,6 @@ async def test_a_policy_stops_where_another_process_has_taken_over(place: Place,
         read = await module.store.read_feed(0, 100)
 
         with pytest.raises(FenceLost):
-            await reactor.handle(Page(read.events, read.position, module.module.events), read.events)
+            await reactor.handle(EventPage(read.events, read.position, module.module.events), read.events)
 
         assert reacted == ["flight"]

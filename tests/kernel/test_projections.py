@@ -28,7 +28,7 @@ from craton.ports import (
 from craton.runtime import App
 from craton.runtime.projections.generations import GenerationRecord, Generations, LiveInline
 from craton.runtime.projections.handler import ProjectionHandler
-from craton.runtime.subscriptions.feed import Page
+from craton.runtime.subscriptions.feed import EventPage
 from craton.testing.conformance.making import NOON, appending, write
 from tests.conftest import Place
 from tests.kernel.bank import (
@@ -266,7 +266,7 @@ class TestAPage:
     async def _project(self, store: Store, *events: StoredEvent) -> tuple[list[str], list[tuple[int, bool]]]:
         """Project a page without anything remembered; return the row, and what was parked with or without an error."""
         handled = await ProjectionHandler(ProjectionDefinition(Shared), store, self.TYPES, 1).handle(
-            Page(events, events[-1].position, self.TYPES), events
+            EventPage(events, events[-1].position, self.TYPES), events
         )
         await write(store, Changeset(rows=handled.rows))
         (table,) = (row_type.table(1) for row_type in ProjectionDefinition(Shared).rows.values())
@@ -315,12 +315,12 @@ class TestAPage:
     ) -> None:
         projector = ProjectionHandler(ProjectionDefinition(Shared), store, self.TYPES, 1)
         first, second, unfit = self._opened(1, "a"), self._opened(2, "b"), self._opened(3, "c", "unfit")
-        handled = await projector.handle(Page([first], 1, self.TYPES), [first])
+        handled = await projector.handle(EventPage([first], 1, self.TYPES), [first])
         await write(store, Changeset(rows=handled.rows))
 
         with pytest.raises(StatementFailed):
-            await projector.handle(Page([second, unfit], 3, self.TYPES), [second, unfit])
-        (again,) = (await projector.handle(Page([second], 2, self.TYPES), [second])).rows
+            await projector.handle(EventPage([second, unfit], 3, self.TYPES), [second, unfit])
+        (again,) = (await projector.handle(EventPage([second], 2, self.TYPES), [second])).rows
 
         assert isinstance(again, RowPut)
         assert again.row.row == '{"name":"all","count":2}'
@@ -351,10 +351,10 @@ class TestAPage:
         projector = ProjectionHandler(ProjectionDefinition(Shared), store, self.TYPES, 1)
         await write(store, Changeset(rows=[RowPut(table, StoredRow(("all",), (), "?"))]))
         event = self._opened(1, "a")
-        await projector.handle(Page([event], 1, self.TYPES), [event])
+        await projector.handle(EventPage([event], 1, self.TYPES), [event])
         await write(store, Changeset(rows=[RowPut(table, StoredRow(("all",), (), '{"name":"all","count":7}'))]))
 
-        handled = await projector.handle(Page([event], 1, self.TYPES), [event])
+        handled = await projector.handle(EventPage([event], 1, self.TYPES), [event])
 
         assert not handled.failed
         await write(store, Changeset(rows=handled.rows))

@@ -12,7 +12,7 @@ from craton.application.sagas.definition import SagaDefinition
 from craton.application.sagas.state import Status, StepStatus
 from craton.runtime.sagas import runner
 from craton.runtime.sagas.control import SagaControl, Stranded
-from craton.runtime.subscriptions.feed import Page
+from craton.runtime.subscriptions.feed import EventPage
 from tests.conftest import Place
 from tests.kernel.office import QUICK, Expedition, Office, Tours, opened, tours
 from tests.kernel.travel import Desk, SoldOut, TripId, Weather
@@ -101,7 +101,7 @@ async def _drive_too(office: Office, trip: TripId) -> None:
     module = office.app.running["tours"]
     assert module.sagas is not None
     events = [event async for event in module.events() if event.stream == f"saga-{trip}"]
-    await module.sagas.runner.handle(Page(events, events[-1].position, module.module.events), events)
+    await module.sagas.runner.handle(EventPage(events, events[-1].position, module.module.events), events)
 
 
 class TestTwoProcesses:

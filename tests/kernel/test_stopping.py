@@ -11,7 +11,7 @@ from craton.application import Api, Context, DeadlineExceeded, Module, Policy, c
 from craton.application.api import operation_of
 from craton.application.context import entered
 from craton.domain import Recorded
-from craton.ports import Changeset, Outcome, StoreUnavailable
+from craton.ports import Changeset, StoreUnavailable, WriteOutcome
 from craton.runtime import App
 from craton.runtime.committer import Committer
 from craton.runtime.process.attempt import heed_cancellation
@@ -93,7 +93,7 @@ class SilentStore:
 
     writers = 1
 
-    async def write(self, units: Sequence[Changeset]) -> Sequence[Outcome]:
+    async def write(self, units: Sequence[Changeset]) -> Sequence[WriteOutcome]:
         await asyncio.Event().wait()
         return []
 

@@ -10,7 +10,7 @@ from craton.ports import Changeset, ParkedEvent, RowPut, Store, StoredEvent, Sto
 from craton.runtime.background import Background
 from craton.runtime.committer import Committer
 from craton.runtime.process.signal import Signal
-from craton.runtime.subscriptions.feed import Feed, Page
+from craton.runtime.subscriptions.feed import EventPage, Feed
 from craton.runtime.subscriptions.handler import Failed, Handled
 from craton.runtime.subscriptions.parked import PARKED_PAGE
 from craton.runtime.subscriptions.subscription import Options, Subscription
@@ -34,7 +34,7 @@ class Noting:
     async def reset(self) -> None:
         self.begun += 1
 
-    async def handle(self, page: Page, events: Sequence[StoredEvent]) -> Handled:
+    async def handle(self, page: EventPage, events: Sequence[StoredEvent]) -> Handled:
         rows, failed, blocked = [], [], set()
         for event in events:
             if event.stream in blocked or event.data in self.poison:
@@ -183,7 +183,7 @@ class TestOwnership:
         await write(store, appending("a"))
         handle = reader.handler.handle
 
-        async def overtaken(page: Page, events: Sequence[StoredEvent]) -> Handled:
+        async def overtaken(page: EventPage, events: Sequence[StoredEvent]) -> Handled:
             handled = await handle(page, events)
             await store.release(NAME, "ann")
             assert await other.step()
@@ -319,7 +319,7 @@ class TestParking:
         handle = poisoned.handler.handle
         poisoned.handler.poison.clear()
 
-        async def too_large(page: Page, events: Sequence[StoredEvent]) -> Handled:
+        async def too_large(page: EventPage, events: Sequence[StoredEvent]) -> Handled:
             handled = await handle(page, [event for event in events if event.version != 2])
             wrong = [
                 RowPut(SEATS, StoredRow((event.stream, event.version), (2**63,), event.data))
@@ -343,7 +343,7 @@ class TestParking:
         await write(store, Changeset(appends=[append("a"), append("b"), append("c")]))
         handle = reader.handler.handle
 
-        async def too_large(page: Page, events: Sequence[StoredEvent]) -> Handled:
+        async def too_large(page: EventPage, events: Sequence[StoredEvent]) -> Handled:
             handled = await handle(page, [event for event in events if event.stream != "b"])
             wrong = [
                 RowPut(SEATS, StoredRow((event.stream, event.version), (2**63,), event.data))
@@ -493,7 +493,7 @@ class TestUnits:
         seen: set[frozenset[tuple[str, int]]] = set()
         handle = reader.handler.handle
 
-        async def handle_and_look(page: Page, events: Sequence[StoredEvent]) -> Handled:
+        async def handle_and_look(page: EventPage, events: Sequence[StoredEvent]) -> Handled:
             seen.add(frozenset(await _handled(store)))
             return _too_large(await handle(page, events), "b")
 
@@ -513,7 +513,7 @@ class TestUnits:
         await write(store, Changeset(appends=[append(f"{kind}{n}") for n in range(50) for kind in ("good", "bad")]))
         handle, handled = reader.handler.handle, list[int]()
 
-        async def handle_some_wrongly(page: Page, events: Sequence[StoredEvent]) -> Handled:
+        async def handle_some_wrongly(page: EventPage, events: Sequence[StoredEvent]) -> Handled:
             handled.append(len(events))
             right = await handle(page, events)
             for event in events:
@@ -533,7 +533,7 @@ class TestUnits:
         await write(store, Changeset(appends=[append("a"), append("b")]))
         handle, begin = reader.handler.handle, reader.handler.reset
 
-        async def handle_wrongly(page: Page, events: Sequence[StoredEvent]) -> Handled:
+        async def handle_wrongly(page: EventPage, events: Sequence[StoredEvent]) -> Handled:
             return _too_large(await handle(page, events), "b")
 
         async def begin_again() -> None:

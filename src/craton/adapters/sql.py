@@ -11,7 +11,7 @@ from craton.ports import Query, Range, Statement, StatementFailed, StoredEvent, 
 from craton.ports.records import ColumnType
 from craton.ports.wellformed import require_count, require_storable
 
-HALF = 1_000_000_000
+SUM_RADIX = 1_000_000_000
 UNLESS_THERE = "IF NOT EXISTS "
 TIMER: Final = ", ".join(Timer.__struct_fields__)
 """The columns of a timer."""
@@ -102,7 +102,7 @@ def total(table: Table, column: str, by: Sequence[str], query: Query, position: 
     columns = f"{grouped}, " if by else ""
     group = f" GROUP BY {grouped}" if by else ""
     # In two halves: a sum of 64-bit numbers may not fit into one.
-    high, low = (f"coalesce(sum({quoted(column)} {operator} {HALF}), 0)" for operator in "/%")
+    high, low = (f"coalesce(sum({quoted(column)} {operator} {SUM_RADIX}), 0)" for operator in "/%")
     return Statement(f"SELECT {columns}{high} AS high, {low} AS low FROM {table.name}{where}{group}", parameters)
 
 
@@ -125,7 +125,7 @@ def _column(table: Table, name: str) -> TableColumn:
 
 def summed(row: Any) -> int:
     """Put the halves of `total` together."""
-    return int(row["high"]) * HALF + int(row["low"])
+    return int(row["high"]) * SUM_RADIX + int(row["low"])
 
 
 def unique_statements(table: Table, name: str, unless_there: str = "") -> list[str]:

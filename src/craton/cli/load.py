@@ -23,7 +23,7 @@ from craton.application.errors import CallFailed, MisuseError, WiringError
 from craton.ports import Store, StoreUnavailable
 from craton.runtime.app import App
 from craton.runtime.process.places import is_authors
-from craton.runtime.process.settings import Settings, masked
+from craton.runtime.process.settings import ToolkitSettings, masked
 
 PIPE_WIDTH = 200
 """The width of tables in a pipe, so that a reader of the pipe finds each cell in one piece."""
@@ -45,9 +45,9 @@ def fail(sentence: str, code: int = FAILED) -> NoReturn:
     raise SystemExit(code)
 
 
-def settings(**flags: Any) -> Settings:
+def settings(**flags: Any) -> ToolkitSettings:
     try:
-        return Settings(flags)
+        return ToolkitSettings(flags)
     except WiringError as problem:
         fail(f"{_capital(str(problem))}.", WRONG_USE)
 
@@ -86,7 +86,7 @@ def require_module(app: App, name: str) -> None:
 
 
 @asynccontextmanager
-async def running(chosen: Settings, *, subscriptions: bool, existing: bool = True) -> AsyncIterator[App]:
+async def running(chosen: ToolkitSettings, *, subscriptions: bool, existing: bool = True) -> AsyncIterator[App]:
     """Run the chosen application in its stores, which must be there already if `existing`."""
     app = load_app(chosen["app"])
     try:

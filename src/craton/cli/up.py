@@ -12,7 +12,7 @@ from craton.cli.options import Data, StoreUrl
 from craton.ports.crash import arm_from_environment
 from craton.runtime.app import App
 from craton.runtime.process.garbage import collect_rarely
-from craton.runtime.process.settings import Settings, masked
+from craton.runtime.process.settings import ToolkitSettings, masked
 from craton.runtime.process.watchdog import watched
 
 STOP_SECONDS: Final = 10.0
@@ -42,7 +42,7 @@ def up(
     execute(lambda: _serve(chosen, empty=empty), chosen["log"])
 
 
-def _require_earnest(chosen: Settings, app: App) -> None:
+def _require_earnest(chosen: ToolkitSettings, app: App) -> None:
     """Exit unless all settings are fit for production."""
     try:
         unfit = [*chosen.unfit_for_production(), *app.unfit_for_production()]
@@ -52,7 +52,7 @@ def _require_earnest(chosen: Settings, app: App) -> None:
         fail("\n".join(["This can't be used in production (CRATON_MODE):", *unfit]), WRONG_USE)
 
 
-async def _serve(chosen: Settings, *, empty: bool) -> None:
+async def _serve(chosen: ToolkitSettings, *, empty: bool) -> None:
     try:
         listening = listen(chosen["host"], chosen.port)
     except (OSError, OverflowError) as problem:
@@ -80,7 +80,7 @@ async def _serve(chosen: Settings, *, empty: bool) -> None:
                 )
 
 
-def _banner(chosen: Settings, app: App, port: int) -> None:
+def _banner(chosen: ToolkitSettings, app: App, port: int) -> None:
     host = f"[{chosen['host']}]" if ":" in chosen["host"] else chosen["host"]
     data = f", data in {chosen.data.resolve()}" if chosen["store"] == "sqlite" else ""
     out.print(

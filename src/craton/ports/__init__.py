@@ -51,12 +51,12 @@ from craton.ports.store import (
     EventLog,
     Isolation,
     Leases,
-    Outcome,
     Parking,
     Records,
     Store,
     Tables,
     Transaction,
+    WriteOutcome,
 )
 
 __all__ = [
@@ -82,7 +82,6 @@ __all__ = [
     "NotUnique",
     "NothingParked",
     "OperatorRequest",
-    "Outcome",
     "ParkedEvent",
     "Parking",
     "PositionPassed",
@@ -111,5 +110,6 @@ __all__ = [
     "Timer",
     "Transaction",
     "VersionConflict",
+    "WriteOutcome",
     "stored_name",
 ]

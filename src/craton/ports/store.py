@@ -23,7 +23,7 @@ from craton.ports.records import (
     Timer,
 )
 
-Outcome = int | ChangesetRefused | StoreUnavailable
+WriteOutcome = int | ChangesetRefused | StoreUnavailable
 Isolation = Literal["read committed", "repeatable read", "serializable"]
 
 LONGEST_LEASE_SECONDS: Final = 60.0
@@ -75,7 +75,7 @@ class ChangesetWriter(Protocol):
     writers: int
     """How many batches may be written at the same time."""
 
-    async def write(self, units: Sequence[Changeset]) -> Sequence[Outcome]:
+    async def write(self, units: Sequence[Changeset]) -> Sequence[WriteOutcome]:
         """Write units in order, durably. Returns for each the position of its last event (0: none), or its refusal.
 
         Units that build on a stream of a refused unit are refused with it. Raises `StoreUnavailable` when the whole

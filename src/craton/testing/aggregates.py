@@ -31,16 +31,16 @@ class Given(Generic[A]):
     def __init__(self, aggregate: A) -> None:
         self._aggregate = aggregate
 
-    def when(self, act: Callable[[A], Any]) -> "Outcome[A]":
+    def when(self, act: Callable[[A], Any]) -> "Then[A]":
         """Do something with the aggregate; or make one, by returning it."""
         try:
             made = act(self._aggregate)
         except DomainError as refusal:
-            return Outcome(self._aggregate, refusal)
-        return Outcome(made if isinstance(made, type(self._aggregate)) else self._aggregate, None)
+            return Then(self._aggregate, refusal)
+        return Then(made if isinstance(made, type(self._aggregate)) else self._aggregate, None)
 
 
-class Outcome(Generic[A]):
+class Then(Generic[A]):
     """What has come of it. `aggregate` is as it is now."""
 
     def __init__(self, aggregate: A, refusal: DomainError | None) -> None:

@@ -5,7 +5,7 @@ from operator import attrgetter
 from typing import Any
 
 from craton.adapters.postgres.refusals import Outdated, refusal
-from craton.ports import Changeset, Outcome, RowOperation, VersionConflict
+from craton.ports import Changeset, RowOperation, VersionConflict, WriteOutcome
 from craton.ports.wellformed import require_well_formed
 
 
@@ -42,7 +42,9 @@ def heads(units: Iterable[Changeset]) -> dict[str, int]:
     return found
 
 
-def without_stale(waiting: list[tuple[int, Changeset]], outcomes: dict[int, Outcome]) -> list[tuple[int, Changeset]]:
+def without_stale(
+    waiting: list[tuple[int, Changeset]], outcomes: dict[int, WriteOutcome]
+) -> list[tuple[int, Changeset]]:
     """Refuse units that aren't well-formed or don't follow on what those before them in the batch will have written."""
     versions: dict[str, int] = {}
     refused: set[str] = set()
@@ -66,7 +68,7 @@ def without_stale(waiting: list[tuple[int, Changeset]], outcomes: dict[int, Outc
     return fitting
 
 
-def refuse(waiting: list[tuple[int, Changeset]], streams: set[str], outcomes: dict[int, Outcome]) -> None:
+def refuse(waiting: list[tuple[int, Changeset]], streams: set[str], outcomes: dict[int, WriteOutcome]) -> None:
     """Refuse units that touch the streams, and with them what was to follow on those units."""
     for place, unit in waiting:
         stale = unit.streams & streams
@@ -75,7 +77,9 @@ def refuse(waiting: list[tuple[int, Changeset]], streams: set[str], outcomes: di
             streams = streams | unit.streams
 
 
-def refuse_outdated(waiting: list[tuple[int, Changeset]], outdated: Outdated, outcomes: dict[int, Outcome]) -> None:
+def refuse_outdated(
+    waiting: list[tuple[int, Changeset]], outdated: Outdated, outcomes: dict[int, WriteOutcome]
+) -> None:
     """Refuse units that were made for another set of live inline projections, and what was to follow on them."""
     for place, unit in waiting:
         if unit.inline not in (None, outdated.revision):

@@ -25,9 +25,9 @@ from craton.ports import (
     Changeset,
     ChangesetRefused,
     Isolation,
-    Outcome,
     StoreUnavailable,
     Table,
+    WriteOutcome,
 )
 from craton.ports.crash import crash_point
 from craton.ports.records import MAX_NAME_BYTES
@@ -91,7 +91,7 @@ class PostgresStore(PostgresReads):
 
     # --- writing -------------------------------------------------------------------------------------------------
 
-    async def write(self, units: Sequence[Changeset]) -> Sequence[Outcome]:
+    async def write(self, units: Sequence[Changeset]) -> Sequence[WriteOutcome]:
         outcomes = await self._writer.write(units)
         self._database.announce(self._schema)
         return outcomes

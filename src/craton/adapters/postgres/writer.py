@@ -23,13 +23,13 @@ from craton.ports import (
     FenceLost,
     KeyTaken,
     NothingParked,
-    Outcome,
     PositionPassed,
     SerializationConflict,
     Statement,
     StoreUnavailable,
     Timer,
     VersionConflict,
+    WriteOutcome,
 )
 from craton.ports.crash import crash_point
 
@@ -51,9 +51,9 @@ class PostgresWriter:
         parameters = ", ".join(f"${n}" for n in range(1, 23))
         self._append = f"SELECT conflicts, positions, inline FROM {schema}.append({parameters})"
 
-    async def write(self, units: Sequence[Changeset]) -> Sequence[Outcome]:
+    async def write(self, units: Sequence[Changeset]) -> Sequence[WriteOutcome]:
         """Write a batch; units that conflict are left out, units that break something are found one by one."""
-        outcomes: dict[int, Outcome] = {}
+        outcomes: dict[int, WriteOutcome] = {}
         waiting = list(enumerate(units))
         while waiting:
             waiting = batch.without_stale(waiting, outcomes)
@@ -78,7 +78,7 @@ class PostgresWriter:
                 break
         return [outcomes[place] for place in range(len(units))]
 
-    async def _write_one_by_one(self, waiting: list[tuple[int, Changeset]], outcomes: dict[int, Outcome]) -> None:
+    async def _write_one_by_one(self, waiting: list[tuple[int, Changeset]], outcomes: dict[int, WriteOutcome]) -> None:
         """Each in a transaction of its own; what was to follow on a refused unit is refused with it."""
         refused: set[str] = set()
         for place, unit in waiting:

@@ -19,7 +19,7 @@ from craton.adapters.sqlite.refusals import DRIVER_ERRORS, meaning, refusal
 from craton.adapters.sqlite.schema import prepare, table_statements
 from craton.adapters.sqlite.transaction import SqliteTransaction
 from craton.adapters.sqlite.writer import Writer
-from craton.ports import Changeset, Isolation, Outcome, StoreUnavailable, Table
+from craton.ports import Changeset, Isolation, StoreUnavailable, Table, WriteOutcome
 from craton.ports.wellformed import require_count
 
 T = TypeVar("T")
@@ -71,7 +71,7 @@ class SqliteStore(SqliteReads):
 
     # --- writing -------------------------------------------------------------------------------------------------
 
-    async def write(self, units: Sequence[Changeset]) -> Sequence[Outcome]:
+    async def write(self, units: Sequence[Changeset]) -> Sequence[WriteOutcome]:
         return await self._in_writer(lambda: self._writer.write(units))
 
     @asynccontextmanager

@@ -29,7 +29,6 @@ from craton.ports import (
     NewEvent,
     NothingParked,
     NotUnique,
-    Outcome,
     PositionPassed,
     Statement,
     StoredEvent,
@@ -37,6 +36,7 @@ from craton.ports import (
     Table,
     TableTaken,
     VersionConflict,
+    WriteOutcome,
 )
 from craton.ports.crash import crash_point
 from craton.ports.wellformed import require_well_formed
@@ -53,9 +53,9 @@ class Writer:
         self._inline: int | None = None
         """The revision of the set of live inline projections, once this transaction has looked, until it changes it."""
 
-    def write(self, units: Sequence[Changeset]) -> list[Outcome]:
+    def write(self, units: Sequence[Changeset]) -> list[WriteOutcome]:
         """Write a batch. Raises `StoreUnavailable` when nothing of it could be written."""
-        outcomes: list[Outcome] = []
+        outcomes: list[WriteOutcome] = []
         refused: set[str] = set()
         self.begin()
         try:
@@ -72,7 +72,7 @@ class Writer:
         self.commit()
         return outcomes
 
-    def _write_alone(self, unit: Changeset) -> Outcome:
+    def _write_alone(self, unit: Changeset) -> WriteOutcome:
         self._run("SAVEPOINT unit")
         try:
             return self.write_unit(unit)

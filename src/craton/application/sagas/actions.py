@@ -40,4 +40,4 @@ class Settled(msgspec.Struct, frozen=True):
     changes: Fields
 
 
-Outcome = Done | Refused | Unknown | Settled
+ActionOutcome = Done | Refused | Unknown | Settled

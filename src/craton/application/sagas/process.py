@@ -16,7 +16,7 @@ import msgspec
 
 from craton.application.api import Api
 from craton.application.retry import Retry
-from craton.application.sagas.actions import Action, Done, Kind, Outcome, Refused, Settled, Unknown
+from craton.application.sagas.actions import Action, ActionOutcome, Done, Kind, Refused, Settled, Unknown
 from craton.application.sagas.definition import Fields, SagaDefinition
 from craton.application.sagas.events import (
     CompensationBegun,
@@ -102,7 +102,7 @@ class SagaProcess(Aggregate[SagaId]):
 
     # --- outcomes of steps -----------------------------------------------------------------------------------------
 
-    def report(self, definition: SagaDefinition[Any], action: Action, outcome: Outcome, now: datetime) -> None:
+    def report(self, definition: SagaDefinition[Any], action: Action, outcome: ActionOutcome, now: datetime) -> None:
         """Record an outcome. An outcome of an action that is no longer wanted is ignored."""
         step = self.state.step(action.step)
         if self.state.ended or action != Action(_KINDS.get(step.status, "do"), step.name, step.outcomes):

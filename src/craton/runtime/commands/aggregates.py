@@ -30,10 +30,10 @@ from craton.runtime.committer import PendingCommit
 
 A = TypeVar("A", bound=AnyAggregate)
 
-MEMORY_LIMIT: Final = 20_000
-MAX_LOADS_TOGETHER: Final = 256
+MAX_AGGREGATES_IN_MEMORY: Final = 20_000
+MAX_STREAMS_PER_LOAD: Final = 256
 HISTORY_PAGE: Final = 1_000
-CHECKED_CHANGES: Final = 100
+ALWAYS_CHECKED_CHANGES: Final = 100
 
 log = structlog.get_logger("craton.aggregates")
 
@@ -51,8 +51,8 @@ class _Checks:
 
     def carried_out(self) -> None:
         self._carried_out += 1
-        if self._carried_out >= CHECKED_CHANGES and not self._check_all:
-            self.to_leave_out = CHECKED_CHANGES - 1
+        if self._carried_out >= ALWAYS_CHECKED_CHANGES and not self._check_all:
+            self.to_leave_out = ALWAYS_CHECKED_CHANGES - 1
 
 
 class _Memory:
@@ -181,7 +181,7 @@ class Aggregates:
         aggregate._recorded = []
         self._memory[aggregate.stream] = _Memory(aggregate, tail, time)
         self._memory.move_to_end(aggregate.stream)
-        while len(self._memory) > MEMORY_LIMIT:
+        while len(self._memory) > MAX_AGGREGATES_IN_MEMORY:
             self._memory.popitem(last=False)
 
     def forget(self, streams: set[str]) -> None:
@@ -243,8 +243,8 @@ class Aggregates:
     async def _fetch_waiting(self) -> None:
         waiting, self._waiting = self._waiting, {}
         wanted = list(waiting)
-        for start in range(0, len(wanted), MAX_LOADS_TOGETHER):
-            some = wanted[start : start + MAX_LOADS_TOGETHER]
+        for start in range(0, len(wanted), MAX_STREAMS_PER_LOAD):
+            some = wanted[start : start + MAX_STREAMS_PER_LOAD]
             try:
                 states = await self._log.load(some)
             except Exception as problem:

@@ -22,7 +22,7 @@ from craton.runtime.process.attempt import in_time
 
 MAX_KEY_LENGTH: Final = 200
 """The limit for clients' keys, in characters."""
-LONGEST_KEY: Final = 1_000
+MAX_STORED_KEY_LENGTH: Final = 1_000
 """The limit for all keys, in characters: those of policies and sagas consist of several names."""
 
 
@@ -122,5 +122,5 @@ def _within(seconds: float | None, work: Awaitable[Answer], *, executed: bool) -
 
 def require_usable_key(key: str) -> None:
     """Raise `UnusableKey` for a key that no store can keep."""
-    if not 0 < len(key) <= LONGEST_KEY or not storable(key):
+    if not 0 < len(key) <= MAX_STORED_KEY_LENGTH or not storable(key):
         raise UnusableKey()

@@ -1,4 +1,4 @@
-"""Settings: each with one name, one default, and a known source."""
+"""The toolkit's own settings: each with one name, one default, and a known source."""
 
 import os
 import re
@@ -11,8 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from craton.application.errors import WiringError
-from craton.application.settings import Settings as ModuleSettings
-from craton.application.settings import meaning, read_settings, shown, variable
+from craton.application.settings import Settings, meaning, read_settings, shown, variable
 from craton.runtime.retention import Retention
 
 
@@ -24,7 +23,7 @@ class Setting(msgspec.Struct, frozen=True):
     meaning: str
 
 
-class Value(msgspec.Struct, frozen=True):
+class SettingValue(msgspec.Struct, frozen=True):
     """A setting's value and where it came from."""
 
     name: str
@@ -61,12 +60,12 @@ VARIABLES: Final = frozenset(("CRATON_CRASH_AT", *(f"CRATON_{setting.name.upper(
 """All environment variables that the toolkit itself reads."""
 
 
-class Settings:
+class ToolkitSettings:
     """The settings in force. Raises `WiringError` for a wrong value."""
 
     def __init__(self, flags: Mapping[str, Any], environment: Mapping[str, str] = os.environ) -> None:
         project = _project()
-        self.values: dict[str, Value] = {}
+        self.values: dict[str, SettingValue] = {}
         for setting in SETTINGS:
             variable = f"CRATON_{setting.name.upper()}"
             if flags.get(setting.name) is not None:
@@ -77,7 +76,7 @@ class Settings:
                 value, source = str(project[setting.name]), "pyproject.toml"
             else:
                 value, source = setting.default, "default"
-            self.values[setting.name] = Value(setting.name, value, source, setting.meaning)
+            self.values[setting.name] = SettingValue(setting.name, value, source, setting.meaning)
         self._require_number("port", "the port", 0, 65_535)
         self._require_number("result_days", "how many days answers are kept", 1, 36_500)
         self._require_number("ended_saga_days", "how many days ended sagas are listed", 1, 36_500)
@@ -136,16 +135,18 @@ class Settings:
     def data(self) -> Path:
         return Path(self["data"])
 
-    def shown(self) -> list[Value]:
+    def shown(self) -> list[SettingValue]:
         """All settings, with secrets masked."""
         return [msgspec.structs.replace(value, value=masked(value.value)) for value in self.values.values()]
 
 
-def module_settings(module: str, kind: type[ModuleSettings], environment: Mapping[str, str]) -> Iterator[Value]:
+def module_settings(module: str, kind: type[Settings], environment: Mapping[str, str]) -> Iterator[SettingValue]:
     """A module's settings, with secrets masked. Raises `WiringError` for a wrong value."""
     for name, value in shown(read_settings(kind, module, environment)):
         source = variable(module, name)
-        yield Value(f"{module}.{name}", value, source if environment.get(source) else "default", meaning(kind, name))
+        yield SettingValue(
+            f"{module}.{name}", value, source if environment.get(source) else "default", meaning(kind, name)
+        )
 
 
 def masked(url: str) -> str:

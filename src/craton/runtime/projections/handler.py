@@ -16,11 +16,11 @@ from craton.application.upcasting import EventTypes
 from craton.ports import RowOperation, StatementFailed, Store, StoredEvent
 from craton.runtime.process.places import authors_place
 from craton.runtime.projections.states import PastStates
-from craton.runtime.subscriptions.feed import Page
+from craton.runtime.subscriptions.feed import EventPage
 from craton.runtime.subscriptions.handler import Failed, Handled
 
-REMEMBERED_ROWS: Final = 50_000
-READ_TOGETHER: Final = 500
+MAX_REMEMBERED_ROWS: Final = 50_000
+MAX_ROWS_PER_READ: Final = 500
 
 _UNREAD: Final = object()
 """Stands for a row that was written without having been read."""
@@ -57,7 +57,7 @@ class ProjectionHandler:
         if self._states is not None:
             self._states.forget()
 
-    async def handle(self, page: Page, events: Sequence[StoredEvent]) -> Handled:
+    async def handle(self, page: EventPage, events: Sequence[StoredEvent]) -> Handled:
         said, failed = await self._listen(page, events)
         await self._read_missing(said)
         blocked: set[str] = set()
@@ -93,7 +93,7 @@ class ProjectionHandler:
             raise
         if failed:  # a row that couldn't be decoded may be repaired before the failed events are retried
             self._rows = {key: row for key, row in self._rows.items() if not isinstance(row, _Unreadable)}
-        if len(self._rows) > REMEMBERED_ROWS:
+        if len(self._rows) > MAX_REMEMBERED_ROWS:
             self._rows.clear()
         if self._states is not None:
             self._rows.clear()  # its rows are made from states and are never read
@@ -110,7 +110,7 @@ class ProjectionHandler:
                 self._rows[row_key] = before
 
     async def _listen(
-        self, page: Page, events: Sequence[StoredEvent]
+        self, page: EventPage, events: Sequence[StoredEvent]
     ) -> tuple[list[tuple[StoredEvent, list[RowChange]]], list[Failed]]:
         """Collect the changes that the projection makes for each event."""
         concerned = [event for event in events if self._concerns(event)]
@@ -147,8 +147,8 @@ class ProjectionHandler:
                     missing.setdefault(change.rows, {})[change.key] = None
         for row_type, wanted in missing.items():
             keys = list(wanted)
-            for start in range(0, len(keys), READ_TOGETHER):
-                some = keys[start : start + READ_TOGETHER]
+            for start in range(0, len(keys), MAX_ROWS_PER_READ):
+                some = keys[start : start + MAX_ROWS_PER_READ]
                 found = await self._store.get_rows(row_type.table(self._generation), some)
                 for key, text in zip(some, found, strict=True):
                     self._rows[row_type, key] = None if text is None else _decoded(row_type, text)

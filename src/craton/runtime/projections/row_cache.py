@@ -27,7 +27,7 @@ from craton.application.projection import ProjectionDefinition
 from craton.domain import world
 from craton.runtime.background import Background, keep_running
 from craton.runtime.process.signal import Signal
-from craton.runtime.subscriptions.feed import Page
+from craton.runtime.subscriptions.feed import EventPage
 from craton.runtime.subscriptions.subscription import PAGE
 
 MAX_AGE_SECONDS: Final = 1.0
@@ -137,7 +137,7 @@ class RowCache:
             self._followed = began
             await self._wake.wait(woken)
 
-    def _drop(self, page: Page) -> None:
+    def _drop(self, page: EventPage) -> None:
         for event in page.events:
             if self._definition.concerns(event.type, event.stream):
                 self._changes += 1

@@ -17,7 +17,7 @@ from craton.runtime.commands.state_type import state_type
 
 ROWS_TOGETHER: Final = 10_000
 STREAMS_TOGETHER: Final = 256
-SUSPECTS_TOGETHER: Final = 100
+MAX_SUSPECTED_ROWS: Final = 100
 
 Events = Callable[[int], AsyncIterator[StoredEvent]]
 """The events after a position, as stored."""
@@ -44,8 +44,8 @@ async def differing_rows(
     await fold.go_on(await store.checkpoint(subscription) if subscription else await store.head())
     for row_type in kind.rows.values():
         suspected = [key async for key in _suspected(store, row_type, generation, fold.rows[row_type])]
-        for start in range(0, len(suspected), SUSPECTS_TOGETHER):
-            keys = suspected[start : start + SUSPECTS_TOGETHER]
+        for start in range(0, len(suspected), MAX_SUSPECTED_ROWS):
+            keys = suspected[start : start + MAX_SUSPECTED_ROWS]
             found = await _read_again(store, row_type, generation, keys, subscription, fold)
             for key in keys:
                 row = fold.rows[row_type].get(key)

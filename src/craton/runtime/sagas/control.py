@@ -11,7 +11,7 @@ from craton.application.context import context
 from craton.application.operators import OPERATOR_LOG, OperatorLog
 from craton.application.page import Page, Paging, within
 from craton.application.repository import AuditEvent, Repository
-from craton.application.sagas.actions import Action, Outcome
+from craton.application.sagas.actions import Action, ActionOutcome
 from craton.application.sagas.definition import SagaDefinition
 from craton.application.sagas.events import SagaId
 from craton.application.sagas.index import SagaRow
@@ -27,7 +27,7 @@ class Stranded(Conflict):
     """This program doesn't have the definition that the saga was started with."""
 
 
-class Progress(msgspec.Struct, frozen=True):
+class SagaProgress(msgspec.Struct, frozen=True):
     """How a saga stands, what is to be done now (nothing, if this program doesn't know how), and when to look again."""
 
     state: SagaState
@@ -59,15 +59,15 @@ class SagaControl(Api):
         """All that happened to a saga, newest first, with who caused it."""
 
     @query
-    async def look(self, saga: SagaId) -> Progress:
+    async def look(self, saga: SagaId) -> SagaProgress:
         """What is to be done."""
 
     @command
-    async def expire(self, saga: SagaId) -> Progress:
+    async def expire(self, saga: SagaId) -> SagaProgress:
         """Give up what has taken too long; return what is to be done then."""
 
     @command
-    async def report(self, saga: SagaId, action: Action, outcome: Outcome) -> Progress:
+    async def report(self, saga: SagaId, action: Action, outcome: ActionOutcome) -> SagaProgress:
         """Record what came of an action; return what is to be done next."""
 
     @command
@@ -131,16 +131,16 @@ class SagaControlService(SagaControl):
     async def events(self, saga: SagaId, *, paging: Paging = Paging()) -> Page[AuditEvent]:
         return await self._processes.audit(saga, paging)
 
-    async def look(self, saga: SagaId) -> Progress:
+    async def look(self, saga: SagaId) -> SagaProgress:
         process = await self._processes.get(saga)
-        return Progress(process.state) if self._definition(process) is None else _progress(process)
+        return SagaProgress(process.state) if self._definition(process) is None else _progress(process)
 
-    async def expire(self, saga: SagaId) -> Progress:
+    async def expire(self, saga: SagaId) -> SagaProgress:
         process = await self._processes.get(saga)
         process.expire(self._known(process), now())
         return _progress(process)
 
-    async def report(self, saga: SagaId, action: Action, outcome: Outcome) -> Progress:
+    async def report(self, saga: SagaId, action: Action, outcome: ActionOutcome) -> SagaProgress:
         process = await self._processes.get(saga)
         process.report(self._known(process), action, outcome, now())
         return _progress(process)
@@ -186,7 +186,7 @@ class SagaControlService(SagaControl):
         return definition
 
 
-def _progress(process: SagaProcess) -> Progress:
+def _progress(process: SagaProcess) -> SagaProgress:
     time = now()
     look_at = min((at for at in process.state.times if at > time), default=None)
-    return Progress(process.state, process.actions(time), look_at, process.is_late(time))
+    return SagaProgress(process.state, process.actions(time), look_at, process.is_late(time))

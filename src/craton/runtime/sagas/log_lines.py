@@ -4,7 +4,7 @@ from typing import Any
 
 import structlog
 
-from craton.application.sagas.actions import Action, Outcome, Refused, Unknown
+from craton.application.sagas.actions import Action, ActionOutcome, Refused, Unknown
 from craton.application.sagas.state import SagaState, Status
 
 log = structlog.get_logger("craton.sagas")
@@ -12,7 +12,7 @@ log = structlog.get_logger("craton.sagas")
 _WHAT = {"do": "step", "undo": "undo", "settle": "settling of a step"}
 
 
-def tell_outcome(saga: str, action: Action, outcome: Outcome, state: SagaState) -> None:
+def tell_outcome(saga: str, action: Action, outcome: ActionOutcome, state: SagaState) -> None:
     """Say what went wrong with an action, if something did; `state` is what has come of it."""
     step = state.step(action.step)
     about: dict[str, Any] = {"saga": saga, "kind": state.saga, "step": action.step, "correlation": state.correlation}

@@ -24,7 +24,7 @@ from craton.application.api import OperationDefinition, operation_of
 from craton.application.context import Context
 from craton.application.errors import CallFailed
 from craton.application.page import MAX_PAGE_SIZE, Paging, within
-from craton.application.sagas.actions import Action, Outcome
+from craton.application.sagas.actions import Action, ActionOutcome
 from craton.application.sagas.definition import SagaDefinition
 from craton.application.sagas.events import (
     CompensationBegun,
@@ -43,10 +43,10 @@ from craton.runtime.background import keep_running
 from craton.runtime.commands.use_cases import UseCases
 from craton.runtime.process.signal import POLL_SECONDS
 from craton.runtime.projections.handler import describe
-from craton.runtime.sagas.control import Progress, SagaControl
+from craton.runtime.sagas.control import SagaControl, SagaProgress
 from craton.runtime.sagas.log_lines import tell_outcome, tell_turn
 from craton.runtime.sagas.steps import StepRunner
-from craton.runtime.subscriptions.feed import Page
+from craton.runtime.subscriptions.feed import EventPage
 from craton.runtime.subscriptions.handler import Handled
 from craton.runtime.subscriptions.subscription import Subscription
 
@@ -96,7 +96,7 @@ class SagaRunner:
     async def reset(self) -> None:
         """Nothing is remembered of the feed: what is due is looked up."""
 
-    async def handle(self, page: Page, events: Sequence[StoredEvent]) -> Handled:
+    async def handle(self, page: EventPage, events: Sequence[StoredEvent]) -> Handled:
         for event in events:
             begins = event.type == SagaStarted.__name__
             if begins or event.type in _WAKING:
@@ -175,7 +175,7 @@ class SagaRunner:
 
     async def _drive(self, saga: SagaId, driven: "_Driven") -> None:
         """Do what it needs, until it has ended or nothing is to be done for a while."""
-        running: dict[Action, asyncio.Task[Outcome]] = {}
+        running: dict[Action, asyncio.Task[ActionOutcome]] = {}
         try:
             progress = await self._look(saga)
             while await self._wait(saga, driven, progress, running):
@@ -202,7 +202,11 @@ class SagaRunner:
             await asyncio.gather(*running.values(), return_exceptions=True)
 
     async def _wait(
-        self, saga: SagaId, driven: "_Driven", progress: Progress, running: dict[Action, asyncio.Task[Outcome]]
+        self,
+        saga: SagaId,
+        driven: "_Driven",
+        progress: SagaProgress,
+        running: dict[Action, asyncio.Task[ActionOutcome]],
     ) -> bool:
         """Begin what is planned, drop what isn't any more, and wait. False when there is nothing to wait for here."""
         for action in [action for action in running if action not in progress.actions]:
@@ -222,18 +226,20 @@ class SagaRunner:
         driven.calm()
         return True
 
-    async def _look(self, saga: SagaId) -> Progress:
+    async def _look(self, saga: SagaId) -> SagaProgress:
         progress = await self._ask(_LOOK, None, saga=saga)
         return await self._ask(_EXPIRE, progress, saga=saga) if progress.is_late else progress
 
-    async def _ask(self, operation: OperationDefinition, progress: Progress | None, **arguments: Any) -> Progress:
+    async def _ask(
+        self, operation: OperationDefinition, progress: SagaProgress | None, **arguments: Any
+    ) -> SagaProgress:
         state = None if progress is None else progress.state
         context = Context(
             actor="saga",
             tenant=None if state is None else state.tenant,
             correlation=None if state is None else state.correlation,
         )
-        answer: Progress = (await self._use_cases.run(operation, arguments, context)).result
+        answer: SagaProgress = (await self._use_cases.run(operation, arguments, context)).result
         return answer
 
 

@@ -11,7 +11,7 @@ from craton.application.codec import decode
 from craton.application.command_keys import CommandKeys
 from craton.application.context import Context, entered
 from craton.application.errors import AnswerNotKept, CallFailed, KeyReused
-from craton.application.sagas.actions import Action, Done, Outcome, Refused, Settled, Unknown
+from craton.application.sagas.actions import Action, ActionOutcome, Done, Refused, Settled, Unknown
 from craton.application.sagas.definition import Cause, Method, SagaDefinition
 from craton.application.sagas.process import only_commands
 from craton.application.sagas.state import SagaState, StepState
@@ -36,7 +36,7 @@ class StepRunner:
         self._given = {name: provide(dependencies) for name, dependencies in definition.dependencies.items()}
         self._undo_given = {name: provide(dependencies) for name, dependencies in definition.undo_dependencies.items()}
 
-    async def run(self, id: str, state: SagaState, action: Action) -> Outcome:
+    async def run(self, id: str, state: SagaState, action: Action) -> ActionOutcome:
         """Run an action; never raises but when it is cancelled."""
         step = state.step(action.step)
         key = f"{id}/{action.step}"
@@ -61,7 +61,9 @@ class StepRunner:
             except Exception as problem:
                 return Unknown(_shortened(describe(problem)), {})
 
-    async def _attempt(self, step: StepState, kind: str, keys: CommandKeys, seconds: float, cause: Cause) -> Outcome:
+    async def _attempt(
+        self, step: StepState, kind: str, keys: CommandKeys, seconds: float, cause: Cause
+    ) -> ActionOutcome:
         definition = self._definition
         saga = definition.decode(step.fields)
         before = definition.fields(saga)

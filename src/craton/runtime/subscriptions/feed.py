@@ -10,10 +10,10 @@ from craton.domain import Event, Recorded
 from craton.ports import EventLog, StoredEvent
 from craton.runtime.process.signal import Signal
 
-PAGES_KEPT: Final = 8
+MAX_KEPT_PAGES: Final = 8
 
 
-class Page:
+class EventPage:
     """Events in order, and the position up to which no event is missing. Each event is decoded once for all readers.
 
     Only events that can be changed are decoded for each reader.
@@ -26,11 +26,11 @@ class Page:
         self._types = types
         self._recorded: dict[int, Recorded[Event]] = {}
 
-    def cut(self, place: int) -> tuple["Page", "Page"]:
+    def cut(self, place: int) -> tuple["EventPage", "EventPage"]:
         """Two pages: the events before an index, and those from there on."""
         before = self.events[place].position - 1
-        first = Page(self.events[:place], before, self._types, after=self.after)
-        rest = Page(self.events[place:], self.position, self._types, after=before)
+        first = EventPage(self.events[:place], before, self._types, after=self.after)
+        rest = EventPage(self.events[place:], self.position, self._types, after=before)
         first._recorded = rest._recorded = self._recorded
         return first, rest
 
@@ -53,9 +53,9 @@ class Feed:
         self.signal = signal
         self.reached = 0
         """The largest position that any reader of this process has reached."""
-        self._pages: OrderedDict[tuple[int, int], tuple[int, asyncio.Task[Page]]] = OrderedDict()
+        self._pages: OrderedDict[tuple[int, int], tuple[int, asyncio.Task[EventPage]]] = OrderedDict()
 
-    async def read(self, after: int, limit: int) -> Page:
+    async def read(self, after: int, limit: int) -> EventPage:
         """Return a page after a position.
 
         A page with events can be shared by all readers, because its content never changes. A read that is still running
@@ -75,28 +75,28 @@ class Feed:
         """The position of the newest event that is committed now."""
         return await self._log.head()
 
-    def _begin(self, after: int, limit: int) -> asyncio.Task[Page]:
+    def _begin(self, after: int, limit: int) -> asyncio.Task[EventPage]:
         task = asyncio.create_task(self._read(after, limit))
         task.add_done_callback(_look_at)
         self._pages[after, limit] = self.signal.seen(), task
-        while len(self._pages) > PAGES_KEPT:
+        while len(self._pages) > MAX_KEPT_PAGES:
             self._pages.popitem(last=False)
         return task
 
-    def page(self, events: Sequence[StoredEvent]) -> Page:
+    def page(self, events: Sequence[StoredEvent]) -> EventPage:
         """A page of events of this log that were read in another way."""
-        return Page(events, events[-1].position if events else 0, self._types)
+        return EventPage(events, events[-1].position if events else 0, self._types)
 
-    async def _read(self, after: int, limit: int) -> Page:
+    async def _read(self, after: int, limit: int) -> EventPage:
         page = await self._log.read_feed(after, limit)
-        return Page(page.events, page.position, self._types, after=after)
+        return EventPage(page.events, page.position, self._types, after=after)
 
 
-def _look_at(task: asyncio.Task[Page]) -> None:
+def _look_at(task: asyncio.Task[EventPage]) -> None:
     """Mark the error of an unused page as seen, so that asyncio doesn't warn of it."""
     if not task.cancelled():
         task.exception()
 
 
-def _holds_events(task: asyncio.Task[Page], after: int) -> bool:
+def _holds_events(task: asyncio.Task[EventPage], after: int) -> bool:
     return task.done() and not task.cancelled() and task.exception() is None and task.result().position > after

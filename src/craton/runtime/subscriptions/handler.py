@@ -6,7 +6,7 @@ from typing import Protocol
 import msgspec
 
 from craton.ports import RowOperation, StoredEvent
-from craton.runtime.subscriptions.feed import Page
+from craton.runtime.subscriptions.feed import EventPage
 
 
 class Failed(msgspec.Struct, frozen=True):
@@ -38,5 +38,5 @@ class Handler(Protocol):
     async def reset(self) -> None:
         """Forget everything in memory: another process may have been the owner meanwhile."""
 
-    async def handle(self, page: Page, events: Sequence[StoredEvent]) -> Handled:
+    async def handle(self, page: EventPage, events: Sequence[StoredEvent]) -> Handled:
         """Handle some events of a page. After a failed event, the later ones of its key must fail too."""

@@ -7,7 +7,7 @@ import msgspec
 
 from craton.ports import Changeset, NotUnique, ParkedEvent, StatementFailed, StoredEvent
 from craton.runtime.background import Background
-from craton.runtime.subscriptions.feed import Feed, Page
+from craton.runtime.subscriptions.feed import EventPage, Feed
 from craton.runtime.subscriptions.handler import Handler
 
 PARKED_PAGE: Final = 1_000
@@ -74,14 +74,14 @@ class ParkedEvents:
         self.keys = {entry.key for entry in parked}
         return True
 
-    async def _retry_together(self, page: Page, before: dict[int, ParkedEvent]) -> bool:
+    async def _retry_together(self, page: EventPage, before: dict[int, ParkedEvent]) -> bool:
         """Try the parked events of a page, all with one key. False if one failed: the events behind it stay parked."""
         try:
             return await self._retry(page, page.events, before)
         except (NotUnique, StatementFailed):
             return await self._retry_one_by_one(page, before)
 
-    async def _retry_one_by_one(self, page: Page, before: dict[int, ParkedEvent]) -> bool:
+    async def _retry_one_by_one(self, page: EventPage, before: dict[int, ParkedEvent]) -> bool:
         """Find the event that the store refuses. It stays parked, and so do the events behind it."""
         for event in page.events:
             try:
@@ -92,7 +92,7 @@ class ParkedEvents:
                 return False
         return True
 
-    async def _retry(self, page: Page, wanted: Sequence[StoredEvent], before: dict[int, ParkedEvent]) -> bool:
+    async def _retry(self, page: EventPage, wanted: Sequence[StoredEvent], before: dict[int, ParkedEvent]) -> bool:
         handled = await self._handler.handle(page, wanted)
         failed = {failure.event.position: failure.error for failure in handled.failed}
         still = [

@@ -24,7 +24,7 @@ from craton.ports.crash import crash_point
 from craton.ports.wellformed import require_storable
 from craton.runtime.process.attempt import ATTEMPT_SECONDS, attempt, heed_cancellation
 from craton.runtime.projections.handler import describe, located
-from craton.runtime.subscriptions.feed import Page
+from craton.runtime.subscriptions.feed import EventPage
 from craton.runtime.subscriptions.handler import Failed, Handled
 from craton.runtime.subscriptions.subscription import MAX_AT_ONCE
 
@@ -87,7 +87,7 @@ class PolicyHandler:
     async def reset(self) -> None:
         """Do nothing: the handler keeps nothing from page to page."""
 
-    async def handle(self, page: Page, events: Sequence[StoredEvent]) -> Handled:
+    async def handle(self, page: EventPage, events: Sequence[StoredEvent]) -> Handled:
         queues: dict[str, list[StoredEvent]] = {}
         for event in events:
             if event.type in self.names:
@@ -97,7 +97,7 @@ class PolicyHandler:
             raise FenceLost(f"another process may run {self.name} now")
         return Handled((), [failure for failures in failed for failure in failures or ()])
 
-    async def _in_order(self, page: Page, events: Sequence[StoredEvent]) -> list[Failed] | None:
+    async def _in_order(self, page: EventPage, events: Sequence[StoredEvent]) -> list[Failed] | None:
         """React to events one after the other. Returns those that failed; None if the lease may have passed to
         another."""
         for place, event in enumerate(events):
@@ -110,7 +110,7 @@ class PolicyHandler:
                 return [Failed(event, error), *(Failed(later, "") for later in events[place + 1 :])]
         return []
 
-    async def _try(self, page: Page, event: StoredEvent) -> str | None:
+    async def _try(self, page: EventPage, event: StoredEvent) -> str | None:
         """React; return the reason why it failed, or None if it succeeded. Raises `FenceLost`.
 
         If something can't be reached, this waits: the event isn't the cause, and another process would fail too.

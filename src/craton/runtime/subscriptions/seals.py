@@ -13,7 +13,7 @@ import msgspec
 
 from craton.application.codec import encode_text
 from craton.ports import Query, Range, RowPut, Store, StoredEvent, StoredRow, Table, TableColumn
-from craton.runtime.subscriptions.feed import Page
+from craton.runtime.subscriptions.feed import EventPage
 from craton.runtime.subscriptions.handler import Handled
 
 SEALS: Final = Table("seals", (TableColumn("position", "integer"),), ())
@@ -66,7 +66,7 @@ class SealHandler:
         rows, _ = await self._store.find_rows(SEALS, Query(descending=True, limit=1))
         self._last = msgspec.json.decode(rows[0], type=Seal) if rows else Seal(0, 0, 0, "")
 
-    async def handle(self, page: Page, events: Sequence[StoredEvent]) -> Handled:
+    async def handle(self, page: EventPage, events: Sequence[StoredEvent]) -> Handled:
         if not events:
             return Handled(())
         last, position = self._last, page.position

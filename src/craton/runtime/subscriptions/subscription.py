@@ -35,7 +35,7 @@ from craton.runtime.background import Background, keep_running
 from craton.runtime.committer import Commit
 from craton.runtime.process.attempt import heed_cancellation
 from craton.runtime.process.signal import POLL_SECONDS, Signal
-from craton.runtime.subscriptions.feed import Feed, Page
+from craton.runtime.subscriptions.feed import EventPage, Feed
 from craton.runtime.subscriptions.handler import Handler
 from craton.runtime.subscriptions.lease import LEASE_SECONDS, Lease
 from craton.runtime.subscriptions.parked import PARKED_PAGE, ParkedEvents
@@ -85,7 +85,7 @@ class Subscription:
         self._at_once = MAX_AT_ONCE
         """The number of events with effects that are handled before the checkpoint is written."""
         self._commit = commit or background.commit
-        self._rest: Page | None = None
+        self._rest: EventPage | None = None
         self._lease = Lease(background.store, name, background.owner)
         self._fence: Fence | None = None
         self._one_by_one_until = 0
@@ -197,7 +197,7 @@ class Subscription:
         self._observe(page.position)
         return True
 
-    async def _read(self, limit: int) -> Page:
+    async def _read(self, limit: int) -> EventPage:
         """The next page. It holds only a few events with effects; the rest of what was read is kept for the next
         page."""
         if self._rest is not None and self._rest.after == self.position:
@@ -214,7 +214,7 @@ class Subscription:
         now, self._rest = page.cut(effects[at_once])
         return now
 
-    async def _write_event_by_event(self, page: Page) -> list[ParkedEvent]:
+    async def _write_event_by_event(self, page: EventPage) -> list[ParkedEvent]:
         """Write the events of one unit that the store accepts, and park the rest, in one commit: readers see both or
         none."""
         parked: list[ParkedEvent] = []
@@ -233,7 +233,7 @@ class Subscription:
             raise
         return parked
 
-    async def _write_event(self, transaction: Transaction, page: Page, event: StoredEvent) -> str | None:
+    async def _write_event(self, transaction: Transaction, page: EventPage, event: StoredEvent) -> str | None:
         """Write the rows of one event; return the reason if it can't be written."""
         try:
             handled = await self._handler.handle(page, [event])

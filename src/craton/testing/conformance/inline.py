@@ -15,12 +15,12 @@ from craton.ports import (
     DocumentChanged,
     Isolation,
     NotUnique,
-    Outcome,
     Query,
     RowOperation,
     Statement,
     Store,
     StoredEvent,
+    WriteOutcome,
 )
 from craton.testing.conformance.making import (
     SEATS,
@@ -40,7 +40,7 @@ from craton.testing.conformance.making import (
 class LiveInlineProjections:
     """What events are appended for: the set of live inline projections, by the revision of its document."""
 
-    async def _replace(self, store: Store, revision: int) -> Outcome:
+    async def _replace(self, store: Store, revision: int) -> WriteOutcome:
         return await attempt(store, Changeset(documents=[Document(INLINE, revision, "{}")]))
 
     async def test_events_that_were_made_for_it_are_appended(self, store: Store) -> None:

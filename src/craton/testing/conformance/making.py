@@ -11,7 +11,6 @@ from craton.ports import (
     Append,
     Changeset,
     NewEvent,
-    Outcome,
     RowOperation,
     RowPut,
     Store,
@@ -19,6 +18,7 @@ from craton.ports import (
     StoredRow,
     Table,
     TableColumn,
+    WriteOutcome,
 )
 
 NOON: Final = datetime(2026, 5, 17, 12, 0, 0, 123456, tzinfo=UTC)
@@ -88,7 +88,7 @@ async def with_tables(store: Store, *tables: Table) -> None:
         await store.create_indexes(table)
 
 
-async def attempt(store: Store, unit: Changeset) -> Outcome:
+async def attempt(store: Store, unit: Changeset) -> WriteOutcome:
     """Write one unit; return its position or its refusal."""
     (outcome,) = await store.write([unit])
     return outcome
@@ -140,6 +140,6 @@ async def whole_feed(store: Store, after: int = 0, page: int = 100) -> list[Stor
         after = read.position
 
 
-def numbers(outcomes: Sequence[Outcome]) -> list[bool]:
+def numbers(outcomes: Sequence[WriteOutcome]) -> list[bool]:
     """For each outcome whether the unit was written."""
     return [isinstance(outcome, int) for outcome in outcomes]

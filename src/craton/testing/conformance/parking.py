@@ -6,11 +6,11 @@ from typing import Any, Literal
 
 from msgspec.structs import replace
 
-from craton.ports import Changeset, NothingParked, OperatorRequest, Outcome, ParkedEvent, Store
+from craton.ports import Changeset, NothingParked, OperatorRequest, ParkedEvent, Store, WriteOutcome
 from craton.testing.conformance.making import NOON, appending, attempt, event, write
 
 
-async def _ask(store: Store, subscription: str, position: int, request: Literal["retry", "drop"]) -> Outcome:
+async def _ask(store: Store, subscription: str, position: int, request: Literal["retry", "drop"]) -> WriteOutcome:
     return await attempt(store, Changeset(operator_requests=[OperatorRequest(subscription, position, request)]))
 
 

@@ -9,7 +9,8 @@ from urllib.parse import parse_qsl
 import msgspec
 from starlette.types import Receive, Scope
 
-from craton.adapters.http.body import header, parse, read
+from craton.adapters.http.body import parse, read
+from craton.adapters.http.head import head_of
 from craton.adapters.http.problems import BadRequest
 from craton.application.api import OperationDefinition
 from craton.application.codec import convert
@@ -73,8 +74,7 @@ class Binding:
         body = await read(scope, receive)
         if not body:
             return {}
-        media_type = (header(scope, b"content-type") or "").partition(";")[0].strip().lower()
-        if media_type != "application/json":
+        if head_of(scope).media_type != "application/json":
             raise BadRequest(415, "unsupported-media-type", "The body must be application/json.")
         return parse(body)
 

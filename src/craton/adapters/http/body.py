@@ -9,6 +9,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.types import Receive, Scope
 
+from craton.adapters.http.head import head_of
 from craton.adapters.http.problems import BadRequest
 
 MAX_BYTES: Final = 1024 * 1024
@@ -25,7 +26,7 @@ class ClientGone(Exception):
 
 async def read(scope: Scope, receive: Receive, limit: int = MAX_BYTES) -> bytes:
     """Return the whole body. Raises `BadRequest` (413, 408) or `ClientGone`."""
-    declared = header(scope, b"content-length")
+    declared = head_of(scope).get(b"content-length")
     if declared is not None and declared.isdigit() and int(declared) > limit:
         raise _too_large(limit)
     message = await _receive(receive)
@@ -71,14 +72,6 @@ async def _receive(receive: Receive) -> Any:
 
 def _too_large(limit: int) -> BadRequest:
     return BadRequest(413, "body-too-large", f"The body is larger than {limit} bytes.")
-
-
-def header(scope: Scope, name: bytes) -> str | None:
-    """Return a request header, None if it isn't there. Raises `BadRequest` if it is there twice."""
-    values = [value for key, value in scope["headers"] if key == name]
-    if len(values) > 1:
-        raise BadRequest(400, "malformed-header", f"The header {name.decode()} is there twice.")
-    return str(values[0], "latin-1") if values else None
 
 
 def parse(body: bytes) -> Any:

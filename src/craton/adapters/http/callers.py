@@ -1,20 +1,13 @@
 """Finds out who calls, by the token in Authorization."""
 
-import re
-from typing import Final
-
 from starlette.types import Scope
 
-from craton.adapters.http.body import header
+from craton.adapters.http.head import head_of
 from craton.application.access import STRANGER, Access
 from craton.application.context import Caller, Context, context
 from craton.application.routes import DEFAULT_TIMEOUT_SECONDS
 from craton.domain import Unauthenticated, world
 from craton.runtime.app import App
-
-MAX_TOKEN_LENGTH: Final = 4_096
-_TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*", re.ASCII).fullmatch
-"""RFC 6750, section 2.1."""
 
 
 class Callers:
@@ -28,7 +21,7 @@ class Callers:
 
         What needs no token isn't closed by one that has expired: a client sends it along until it has a new one.
         """
-        token = _token(scope)
+        token = head_of(scope).token
         caller = STRANGER
         if token is not None and self._app.authenticate is not None:
             asked = Context(
@@ -41,14 +34,3 @@ class Callers:
                     raise
         access.admit(caller)
         return caller
-
-
-def _token(scope: Scope) -> str | None:
-    """The token, None if there is none. Raises `Unauthenticated` for what isn't one."""
-    said = header(scope, b"authorization")
-    if said is None:
-        return None
-    scheme, _, token = said.partition(" ")
-    if scheme.lower() != "bearer" or len(token) > MAX_TOKEN_LENGTH or not _TOKEN(token):
-        raise Unauthenticated()
-    return token

@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 from starlette.types import Receive, Scope, Send
 
-from craton.adapters.http.conditions import is_known
+from craton.adapters.http.head import head_of
 from craton.adapters.http.replies import Headers, Reply
 from craton.adapters.http.router import Line
 
@@ -52,7 +52,7 @@ class Asset:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kept: Headers = [(b"etag", self._tag.encode()), (b"cache-control", b"no-cache")]
-        if is_known(scope, self._tag):
+        if head_of(scope).knows(self._tag):
             reply = Reply(304, kept, b"")
         else:
             length = (b"content-length", b"%d" % len(self._body))

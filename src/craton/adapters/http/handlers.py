@@ -7,13 +7,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from craton.adapters.http.addresses import address_of_client
 from craton.adapters.http.callers import Callers
+from craton.adapters.http.head import head_of
 from craton.application.access import STRANGER, Access
 from craton.application.context import Context, context, entered
 from craton.application.routes import DEFAULT_TIMEOUT_SECONDS
 from craton.domain import world
-from craton.runtime.process.attempt import in_time
 
 Handler = Callable[..., Awaitable[Response]]
 
@@ -38,18 +37,9 @@ class Handwritten:
             id=context().id,
             actor=caller.id or None,
             caller=caller,
-            address=address_of_client(scope),
+            address=head_of(scope).address,
             deadline=world.monotonic() + DEFAULT_TIMEOUT_SECONDS,
         )
         with entered(asked):
             response = await self._handler(Request(scope, receive), **self._given)
         await response(scope, receive, send)
-
-
-def bounded(handler: Handler) -> Handler:
-    """A handler that asks stores itself, and is answered by its deadline all the same."""
-
-    async def in_time_or_not(request: Request) -> Response:
-        return await in_time(DEFAULT_TIMEOUT_SECONDS, handler(request), executed=request.method != "GET")
-
-    return in_time_or_not

@@ -1,1 +1,1 @@
-"""Whether the program and what its stores hold fit together; found out at each start."""
+"""Checks at each start whether the program fits what its stores hold."""

@@ -1,12 +1,12 @@
-"""Which names a module's store may hold, so that a program which no longer knows one of them isn't started on it.
+"""The names that a module's store may hold. A program that lacks one of them isn't started on the store.
 
-What is stored under a name that the program doesn't know would be passed over without a word. So each start notes the
-program's names in a document, and compares those that were noted before with the program. A name that is gone is only
-refused when something is stored under it: the log is searched from where the name was first noted, because nothing can
-lie before. The same holds for the shape of an event, which the document keeps as it was at each change.
+Data stored under a name that the program doesn't know would be ignored silently. So each start records the program's
+names in a document, and compares the names that were recorded before with the program. A missing name is only refused
+if data is stored under it: the log is searched from the position where the name was first recorded, because no data
+can lie before it. The same holds for the shape of an event, which the document keeps as it was at each change.
 
-Projections can be built again from the log. Theirs are refused only when one is gone while another is new: that may be
-one renamed, whose tables would stay behind. A process that runs isn't asked again when another is started.
+Projections can be built again from the log. One that is missing is refused only if another one is new, because that may
+be the same one renamed, whose tables would stay behind. A running process isn't checked when another one is started.
 """
 
 import asyncio
@@ -33,12 +33,12 @@ from craton.runtime.committer import write_alone
 DOCUMENT: Final = "names"
 PAGE: Final = 5_000
 LATE_POSITIONS: Final = 10_000
-"""A commit with a position so far below the newest has surely ended."""
+"""A commit with a position so far below the newest one has certainly ended."""
 _OWN_EVENTS: Final = {
     SagaProcess.stream_prefix: frozenset(kind.__name__ for kind in get_args(SagaEvent)),
     OperatorLog.stream_prefix: frozenset((OperatorActed.__name__,)),
 }
-"""The toolkit's own events, by what their streams begin with."""
+"""The toolkit's own events, by the prefix of their streams."""
 _OWN_NAMES: Final = frozenset[str]().union(*_OWN_EVENTS.values())
 _ENDINGS: Final = frozenset(kind.__name__ for kind in (SagaCompleted, SagaCompensated, SagaResolved))
 
@@ -46,21 +46,21 @@ log = structlog.get_logger("craton.names")
 
 
 class NotedShape(msgspec.Struct, frozen=True):
-    """A shape that events of a type and schema version may have, all of them after a position. None: nobody knows."""
+    """A shape of events of one type and schema version, all after a position. None: the shape is unknown."""
 
     after: int
     shape: Shape | None = None
 
 
 class Names(msgspec.Struct, frozen=True):
-    """The names that a store may hold; events, streams and sagas of a name lie after a position."""
+    """The names that a store may hold. Events, streams and sagas with a name lie after the position noted for it."""
 
     events: dict[str, dict[int, tuple[NotedShape, ...]]] = {}
     """By type and schema version."""
     streams: dict[str, int] = {}
-    """By prefix."""
+    """The positions, by prefix."""
     sagas: dict[str, int] = {}
-    """`Checkout`, and its steps as `Checkout.charge`."""
+    """The positions, by kind, such as `Checkout`, and by step, such as `Checkout.charge`."""
     projections: frozenset[str] = frozenset()
     rows: frozenset[str] = frozenset()
 
@@ -68,7 +68,7 @@ class Names(msgspec.Struct, frozen=True):
 async def keep_names(app: str, modules: Sequence[tuple[Module, Store]], *, working: bool) -> None:
     """Compare the modules with what their stores hold, and note their names there.
 
-    `working`: timers and sagas are going to run. Raises `WiringError` that names everything which doesn't fit.
+    `working`: timers and sagas are going to run. Raises `WiringError`, which names everything that doesn't fit.
     """
     while True:
         comparisons = await asyncio.gather(*(_Comparison.begin(module, store) for module, store in modules))
@@ -87,7 +87,7 @@ async def keep_names(app: str, modules: Sequence[tuple[Module, Store]], *, worki
 
 
 class _Comparison:
-    """One module and its store. What is noted is brought up to date as it is compared."""
+    """The comparison of one module with its store. The record is brought up to date by it."""
 
     def __init__(self, module: Module, store: Store, document: Document | None, head: int) -> None:
         self._module = module
@@ -106,7 +106,8 @@ class _Comparison:
         return comparison
 
     async def _note_what_is_stored(self) -> None:
-        """Nothing was ever noted: a version of the toolkit that didn't may have written what is there."""
+        """Fill the record from the store, which may have been written by a version of the toolkit that kept no
+        record."""
         events: dict[str, dict[int, tuple[NotedShape, ...]]] = {}
         for kind in await self._kinds_after(0):
             events.setdefault(kind.type, {})[kind.schema_version] = (NotedShape(0),)
@@ -119,7 +120,7 @@ class _Comparison:
         return problems
 
     async def note(self) -> None:
-        """Write what has changed. Raises `DocumentChanged` when another process has written since."""
+        """Write the changes of the record. Raises `DocumentChanged` if another process has written it meanwhile."""
         if self._document is None or self._after != self._before:
             revision = 1 if self._document is None else self._document.revision + 1
             await write_alone(
@@ -158,7 +159,7 @@ class _Comparison:
     async def _fitting(
         self, name: str, kind: type[Event], shapes: Sequence[NotedShape]
     ) -> tuple[tuple[NotedShape, ...], list[str]]:
-        """The shapes that may still be stored, and why the kind can't read them."""
+        """The shapes that may still be stored, and the reasons why the kind can't read them."""
         reading = shape_of(kind)
         fitting: list[NotedShape] = []
         for noted in shapes:
@@ -201,7 +202,7 @@ class _Comparison:
         ]
 
     async def _kinds_after(self, position: int) -> Sequence[EventKind]:
-        """The kinds of events behind a position, without those that are the toolkit's own."""
+        """The kinds of events after a position, without the toolkit's own."""
         if position not in self._kinds:
             self._kinds[position] = [
                 kind for kind in await self._store.kinds(position) if kind.type not in _OWN_EVENTS.get(kind.prefix, ())
@@ -210,12 +211,12 @@ class _Comparison:
 
     @property
     def _beginning(self) -> int:
-        """The position behind which all of a name lies that is noted now."""
+        """The position after which all data of a newly recorded name lies."""
         return self._settled if self._document is None else self._head
 
     @property
     def _settled(self) -> int:
-        """A position up to which nobody commits any more."""
+        """A position below which no commit can still arrive."""
         return max(0, self._head - LATE_POSITIONS)
 
     # --- read models -------------------------------------------------------------------------------------------------
@@ -244,10 +245,12 @@ class _Comparison:
             )
         else:
             log.warning(
-                "a read model is gone, and its tables stay behind: retire it", module=self._module.name, gone=gone
+                "a read model is gone, but its tables are still there: name it in Module(retired=[…])",
+                module=self._module.name,
+                gone=gone,
             )
 
-    # --- what is under way -------------------------------------------------------------------------------------------
+    # --- sagas and timers that are under way -------------------------------------------------------------------------
 
     async def _sagas(self) -> list[str]:
         definitions, retired = self._module.sagas, self._module.retired
@@ -271,7 +274,7 @@ class _Comparison:
         ]
 
     async def _running_sagas(self, after: int) -> Counter[str]:
-        """How many sagas that have begun behind a position and not ended need a name."""
+        """How many unfinished sagas that began after a position need each name."""
         started: dict[str, SagaStarted] = {}
         while True:
             page = await self._store.read_feed(after, PAGE)

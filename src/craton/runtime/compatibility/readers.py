@@ -1,8 +1,8 @@
-"""Who reads the events of which module, and where that is kept: in the store of the module that reads.
+"""The readers of each module's events. Their progress is kept in the store of the module that reads.
 
-Programs before layout 2 kept it in the store of the module that records the events. What still lies there is moved when
-an app starts: first it is written at its new place, unless it is there already, then removed from the old one. So a
-start that is interrupted is completed by the next, and of two that do it at once one does nothing.
+Programs before layout 2 kept it in the store of the module that records the events. It is moved when an app starts:
+first it is written at its new place, unless it is there already, then it is removed from the old one. So an interrupted
+start is completed by the next one, and if two processes do it at once, one of them does nothing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ class Reader(msgspec.Struct, frozen=True):
     source: str
     """The module whose events it reads."""
     home: str
-    """The module that it belongs to; its store keeps how far it has got."""
+    """The module that it belongs to; its store keeps the reader's progress."""
     changes: frozenset[str]
     """The modules whose stores it changes."""
 
@@ -34,7 +34,7 @@ class Reader(msgspec.Struct, frozen=True):
 
 
 async def move_readers_home(readers: Sequence[Reader], stores: Mapping[str, Store]) -> None:
-    """Move what an older program has kept of readers elsewhere."""
+    """Move the progress that an older program kept in other modules' stores."""
     for reader in readers:
         source, home = stores[reader.source], stores[reader.home]
         position = await source.checkpoint(reader.name)
@@ -57,7 +57,7 @@ async def move_readers_home(readers: Sequence[Reader], stores: Mapping[str, Stor
 
 
 async def _with_events(source: Store, reader: Reader, entries: Sequence[ParkedEvent]) -> list[ParkedEvent]:
-    """What is parked, under the reader's full name and with the events themselves."""
+    """The parked events, under the reader's full name and with the events themselves."""
     events = {
         event.position: event
         for key in dict.fromkeys(entry.key for entry in entries)

@@ -1,8 +1,8 @@
-"""Which policies the modules have had, so that one with another name or place isn't taken for a new one.
+"""The policies that the modules have had, so that a renamed or moved one isn't treated as a new one.
 
-A new policy begins with the first event there ever was: right for what is new, a second effect of everything for what
-was only renamed or moved. Which of the two it is can't be seen when one name is gone and another is new, so the program
-is asked to say it.
+A new policy begins with the first event of the log. That is right for a new policy, but a policy that was only renamed
+or moved would do everything a second time. If one name is gone and another is new, the program can't tell which case it
+is, so it asks for a declaration.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ DOCUMENT: Final = "policies"
 
 
 async def register_policies(app: str, modules: Sequence[tuple[Module, Store]]) -> None:
-    """Note the modules' policies in their stores. Raises `WiringError` when one may be another that was renamed."""
+    """Record the modules' policies in their stores. Raises `WiringError` if a new one may be a renamed one."""
     documents = {module.name: await store.document(DOCUMENT) for module, store in modules}
     known = {name: _names(document) for name, document in documents.items()}
     before = set[str]().union(*known.values())

@@ -1,9 +1,9 @@
 """Notices a module's store that was restored from a backup older than the stores of the other modules.
 
 Modules build on each other: a policy's progress lies in the store of its module, the events that it has read in
-another, and what it has done may lie in a third. When one of them is restored alone, what was done since the backup is
-lost, the policy isn't given the events again, or new events get positions that it has passed already; and each store by
-itself is as it should be.
+another, and its effects may lie in a third. If one of these stores is restored alone, what was done since the backup is
+lost, and the policy either misses events or finds new events at positions that it has already passed. Each store by
+itself looks correct.
 
 So each store holds a note, and the notes are written in rounds that are numbered. A note also says which round all the
 stores had reached before it was written. A store whose own round is smaller than that is older than it was: it was
@@ -40,15 +40,15 @@ log = structlog.get_logger("craton.rounds")
 
 
 class Note(msgspec.Struct, frozen=True):
-    """What a store says of itself and of the others."""
+    """A store's note about itself and about the other stores."""
 
     round: int
     all_reached: int
-    """The round that the stores of all `modules` had got to before."""
+    """The round that the stores of all `modules` had reached before this note was written."""
     modules: frozenset[str]
     time: datetime
     readers: dict[str, int]
-    """How far the readers were that change what this store holds."""
+    """The positions of the readers that change what this store holds."""
 
 
 class Rounds:
@@ -58,12 +58,12 @@ class Rounds:
         self._app = app
         self._stores = stores
         self._readers = [reader for reader in readers if reader.changes != {reader.source}]
-        """Those by which one module's events change what other modules have stored."""
+        """The readers by which events of one module change the data of other modules."""
         self._clock = clock
         self._noted: object = None
 
     async def check(self) -> None:
-        """Raises `WiringError` when a store is older than the others."""
+        """Raise `WiringError` if a store is older than the others."""
         problems = await self.problems()
         if problems:
             raise WiringError(f"app {self._app}: " + "\n".join(problems))
@@ -93,7 +93,7 @@ class Rounds:
         ]
 
     async def run(self) -> None:
-        """Write a round now and then, if anything has happened, until cancelled."""
+        """Write a round from time to time, if anything has happened, until cancelled."""
         await keep_running("rounds of notes", self._write_and_wait)
 
     async def _write_and_wait(self) -> None:
@@ -101,16 +101,17 @@ class Rounds:
         await asyncio.sleep(ROUND_SECONDS)
 
     async def end(self) -> None:
-        """Write what there is to note at last; it doesn't take long, or isn't done."""
+        """Write a last round if there is anything to note; give up if it takes long."""
         try:
             async with asyncio.timeout(LAST_ROUND_SECONDS):
                 await self._write_if_due()
                 await self._write_if_due()
-        except Exception as problem:  # the stores are to be closed all the same
-            log.warning("the last round of notes isn't written", reason=describe(problem))
+        except Exception as problem:  # the stores must still be closed
+            log.warning("the last round of notes was not written", reason=describe(problem))
 
     async def _write_if_due(self) -> None:
-        """Write a round if something has happened since the last one, and another that says that all have got it."""
+        """Write a round if something has happened since the last one, then a second one to note that all have reached
+        it."""
         if len(self._stores) < 2:
             return
         positions = await self._positions()
@@ -154,10 +155,10 @@ class Rounds:
         }
 
     async def accept(self, module: str, owner: str) -> list[str]:
-        """Have the readers that work on a restored store go on from where they were when the backup was made.
+        """Let the readers that work on a restored store continue from their positions at the time of the backup.
 
-        Returns a sentence for each. Raises `MisuseError` when the store isn't older than the others, or when a process
-        runs one of the readers.
+        Returns a sentence for each reader. Raises `MisuseError` if the store isn't older than the others, or if a
+        process runs one of the readers.
         """
         if not any(problem.startswith(f"module {module}:") for problem in await self.problems()):
             raise MisuseError(f"the store of {module} isn't older than those of the other modules")
@@ -167,7 +168,7 @@ class Rounds:
             if module in reader.changes or module == reader.source:
                 position = 0 if note is None else note.readers.get(reader.full_name, 0)
                 if module not in reader.changes:
-                    position = await self._stores[module].head()  # what it has read beyond is lost, and is made anew
+                    position = await self._stores[module].head()  # the events that it has read beyond this are lost
                 await self._rewind(reader, position, owner)
                 told.append(f"{reader.full_name} goes on behind position {position}.")
         await self._write(await self._positions())

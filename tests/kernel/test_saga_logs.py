@@ -60,7 +60,7 @@ async def test_a_bug_in_a_step_is_told_with_where_it_is(office: Office, weather:
 
     await office.at_rest(await office.begin(), Status.COMPLETED)
 
-    (line,) = [line for line in logs if line["event"] == "a step has raised what no caller could expect"]
+    (line,) = [line for line in logs if line["event"] == "a step has raised an unexpected error"]
     assert (line["log_level"], line["step"], type(line["exc_info"])) == ("error", "Expedition.top", TypeError)
 
 
@@ -72,7 +72,7 @@ async def test_a_refusal_and_what_follows_are_told(office: Office, weather: Weat
 
     assert said(logs, "code") == [
         ("the step was refused", "sold-out"),
-        ("the saga is compensated", "sold-out"),
+        ("the saga compensates", "sold-out"),
         ("the saga was compensated", "sold-out"),
     ]
 
@@ -83,11 +83,11 @@ async def test_what_can_not_be_undone_is_told_as_stuck(office: Office, weather: 
 
     trip = await office.begin()
     await office.at_rest(trip, Status.STUCK)
-    await until_said(logs, "the saga is stuck and wants an operator")
+    await until_said(logs, "the saga is stuck and needs an operator")
 
     told = said(logs, "log_level", "saga", "step")
     assert ("the undo was refused", "warning", trip, "base") in told
-    assert told[-1] == ("the saga is stuck and wants an operator", "error", trip, None)
+    assert told[-1] == ("the saga is stuck and needs an operator", "error", trip, None)
 
 
 async def test_a_saga_that_goes_well_is_not_talked_about(office: Office, logs: list[Any]) -> None:

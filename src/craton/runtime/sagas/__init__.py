@@ -1,1 +1,1 @@
-"""Sagas at run time: their state, the rules by which they go on, and who drives them."""
+"""Sagas at run time: their state, the rules by which they proceed, and the processes that drive them."""

@@ -1,4 +1,4 @@
-"""What is done to a saga: by what drives it, and by operators. Each is one commit."""
+"""The commands that change a saga: those of its driver, and those of operators. Each is one commit."""
 
 from datetime import datetime
 from typing import Any
@@ -28,7 +28,7 @@ class Stranded(Conflict):
 
 
 class SagaProgress(msgspec.Struct, frozen=True):
-    """How a saga stands, what is to be done now (nothing, if this program doesn't know how), and when to look again."""
+    """A saga's state, the actions to run now (none if this program can't run it), and when to look again."""
 
     state: SagaState
     actions: tuple[Action, ...] = ()
@@ -39,7 +39,7 @@ class SagaProgress(msgspec.Struct, frozen=True):
 class SagaControl(Api):
     @query
     async def saga(self, saga: SagaId) -> SagaView:
-        """How a saga stands, step by step; for the one who has started it, and for operators."""
+        """The state of a saga, step by step; for the user that started it, and for operators."""
 
     @query
     async def sagas(
@@ -56,11 +56,11 @@ class SagaControl(Api):
 
     @query
     async def events(self, saga: SagaId, *, paging: Paging = Paging()) -> Page[AuditEvent]:
-        """All that happened to a saga, newest first, with who caused it."""
+        """All events of a saga, newest first, with what caused each of them."""
 
     @query
     async def look(self, saga: SagaId) -> SagaProgress:
-        """What is to be done."""
+        """The actions to run now."""
 
     @command
     async def expire(self, saga: SagaId) -> SagaProgress:
@@ -72,23 +72,23 @@ class SagaControl(Api):
 
     @command
     async def arrive(self, saga: SagaId, kind: str, step: str, event: str) -> None:
-        """Give a saga of some kind an event that a step of it waits for. Does nothing if there is no such saga."""
+        """Give a saga of this kind an event that one of its steps waits for. Does nothing if there is no such saga."""
 
     @command
     async def retry(self, saga: SagaId, reason: Text) -> None:
-        """Have what is stuck tried again."""
+        """Try again what has failed in a stuck saga."""
 
     @command
     async def skip(self, saga: SagaId, step: str, reason: Text, value: dict[str, Any] | None = None) -> None:
-        """Take a step, or its compensation, as done, with a value for some of the saga's fields."""
+        """Count a step, or its compensation, as done, with values for some of the saga's fields."""
 
     @command
     async def compensate(self, saga: SagaId, reason: Text) -> None:
-        """Undo what was done."""
+        """Undo the steps that the saga has done."""
 
     @command
     async def resolve(self, saga: SagaId, note: Text) -> None:
-        """End it as it stands, because the matter was settled by other means."""
+        """End the saga in its present state, because the matter was settled by other means."""
 
 
 class SagaControlService(SagaControl):
@@ -171,7 +171,7 @@ class SagaControlService(SagaControl):
         await self._note("resolve_saga", process, note)
 
     async def _note(self, verb: str, process: SagaProcess, reason: Text, step: str = "") -> None:
-        """Record what an operator does, in the same commit."""
+        """Record an operator's action, in the same commit as its effect."""
         log = await self._operators.find_or_add(OPERATOR_LOG)
         log.note(verb, f"{process.state.saga} {process.id}{step}", reason)
 

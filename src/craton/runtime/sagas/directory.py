@@ -1,4 +1,4 @@
-"""Asks after sagas, and gives orders about them, whichever module they belong to."""
+"""Finds the module that a saga belongs to, for questions and commands about sagas."""
 
 from collections.abc import Mapping
 from itertools import chain
@@ -21,13 +21,14 @@ _FIND = operation_of(SagaControl.saga)
 
 
 class AmbiguousSaga(Conflict):
-    """Two modules have a saga with this id, so that nobody can tell which is meant."""
+    """Two modules have a saga with this id, so the id isn't enough to choose one."""
 
 
 async def call_sagas(
     running: Mapping[str, RunningModule], operation: OperationDefinition, arguments: dict[str, Any], context: Context
 ) -> Answer:
-    """Run an operation of `SagaControl`. Raises `SagaNotFound` or `AmbiguousSaga` unless one module has the saga."""
+    """Run an operation of `SagaControl`. Raises `SagaNotFound` or `AmbiguousSaga` unless exactly one module has the
+    saga."""
     hosts = [module.sagas for module in running.values() if module.sagas is not None]
     if operation is _LIST:
         return Answer(await _list(hosts, arguments, context))
@@ -48,7 +49,8 @@ async def _has(host: SagaHost, saga: SagaId, context: Context) -> bool:
 
 
 async def _list(hosts: list[SagaHost], arguments: dict[str, Any], context: Context) -> Page[SagaSummary]:
-    """A page of the sagas of all modules, newest first: of each module, all that may stand on it or before it."""
+    """A page of the sagas of all modules, newest first. Each module is asked for all that may be on or before this
+    page."""
     paging: Paging = arguments["paging"]
     wanted = paging.offset + paging.page_size
     total, found = 0, list[list[SagaSummary]]()

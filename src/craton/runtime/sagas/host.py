@@ -23,7 +23,7 @@ _ARRIVE = operation_of(SagaControl.arrive)
 
 
 class SagaHost:
-    """Runs the sagas of one module, and takes orders about them through `use_cases`, those of a `SagaControl`."""
+    """Runs the sagas of one module. `use_cases`, those of a `SagaControl`, carry out commands about them."""
 
     def __init__(
         self,
@@ -41,24 +41,24 @@ class SagaHost:
 
     @cached_property
     def runner(self) -> SagaRunner:
-        """Made when it is wanted: to look at sagas needs none of what their steps are given."""
+        """The runner, made at first use: looking at sagas needs none of the dependencies of their steps."""
         steps = {name: StepRunner(found, self._provide, self._clock) for name, found in self._definitions.items()}
         return SagaRunner(self._definitions, steps, self.use_cases, self._rows, self._clock)
 
     async def open(self) -> dict[tuple[str, str], int]:
-        """How many sagas have not ended, by kind and status."""
+        """The number of sagas that haven't ended, by kind and status."""
         counts = await self._rows.sum("open", by=("kind", "status"), open=1)
         return {(kind, status): count for (kind, status), count in counts.items()}
 
     @property
     def waiting(self) -> Iterator[tuple[SagaDefinition[Any], Step]]:
-        """The steps that wait for events."""
+        """The steps of the module's sagas that wait for events."""
         for definition in self._definitions.values():
             for name in definition.awaits:
                 yield definition, definition.steps[name]
 
     def deliver(self, definition: SagaDefinition[Any], step: Step) -> React:
-        """What is to be done with each event that a step may wait for."""
+        """Return the reaction to each event that a step may wait for."""
 
         async def deliver(event: Recorded[Any]) -> None:
             assert step.saga_of is not None  # noqa: S101

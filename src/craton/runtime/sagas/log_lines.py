@@ -1,4 +1,4 @@
-"""What the log says of sagas: a line for each step that goes wrong, and for each turn that a saga takes."""
+"""The log lines about sagas: one for each step that goes wrong, and one for each change of direction."""
 
 from typing import Any
 
@@ -9,11 +9,11 @@ from craton.application.sagas.state import SagaState, Status
 
 log = structlog.get_logger("craton.sagas")
 
-_WHAT = {"do": "step", "undo": "undo", "settle": "settling of a step"}
+_WHAT = {"do": "step", "undo": "undo", "settle": "check whether the step ran"}
 
 
 def tell_outcome(saga: str, action: Action, outcome: ActionOutcome, state: SagaState) -> None:
-    """Say what went wrong with an action, if something did; `state` is what has come of it."""
+    """Log a failed action; `state` is the saga's state after it."""
     step = state.step(action.step)
     about: dict[str, Any] = {"saga": saga, "kind": state.saga, "step": action.step, "correlation": state.correlation}
     what = _WHAT[action.kind]
@@ -28,14 +28,14 @@ def tell_outcome(saga: str, action: Action, outcome: ActionOutcome, state: SagaS
 
 
 def tell_turn(saga: str, before: Status, state: SagaState) -> None:
-    """Say that a saga is compensated, is stuck, or has ended so."""
+    """Log that a saga compensates, is stuck, or has ended by compensation."""
     about: dict[str, Any] = {"saga": saga, "kind": state.saga, "correlation": state.correlation}
     if state.status is before:
         return
     match state.status:
         case Status.COMPENSATING:
-            log.warning("the saga is compensated", **about, code=state.code, reason=state.reason)
+            log.warning("the saga compensates", **about, code=state.code, reason=state.reason)
         case Status.COMPENSATED:
             log.info("the saga was compensated", **about, code=state.code, reason=state.reason)
         case Status.STUCK:
-            log.error("the saga is stuck and wants an operator", **about, note=state.note, reason=state.reason)
+            log.error("the saga is stuck and needs an operator", **about, note=state.note, reason=state.reason)

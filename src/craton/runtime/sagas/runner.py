@@ -6,8 +6,8 @@ What it guarantees, and why it holds:
 - Two processes may both believe that they are the owner. Each report is guarded by the version of the stream and fits
   only the state that asked for it, and each command that a step gives has a key: driving a saga twice is harmless.
 - Nothing is sent before its intent is durable, because an action is planned by a commit and run after it.
-- What is driven at a time is bounded, for each kind by itself, so that sagas of one kind that hang keep those of others
-  waiting for nothing. What is beyond the bound is found again by its due time.
+- The number of sagas driven at a time is bounded for each kind separately, so sagas of one kind that hang don't keep
+  those of other kinds waiting. Sagas beyond the bound are found again by their due time.
 """
 
 import asyncio
@@ -52,9 +52,9 @@ from craton.runtime.subscriptions.subscription import Subscription
 
 SUBSCRIPTION: Final = "sagas"
 MAX_DRIVEN: Final = 500
-"""Of one kind."""
+"""The most sagas of one kind that are driven at a time."""
 SHORT_PAUSE_SECONDS: Final = 2.0
-"""A saga that is to go on so soon isn't let go of."""
+"""A saga that continues within this time keeps its driver."""
 _WAKING: Final = frozenset(kind.__name__ for kind in (EventArrived, SagaRetried, StepSkipped, CompensationBegun))
 _LOOK: Final = operation_of(SagaControl.look)
 _EXPIRE: Final = operation_of(SagaControl.expire)
@@ -64,7 +64,7 @@ log = structlog.get_logger("craton.sagas")
 
 
 class SagaRunner:
-    """Drives sagas; it is the handler of the subscription that tells it of them."""
+    """Drives sagas; it is also the handler of the subscription that reports their events."""
 
     def __init__(
         self,
@@ -94,7 +94,7 @@ class SagaRunner:
         return event.stream
 
     async def reset(self) -> None:
-        """Nothing is remembered of the feed: what is due is looked up."""
+        """Do nothing: the handler keeps nothing of the feed, because due sagas are looked up."""
 
     async def handle(self, page: EventPage, events: Sequence[StoredEvent]) -> Handled:
         for event in events:
@@ -104,10 +104,10 @@ class SagaRunner:
                 self._wake(SagaId(event.stream.partition("-")[2]), kind)
         return Handled(())
 
-    # --- who is driven ----------------------------------------------------------------------------------------------
+    # --- which sagas are driven -------------------------------------------------------------------------------------
 
     async def run(self, subscription: Subscription) -> None:
-        """Look for sagas that are due as long as this process is the owner, until cancelled."""
+        """Look for due sagas as long as this process is the owner, until cancelled."""
         try:
             await keep_running("sagas that are due", partial(self._look_up_due, subscription))
         finally:
@@ -125,7 +125,7 @@ class SagaRunner:
         await asyncio.sleep(POLL_SECONDS)
 
     async def _warn_of_stranded(self) -> None:
-        """Say how many sagas have not ended that this program can't go on with."""
+        """Log how many sagas haven't ended that this program can't continue."""
         for (kind, fingerprint), count in (await self._rows.sum("open", by=("kind", "fingerprint"), open=1)).items():
             known = self._definitions.get(kind)
             if known is None or fingerprint not in known.fingerprints:
@@ -133,7 +133,7 @@ class SagaRunner:
                 log.error("sagas of another definition wait for a program that has it", **about)
 
     async def _wake_due(self) -> None:
-        """Begin with those that this program has the definition of, and that nobody drives yet."""
+        """Start driving the due sagas that this program has the definition of and that aren't driven yet."""
         for definition in self._definitions.values():
             for fingerprint in definition.fingerprints:
                 await self._wake_due_of(definition, fingerprint)
@@ -156,7 +156,7 @@ class SagaRunner:
             paging = Paging(paging.page + 1, MAX_PAGE_SIZE)
 
     def _wake(self, saga: SagaId, kind: str) -> None:
-        """Drive a saga, or have who drives it look. Those of which an event doesn't tell the kind have a bound, too."""
+        """Drive a saga, or wake its driver. Sagas whose event doesn't tell their kind have a bound of their own."""
         if saga in self._driven:
             self._driven[saga].nudge()
         elif self._counts[kind] < MAX_DRIVEN:
@@ -174,7 +174,7 @@ class SagaRunner:
     # --- driving one ------------------------------------------------------------------------------------------------
 
     async def _drive(self, saga: SagaId, driven: "_Driven") -> None:
-        """Do what it needs, until it has ended or nothing is to be done for a while."""
+        """Run the saga's actions until it has ended, or nothing is to be done for a while."""
         running: dict[Action, asyncio.Task[ActionOutcome]] = {}
         try:
             progress = await self._look(saga)
@@ -193,9 +193,9 @@ class SagaRunner:
                     progress = await self._look(saga)
                     tell_turn(saga, before, progress.state)
         except (CallFailed, DomainError, ChangesetRefused) as problem:
-            log.warning("a saga is left for a moment", saga=saga, reason=describe(problem))
+            log.warning("a saga can't continue now and will be tried again", saga=saga, reason=describe(problem))
         except Exception:
-            log.exception("a saga can't be driven", saga=saga)
+            log.exception("a saga could not be driven because of an error", saga=saga)
         finally:
             for task in running.values():
                 task.cancel()
@@ -244,13 +244,13 @@ class SagaRunner:
 
 
 class _Started(msgspec.Struct):
-    """What of `SagaStarted` says which kind of saga it is."""
+    """The part of `SagaStarted` that tells the kind of the saga."""
 
     saga: str
 
 
 class _Driven:
-    """A saga that is driven, and whether something happened to it meanwhile that its driver hasn't seen."""
+    """A saga that is being driven, and whether events have arrived that its driver hasn't seen."""
 
     task: asyncio.Task[None]
 
@@ -265,6 +265,6 @@ class _Driven:
             self.nudged.set_result(None)
 
     def calm(self) -> None:
-        """It is going to be looked at."""
+        """Note that the driver is about to look."""
         if self.nudged.done():
             self.nudged = asyncio.get_running_loop().create_future()

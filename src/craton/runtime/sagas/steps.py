@@ -1,4 +1,4 @@
-"""Runs one action of a saga: a step, its compensation, or finding out what came of a step."""
+"""Runs one action of a saga: a step, its compensation, or the check whether a step ran."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -28,7 +28,7 @@ Provide = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 class StepRunner:
-    """Runs the steps of one kind of saga. `provide` makes what a method asks for."""
+    """Runs the steps of one kind of saga. `provide` makes the parameters of their methods."""
 
     def __init__(self, definition: SagaDefinition[Any], provide: Provide, clock: Callable[[], datetime]) -> None:
         self._definition = definition
@@ -37,7 +37,7 @@ class StepRunner:
         self._undo_given = {name: provide(dependencies) for name, dependencies in definition.undo_dependencies.items()}
 
     async def run(self, id: str, state: SagaState, action: Action) -> ActionOutcome:
-        """Run an action; never raises but when it is cancelled."""
+        """Run an action. Raises nothing except when it is cancelled."""
         step = state.step(action.step)
         key = f"{id}/{action.step}"
         if action.kind == "undo":
@@ -76,7 +76,7 @@ class StepRunner:
                 return Unknown(_shortened(describe(refused)), definition.changes(before, saga))
             refusal = refused
         except KeyReused as reused:
-            # Whatever it has kept of this attempt isn't what the first one has done.
+            # The fields that this attempt has set aren't those that the first attempt set.
             return Refused(reused.code, _not_repeatable(step.name, keys), "", certain=False, changes={})
         except AnswerNotKept as not_kept:
             changes = definition.changes(before, saga)
@@ -86,7 +86,7 @@ class StepRunner:
         except Exception as problem:
             if not isinstance(problem, CallFailed | TimeoutError):
                 log.error(
-                    "a step has raised what no caller could expect",
+                    "a step has raised an unexpected error",
                     step=f"{definition.name}.{step.name}",
                     exc_info=problem,
                 )
@@ -100,7 +100,7 @@ class StepRunner:
         return Refused(refusal.code, _shortened(str(refusal)), keys.refused(refusal), certain, changes)
 
     def _method(self, step: StepState, kind: str, cause: Cause) -> tuple[Method, dict[str, Any]]:
-        """What is to be called, and what it is given."""
+        """The method to call, and its arguments."""
         described = self._definition.steps[step.name]
         if kind == "undo":
             assert described.undo_method is not None  # noqa: S101
@@ -119,7 +119,7 @@ class StepRunner:
         return event
 
     def _seconds(self, step: StepState) -> float:
-        """How long this attempt may take: what is left of the step's time, within what any attempt may take."""
+        """The time that this attempt may take: the rest of the step's time, limited by the bound of every attempt."""
         if step.deadline is None:
             return ATTEMPT_SECONDS
         left = (step.deadline - self._clock()).total_seconds()

@@ -26,7 +26,7 @@ class StepView(Value):
 
     @classmethod
     def of(cls, step: StepState, *, internals: bool) -> "StepView":
-        """Without `internals` an error that isn't a refusal is only said to be one."""
+        """With `internals`, errors are shown in full; without, an error that isn't a refusal is hidden."""
         return _shown(cls, step, error=step.error if internals or step.code or not step.error else "unavailable")
 
 
@@ -45,7 +45,7 @@ class SagaSummary(Value):
 
 
 class SagaView(Value):
-    """How a saga stands: `reason` says why it compensates, `note` why it is stuck or how it was resolved."""
+    """The state of a saga: `reason` says why it compensates, `note` why it is stuck or how it was resolved."""
 
     id: SagaId
     saga: str
@@ -73,6 +73,6 @@ class SagaView(Value):
 
 
 def _shown(kind: type[V], state: Value, **others: Any) -> V:
-    """What of a state is shown: the fields of the same names, and others."""
+    """The visible part of a state: the fields with the same names, and others."""
     same = {name: getattr(state, name) for name in kind.__struct_fields__ if name not in others}
     return kind(**same, **others)

@@ -132,7 +132,7 @@ class TestTheMarketsDocument:
 
         assert paths["/v1/products"]["post"]["description"].endswith("Only for the role admin.")
         assert paths["/v1/users/{user}"]["put"]["description"].endswith(
-            "Only for whom `user` names, or the role admin."
+            "Only for the caller that `user` names, or the role admin."
         )
         assert paths["/v1/orders"]["post"]["description"].endswith("It needs a token.")
         assert paths["/v1/login"]["post"]["description"].endswith("It needs no token.")

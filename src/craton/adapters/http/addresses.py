@@ -1,4 +1,4 @@
-"""What counts as one address of the network."""
+"""The address by which requests are counted and limited."""
 
 from ipaddress import IPv4Address, ip_address, ip_network
 
@@ -6,13 +6,14 @@ from starlette.types import Scope
 
 
 def address_of_client(scope: Scope) -> str:
-    """Where a request comes from; empty if that isn't known."""
+    """The address a request comes from; empty if it is unknown."""
     client = scope.get("client")
     return address_of(client[0]) if client else ""
 
 
 def address_of(host: str) -> str:
-    """What counts as one address: of IPv6 a network of 64 bits, for whoever has one address there has all of them."""
+    """The address that counts: for IPv6 the network of 64 bits, because a client with one address there has them
+    all."""
     try:
         address = ip_address(host)
     except ValueError:

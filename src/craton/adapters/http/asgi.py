@@ -1,4 +1,4 @@
-"""The ASGI application: every module's routes, and the system's own."""
+"""The ASGI application: every module's routes, and the system's own routes."""
 
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -29,7 +29,7 @@ from craton.runtime.commands.calls import Call
 def asgi(app: App, *, origins: Sequence[str] = ()) -> ASGIApp:
     """Return the ASGI application of a running `App`.
 
-    `origins` are the web sites whose scripts may use it from a browser (`https://shop.example.com`).
+    `origins` are the web sites whose scripts may call it from a browser (`https://shop.example.com`).
     Raises `WiringError` for a mistake in the route tables.
     """
     mistakes = list(wrong_routes(app))
@@ -59,7 +59,7 @@ def asgi(app: App, *, origins: Sequence[str] = ()) -> ASGIApp:
 
 
 def _tables(app: App) -> Iterator[tuple[str, Route, Call]]:
-    """Each route with its module's name, and how its operation is called."""
+    """Each route with its module's name and the function that calls its operation."""
     for module in app.modules.values():
         for route in module.routes:
             yield module.name, route, app.call

@@ -24,7 +24,7 @@ _WITH_BODY = ("POST", "PUT", "PATCH")
 
 
 class Binding:
-    """How one route fills its operation's parameters. Path and query are text; the body is typed strictly."""
+    """Fills an operation's parameters for one route. Path and query are text; the body is typed strictly."""
 
     def __init__(self, route: Route, operation: OperationDefinition) -> None:
         self.operation = operation
@@ -80,7 +80,7 @@ class Binding:
 
 
 def wire_name(name: str) -> str:
-    """`from_` is `from` outside of Python."""
+    """The name on the wire: `from_` is `from` outside of Python."""
     return name.rstrip("_")
 
 
@@ -106,5 +106,5 @@ def _query(scope: Scope) -> dict[str, str]:
         raise BadRequest(400, "malformed-query", f"The query has more than {MAX_QUERY_FIELDS} fields.") from None
     query = dict(pairs)
     if len(query) < len(pairs):
-        raise BadRequest(400, "malformed-query", "A field of the query is there twice.")
+        raise BadRequest(400, "malformed-query", "The query has a field twice.")
     return query

@@ -1,4 +1,4 @@
-"""Reads a request's body: bounded in size and time, and strict about what JSON is."""
+"""Reads a request's body: limited in size and time, and as strict JSON."""
 
 import asyncio
 import json
@@ -17,11 +17,11 @@ TIMEOUT_SECONDS: Final = 10.0
 
 
 class _NotStrict(ValueError):
-    """Python's parser would let it pass."""
+    """The body isn't strict JSON, though Python's parser would accept it."""
 
 
 class ClientGone(Exception):
-    """The client hung up; nobody waits for an answer."""
+    """The client has closed the connection, so no answer is needed."""
 
 
 async def read(scope: Scope, receive: Receive, limit: int = MAX_BYTES) -> bytes:
@@ -44,7 +44,7 @@ async def read(scope: Scope, receive: Receive, limit: int = MAX_BYTES) -> bytes:
 
 
 async def read_bounded(request: Request, limit: int) -> bytes:
-    """Return the raw body of a request, for a handler that was written by hand: at most so many bytes."""
+    """Return the raw body of a request, at most `limit` bytes, for a handler that is written by hand."""
     return await read(request.scope, request.receive, limit)
 
 
@@ -80,7 +80,7 @@ def parse(body: bytes) -> Any:
         text = body.decode()
         parsed = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite)
         if "\\u" in text:
-            msgspec.json.decode(body)  # refuses halves of surrogate pairs, which the standard library lets pass
+            msgspec.json.decode(body)  # refuses halves of surrogate pairs, which the standard library accepts
             if _holds_nul(parsed):
                 raise _NotStrict("a text holds a NUL character")
     except UnicodeDecodeError:
@@ -89,7 +89,7 @@ def parse(body: bytes) -> Any:
         raise _malformed("it is nested too deeply") from None
     except (json.JSONDecodeError, _NotStrict, msgspec.DecodeError) as problem:
         raise _malformed(str(problem)) from None
-    except ValueError:  # what Python says of it is for its own programmers
+    except ValueError:  # Python's own message is meant for programmers
         raise _malformed("a number has more digits than can be read") from None
     return parsed
 
@@ -101,18 +101,18 @@ def _malformed(why: str) -> BadRequest:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) < len(pairs):
-        raise _NotStrict("a key is there twice")
+        raise _NotStrict("a key occurs twice")
     return members
 
 
 def _no_constant(name: str) -> None:
-    raise _NotStrict(f"{name} is no JSON number")
+    raise _NotStrict(f"{name} isn't a JSON number")
 
 
 def _finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
-        raise _NotStrict(f"{text[:32]} is beyond what a number can be")
+        raise _NotStrict(f"{text[:32]} is too large for a number")
     return number
 
 

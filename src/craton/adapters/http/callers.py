@@ -1,4 +1,4 @@
-"""Finds out who calls, by the token in Authorization."""
+"""Finds the caller of a request by the token in Authorization."""
 
 from starlette.types import Scope
 
@@ -11,15 +11,15 @@ from craton.runtime.app import App
 
 
 class Callers:
-    """Who a request is from. In an application without `authenticate` everybody is a stranger."""
+    """Finds the caller of each request. In an application without `authenticate` every caller is a stranger."""
 
     def __init__(self, app: App) -> None:
         self._app = app
 
     async def admit(self, access: Access, scope: Scope) -> Caller:
-        """Let a request pass its guard, and return who it is from. Raises `Unauthenticated` or `AccessDenied`.
+        """Check a request against its guard, and return its caller. Raises `Unauthenticated` or `AccessDenied`.
 
-        What needs no token isn't closed by one that has expired: a client sends it along until it has a new one.
+        A public route ignores an expired token, because clients send their old token until they have a new one.
         """
         token = head_of(scope).token
         caller = STRANGER

@@ -1,4 +1,4 @@
-"""Lets web sites of other origins use the application from a browser: those that a setting names, and no others."""
+"""Lets web sites of other origins use the application from a browser, but only those that a setting names."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ _SHOWN: Final = ("Craton-Position", "Craton-Request-Id", "ETag", "Idempotency-Re
 
 
 def origins_of(text: str) -> tuple[str, ...]:
-    """Read `https://shop.example.com, https://admin.example.com`. Raises `WiringError` for what is no origin."""
+    """Read `https://shop.example.com, https://admin.example.com`. Raises `WiringError` for an invalid origin."""
     origins = tuple(origin for part in text.split(",") if (origin := part.strip()))
     for origin in origins:
         if not _ORIGIN(origin):
@@ -33,7 +33,7 @@ def origins_of(text: str) -> tuple[str, ...]:
 
 
 def sharing(origins: Sequence[str]) -> Callable[[ASGIApp], ASGIApp]:
-    """Middleware that tells browsers so. Tokens travel in a header that scripts set, never in cookies."""
+    """Middleware that sends the CORS headers. Tokens are sent in a header that scripts set, never in cookies."""
 
     def wrap(application: ASGIApp) -> ASGIApp:
         return CORSMiddleware(

@@ -1,7 +1,7 @@
-"""The OpenAPI document, and the page on which it is read and tried.
+"""The OpenAPI document, and the page that shows it and lets readers try requests.
 
-The page is Swagger UI, whose files stand unchanged in `docs/swagger-ui`: of the viewers that are kept well it is the
-one that needs nothing from elsewhere, no inline styles and no `eval`.
+The page is Swagger UI, whose files are unchanged in `docs/swagger-ui`. Among the well-maintained viewers it is the one
+that loads nothing from other sites, and needs no inline styles and no `eval`.
 """
 
 import hashlib
@@ -32,11 +32,11 @@ _POLICY: Final = (
     b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
     b"frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
 )
-"""The page's styles hold images as data, and an image that a route answers with is shown as a blob."""
+"""The page's styles contain images as data, and an image in an answer is shown as a blob."""
 
 
 class Asset:
-    """Something that doesn't change while the process runs: a browser keeps it, and asks whether it still holds."""
+    """A file that doesn't change while the process runs: a browser keeps it, and asks whether it is still valid."""
 
     def __init__(self, read: Callable[[], bytes], content_type: str, *headers: tuple[bytes, bytes]) -> None:
         self._read = read
@@ -61,7 +61,8 @@ class Asset:
 
 
 def documentation_lines(document: Callable[[], dict[str, Any]]) -> list[Line]:
-    """The document, which is made when it is asked for first; the page's files; and what leads there."""
+    """The routes of the document, which is made at the first request, of the page's files, and of the redirect to
+    it."""
     folder = files("craton.adapters.http").joinpath("docs")
     assets = {"/openapi.json": Asset(lambda: msgspec.json.encode(document()), "application/json")}
     for path, (name, content_type) in _FILES.items():

@@ -1,4 +1,4 @@
-"""What every request passes through: it gets an id, is routed, counted and answered, whatever it comes to."""
+"""The path of every request: it gets an id, is routed, counted and answered, whatever happens."""
 
 import asyncio
 from collections.abc import Callable
@@ -21,9 +21,9 @@ METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OP
 PAGE_POLICY: Final = (
     b"default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'"
 )
-"""What a page may load and do, unless its handler says otherwise."""
+"""What a page may load and do, unless its handler sets another policy."""
 HUNG_UP: Final = 499
-"""What is counted when the client has gone before its request was complete."""
+"""The status that is counted when the client has gone before its request was complete."""
 _REQUEST: Final = "craton.request"
 _STORABLE: Final = frozenset({200, 304})
 
@@ -31,7 +31,7 @@ log = structlog.get_logger("craton.http")
 
 
 class _Request(msgspec.Struct):
-    """What becomes known of a request on its way; middleware may copy the scope, and passes this on."""
+    """What is learned about a request on its way. Middleware may copy the scope, but the copy refers to this too."""
 
     id: str
     line: Line | None = None
@@ -71,7 +71,7 @@ class Edge:
 
 
 class _Dispatch:
-    """Has the endpoint answer that the table names."""
+    """Lets the endpoint from the route table answer."""
 
     def __init__(self, router: Router) -> None:
         self._router = router
@@ -80,18 +80,18 @@ class _Dispatch:
         request: _Request = scope[_REQUEST]
         request.line, scope["path_params"] = self._router.find(scope["method"], scope["path"])
         if request.line is not None:
-            # What middleware sends of its own is not this, but what goes wrong here is answered where it happens:
-            # so that it passes the middleware as any other answer does.
+            # Answers that middleware itself sends don't get here. An endpoint's error is answered here, so that the
+            # problem passes through the middleware like any other answer.
             await _answered(request.line.endpoint, scope, receive, send, request)
         elif methods := self._router.methods(scope["path"]):
             allow = (b"allow", ", ".join(methods).encode())
-            await of_problem(problems.not_allowed(methods), allow).send(send)
+            await of_problem(problems.not_allowed(scope["method"], methods), allow).send(send)
         else:
             await of_problem(problems.make(404, "not-found", "There is nothing here.")).send(send)
 
 
 async def _answered(application: ASGIApp, scope: Scope, receive: Receive, send: Send, request: _Request) -> None:
-    """Have the request answered; if that fails, say how, unless the answer has begun or nobody waits for it."""
+    """Let the application answer; if that fails, send a problem, unless the answer has begun or the client has gone."""
     try:
         await application(scope, receive, send)
         return
@@ -101,7 +101,7 @@ async def _answered(application: ASGIApp, scope: Scope, receive: Receive, send: 
     except asyncio.CancelledError:
         task = asyncio.current_task()
         if task is None or not task.cancelling():
-            log.exception("a request was cancelled from within", method=scope["method"], path=scope["path"])
+            log.exception("a request was cancelled by its own code", method=scope["method"], path=scope["path"])
             reply = of_problem(problems.internal(request.id))
         else:
             reply = of_problem(problems.stopping(maybe_executed=scope["method"] not in ("GET", "HEAD")))
@@ -117,7 +117,7 @@ async def _answered(application: ASGIApp, scope: Scope, receive: Receive, send: 
 
 
 def _close(headers: Headers, request: _Request) -> None:
-    """Add what keeps an answer from being kept, guessed at or framed, where its handler hasn't said so itself."""
+    """Add headers that forbid caching, sniffing and framing of an answer, unless its handler has set them."""
     said = {name.lower(): value for name, value in headers}
     if b"x-content-type-options" not in said:
         headers.append((b"x-content-type-options", b"nosniff"))

@@ -18,11 +18,12 @@ from craton.runtime.commands.calls import Call
 from craton.runtime.commands.results import Answer
 
 CREATED_INSTEAD: Final = frozenset({301, 302, 303, 307, 308})
-"""Statuses that send a browser on. A script can't follow them to another site; if it accepts JSON alone, it is 201."""
+"""Statuses that redirect a browser. A script can't follow them to another site; if it accepts only JSON, it gets
+201."""
 
 
 class Endpoint:
-    """Calls one operation and answers with its result; how a failure is answered is seen to where it is caught."""
+    """Calls one operation and answers with its result. Failures are answered by `Edge`."""
 
     def __init__(self, call: Call, callers: Callers, route: Route, operation: OperationDefinition) -> None:
         self.route = route
@@ -59,7 +60,7 @@ class Endpoint:
         )
 
     def _precondition(self, head: RequestHead, arguments: dict[str, Any]) -> Precondition | None:
-        """If-Match is about the resource that the path names. A weak tag never matches there."""
+        """The versions from If-Match, for the resource that the path names. A weak tag never matches there."""
         if self._operation.kind == "query":
             return None
         if head.get(b"if-none-match") is not None:

@@ -1,4 +1,4 @@
-"""Endpoints that are written by hand: functions of a request, behind a guard."""
+"""Endpoints that are written by hand: functions of a request, with a guard."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -18,9 +18,9 @@ Handler = Callable[..., Awaitable[Response]]
 
 
 class Handwritten:
-    """Has a handler answer whom its guard admits; `given` is what it asks for beside the request.
+    """Lets a handler answer the callers that its guard admits; `given` are its parameters besides the request.
 
-    Without `callers` nobody is asked who he is: a handler for everybody answers whatever a token is worth.
+    Without `callers` no token is checked: a public handler answers whatever token a request carries.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What is counted, for Prometheus."""
+"""The metrics, for Prometheus."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ LOOK_SECONDS = 5.0
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 Heads = dict[str, int | None]
-"""The newest position of each module's log, None where it can't be reached."""
+"""The newest position of each module's log; None if its store can't be reached."""
 
 
 class Metrics:
@@ -68,7 +68,7 @@ class Metrics:
         self._seconds.labels(method, route).observe(seconds)
 
     async def text(self, app: App) -> bytes:
-        """The metrics now; of a module whose store can't be reached there are none but that."""
+        """The present metrics. A module whose store can't be reached only has the metric that says so."""
         async with self._one_at_a_time:
             gauges = (self._up, self._log_position, self._lag, self._parked, self._behind, self._stopped)
             for gauge in (*gauges, self._timers, self._sagas):
@@ -83,7 +83,7 @@ class Metrics:
             return generate_latest(self._registry)
 
     async def _head_of(self, name: str, running: RunningModule) -> tuple[str, int | None]:
-        """The newest position of a module's log, None if it can't be reached."""
+        """The newest position of a module's log; None if its store can't be reached."""
         try:
             async with asyncio.timeout(LOOK_SECONDS):
                 head = await running.store.head()
@@ -115,6 +115,6 @@ class Metrics:
             self._stopped.labels(reader.name, reader.source).set(parked[reader.full_name])
         self._timers.labels(name).set(len(await running.store.parked_timers()))
         if running.sagas is not None:
-            with contextlib.suppress(Unavailable):  # the list of them is being built
+            with contextlib.suppress(Unavailable):  # the read model of sagas is being built
                 for (saga, status), count in (await running.sagas.open()).items():
                     self._sagas.labels(name, saga, status).set(count)

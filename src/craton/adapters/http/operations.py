@@ -1,4 +1,4 @@
-"""The routes of operators: what they see of a service, and what they do to it."""
+"""The routes of operators: what they see of a service, and what they can do to it."""
 
 from craton.application.access import only
 from craton.application.routes import Routes, get, post
@@ -7,7 +7,7 @@ from craton.runtime.operations.api import Operations
 
 
 def operators_routes(app: App) -> Routes:
-    """The table, open to the roles that the app calls operators; a saga also to its own user."""
+    """The route table for the roles that the app names as operators; a saga is also open to its own user."""
     operators = only(*app.operators)
     routes = (
         get("/v1/admin/readers", Operations.readers, access=operators),

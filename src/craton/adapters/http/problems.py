@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 problem details. Never an internal text, a stack trace or a secret."""
+"""Errors as RFC 9457 problem details. They never contain internal texts, stack traces or secrets."""
 
 import re
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ _PYTHONS: Final = re.compile(rf"`({'|'.join(_JSONS)})`")
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What went wrong; `code` is stable, `detail` is for people."""
+    """A problem: `code` is stable, `detail` is for people."""
 
     type: str = msgspec.field(default_factory=lambda: "about:blank")
     title: str
@@ -32,17 +32,17 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     code: str
     detail: str
     path: str | None = None
-    """Where in the request the wrong value is, such as `$.money.amount`."""
+    """The place of the wrong value in the request, such as `$.money.amount`."""
     details: Any = None
     """The fields of the refusal."""
     maybe_executed: bool | None = None
-    """For 503 and 504: whether the command may have run; repeat it with its Idempotency-Key."""
+    """For 503 and 504: whether the command may have run; repeat it with its Idempotency-Key to find out."""
     request_id: str | None = None
-    """For 500: what the log says of it stands under this id."""
+    """For 500: the id under which the log describes the error."""
 
 
 class BadRequest(Exception):
-    """The request can't be understood, or asks for what the protocol doesn't give."""
+    """The request can't be understood, or uses the protocol in an unsupported way."""
 
     def __init__(self, status: int, code: str, detail: str, *, path: str | None = None) -> None:
         super().__init__(detail)
@@ -54,7 +54,7 @@ def make(status: int, code: str, detail: str, **more: Any) -> Problem:
 
 
 def of_validation(error: msgspec.ValidationError) -> Problem:
-    """Split msgspec's "… - at `$.path`", and say what JSON calls it instead of Python."""
+    """Split msgspec's "… - at `$.path`", and replace Python's names of types by JSON's."""
     message, _, path = str(error).partition(" - at `")
     message = _PYTHONS.sub(lambda name: _JSONS[name[1]], message)
     return make(422, "invalid-value", f"{message.rstrip('.')}.", path=path.rstrip("`") or "$")
@@ -71,27 +71,29 @@ def of_key(problem: KeyReused | AnswerNotKept) -> Problem:
 
 def of_unavailable(error: Unavailable) -> Problem:
     late = isinstance(error, DeadlineExceeded)
-    detail = "The deadline passed." if late else "What this needs can't be reached now; try again."
+    detail = "The deadline passed." if late else "A part that this needs can't be reached now; try again."
     return make(504 if late else 503, error.code, detail, maybe_executed=error.maybe_executed)
 
 
 def internal(request_id: str) -> Problem:
-    """For a bug; what it is, the log tells."""
+    """For a bug; the log describes it."""
     return make(
         500,
         "internal",
-        "Something went wrong on our side; the log knows it by the request's id.",
+        "An error occurred on the server; the log describes it under the request's id.",
         request_id=request_id,
     )
 
 
-def not_allowed(methods: Sequence[str]) -> Problem:
-    """For a path that is there, but not with this method."""
-    return make(405, "method-not-allowed", f"Not with this method. There is: {', '.join(methods)}.")
+def not_allowed(method: str, supported: Sequence[str]) -> Problem:
+    """For a path that exists, but not with this method."""
+    *others, last = supported
+    names = f"{', '.join(others)} and {last}" if others else last
+    return make(405, "method-not-allowed", f"This resource doesn't support {method}; it supports {names}.")
 
 
 def stopping(*, maybe_executed: bool | None) -> Problem:
-    """For a request that is cancelled, because the server ends before the answer is there."""
+    """For a request that is cancelled, because the server stops before it is answered."""
     return make(503, "unavailable", "The server is stopping; try again.", maybe_executed=maybe_executed)
 
 

@@ -1,15 +1,15 @@
-"""uvicorn's protocol, bounded in bytes, in lines and in time, whatever a client sends, or doesn't.
+"""uvicorn's protocol, limited in bytes, lines and time, whatever a client sends or doesn't send.
 
-A connection is at one of these stages, and at each a timer runs that no byte starts anew, but while a request is
-answered, which has a deadline of its own:
+A connection is always in one of these stages. In each stage except ANSWER a timer runs, which received bytes don't
+restart. (In ANSWER the requests have deadlines of their own.)
 
-    HEAD    it has begun a request (or none yet) whose head isn't complete
-    BODY    the head is complete, the body isn't; the request may be answered already
-    ANSWER  its requests are complete, and not all of them answered
-    IDLE    all is answered, and nothing has begun
+    HEAD    a request's head isn't complete, or hasn't begun
+    BODY    the head is complete, but the body isn't; the request may already be answered
+    ANSWER  all requests are complete, but not all are answered
+    IDLE    all requests are answered, and no other has begun
 
-A client that doesn't read its answers is cut off as well. What is wrong with a request is answered after those that
-came before it, for they have run.
+A client that doesn't read its answers is cut off as well. An error in a request is answered after the requests that
+came before it, because those have run.
 """
 
 import asyncio
@@ -28,10 +28,10 @@ from craton.domain import uuid7
 
 MAX_CONNECTIONS: Final = 2_000
 MAX_HEAD_BYTES: Final = 64 * 1024
-"""Of a head; and of whatever else comes in a row that is no body: trailers, what is said about chunks."""
+"""The limit for a head, and for other bytes in a row that aren't a body: trailers and the framing of chunks."""
 MAX_HEAD_LINES: Final = 100
 UNREAD_SECONDS: Final = 20.0
-"""So long a client may leave unread what it was sent, or what is left of it when its connection is closed."""
+"""How long a client may leave sent data unread, also when its connection is being closed."""
 _ON_REFUSALS: Final = (
     (b"connection", b"close"),
     (b"cache-control", b"no-store"),
@@ -50,13 +50,14 @@ STAGE_SECONDS: Final = {Stage.HEAD: 10.0, Stage.BODY: 20.0, Stage.IDLE: 30.0}
 
 
 class Addresses:
-    """How many connections each address holds: `share` per cent of all at most, so that one can't keep others out."""
+    """Counts the connections of each address: at most `share` per cent of all, so that one address can't block
+    others."""
 
     def __init__(self, share: int) -> None:
         self._share = share
         self._held: Counter[str] = Counter()
         self.within = 0
-        """How many connections there are without those that are more than their address may hold."""
+        """The number of connections, without those beyond their address's share."""
 
     def take(self, address: str) -> None:
         self._held[address] += 1
@@ -69,7 +70,7 @@ class Addresses:
             del self._held[address]
 
     def has_too_many(self, address: str) -> bool:
-        """Of a Unix socket's clients no address is known; what comes that way is bounded together with the rest."""
+        """Whether the address is over its share. Clients of a Unix socket have no address, so they share one count."""
         return address != "" and self._held[address] > max(1, MAX_CONNECTIONS * self._share // 100)
 
 
@@ -95,7 +96,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._watch()
         self._is_too_many = self._there_are_too_many and not self._make_room()
         if self._is_too_many and len(self.connections) > 2 * MAX_CONNECTIONS:
-            self._end()  # not even to be told so
+            self._end()  # without an answer
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._addresses.give_back(self._address)
@@ -128,7 +129,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_lines += 1
         if self._head_lines > MAX_HEAD_LINES:
             self._refuse(431, "head-too-large", f"The head of the request has more than {MAX_HEAD_LINES} lines.")
-        elif not self._in_body:  # a trailer is no header: it comes when the request is being carried out
+        elif not self._in_body:  # a trailer isn't a header: it comes while the request is being carried out
             super().on_header(name, value.rstrip(b" \t"))
 
     def on_headers_complete(self) -> None:
@@ -170,7 +171,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._watch()
 
     def send_400_response(self, msg: str) -> None:
-        self._refuse(400, "malformed-request", "What was sent is no proper HTTP request.")
+        self._refuse(400, "malformed-request", "The received data isn't a proper HTTP request.")
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -183,11 +184,11 @@ class BoundedProtocol(HttpToolsProtocol):
             self._unread_timer = None
 
     def _refuse(self, status: int, code: str, detail: str) -> None:
-        """Read no more; answer this when what was complete before is answered, and close."""
+        """Read no more. When the complete requests are answered, answer with this, and close the connection."""
         if self._refusal is not None or self.transport.is_closing():
             return
         if self._receiving and self._in_body and self.cycle.response_complete:
-            self._end()  # the request that goes wrong has its answer
+            self._end()  # the faulty request is answered already
             return
         known_as = (b"craton-request-id", uuid7().encode())
         _, headers, body = of_problem(problems.make(status, code, detail), *_ON_REFUSALS, known_as)
@@ -209,9 +210,9 @@ class BoundedProtocol(HttpToolsProtocol):
         return self._addresses.within > MAX_CONNECTIONS or self._addresses.has_too_many(self._address)
 
     def _make_room(self) -> bool:
-        """Close the connection on which nothing goes on and whose time is over first; return whether there was one.
+        """Close the idle connection whose time ends first; return whether there was one.
 
-        Where it is one address that has too many, it is one of its own.
+        If an address has too many connections, one of its own is closed.
         """
         others = (other for other in self.connections if isinstance(other, BoundedProtocol) and other is not self)
         if self._addresses.has_too_many(self._address):
@@ -234,7 +235,7 @@ class BoundedProtocol(HttpToolsProtocol):
         return Stage.ANSWER if self._unanswered else Stage.IDLE
 
     def _watch(self) -> None:
-        """Have a timer run for the stage that the connection is at, from when it got there."""
+        """Start the timer of the stage that the connection has entered."""
         at = (self._requests, self._stage)
         if at != self._watched:
             self._watched = at
@@ -247,7 +248,7 @@ class BoundedProtocol(HttpToolsProtocol):
         match self._stage:
             case Stage.HEAD:
                 self._refuse(408, "request-timeout", "The head of the request did not arrive in time.")
-            case Stage.BODY if self.flow.read_paused:  # it is the server that doesn't read
+            case Stage.BODY if self.flow.read_paused:  # the server itself has paused reading
                 self._watched = None
                 self._watch()
             case Stage.BODY:

@@ -1,4 +1,4 @@
-"""What is sent back: status, headers and body; a problem for each way in which a request may fail."""
+"""The answers to requests: status, headers and body; and a problem for each way in which a request can fail."""
 
 from typing import Any, NamedTuple
 
@@ -34,7 +34,7 @@ def of_value(value: Any, status: int, headers: Headers) -> Reply:
 
 
 def of_problem(problem: Problem, *headers: tuple[bytes, bytes], retry_after: int = 1) -> Reply:
-    """A problem; `retry_after`, in seconds, goes with the statuses that are worth a repetition."""
+    """A problem; `retry_after`, in seconds, is sent with statuses after which a repetition makes sense."""
     body = encode(problem)
     told = [(b"content-type", problems.CONTENT_TYPE), (b"content-length", b"%d" % len(body)), *headers]
     if problem.status == 401:
@@ -45,7 +45,7 @@ def of_problem(problem: Problem, *headers: tuple[bytes, bytes], retry_after: int
 
 
 def of_error(error: Exception) -> Reply | None:
-    """What a failure of the request, of the domain or of what it needs is answered with; None: it is a bug."""
+    """The answer to a failure of the request, of the domain or of something it needs; None if the failure is a bug."""
     match error:
         case BadRequest():
             return of_problem(error.problem)
@@ -58,7 +58,7 @@ def of_error(error: Exception) -> Reply | None:
         case Unavailable():
             return of_problem(problems.of_unavailable(error), retry_after=error.retry_after)
         case ChangesetRefused():
-            return of_problem(problems.make(503, "unavailable", "Another was faster; try again."))
+            return of_problem(problems.make(503, "unavailable", "The request conflicted with another one; try again."))
         case StoreUnavailable():
             return of_problem(problems.make(503, "unavailable", "The store can't be reached now; try again."))
         case _:

@@ -1,4 +1,4 @@
-"""Finds the line of the route table that a request means."""
+"""Finds the line of the route table for a request."""
 
 from collections.abc import Iterable, Iterator
 from typing import Final
@@ -12,19 +12,19 @@ MAX_PARTS: Final = 32
 
 
 class Line(msgspec.Struct, frozen=True):
-    """A method and a path of the table, and what answers it."""
+    """A method and a path of the route table, with its endpoint."""
 
     owner: str
-    """The module whose line it is."""
+    """The module that the line belongs to."""
     method: str
     path: str
     endpoint: ASGIApp
     may_be_stored: bool = False
-    """Whether a browser may keep the answer, and ask each time whether it still holds."""
+    """Whether a browser may store the answer, and ask each time whether it is still valid."""
 
 
 class _Node:
-    """The paths that have begun alike, by their next part."""
+    """The paths with the same beginning, by their next part."""
 
     def __init__(self) -> None:
         self.literal: dict[str, _Node] = {}
@@ -69,7 +69,7 @@ class Router:
             node.lines[line.method] = line
 
     def find(self, method: str, path: str) -> tuple[Line | None, dict[str, str]]:
-        """Return the line and what stands in the places of its parameters; what answers GET answers HEAD."""
+        """Return the line, and the values of its path parameters. HEAD is answered by the line for GET."""
         parts = path.split("/", MAX_PARTS)
         wanted = "GET" if method == "HEAD" else method
         for node in self._root.find(parts):
@@ -80,6 +80,6 @@ class Router:
         return None, {}
 
     def methods(self, path: str) -> list[str]:
-        """The methods with which there is something at a path."""
+        """The methods that a path supports."""
         methods = {method for node in self._root.find(path.split("/", MAX_PARTS)) for method in node.lines}
         return sorted(methods | ({"HEAD"} if "GET" in methods else set()))

@@ -1,4 +1,4 @@
-"""Serves an ASGI application with uvicorn: bounded, and ended cleanly by SIGTERM and SIGINT."""
+"""Serves an ASGI application with uvicorn: with limits, and with a clean end at SIGTERM and SIGINT."""
 
 import asyncio
 import contextlib
@@ -14,7 +14,7 @@ import uvicorn
 from craton.adapters.http.protocol import STAGE_SECONDS, Addresses, BoundedProtocol, Stage
 
 FINISH_SECONDS: Final = 4
-"""So long requests may go on after the server was told to stop."""
+"""How long requests may continue after the server was told to stop, in seconds."""
 
 
 class _Server(uvicorn.Server):
@@ -31,7 +31,7 @@ class _Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """End with exit code 0 rather than by the signal: being told to stop is no failure."""
+        """End with exit code 0 instead of by the signal, because stopping on request isn't a failure."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self.handle_exit, number, None)
@@ -62,9 +62,10 @@ async def serve(
 ) -> None:
     """Serve until SIGINT or SIGTERM; then stop accepting and finish what runs, for four seconds at most.
 
-    `has_started` is called when it serves, and would be ended cleanly; `told_to_stop` when the signal comes.
-    `address_share` is how many per cent of the connections one address may hold: all, if a proxy stands before the
-    server. `proxies` are the addresses of those whose X-Forwarded-For is believed: where a request comes from.
+    `has_started` is called when the server serves and a signal would end it cleanly; `told_to_stop` when the signal
+    comes.
+    `address_share` is the share of all connections, in per cent, that one address may hold: 100 behind a proxy.
+    `proxies` are the addresses of the proxies whose X-Forwarded-For header is trusted.
     """
     protocol: Any = partial(BoundedProtocol, addresses=Addresses(address_share))
     config = uvicorn.Config(

@@ -1,4 +1,4 @@
-"""The routes that every application has and that need no token: health and metrics."""
+"""The routes that every application has and that need no token: health checks and metrics."""
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -11,7 +11,7 @@ from craton.runtime.app import App
 
 
 def system_lines(app: App, metrics: Metrics) -> list[Line]:
-    """Whether the process lives, whether it can serve, and what there is to count."""
+    """The routes that tell whether the process runs, whether it can serve, and its metrics."""
 
     async def live(_: Request) -> Response:
         return JSONResponse({"status": "live"})

@@ -1,4 +1,4 @@
-"""What is wrong with a route table, told before the first request."""
+"""Finds the mistakes in route tables before the first request."""
 
 import re
 from collections.abc import Callable, Iterator

@@ -16,7 +16,7 @@ from craton.runtime.app import App
 from craton.runtime.operations.api import Operations
 
 Described = tuple[str, Route, ASGIApp]
-"""A route, the module whose it is, and what answers it."""
+"""A route, its module's name, and its endpoint."""
 
 _OPERATIONS: Final = (Operations.__doc__ or "").strip()
 
@@ -65,7 +65,7 @@ _STATUSES: Final = (400, 401, 403, 404, 408, 409, 412, 413, 415, 422, 429, 500, 
 
 
 def _names(described: Sequence[Described]) -> list[str]:
-    """`ordering.place` for each; where an operation has several routes, the second is `ordering.place_2`."""
+    """A name such as `ordering.place` for each route; an operation's second route is `ordering.place_2`."""
     names: list[str] = []
     count: Counter[str] = Counter()
     for module, route, endpoint in described:
@@ -77,7 +77,7 @@ def _names(described: Sequence[Described]) -> list[str]:
 
 
 def _camel(name: str) -> str:
-    """`OrderingPlace` for `ordering.place`."""
+    """The name in camel case: `OrderingPlace` for `ordering.place`."""
     return "".join(part[:1].upper() + part[1:] for part in name.replace(".", "_").split("_"))
 
 
@@ -104,7 +104,7 @@ def _tags(app: App, described: Sequence[Described]) -> Iterator[Schema]:
 
 
 def _used(components: dict[str, Schema], paths: Schema) -> Schema:
-    """Those components that something refers to."""
+    """The components that something refers to."""
     waiting: list[Any] = [paths]
     used: set[tuple[str, str]] = set()
     while waiting:

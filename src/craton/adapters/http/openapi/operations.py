@@ -1,4 +1,4 @@
-"""One operation of a document: what a route asks for, and how it may be answered."""
+"""Describes one operation of the document: what a route takes, and how it may answer."""
 
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -18,7 +18,7 @@ _GUARD_PROBLEMS: Final = (401, 403)
 
 
 class Describer:
-    """Describes operations. `guarded`: the application knows callers."""
+    """Describes operations. `guarded`: the application authenticates callers."""
 
     def __init__(self, schemas: Schemas, *, guarded: bool) -> None:
         self._schemas = schemas
@@ -37,7 +37,7 @@ class Describer:
         return self._answered(entry, self._successes(endpoint), problems)
 
     def of_handler(self, name: str, module: str, route: Route) -> Schema:
-        """What is known of a route that was written by hand: its docstring, its path, and how it fails."""
+        """The description of a route that is written by hand: its docstring, its path, and how it may fail."""
         entry = self._entry(name, module, getattr(route.handler, "__doc__", None) or "", route.access)
         in_path = [part[1:-1] for part in route.path.split("/") if part.startswith("{")]
         entry["parameters"] = [_in_path(name, {"type": "string"}) for name in in_path]
@@ -67,12 +67,12 @@ class Describer:
         return entry
 
     def _told(self, access: Access) -> str:
-        """Who may, in a sentence."""
+        """A sentence about the callers that are admitted."""
         if access.public or not self._guarded:
             return "It needs no token."
         roles = " or ".join(sorted(access.roles or ()))
         if access.owner is not None:
-            return f"Only for whom `{access.owner}` names" + (f", or the role {roles}." if roles else ".")
+            return f"Only for the caller that `{access.owner}` names" + (f", or the role {roles}." if roles else ".")
         return f"Only for the role {roles}." if roles else "It needs a token."
 
     def _parameters(self, binding: Binding) -> Sequence[Schema]:
@@ -122,7 +122,7 @@ class Describer:
 
 
 def has_version(binding: Binding) -> bool:
-    """Whether it is a query of something whose version is its ETag."""
+    """Whether it is a query of something that has a version, which is its ETag."""
     fields = getattr(binding.operation.result, "__struct_fields__", ())
     return binding.operation.kind == "query" and not binding.has_body and "version" in fields
 

@@ -1,4 +1,4 @@
-"""The schemas of a document: each type once, as clients' generators like them."""
+"""The schemas of the document: each type once, as generators of clients expect."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -20,7 +20,7 @@ class Schemas:
     def __init__(
         self, answers: Iterable[Any], *, bodies: Mapping[type[Any], str], parameters: Iterable[type[Any]]
     ) -> None:
-        """`bodies` have names; `parameters` are structs of what stands in a path or in a query."""
+        """`bodies` have names; `parameters` are structs of the parameters in a path or a query."""
         asked = list(parameters)
         kinds = self._kinds = [*answers, *bodies, *asked]
         self._scalars: dict[str, Schema] = {}
@@ -50,13 +50,14 @@ class Schemas:
         return self._of[id(kind)]
 
     def parameters(self, kind: type[Any]) -> Iterator[tuple[str, bool, Schema]]:
-        """Name, whether it is required, and schema of each parameter of a struct."""
+        """The name of each parameter of a struct, whether it is required, and its schema."""
         schema = self._parameters[id(kind)]
         for name, field in _fields(schema):
             yield name, name in schema.get("required", ()), without_null(field)
 
     def _schema_of_scalar(self, kind: type[Any]) -> Schema:
-        """A scalar that is an object, such as `Money`, is a component like any other type with parts."""
+        """The schema of a scalar. One that is an object, such as `Money`, is a component like other types with
+        parts."""
         schema = schema_of_scalar(kind)
         if schema.get("type") != "object":
             example = getattr(kind, "example", "")
@@ -65,7 +66,7 @@ class Schemas:
         return {"$ref": REFERENCE.format(name=kind.__name__)}
 
     def _reached(self, schemas: Iterable[Schema]) -> Iterator[str]:
-        """The names of the components that schemas refer to, themselves and by others."""
+        """The names of the components that schemas refer to, directly or indirectly."""
         seen: set[str] = set()
         waiting = list(schemas)
         while waiting:
@@ -75,7 +76,8 @@ class Schemas:
                 yield name
 
     def _rename(self, chosen: dict[str, str]) -> None:
-        """`Page_Order_` becomes `PageOfOrder`; types of two modules that are called alike, `ShopApiOrder`."""
+        """`Page_Order_` becomes `PageOfOrder`; of two modules' types with one name, each gets a name like
+        `ShopApiOrder`."""
         names = {name: chosen.get(name) or _readable(name) for name in self.components}
         if len(set(names.values())) < len(names):
             names = {name: name if list(names.values()).count(new) > 1 else new for name, new in names.items()}
@@ -100,7 +102,7 @@ def _that_leave_defaults_out(kinds: Iterable[Any]) -> set[str]:
 
 
 def _hidden_fields(kinds: Iterable[Any]) -> dict[str, tuple[str, ...]]:
-    """The fields of rows that callers don't see, by the name of the row's class."""
+    """The hidden fields of rows, by the name of the row's class."""
     return {row.__name__: hidden_fields(row) for row in _structs_in(kinds) if issubclass(row, Row)}
 
 
@@ -122,7 +124,7 @@ def _name(reference: Schema) -> str:
 
 
 def _walk(schema: Any, change: Callable[[Schema], None]) -> None:
-    """Change a schema and all schemas in it."""
+    """Apply a change to a schema and to all schemas in it."""
     if isinstance(schema, dict):
         change(schema)
         for part in list(schema.values()):
@@ -139,7 +141,7 @@ def _give_enums_a_type(schema: Schema) -> None:
 
 
 def _say_defaults(schema: Schema) -> None:
-    """In what is sent: TypeScript's generators take a field with a default for one that must be there."""
+    """Describe defaults in requests, because generators for TypeScript treat a field with a `default` as required."""
     for name, field in _fields(schema):
         if "default" in field:
             default = field.pop("default")
@@ -151,14 +153,14 @@ def _say_defaults(schema: Schema) -> None:
 
 
 def _absent_is_not_null(schema: Schema) -> None:
-    """In what is answered by a type that leaves defaults out: such a field is there with a value, or not at all."""
+    """In answers of types that leave defaults out: such a field either has a value or is missing, but is never null."""
     for name, field in _fields(schema):
         if field.pop("default", "") is None:
             schema["properties"][name] = without_null(field)
 
 
 def _all_are_there(schema: Schema) -> None:
-    """In what is answered otherwise, fields at their defaults are there like any other."""
+    """In other answers: fields at their defaults are present like all others."""
     names = [name for name, _ in _fields(schema)]
     if names:
         schema["required"] = names
@@ -172,7 +174,7 @@ def _fields(schema: Schema) -> list[tuple[str, Schema]]:
 
 
 def without_null(schema: Schema) -> Schema:
-    """The schema of what may be left away: that it may be null too says nothing more."""
+    """The schema of an optional field without null, because leaving the field out says the same."""
     rest = [choice for choice in schema.get("anyOf", ()) if choice != {"type": "null"}]
     outer = {key: value for key, value in schema.items() if key != "anyOf" and (key, value) != ("default", None)}
     return {**rest[0], **outer} if len(rest) == 1 else {**schema, **({"anyOf": rest} if rest else {})}

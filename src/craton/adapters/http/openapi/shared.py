@@ -1,4 +1,4 @@
-"""What operations have in common: described once, and referred to."""
+"""The parts that operations share: described once, and referred to."""
 
 from collections.abc import Iterable, Iterator
 from http import HTTPStatus
@@ -29,46 +29,52 @@ PARAMETERS: Final[dict[str, Schema]] = {
     ),
     "IfMatch": _header(
         "If-Match",
-        "Versions as they stood in ETag: the command is carried out if what the path names has one of them.",
+        "Versions from ETag headers: the command runs if the resource in the path has one of them.",
         examples=['"3"'],
     ),
     "IfNoneMatch": _header(
-        "If-None-Match", "Versions as they stood in ETag: what the caller has already isn't sent.", examples=['"3"']
+        "If-None-Match",
+        "Versions from ETag headers: an answer that the caller already has isn't sent again.",
+        examples=['"3"'],
     ),
     "CratonPosition": _header(
-        "Craton-Position", "From a command's answer: wait until the view has got there.", examples=["ordering=42"]
+        "Craton-Position",
+        "The header of a command's answer: the query waits until the view has reached this position.",
+        examples=["ordering=42"],
     ),
-    "Page": _paging("page", "Which page, from 1.", default=1),
-    "PageSize": _paging("page_size", "How many at a time.", maximum=MAX_PAGE_SIZE, default=DEFAULT_PAGE_SIZE),
+    "Page": _paging("page", "The number of the page, from 1.", default=1),
+    "PageSize": _paging(
+        "page_size", "The number of entries on a page.", maximum=MAX_PAGE_SIZE, default=DEFAULT_PAGE_SIZE
+    ),
 }
 
 HEADERS: Final[dict[str, Schema]] = {
     "CratonPosition": {
-        "description": "Where the log stood after the command. A query with it sees what the command has changed.",
+        "description": "The log's position after the command. A query that sends it sees what the command has changed.",
         "schema": {"type": "string"},
     },
     "CratonRequestId": {
-        "description": "The id under which the log tells of this request.",
+        "description": "The id under which the server's log describes this request.",
         "schema": {"type": "string", "format": "uuid"},
     },
     "ETag": {"description": "The version, for If-Match and If-None-Match.", "schema": {"type": "string"}},
     "IdempotencyReplayed": {
-        "description": "There if this is the answer that the key was given before.",
+        "description": "Present if this is the earlier answer to the same key.",
         "schema": {"type": "string", "enum": ["true"]},
     },
     "Location": {
-        "description": "Where that is of which the answer tells.",
+        "description": "The address of the resource that the answer is about.",
         "schema": {"type": "string", "format": "uri-reference"},
     },
     "RetryAfter": {
-        "description": "In how many seconds it is worth another try.",
+        "description": "The number of seconds after which to try again.",
         "schema": {"type": "integer", "minimum": 0},
     },
 }
 
 
 def problem_response(status: int) -> Schema:
-    """How a request is answered that fails with this status."""
+    """The answer to a request that fails with this status."""
     worth_a_repetition = status in (429, 503)
     return {
         "description": HTTPStatus(status).phrase,
@@ -78,17 +84,17 @@ def problem_response(status: int) -> Schema:
 
 
 def problem_name(status: int) -> str:
-    """`NotFound` for 404."""
+    """The name of a status: `NotFound` for 404."""
     return HTTPStatus(status).phrase.title().replace(" ", "").replace("-", "")
 
 
 def headers(names: Iterable[str]) -> Schema:
-    """The headers of an answer: `Craton-Request-Id` is the component `CratonRequestId`."""
+    """The headers of an answer, as references to components: `Craton-Request-Id` is `CratonRequestId`."""
     return {name: {"$ref": f"#/components/headers/{name.replace('-', '')}"} for name in names}
 
 
 def references(part: Any) -> Iterator[str]:
-    """Everything that a part of a document refers to."""
+    """All references within a part of a document."""
     if isinstance(part, dict):
         if "$ref" in part:
             yield part["$ref"]

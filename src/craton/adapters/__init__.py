@@ -1,1 +1,1 @@
-"""One folder per technology."""
+"""Adapters, in one folder per technology."""

@@ -1,4 +1,4 @@
-"""A circuit breaker for adapters whose other side may be away: it isn't asked in vain again and again."""
+"""A circuit breaker for adapters: it stops asking a remote system that doesn't answer."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,9 +14,9 @@ PAUSE_SECONDS: Final = 5
 
 
 class Breaker:
-    """After five failures in a row `name` isn't asked for five seconds; then it is tried whether it is back.
+    """After five failures in a row `name` isn't asked for five seconds; then one call finds out whether it is back.
 
-    A failure is an `Unavailable`; whatever else is raised is an answer.
+    A failure is an `Unavailable`; every other exception counts as an answer.
     """
 
     def __init__(self, name: str) -> None:
@@ -27,7 +27,7 @@ class Breaker:
 
     @asynccontextmanager
     async def asking(self) -> AsyncIterator[None]:
-        """Ask within the block. Raises `Unavailable` at once while nobody is to ask."""
+        """Guard a call within the block. Raises `Unavailable` at once while the remote system isn't to be asked."""
         try:
             async with await self._circuits.get_breaker(self._name):
                 yield

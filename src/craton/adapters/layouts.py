@@ -1,7 +1,7 @@
 """The version of the toolkit's own tables. Both adapters go through the same versions, each in its own SQL.
 
-1: what programs made before versions were counted.
-2: readers keep how far they have got, and what they have parked, in their own module's store; results have a time.
+1: made by programs that had no layout versions yet.
+2: readers keep their progress and their parked events in their own module's store; results have a time.
 """
 
 from typing import Final
@@ -16,14 +16,14 @@ log = structlog.get_logger("craton.store")
 
 
 def require_not_newer(store: str, found: int) -> None:
-    """Raise `StoreUnsuitable` for tables that a later version of the toolkit has made or upgraded."""
+    """Raise `StoreUnsuitable` if a later version of the toolkit has made or upgraded the tables."""
     if found > LAYOUT:
         raise StoreUnsuitable(
             f"{store} belongs to a newer version of Craton: its tables have layout {found}, and this program knows "
-            f"layout {LAYOUT}. Start the newer program; tables are never turned back."
+            f"layout {LAYOUT}. Start the newer program; tables are never downgraded."
         )
 
 
 def tell_upgraded(store: str, before: int) -> None:
-    """Say in the log that the tables were upgraded."""
+    """Log that the tables were upgraded."""
     log.warning("the store's tables were upgraded", store=store, before=before, now=LAYOUT)

@@ -1,4 +1,4 @@
-"""Looking for events, newest first, without an index: within a bound."""
+"""Searches for events, newest first, without an index but within a bound."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -12,7 +12,7 @@ _EVENT: Final = tuple(StoredEvent.__struct_fields__)
 def search_statement(
     wanted: EventFilter, before: int, limit: int, scanned: int, table: str, of_metadata: Callable[[str], str]
 ) -> Statement:
-    """The statement that finds them in `table`; `of_metadata` is how the database reads a field of the metadata."""
+    """The statement that finds events in `table`; `of_metadata` makes the SQL that reads a field of the metadata."""
     require_count(limit)
     require_count(scanned)
     parameters: dict[str, Any] = {"before": before or LARGEST_NUMBER, "limit": limit, "scanned": scanned}
@@ -45,7 +45,7 @@ def search_statement(
 def found_events(
     rows: Sequence[dict[str, Any]], limit: int, scanned: int, event_of: Callable[[tuple[Any, ...]], StoredEvent]
 ) -> tuple[list[StoredEvent], int]:
-    """The events of that statement's rows, and the position down to which all were found (0: the beginning)."""
+    """The events in that statement's rows, and the position down to which all were found (0: the beginning)."""
     events = [event_of(tuple(row[name] for name in _EVENT)) for row in rows if row["position"] is not None]
     if len(events) == limit:
         return events, events[-1].position

@@ -1,4 +1,5 @@
-"""SQL that the stores share, composed from names the toolkit made itself; every value is a `:named` parameter."""
+"""SQL that the stores share. It is composed only of names that the toolkit made; every value is a `:named`
+parameter."""
 
 import re
 from collections.abc import Sequence
@@ -49,7 +50,7 @@ def numbered(statement: Statement) -> tuple[str, list[Any]]:
 
 
 def conditions(table: Table, query: Query, position: str) -> tuple[str, dict[str, Any]]:
-    """Return a WHERE clause and its parameters; `position` is the database's function to find a text in a text."""
+    """Return a WHERE clause and its parameters; `position` is the database's function that finds a text in a text."""
     for name in query.order:
         _column(table, name)
     parameters: dict[str, Any] = {}
@@ -107,7 +108,7 @@ def total(table: Table, column: str, by: Sequence[str], query: Query, position: 
 
 
 def require_fit(table: str, columns: Sequence[TableColumn], values: Sequence[Any]) -> None:
-    """Raise `StatementFailed` unless each value is of its column's type: a driver might cut it to size, or not mind."""
+    """Raise `StatementFailed` unless each value has its column's type: a driver might truncate or accept it."""
     if len(columns) != len(values):
         raise StatementFailed(f"{len(values)} values were given for {len(columns)} columns of {table}")
     for column, value in zip(columns, values, strict=True):
@@ -116,7 +117,7 @@ def require_fit(table: str, columns: Sequence[TableColumn], values: Sequence[Any
 
 
 def _column(table: Table, name: str) -> TableColumn:
-    """The column of that name, which SQLite would take for a text if there is none."""
+    """The column with this name. SQLite would take the name for a text if there were none."""
     for column in table.columns:
         if column.name == name:
             return column
@@ -124,12 +125,12 @@ def _column(table: Table, name: str) -> TableColumn:
 
 
 def summed(row: Any) -> int:
-    """Put the halves of `total` together."""
+    """The sum from the two halves that `total` selects."""
     return int(row["high"]) * SUM_RADIX + int(row["low"])
 
 
 def unique_statements(table: Table, name: str, unless_there: str = "") -> list[str]:
-    """What makes the unique columns of a table unique; `name` is the table's without its schema."""
+    """The statements for a table's unique indexes; `name` is the table's name without its schema."""
     return [
         f"CREATE UNIQUE INDEX {unless_there}{_index(name, column)} ON {table.name} ({quoted(column.name)})"
         for column in table.indexes
@@ -138,9 +139,9 @@ def unique_statements(table: Table, name: str, unless_there: str = "") -> list[s
 
 
 def index_statements(table: Table, name: str, nulls: str = "") -> list[str]:
-    """An index for each column to search and sort by, ties broken by the key.
+    """An index for each column to search and sort by, with the key to break ties.
 
-    `name` is the table's without its schema, `nulls` what the database must be told for them to come first.
+    `name` is the table's name without its schema, `nulls` the SQL that puts nulls first.
     """
     keys = names(table.key)
     return [
@@ -159,15 +160,15 @@ def names(columns: Sequence[TableColumn]) -> str:
 
 
 def quoted(name: str) -> str:
-    """A column's name, which may be a word of SQL's own."""
+    """A column's name in quotes, because it may be a word of SQL."""
     return f'"{name}"'
 
 
 def event_text(event: StoredEvent) -> str:
-    """An event as it is kept with what is said of it when it is parked."""
+    """An event in the form in which it is stored with its parked record."""
     return msgspec.json.encode(event).decode()
 
 
 def parked_event(text: str) -> StoredEvent:
-    """The event that was kept as this text."""
+    """The event from its stored form."""
     return msgspec.json.decode(text, type=StoredEvent)

@@ -12,10 +12,10 @@ POSTGRES = ("postgresql://", "postgres://")
 
 
 def stores(url: str, data: Path, app: str) -> Callable[[str], Store]:
-    """Return what makes the store of a module by its name.
+    """Return the function that makes a module's store from the module's name.
 
-    `sqlite` keeps a file for each module in the folder `data`, `memory` keeps nothing, and a `postgresql://` URL makes
-    a schema `<app>_<module>` for each. Raises `WiringError` for anything else.
+    `sqlite` keeps a file for each module in the folder `data`, `memory` keeps data only while the process runs, and a
+    `postgresql://` URL uses a schema `<app>_<module>` for each. Raises `WiringError` for anything else.
     """
     if url == "sqlite":
         from craton.adapters.sqlite import SqliteStore  # noqa: PLC0415 — only what is used is imported

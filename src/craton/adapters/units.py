@@ -1,4 +1,4 @@
-"""What lets a page of the feed end where a unit ends."""
+"""Makes each page of the feed end at the end of a unit."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ from craton.ports import StoredEvent
 
 
 def whole(events: Sequence[StoredEvent]) -> Sequence[StoredEvent]:
-    """The events without those of the last unit, if its end is missing."""
+    """The events without those of the last unit, if the end of that unit is missing."""
     end = len(events)
     while end and not events[end - 1].last:
         end -= 1

@@ -12,7 +12,7 @@ from craton.ports.wellformed import require_storable
 
 BUSY_TIMEOUT_MS: Final = 5_000
 OLDEST_VERSION: Final = (3, 35, 0)
-"""The first with RETURNING."""
+"""The first version with RETURNING."""
 
 
 def connect(path: Path, *, synchronous: str, read_only: bool) -> sqlite3.Connection:
@@ -39,7 +39,7 @@ def _require_suitable(connection: sqlite3.Connection, path: Path) -> None:
         raise StoreUnsuitable(f"SQLite {sqlite3.sqlite_version} is too old for a store: install {oldest} or newer.")
     (encoding,) = connection.execute("PRAGMA encoding").fetchone()
     if encoding != "UTF-8":
-        raise StoreUnsuitable(f"{path} holds text as {encoding}, but a store needs UTF-8: let craton make the file.")
+        raise StoreUnsuitable(f"{path} holds text as {encoding}, but a store needs UTF-8: let craton create the file.")
     (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
     if mode != "wal":
         raise StoreUnsuitable(f"{path} can't have a write-ahead log (its journal is {mode}): put it on a local disk.")
@@ -51,7 +51,8 @@ def time_text(time: datetime) -> str:
 
 
 def column_value(value: Any) -> Any:
-    """A value as a column holds it. Raises `StatementFailed` for a text that other databases couldn't hold."""
+    """A value in the form in which a column holds it. Raises `StatementFailed` for a text that other databases
+    refuse."""
     if isinstance(value, str):
         require_storable(value)
         return value
@@ -59,7 +60,7 @@ def column_value(value: Any) -> Any:
 
 
 def reader_of(column_type: ColumnType) -> Callable[[Any], Any]:
-    """What turns a column's value back into what was put in."""
+    """The function that turns a column's value back into the original value."""
 
     def read(value: Any) -> Any:
         if value is None:

@@ -1,4 +1,4 @@
-"""What is read of a module's file.
+"""The reading half of a store in one file.
 
 Reads by key run on the event loop itself (5 µs; a thread would cost twenty times that); scans run in reader threads.
 """
@@ -245,11 +245,11 @@ class SqliteReads:
         return await self._in_scanner(lambda connection: connection.execute(statement, bound(values)).fetchall())
 
     async def _in_snapshot(self, read: Callable[[sqlite3.Connection], T]) -> T:
-        """Run several statements that see one state."""
+        """Run several statements that see the same state."""
         return await self._in_scanner(lambda connection: _at_once(connection, lambda: read(connection)))
 
     async def _in_scanner(self, read: Callable[[sqlite3.Connection], T]) -> T:
-        """Run work in a reader thread. Cancelled, it interrupts the statement, so that the thread is free again."""
+        """Run work in a reader thread. A cancellation interrupts the statement, so that the thread is free again."""
         reading: sqlite3.Connection | None = None
         changing = threading.Lock()
 
@@ -287,7 +287,7 @@ def _timer(row: tuple[Any, ...]) -> Timer:
 
 
 def _at_once(connection: sqlite3.Connection, read: Callable[[], T]) -> T:
-    """Read in one transaction, so that all statements see the same moment."""
+    """Read in one transaction, so that all statements see the same state."""
     connection.execute("BEGIN")
     try:
         return read()

@@ -1,4 +1,4 @@
-"""What SQLite's errors mean: some are the fault of what was asked, the others of the database."""
+"""The meaning of SQLite's errors: some are the statement's fault, the others the database's."""
 
 import sqlite3
 from typing import Final
@@ -6,7 +6,7 @@ from typing import Final
 from craton.ports import ChangesetRefused, NotUnique, StatementFailed, StoreUnavailable
 
 DRIVER_ERRORS: Final = (sqlite3.Error, sqlite3.Warning, OverflowError, ValueError)
-"""What the driver raises. All but the first are about statements and values that it can't hand on."""
+"""The exceptions of the driver. All but the first concern statements and values that the driver can't pass on."""
 
 _DRIVERS_OWN: Final = None  # the driver itself refused a value or a statement, so that there is no code of SQLite's
 _FAULTS_OF_THE_STATEMENT: Final = (
@@ -20,7 +20,7 @@ _FAULTS_OF_THE_STATEMENT: Final = (
 
 
 def refusal(problem: Exception) -> ChangesetRefused | None:
-    """Turn an error into the refusal that it means, None where the database is to blame."""
+    """The refusal that an error means; None if the database has failed."""
     if isinstance(problem, ChangesetRefused):
         return problem
     if isinstance(problem, sqlite3.IntegrityError) and str(problem).startswith("UNIQUE"):
@@ -41,5 +41,5 @@ def _not_unique(problem: sqlite3.IntegrityError) -> ChangesetRefused:
 
 
 def meaning(problem: Exception, what: str) -> Exception:
-    """What an error of the driver is to a caller: a refusal, or a store that can't do `what`."""
+    """The exception for a caller: a refusal, or a store that can't do `what`."""
     return refusal(problem) or StoreUnavailable(f"{what}: {problem}.", maybe_executed=False)

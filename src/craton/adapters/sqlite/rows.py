@@ -1,4 +1,4 @@
-"""Changes of read models' rows."""
+"""Changes the rows of read models."""
 
 import sqlite3
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from craton.ports import RowDelete, RowFold, RowOperation, RowPut, StoredRow, Ta
 
 
 def change_rows(connection: sqlite3.Connection, operations: Sequence[RowOperation]) -> None:
-    """Run operations in order; puts into one table that follow each other go in together."""
+    """Run operations in order; consecutive puts into one table are written together."""
     together: list[StoredRow] = []
     for place, operation in enumerate(operations):
         match operation:
@@ -46,7 +46,7 @@ def _delete(connection: sqlite3.Connection, table: Table, key: tuple[Any, ...]) 
 
 @cache
 def _upsert(table: Table) -> str:
-    """Not INSERT OR REPLACE, which would silently delete another row that has the same unique value."""
+    """An upsert. INSERT OR REPLACE would silently delete another row that has the same unique value."""
     columns = [quoted(name) for name in (*(column.name for column in table.columns), "row")]
     keys = names(table.key)
     updates = ", ".join(f"{name} = excluded.{name}" for name in columns[len(table.key) :])

@@ -1,4 +1,4 @@
-"""The tables of a module's file, and how those of an older file become them."""
+"""The tables of a module's file, and the upgrade of an older file's tables."""
 
 import sqlite3
 from typing import Final
@@ -91,8 +91,8 @@ _ADDED_COLUMNS: Final = (
     ("events", "last", "INTEGER NOT NULL DEFAULT 1"),
 )
 
-# A table that changes its meaning changes its name: so a process of an older program, which may still be running, fails
-# at its next statement and writes nothing wrong.
+# When a table's meaning changes, its name changes too: then a process of an older program that is still running fails
+# at its next statement, and writes nothing wrong.
 _UPGRADES: Final[dict[int, tuple[str, ...]]] = {
     1: (
         "CREATE UNIQUE INDEX IF NOT EXISTS events_id ON events (id)",
@@ -135,7 +135,7 @@ _TYPES: Final[dict[ColumnType, str]] = {
 
 
 def prepare(connection: sqlite3.Connection, name: str) -> None:
-    """Make the tables, or upgrade those of an older file, in one transaction.
+    """Create the tables, or upgrade those of an older file, in one transaction.
 
     Raises `sqlite3.Error`, or `StoreUnsuitable` for the tables of a newer version.
     """
@@ -157,7 +157,7 @@ def prepare(connection: sqlite3.Connection, name: str) -> None:
 
 
 def _layout(connection: sqlite3.Connection) -> int:
-    """The version of the tables, 0 if there are none."""
+    """The layout version of the tables; 0 if there are none."""
     tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if "layout" in tables:
         return int(connection.execute("SELECT version FROM layout").fetchone()[0])
@@ -177,7 +177,7 @@ def _upgrade(connection: sqlite3.Connection, found: int) -> None:
 
 
 def table_statements(table: Table, unless_there: str = "") -> list[str]:
-    """Make the table of a read model, with what makes its columns unique."""
+    """Create the table of a read model, with its unique indexes."""
     columns = ", ".join(f"{quoted(column.name)} {_TYPES[column.type]}" for column in table.columns)
     return [
         f"CREATE TABLE {unless_there}{table.name} ({columns}, row TEXT NOT NULL, PRIMARY KEY ({names(table.key)}))"

@@ -26,7 +26,8 @@ T = TypeVar("T")
 
 
 class SqliteStore(SqliteReads):
-    """A `Store` in the file `path`, made if it isn't there. `durable=False` gives up fsync, for tests."""
+    """A `Store` in the file `path`, which is created if it doesn't exist. `durable=False` leaves fsync out, for
+    tests."""
 
     writers = 1
     shared = True
@@ -41,7 +42,7 @@ class SqliteStore(SqliteReads):
     async def open(self) -> None:
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._path.touch(mode=0o600)  # the files beside it get the same mode
+            self._path.touch(mode=0o600)  # SQLite gives its other files the same mode
             writing = connect(self._path, synchronous=self._synchronous, read_only=False)
             try:
                 prepare(writing, str(self._path))
@@ -67,7 +68,7 @@ class SqliteStore(SqliteReads):
         self._read("SELECT 1")
 
     def watch(self, wake: Callable[[], None]) -> None:
-        """SQLite tells nobody; other processes' writes are found by the slow poll."""
+        """Do nothing: SQLite sends no notices, so other processes' writes are found by polling."""
 
     # --- writing -------------------------------------------------------------------------------------------------
 
@@ -76,7 +77,7 @@ class SqliteStore(SqliteReads):
 
     @asynccontextmanager
     async def transaction(self, isolation: Isolation) -> AsyncIterator[SqliteTransaction]:
-        """Open a transaction: it is the file's only one, so it is serializable whatever was asked for."""
+        """Open a transaction. The file has only one at a time, so it is serializable at every isolation level."""
         async with self._lock:
             try:
                 await self._run(self._writer.begin)
@@ -115,7 +116,7 @@ class SqliteStore(SqliteReads):
             return await self._run(work)
 
     async def _run(self, work: Callable[[], T]) -> T:
-        """Run work in the writer thread. Cancelled, it interrupts the statement, and waits until it has stopped."""
+        """Run work in the writer thread. A cancellation interrupts the statement, and waits until it has stopped."""
         running = asyncio.get_running_loop().run_in_executor(self._write_thread, work)
         try:
             return await asyncio.shield(running)

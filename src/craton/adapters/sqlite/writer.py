@@ -51,7 +51,8 @@ class Writer:
         self._connection = connection
         self._run = connection.execute
         self._inline: int | None = None
-        """The revision of the set of live inline projections, once this transaction has looked, until it changes it."""
+        """The revision of the set of live inline projections, if this transaction has read it and not changed it
+        since."""
 
     def write(self, units: Sequence[Changeset]) -> list[WriteOutcome]:
         """Write a batch. Raises `StoreUnavailable` when nothing of it could be written."""
@@ -107,7 +108,7 @@ class Writer:
             self._run("ROLLBACK")
 
     def within_savepoint(self, work: Callable[[], T]) -> T:
-        """Undo the work alone when it is refused, inside an interactive transaction."""
+        """Run work whose refusal undoes only this work, inside an interactive transaction."""
         self._run("SAVEPOINT work")
         try:
             return work()
@@ -144,7 +145,7 @@ class Writer:
         return position
 
     def execute(self, statement: Statement) -> int:
-        """Run a statement of the module's own; return how many rows it has changed."""
+        """Run a statement of the module's own; return the number of rows it has changed."""
         return max(0, self._run(statement.sql, bound_by_name(statement.parameters)).rowcount)
 
     def fetch(self, statement: Statement) -> list[dict[str, Any]]:
@@ -152,10 +153,11 @@ class Writer:
         return fetch(self._connection, statement)
 
     def acquire(self, lease: str, owner: str, seconds: float) -> int | None:
-        """Take or renew a lease, by the clock that runs since the machine was started and that nobody sets.
+        """Take or renew a lease, by the clock that runs since the machine was started and that can't be set.
 
-        All processes of the machine share it. What it said before the last start, or a wall clock to an older version
-        of the toolkit, is either past or further away than any lease lasts, which is no expiry either.
+        All processes of the machine share this clock. An expiry from before the last start, or from an older version of
+        the toolkit (which used the wall clock), is either past or further away than any lease lasts; both count as
+        expired.
         """
         now = world.monotonic()
         row = self._run(
@@ -175,7 +177,7 @@ class Writer:
         return None if row is None else int(row[0])
 
     def forget_results(self, before: datetime, after: tuple[str, str], limit: int) -> tuple[str, str] | None:
-        """Look at some results behind a scope and key, and forget those given before a time."""
+        """Look at some results after a scope and key, and forget those given before a time."""
         seen = self._run(
             "SELECT scope, key, time FROM results WHERE (scope, key) > (?, ?) ORDER BY scope, key LIMIT ?",
             bound((*after, limit)),
@@ -279,7 +281,7 @@ class Writer:
                 raise PositionPassed(f"the log is at {head}, beyond {unit.head_at_most}")
 
     def _park(self, unit: Changeset) -> None:
-        """What a subscription had to leave behind, and what operators ask for."""
+        """Write the events that a subscription has parked, and the requests of operators."""
         for parked in unit.parked:
             event = None if parked.event is None else event_text(parked.event)
             changed = self._run(

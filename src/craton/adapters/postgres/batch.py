@@ -1,4 +1,4 @@
-"""A batch of units, looked at before and after it is written: what fits together, and whose position is which."""
+"""Checks a batch of units before it is written, and assigns positions to the units afterwards."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from operator import attrgetter
@@ -10,7 +10,7 @@ from craton.ports.wellformed import require_well_formed
 
 
 def runs(units: Iterable[Changeset]) -> Iterator[list[Changeset]]:
-    """Cut a batch where a unit must see more of those before it than their events and rows."""
+    """Cut a batch before each unit that must see more of the earlier units than their events and rows."""
     run: list[Changeset] = []
     for unit in units:
         asks = unit.documents or unit.checkpoint_at_most or unit.head_at_most is not None
@@ -26,7 +26,7 @@ def runs(units: Iterable[Changeset]) -> Iterator[list[Changeset]]:
 
 
 def requirements(unit: Changeset) -> Iterable[tuple[str, int, int]]:
-    """For each stream of a unit: the version it must be at, and how many events follow. Guards come first."""
+    """For each stream of a unit: the version it must be at, and the number of events to append. Guards come first."""
     for stream, version in unit.guards:
         yield stream, version, 0
     for append in unit.appends:
@@ -34,7 +34,7 @@ def requirements(unit: Changeset) -> Iterable[tuple[str, int, int]]:
 
 
 def heads(units: Iterable[Changeset]) -> dict[str, int]:
-    """The version at which each stream must be before the batch."""
+    """The version that each stream must be at before the batch."""
     found: dict[str, int] = {}
     for unit in units:
         for stream, version, _ in requirements(unit):
@@ -45,7 +45,7 @@ def heads(units: Iterable[Changeset]) -> dict[str, int]:
 def without_stale(
     waiting: list[tuple[int, Changeset]], outcomes: dict[int, WriteOutcome]
 ) -> list[tuple[int, Changeset]]:
-    """Refuse units that aren't well-formed or don't follow on what those before them in the batch will have written."""
+    """Refuse units that aren't well-formed, or that don't fit what earlier units of the batch will have written."""
     versions: dict[str, int] = {}
     refused: set[str] = set()
     fitting = []
@@ -69,7 +69,7 @@ def without_stale(
 
 
 def refuse(waiting: list[tuple[int, Changeset]], streams: set[str], outcomes: dict[int, WriteOutcome]) -> None:
-    """Refuse units that touch the streams, and with them what was to follow on those units."""
+    """Refuse units that touch the streams, and the units that build on those."""
     for place, unit in waiting:
         stale = unit.streams & streams
         if stale:
@@ -80,7 +80,7 @@ def refuse(waiting: list[tuple[int, Changeset]], streams: set[str], outcomes: di
 def refuse_outdated(
     waiting: list[tuple[int, Changeset]], outdated: Outdated, outcomes: dict[int, WriteOutcome]
 ) -> None:
-    """Refuse units that were made for another set of live inline projections, and what was to follow on them."""
+    """Refuse units that were made for another set of live inline projections, and the units that build on those."""
     for place, unit in waiting:
         if unit.inline not in (None, outdated.revision):
             outcomes[place] = outdated
@@ -98,7 +98,7 @@ def positions(units: Sequence[Changeset], drawn: Sequence[int]) -> list[int]:
 
 
 def operations(units: Sequence[Changeset], drawn: Iterator[int]) -> Iterator[RowOperation]:
-    """What the units change in read models, once their events have the positions that were drawn."""
+    """The changes of read models by the units, once their events have the positions that were drawn."""
     for unit in units:
         events = [event for append in unit.appends for event in append.events]
         stored = [event.at(next(drawn), last=place == len(events)) for place, event in enumerate(events, 1)]

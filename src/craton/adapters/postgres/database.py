@@ -1,9 +1,9 @@
 """The process's connections to one Postgres database, shared by all its modules.
 
-Nobody waits for a database that has fallen silent longer than for an answer that still matters. A statement that is
-given up, because its caller was cancelled or its time is over, takes its connection with it: the server is told to stop
-it, in the background, and a cancellation stays a cancellation. A server that doesn't even answer to that is silent, so
-that all connections there are now are made anew.
+A wait for a database that has fallen silent ends when its answer no longer matters. A statement that is given up,
+because its caller was cancelled or its time is over, ends its connection too: the server is told in the background to
+stop it, and a cancellation stays a cancellation. If the server doesn't answer even that, it counts as silent, and all
+present connections are replaced.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ CONNECTIONS: Final = 10
 CONNECT_TIMEOUT_SECONDS: Final = 5.0
 STATEMENT_TIMEOUT_SECONDS: Final = 30.0
 END_SECONDS: Final = 2.0
-"""So long a server may take to stop a statement that was given up; one that takes longer is silent."""
+"""How long a server may take to stop a statement that was given up; after that it counts as silent, in seconds."""
 CLOSE_SECONDS: Final = 0.5
 FROZEN_SECONDS: Final = 5
 LISTEN_AGAIN_SECONDS: Final = 1.0
@@ -38,18 +38,18 @@ log = structlog.get_logger("craton.postgres")
 
 
 def is_given_up(problem: BaseException) -> bool:
-    """Whether it ended the wait for a statement, which the server may still run."""
+    """Whether the error ended the wait for a statement that the server may still be running."""
     return isinstance(problem, TimeoutError) or not isinstance(problem, Exception)
 
 
 def unavailable(problem: BaseException, *, maybe_executed: bool) -> StoreUnavailable:
-    """What a store says of a problem of the database's."""
+    """The store's error for a problem of the database."""
     return StoreUnavailable(f"Postgres can't be used: {_sentence(problem)}.", maybe_executed=maybe_executed)
 
 
 @asynccontextmanager
 async def transaction(connection: Any, **options: Any) -> AsyncIterator[None]:
-    """A transaction or savepoint. One that is given up isn't rolled back here: it ends with its connection."""
+    """A transaction or savepoint. If it is given up, it isn't rolled back here: it ends with its connection."""
     begun = connection.transaction(**options)
     await begun.start()
     try:
@@ -62,14 +62,15 @@ async def transaction(connection: Any, **options: Any) -> AsyncIterator[None]:
 
 
 class _Loan(msgspec.Struct, frozen=True):
-    """A connection's use. `patient`: its user has no deadline. Those of one generation are made anew together."""
+    """The use of a connection. `patient`: its user has no deadline. Connections of one generation are replaced
+    together."""
 
     generation: int
     patient: bool
 
 
 class PostgresDatabase:
-    """A pool, a listener for what other processes write, and one coalesced notification after commits."""
+    """A pool, a listener for other processes' writes, and one combined notification after commits."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -83,14 +84,14 @@ class PostgresDatabase:
         self._generation = 0
         self._lent: dict[Any, _Loan] = {}
         self.connects = 0
-        """How often the process has connected: each time it may have been to another server."""
+        """How often the process has connected. Each connection may have reached another server."""
         self.transactions = asyncio.Semaphore(CONNECTIONS // 2)
-        """Bounds interactive transactions: each may need a second connection to read while it holds its own."""
+        """Limits interactive transactions, because each may need a second connection to read while it holds its own."""
         self._opening = asyncio.Lock()
         self._users = 0
 
     async def open(self) -> None:
-        """Connect. Raises `StoreUnsuitable` or `StoreUnavailable` with a sentence that holds no password."""
+        """Connect. Raises `StoreUnsuitable` or `StoreUnavailable` with a sentence that contains no password."""
         async with self._opening:
             if self._pool is None:
                 self._pool = await self._make_pool()
@@ -116,7 +117,7 @@ class PostgresDatabase:
         return pool
 
     async def _connect(self, url: str, **options: Any) -> Any:
-        """Return a connection to a server that was found suitable."""
+        """Return a connection to a server that is suitable."""
         connection = await asyncpg.connect(
             url,
             timeout=CONNECT_TIMEOUT_SECONDS,
@@ -147,9 +148,9 @@ class PostgresDatabase:
 
     @asynccontextmanager
     async def connection(self, *, writing: bool = False) -> AsyncIterator[Any]:
-        """Lend a connection. Raises `StoreUnavailable` when it can't be had or is lost (`writing`: while in use).
+        """Lend a connection. Raises `StoreUnavailable` if there is none or it is lost (`writing`: while in use).
 
-        What else the database refuses is the fault of what it was asked for: raises `ChangesetRefused`.
+        Raises `ChangesetRefused` for other errors of the database, which are the statement's fault.
         """
         lent = None
         try:
@@ -162,7 +163,7 @@ class PostgresDatabase:
                 self.give_up(lent)
             at_fault = (*LOST, asyncpg.InterfaceError, *(() if lent else (asyncpg.PostgresError,)))
             if not isinstance(problem, at_fault):
-                raise  # what is wrong is the statement
+                raise  # the statement is at fault
             refused = isinstance(problem, asyncpg.InsufficientResourcesError | asyncpg.ReadOnlySQLTransactionError)
             raise unavailable(problem, maybe_executed=writing and lent is not None and not refused) from problem
         finally:
@@ -170,7 +171,7 @@ class PostgresDatabase:
                 await self._pool.release(lent)
 
     def give_up(self, connection: Any) -> None:
-        """End a borrowed connection, whose statement the server may still run; nobody waits for that."""
+        """End a borrowed connection whose statement the server may still run, in the background."""
         loan = self._lent.pop(connection, None)
         if loan is not None:
             self._start(self._end(connection, loan.generation))
@@ -183,14 +184,14 @@ class PostgresDatabase:
             if generation == self._generation:
                 await self._begin_anew()
         except (*LOST, asyncpg.InterfaceError, asyncpg.PostgresError):
-            """It has ended in another way."""
+            """The connection has ended in another way."""
 
     async def _begin_anew(self) -> None:
-        """Use none of the connections that there are: what made one of them silent hardly spared the others.
+        """Replace all present connections, because the cause that made one of them silent probably affects the others.
 
-        Those whose users have a deadline wait for it all the same: they are told so then, and not before.
+        Users with a deadline still wait until their deadline, and are told only then.
         """
-        log.warning("Postgres is silent; all connections to it are made anew")
+        log.warning("Postgres doesn't answer; all connections to it are replaced")
         self._generation += 1
         await self._pool.expire_connections()
         hopeless = [connection for connection, loan in self._lent.items() if loan.patient]
@@ -198,9 +199,10 @@ class PostgresDatabase:
             connection.terminate()
 
     async def end_frozen(self, connection: Any) -> None:
-        """End sessions of this program that have stopped in the middle of a statement: prepared, and never sent.
+        """End sessions of this program that have stopped in the middle of a statement: prepared but never executed.
 
-        A process that is frozen there holds its locks, and Postgres's own limits look away: to them it is active.
+        A process that is frozen there keeps its locks, and Postgres's own time limits don't apply, because they see it
+        as active.
         """
         await connection.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
@@ -214,7 +216,7 @@ class PostgresDatabase:
         self._wakes[schema].append(wake)
 
     def announce(self, schema: str) -> None:
-        """Tell other processes, soon and once for all that was committed until then, that there is something new.
+        """Tell other processes that there is something new: soon, and once for all commits until then.
 
         On a connection of its own and after the commit: NOTIFY inside a transaction serialises all commits of the
         cluster.
@@ -228,7 +230,7 @@ class PostgresDatabase:
         try:
             while self._announced:
                 schemas, self._announced = list(self._announced), set()
-                with contextlib.suppress(StoreUnavailable):  # a lost hint: the slow poll stands behind it
+                with contextlib.suppress(StoreUnavailable):  # the hint is lost; the slow poll finds the events
                     async with self.connection() as connection:
                         await connection.execute(
                             "SELECT pg_notify($1, $2 || ' ' || s) FROM unnest($3::text[]) s", CHANNEL, self._me, schemas
@@ -237,7 +239,7 @@ class PostgresDatabase:
             self._notifying = False
 
     async def _listen(self) -> None:
-        """Keep a listening connection; after it was lost, wake everybody, since hints were lost with it."""
+        """Keep a listening connection. After it was lost, wake all watchers, because hints were lost with it."""
         while True:
             with contextlib.suppress(*LOST, asyncpg.InterfaceError, asyncpg.PostgresError, StoreUnavailable):
                 connection = await self._connect(self._url)
@@ -264,13 +266,13 @@ class PostgresDatabase:
             wake()
 
     def _start(self, work: Any) -> None:
-        task = asyncio.get_running_loop().create_task(work, context=Context())  # it is no part of a call
+        task = asyncio.get_running_loop().create_task(work, context=Context())  # it doesn't belong to a call
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
 
 async def _keep(_connection: Any) -> None:
-    """Instead of a reset: nothing here leaves anything behind on a connection."""
+    """Replaces the reset of returned connections: nothing here leaves anything behind on a connection."""
 
 
 def _sentence(problem: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""What is read of a module's schema."""
+"""The reading half of a store in one schema."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -133,7 +133,7 @@ class PostgresReads:
         table = within(self._schema, table)
         page, count = sql.find(table, query, "strpos"), sql.count(table, query, "strpos")
         both = Statement(f"SELECT ARRAY({page.sql}) AS rows, ({count.sql}) AS total", page.parameters)
-        (found,) = await self._rows_of(both)  # in one statement, so that they are of one moment
+        (found,) = await self._rows_of(both)  # in one statement, so that both are of the same moment
         return found["rows"], found["total"]
 
     async def sum_rows(self, table: Table, column: str, by: Sequence[str], query: Query) -> dict[tuple[Any, ...], int]:

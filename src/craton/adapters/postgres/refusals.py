@@ -1,4 +1,4 @@
-"""What Postgres's errors mean: some are the fault of what was asked, the others of the database."""
+"""The meaning of Postgres's errors: some are the statement's fault, the others the database's."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,13 +26,13 @@ LOST: Final = (
     asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.InternalClientError,
 )
-"""What says that the database or the way to it, not the statement, is to blame."""
+"""Errors that mean that the database, or the way to it, has failed, and not the statement."""
 _COLLISIONS: Final = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError, asyncpg.LockNotAvailableError)
-"""What says that another transaction was in the way: the same may succeed when it is run again."""
+"""Errors that mean that another transaction was in the way: the same statement may succeed when it is run again."""
 
 
 class Conflicts(VersionConflict):
-    """Streams that aren't where the batch expects them; nothing was written."""
+    """Some streams aren't at the versions that the batch expects; nothing was written."""
 
     def __init__(self, streams: set[str]) -> None:
         super().__init__(min(streams))
@@ -40,7 +40,7 @@ class Conflicts(VersionConflict):
 
 
 class Outdated(DocumentChanged):
-    """Units that were made for another set of live inline projections than that of `revision`; nothing was written."""
+    """Some units were made for another set of live inline projections than that of `revision`; nothing was written."""
 
     def __init__(self, revision: int) -> None:
         super().__init__("the set of live inline projections was changed")
@@ -48,16 +48,16 @@ class Outdated(DocumentChanged):
 
 
 def is_lost(connection: Any) -> bool:
-    """Whether a borrowed connection has ended, so that its errors are no statement's."""
+    """Whether a borrowed connection has ended, so that its errors say nothing about the statement."""
     try:
         return bool(connection.is_closed())
-    except asyncpg.InterfaceError:  # it has ended, and was taken back
+    except asyncpg.InterfaceError:  # it has ended, and the pool has taken it back
         return True
 
 
 @contextmanager
 def faults_as_refusals(connection: Any) -> Iterator[None]:
-    """Let what the connection is asked for in the block be refused, where the database isn't to blame."""
+    """Turn errors in the block into refusals, unless the database itself has failed."""
     try:
         yield
     except LOST:
@@ -69,7 +69,7 @@ def faults_as_refusals(connection: Any) -> Iterator[None]:
 
 
 def refusal(problem: Exception) -> ChangesetRefused:
-    """Turn an error into the refusal that it means."""
+    """The refusal that an error means."""
     if isinstance(problem, ChangesetRefused):
         return problem
     if isinstance(problem, _COLLISIONS):

@@ -15,7 +15,7 @@ class RowWriter:
         self._schema = schema
 
     async def change(self, connection: Any, operations: Sequence[RowOperation], locked: set[str]) -> None:
-        """Fold the operations in memory, row by row in their order, then write what came out in bulk.
+        """Fold the operations in memory, row by row in their order, then write the results in bulk.
 
         `locked` holds the names of the rows that the transaction has locked; those of this change are added to it.
         """
@@ -31,7 +31,7 @@ class RowWriter:
                 case RowFold(table=table, key=key, fold=fold):
                     before = rows.get((table, key))
                     new = fold(before.row if before else None if (table, key) in rows else texts.get((table, key)))
-            rows.pop((table, key), None)  # so that rows are written in the order in which they were last changed
+            rows.pop((table, key), None)  # so that rows are written in the order of their last changes
             rows[table, key] = new
             if new is None:
                 sql.require_fit(table.name, table.key, key)
@@ -57,8 +57,8 @@ class RowWriter:
             if isinstance(operation, RowFold):
                 sql.require_fit(operation.table.name, operation.table.key, operation.key)
                 wanted.setdefault(operation.table, {})[operation.key] = None
-        # A row that isn't there yet can't be locked; its name can. Those of a batch of several runs are locked run by
-        # run, so two such batches may wait for each other: Postgres ends one, which is written again.
+        # A row that doesn't exist yet can't be locked, but its name can. A batch of several runs takes these locks run
+        # by run, so two such batches may wait for each other. Postgres then ends one of them, which is written again.
         unlocked = {f"{table.name}/{key!r}" for table, keys in wanted.items() for key in keys} - locked
         if unlocked and len(locked) <= MAX_LOCKS:  # beyond that all are locked already
             locked |= unlocked

@@ -84,8 +84,8 @@ DO $$ BEGIN
 END $$;
 """
 
-# A table that changes its meaning changes its name: so a process of an older program, which may still be running, fails
-# at its next statement and writes nothing wrong.
+# When a table's meaning changes, its name changes too: then a process of an older program that is still running fails
+# at its next statement, and writes nothing wrong.
 _UPGRADES: Final[dict[int, str]] = {
     1: """
 CREATE UNIQUE INDEX IF NOT EXISTS events_id ON {schema}.events (id COLLATE "C");
@@ -230,7 +230,7 @@ ARRAY_TYPES: Final[dict[ColumnType, str]] = {
 
 
 def schema_statements(schema: str, lock: int, found: int) -> list[str]:
-    """Make the schema, or upgrade tables of the layout `found` (0: none); `lock` is the key of the store's lock."""
+    """Create the schema, or upgrade tables of the layout `found` (0: none); `lock` is the key of the store's lock."""
     if found == 0:
         statements = [_TABLES.format(schema=schema), f"INSERT INTO {schema}.layout VALUES ({LAYOUT})"]
     else:
@@ -249,7 +249,7 @@ def within(schema: str, table: Table) -> Table:
 
 
 def table_statements(table: Table, name: str, unless_there: str = "") -> list[str]:
-    """Make the table of a read model, with what makes its columns unique; `name` is its own without the schema."""
+    """Create the table of a read model, with its unique indexes; `name` is the table's name without the schema."""
     columns = ", ".join(f"{quoted(column.name)} {_TYPES[column.type]}" for column in table.columns)
     return [
         f"CREATE TABLE {unless_there}{table.name} ({columns}, row text NOT NULL, PRIMARY KEY ({names(table.key)}))",

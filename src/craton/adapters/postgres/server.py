@@ -1,8 +1,8 @@
-"""What a store needs of its Postgres server: each connection asks for it, and checks that it got it.
+"""The settings that a store needs from its Postgres server: each connection requests and checks them.
 
-What a server, a database or a role has as its default may not change what a statement means. So each session says
-what it relies on. Only `default_transaction_read_only` is left as it is: with it operators, and some hosts whose disk
-is nearly full, protect a database.
+The defaults of a server, a database or a role must not change the meaning of a statement. So each session sets what it
+relies on. Only `default_transaction_read_only` is left alone, because operators, and some hosting services whose disks
+are nearly full, use it to protect a database.
 """
 
 import contextlib
@@ -32,9 +32,9 @@ SESSION: Final = {
     "extra_float_digits": "1",
     "jit": "off",
 }
-"""`row_security` off: a policy that would hide rows from the store is an error, and no gap in its log."""
+"""`row_security` off: a policy that would hide rows from the store causes an error instead of a gap in its log."""
 
-# A network that forgets a connection tells neither side. These make the kernel find out, within about ten seconds.
+# When a network drops a connection, neither side is told. These make the kernel notice within about ten seconds.
 _KEEP_ALIVE: Final = (
     (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
     (socket.IPPROTO_TCP, "TCP_KEEPIDLE", 5),
@@ -53,7 +53,7 @@ log = structlog.get_logger("craton.postgres")
 
 
 def keep_alive(connection: Any) -> None:
-    """Have the kernel watch over a connection, as far as this platform can."""
+    """Have the kernel check a connection regularly, as far as this platform supports it."""
     found = connection._transport.get_extra_info("socket")
     if found is None or found.family not in (socket.AF_INET, socket.AF_INET6):
         return
@@ -65,7 +65,7 @@ def keep_alive(connection: Any) -> None:
 
 
 async def require_suitable(connection: Any) -> None:
-    """Raise `StoreUnsuitable` unless a store can rely on the server at the other end."""
+    """Raise `StoreUnsuitable` unless a store can rely on this server."""
     server = await connection.fetchrow(_LOOK, timeout=CHECK_SECONDS)
     if server["version"] < OLDEST_VERSION:
         raise StoreUnsuitable(
@@ -87,6 +87,6 @@ async def require_suitable(connection: Any) -> None:
 
 
 async def warn_of_risks(connection: Any) -> None:
-    """Say what makes the server lose commits when its machine fails."""
+    """Log settings with which the server may lose commits when its machine fails."""
     for row in await connection.fetch(_RISKS, timeout=CHECK_SECONDS):
         log.warning("a setting of Postgres may cost data when its machine fails", setting=f"{row['name']} = off")

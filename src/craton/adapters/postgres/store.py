@@ -36,17 +36,17 @@ from craton.ports.wellformed import require_count
 LEASE_LOCK_SECONDS: Final = 1
 _SCHEMA: Final = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 LEASE_SECONDS: Final = 3.0
-"""An answer about a lease that takes longer is worth nothing: it has run out meanwhile."""
+"""An answer about a lease that takes longer is useless, because the lease has run out by then."""
 _EXPIRED: Final = (
     f"(l.expires NOT BETWEEN clock_timestamp() AND clock_timestamp() + interval '{LONGEST_LEASE_SECONDS} seconds')"
 )
-"""An expiry further away than any lease lasts is left from before the server's clock was set back."""
+"""An expiry further away than any lease lasts stems from before the server's clock was set back."""
 _DEFINING: Final = "SELECT pg_advisory_xact_lock(hashtextextended('craton/schemas', 0))"
-"""Taken by whatever defines tables: CREATE … IF NOT EXISTS of two processes at once collides."""
+"""The lock for statements that define tables, because concurrent CREATE … IF NOT EXISTS statements collide."""
 
 
 class PostgresStore(PostgresReads):
-    """A `Store` in the schema `schema`, made if it isn't there. Raises `WiringError` for a name that can't be one."""
+    """A `Store` in the schema `schema`, which is created if it is missing. Raises `WiringError` for an invalid name."""
 
     writers = 2
     shared = True
@@ -157,7 +157,7 @@ class PostgresStore(PostgresReads):
                 await self._database.end_frozen(connection)
             try:
                 async with transaction(connection):
-                    # Its last owner may be frozen in a transaction that still has the lease locked: tried again soon.
+                    # The last owner may be frozen in a transaction that has the lease locked: this is tried again.
                     await connection.execute(f"SET LOCAL lock_timeout = '{LEASE_LOCK_SECONDS}s'")
                     fence: int | None = await connection.fetchval(
                         f"INSERT INTO {self._schema}.leases AS l VALUES"
@@ -202,7 +202,7 @@ class PostgresStore(PostgresReads):
         await self._define(f"DROP TABLE IF EXISTS {self._schema}.{name}")
 
     async def _prepare(self) -> None:
-        """Make the tables, or upgrade older ones. One process at a time does it; another finds it done."""
+        """Create the tables, or upgrade older ones. One process at a time does this; the others find it done."""
         async with self._database.connection() as connection, transaction(connection):
             await connection.execute(_DEFINING)
             found = await self._layout(connection)
@@ -213,7 +213,7 @@ class PostgresStore(PostgresReads):
             tell_upgraded(self._schema, found)
 
     async def _layout(self, connection: Any) -> int:
-        """The version of the tables, 0 if there are none."""
+        """The layout version of the tables; 0 if there are none."""
         events, layout = await connection.fetchrow(
             "SELECT to_regclass($1) IS NOT NULL, to_regclass($2) IS NOT NULL",
             f"{self._schema}.events",
@@ -224,8 +224,9 @@ class PostgresStore(PostgresReads):
         return 1 if events else 0
 
     async def _define(self, *statements: str) -> None:
-        """Run statements that define; one process at a time, for CREATE … IF NOT EXISTS of two at once collides."""
+        """Run defining statements, one process at a time, because concurrent CREATE … IF NOT EXISTS statements
+        collide."""
         async with self._database.connection() as connection, transaction(connection):
             await connection.execute(_DEFINING)
             for statement in statements:
-                await connection.execute(statement, timeout=DEFINITION_SECONDS)  # an index of many rows takes its time
+                await connection.execute(statement, timeout=DEFINITION_SECONDS)  # an index on many rows takes long

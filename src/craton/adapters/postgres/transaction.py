@@ -14,10 +14,10 @@ from craton.ports.wellformed import require_well_formed
 
 
 class PostgresTransaction:
-    """An interactive transaction on one connection. Each call is a savepoint: one that is refused is undone alone.
+    """An interactive transaction on one connection. Each call has a savepoint, so a refused call is undone alone.
 
-    `now` is given where the transaction sees the database as it was when it began: what a unit was made for must be
-    held against what is there now, which another connection reads once the streams are locked.
+    `now` is set if the transaction sees the database as it was at its beginning. Then a unit's expectations must be
+    compared with the present state, which another connection reads once the streams are locked.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class PostgresTransaction:
         require_well_formed(unit)
         streams, rows = self._streams | unit.streams, self._rows.copy()
         async with self._savepoint():
-            if self._streams:  # with those of earlier units there may be too many for a lock each
+            if self._streams:  # together with those of earlier units there may be too many for a lock each
                 await self._writer.lock_streams(self._connection, streams)
             (position,) = await self._writer.write_in(self._connection, [unit], rows)
             expected = {append.stream: append.expected for append in unit.appends} | dict(unit.guards)
@@ -55,12 +55,13 @@ class PostgresTransaction:
                         raise VersionConflict(stream)
                 if unit.inline not in (None, inline):
                     raise Outdated(inline)
-        self._streams, self._rows = streams, rows  # what was undone has given its locks back
+        self._streams, self._rows = streams, rows  # the locks of undone work are released
         return position
 
     @asynccontextmanager
     async def _savepoint(self) -> AsyncIterator[None]:
-        """Raises `StoreUnavailable` if the database is to blame, `ChangesetRefused` if the statement is."""
+        """Run one call. Raises `StoreUnavailable` if the database has failed, `ChangesetRefused` if the statement is
+        wrong."""
         try:
             with faults_as_refusals(self._connection):
                 async with transaction(self._connection):

@@ -36,7 +36,7 @@ from craton.ports.crash import crash_point
 ATTEMPTS: Final = 5
 NULLS: Final = " NULLS FIRST"
 EXCLUSION_SECONDS: Final = 1
-"""How long an exclusive unit waits for what is being appended; what is to be appended meanwhile waits behind it."""
+"""How long an exclusive unit waits for running appends, in seconds; new appends wait behind it."""
 _EVENT_FIELDS: Final = ("stream", "version", "id", "type", "schema_version", "data", "metadata", "time")
 
 
@@ -79,7 +79,7 @@ class PostgresWriter:
         return [outcomes[place] for place in range(len(units))]
 
     async def _write_one_by_one(self, waiting: list[tuple[int, Changeset]], outcomes: dict[int, WriteOutcome]) -> None:
-        """Each in a transaction of its own; what was to follow on a refused unit is refused with it."""
+        """Write each unit in a transaction of its own. Units that build on a refused one are refused with it."""
         refused: set[str] = set()
         for place, unit in waiting:
             stale = refused & unit.streams
@@ -116,7 +116,7 @@ class PostgresWriter:
                 await connection.execute(f"SET LOCAL lock_timeout = '{EXCLUSION_SECONDS}s'")
                 await connection.execute("SELECT pg_advisory_xact_lock($1)", self._lock)
             runs = list(batch.runs(units))
-            if len(runs) > 1:  # the locks of a whole batch in their order, before its first run takes its own
+            if len(runs) > 1:  # take all locks of the batch in their order, before its first run takes its own
                 await self.lock_streams(connection, set[str]().union(*(unit.streams for unit in units)))
             rows: set[str] = set()
             positions = [position for run in runs for position in await self.write_in(connection, run, rows)]
@@ -124,17 +124,17 @@ class PostgresWriter:
             return positions
 
     async def lock_streams(self, connection: Any, streams: set[str]) -> None:
-        """Take the locks of all streams that a transaction will touch; needless for those of one run."""
+        """Take the locks of all streams that a transaction will touch; a single run needs no such step."""
         await connection.execute(f"SELECT {self._schema}.lock_streams($1)", list(streams))
 
     async def write_in(self, connection: Any, units: Sequence[Changeset], rows: set[str]) -> list[int]:
-        """Write a run of units inside an open transaction; for each the position of its last event.
+        """Write a run of units inside an open transaction; return for each the position of its last event.
 
-        `rows` names the rows that the transaction has locked before, and then those of this run too.
-        Raises `ChangesetRefused`, and then the transaction is to be rolled back.
+        `rows` names the rows that the transaction has already locked; those of this run are added.
+        Raises `ChangesetRefused`; then the transaction must be rolled back.
         """
         drawn = await self._append_all(connection, units)
-        await self._check(connection, units)  # after the streams, for locks on rows come after theirs
+        await self._check(connection, units)  # after the streams, because their locks come before those of rows
         crash_point("commit.events_written")
         operations = list(batch.operations(units, iter(drawn)))
         if operations:
@@ -146,10 +146,10 @@ class PostgresWriter:
         return batch.positions(units, drawn)
 
     async def execute(self, connection: Any, statement: Statement) -> int:
-        """Run a statement of the module's own; return how many rows it has changed."""
+        """Run a statement of the module's own; return the number of rows it has changed."""
         text, values = sql.numbered(statement)
         await connection.execute(f"SET LOCAL search_path = {self._schema}, public")
-        prepared = await connection.prepare(text)  # one statement, where a simple query might smuggle in another
+        prepared = await connection.prepare(text)  # a prepared statement can't contain a second statement
         await prepared.fetch(*values)
         count = prepared.get_statusmsg().rpartition(" ")[2]
         return int(count) if count.isdigit() else 0
@@ -158,7 +158,7 @@ class PostgresWriter:
         """Run a statement; return its rows."""
         text, values = sql.numbered(statement)
         await connection.execute(f"SET LOCAL search_path = {self._schema}, public")
-        # Connections remember statements by their text, whichever schema it was about.
+        # Connections cache statements by their text. The comment keeps the schemas apart.
         return [dict(row) for row in await connection.fetch(f"/* {self._schema} */ {text}", *values)]
 
     async def _append_all(self, connection: Any, units: Sequence[Changeset]) -> list[int]:
@@ -196,7 +196,7 @@ class PostgresWriter:
         return row["positions"] or []
 
     async def _check(self, connection: Any, units: Sequence[Changeset]) -> None:
-        """Check what the units rely on, and hold it fast until the commit."""
+        """Check what the units rely on, and lock it until the commit."""
         for unit in units:
             if unit.fence and not await connection.fetchval(
                 f"SELECT true FROM {self._schema}.leases WHERE name = $1 AND fence = $2 FOR SHARE",
@@ -206,7 +206,7 @@ class PostgresWriter:
                 raise FenceLost(f"the lease {unit.fence.lease} has passed to another owner")
             if unit.checkpoint_at_most:
                 subscription, limit = unit.checkpoint_at_most
-                # A checkpoint that isn't there can't be held fast, so it is made.
+                # A missing checkpoint can't be locked, so it is created.
                 position = await connection.fetchval(
                     f"INSERT INTO {self._schema}.readers AS c VALUES ($1, 0)"
                     " ON CONFLICT (subscription) DO UPDATE SET position = c.position RETURNING position",
@@ -250,7 +250,7 @@ class PostgresWriter:
                     raise PositionPassed(f"the log is at {head}, beyond {unit.head_at_most}")
 
     async def _note_progress(self, connection: Any, unit: Changeset) -> None:
-        """How far a subscription has got, and what it had to leave behind."""
+        """Write a subscription's progress, and the events that it has parked."""
         schema = self._schema
         if unit.checkpoint:
             await connection.execute(

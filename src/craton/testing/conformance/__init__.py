@@ -1,4 +1,4 @@
-"""What every `Store` must do, as suites to subclass. Adapters that differ are wrong.
+"""What every `Store` must do, as test suites to subclass. An adapter that behaves differently is wrong.
 
 A suite is a plain class with async test methods. They ask for two fixtures: `store`, an open store that holds nothing
 yet, and `second_store`, another open client of the same data, as another process would have it.

@@ -80,7 +80,7 @@ class IdempotencyResults:
         assert [result.position for result in found if result] == [first, 0, third]
         assert second == 0
 
-    async def test_a_key_that_nobody_used_has_no_answer(self, store: Store) -> None:
+    async def test_an_unused_key_has_no_answer(self, store: Store) -> None:
         assert await store.find_result("ann/pay", "unheard of") is None
 
     async def test_the_answer_of_a_refused_unit_is_not_kept(self, store: Store) -> None:
@@ -109,7 +109,7 @@ class IdempotencyResults:
 
 
 class Checkpoints:
-    """How far subscriptions have got."""
+    """The positions that subscriptions have reached."""
 
     async def test_a_new_subscription_is_at_the_beginning(self, store: Store) -> None:
         assert await store.checkpoint("reader") == 0
@@ -150,7 +150,7 @@ class Checkpoints:
 
     async def test_what_was_handled_once_is_not_handled_again(self, store: Store) -> None:
         def handled(stream: str, position: int) -> Changeset:
-            """As a reader writes what follows from an event, when its checkpoint must have been before it."""
+            """Write as a reader does: only if its checkpoint is still before the event."""
             return appending(stream, checkpoint=("reader", position), checkpoint_at_most=("reader", position - 1))
 
         await write(store, handled("a", 5))
@@ -305,7 +305,7 @@ class Timers:
 
         assert await store.next_timer() is None
 
-    async def test_a_parked_timer_can_be_set_going_or_given_up(self, store: Store) -> None:
+    async def test_a_parked_timer_can_be_retried_or_dropped(self, store: Store) -> None:
         await write(store, Changeset(timers=[replace(_timer(id), parked=True) for id in ("again", "gone")]))
 
         await write(store, Changeset(timers_done=["again", "gone"], timers=[_timer("again")]))

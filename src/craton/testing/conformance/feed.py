@@ -97,14 +97,14 @@ class Feed:
 
         assert [event.version for event in page.events] == [3, 4, 5]
 
-    async def test_refused_units_leave_nothing_that_a_reader_stops_at(self, store: Store) -> None:
+    async def test_refused_units_do_not_stop_a_reader(self, store: Store) -> None:
         for n in range(5):
             await write(store, appending(f"s{n}"))
             await attempt(store, appending("s0", 9))
 
         assert [event.stream for event in await whole_feed(store, page=2)] == [f"s{n}" for n in range(5)]
 
-    async def test_numbers_that_were_rolled_back_are_stepped_over(self, store: Store) -> None:
+    async def test_positions_of_a_rolled_back_transaction_are_skipped(self, store: Store) -> None:
         await write(store, appending("a"))
         try:
             async with store.transaction("read committed") as transaction:
@@ -125,14 +125,14 @@ class Feed:
 
 
 class ManyWriters:
-    """Many write at once, to streams that overlap, through two clients."""
+    """Many writers write at once, to overlapping streams, through two clients."""
 
     STREAMS = tuple(f"stream-{n}" for n in range(4))
     WRITERS = 12
     ROUNDS = 8
 
     async def _write_rounds(self, store: Store, seed: int) -> list[int]:
-        """Append to two random streams, again and again; return the positions that were told."""
+        """Append to two random streams, repeatedly; return the positions that the store has returned."""
         chance = random.Random(seed)
         positions = []
         for _ in range(self.ROUNDS):
@@ -159,13 +159,13 @@ class ManyWriters:
         assert len(events) == sum([len(await versions(store, stream)) for stream in self.STREAMS])
 
     async def _write_units(self, store: Store, writer: int) -> None:
-        """Write units of several events that all hold one data, in batches with units of one event."""
+        """Write units whose events all hold the same data, in batches with units of one event."""
         for n in range(self.ROUNDS):
             long = Changeset(appends=[append(f"{writer}-{name}", 4 * n, 4, data=f'"{writer} {n}"') for name in "ab"])
             short = Changeset(appends=[append(f"{writer}-c", n, data=f'"{writer} {n} c"')])
             await store.write([long, short])
 
-    async def test_a_reader_who_follows_never_sees_a_unit_torn_or_mixed_with_another(
+    async def test_a_reader_that_follows_never_sees_part_of_a_unit_or_two_units_mixed(
         self, store: Store, second_store: Store
     ) -> None:
         writing = asyncio.gather(*(self._write_units((store, second_store)[n % 2], n) for n in range(self.WRITERS)))
@@ -188,7 +188,7 @@ class ManyWriters:
         ]
         assert sum(map(len, units)) == len({data for unit in units for data in unit}) == 2 * self.WRITERS * self.ROUNDS
 
-    async def test_a_reader_who_follows_sees_sees_all_in_order_and_nothing_twice(
+    async def test_a_reader_that_follows_sees_all_events_in_order_and_none_twice(
         self, store: Store, second_store: Store
     ) -> None:
         writing = asyncio.gather(*(self._write_rounds((store, second_store)[n % 2], n) for n in range(self.WRITERS)))

@@ -1,13 +1,13 @@
-"""Who may do what only one may do at a time, and how the others are kept out."""
+"""Leases: each lets one owner at a time do something, and keeps the others out."""
 # ruff: noqa: S101
 
 from craton.ports import LONGEST_LEASE_SECONDS, Changeset, Fence, FenceLost, Store
 from craton.testing.conformance.making import appending, attempt, numbers, versions, write
 
 LONG = LONGEST_LEASE_SECONDS
-"""Seconds that don't end while a test runs."""
+"""A time, in seconds, that doesn't end while a test runs."""
 OVER = 0.0
-"""Seconds of a lease that is over as soon as it was given."""
+"""The length, in seconds, of a lease that runs out at once."""
 
 
 class LeaseHolding:
@@ -32,7 +32,9 @@ class LeaseHolding:
         assert len(numbers) == 3
         assert sorted(set(numbers)) == numbers
 
-    async def test_a_lease_that_is_over_passes_to_whoever_asks(self, store: Store, second_store: Store) -> None:
+    async def test_a_lease_that_has_run_out_passes_to_the_next_owner_that_asks(
+        self, store: Store, second_store: Store
+    ) -> None:
         first = await store.acquire("lease", "ann", OVER)
 
         second = await second_store.acquire("lease", "bob", LONG)
@@ -49,13 +51,13 @@ class LeaseHolding:
 
         assert await store.acquire("lease", "bob", LONG) is None
 
-    async def test_leases_of_different_names_have_nothing_to_do_with_each_other(self, store: Store) -> None:
+    async def test_leases_of_different_names_are_independent(self, store: Store) -> None:
         assert await store.acquire("one", "ann", LONG) is not None
         assert await store.acquire("two", "bob", LONG) is not None
 
 
 class Fencing:
-    """Whoever lost a lease can't write any more, whatever he believes."""
+    """An owner that has lost a lease can't write any more, even if it doesn't know of the loss."""
 
     async def test_a_unit_under_the_lease_is_written(self, store: Store) -> None:
         number = await store.acquire("lease", "ann", LONG)
@@ -81,5 +83,5 @@ class Fencing:
         assert isinstance(outcomes[0], FenceLost)
         assert await versions(store, "a") == []
 
-    async def test_a_fence_of_a_lease_that_nobody_took_is_refused(self, store: Store) -> None:
+    async def test_a_fence_of_a_lease_that_was_never_taken_is_refused(self, store: Store) -> None:
         assert isinstance(await attempt(store, appending("a", fence=Fence("lease", 1))), FenceLost)

@@ -1,4 +1,4 @@
-"""What operators look at: events by what they are, timers, leases."""
+"""What operators look at: events by their properties, timers, leases."""
 # ruff: noqa: S101
 
 from datetime import timedelta
@@ -19,7 +19,7 @@ def _event(
 
 
 class Searching:
-    """Events are found newest first, by what they are."""
+    """Events are found by their properties, newest first."""
 
     async def _log(self, store: Store) -> None:
         events = [
@@ -58,7 +58,7 @@ class Searching:
         assert await self._found(store, before=5, limit=2, stream="a") == ([4, 3], 3)
         assert await self._found(store, before=3, limit=3) == ([2, 1], 0)
 
-    async def test_no_more_are_looked_at_than_was_said(self, store: Store) -> None:
+    async def test_a_search_looks_at_no_more_events_than_its_bound(self, store: Store) -> None:
         await self._log(store)
 
         assert await self._found(store, type="Ended", scanned=3) == ([], 4)
@@ -92,7 +92,7 @@ class LookingAtTimersAndLeases:
     async def test_without_timers_there_are_none(self, store: Store) -> None:
         assert await store.timers(9, 0) == ([], 0)
 
-    async def test_leases_are_told_with_their_owners(self, store: Store, second_store: Store) -> None:
+    async def test_leases_are_listed_with_their_owners(self, store: Store, second_store: Store) -> None:
         number = await store.acquire("b", "ann", 30.0)
         await second_store.acquire("a", "bob", 30.0)
         await second_store.release("a", "bob")

@@ -1,4 +1,4 @@
-"""Short ways to make what the suites write, and to read back what came of it."""
+"""Short functions that make what the suites write, and that read it back."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
@@ -110,7 +110,7 @@ async def write_each(store: Store, units: Iterable[Changeset]) -> None:
 
 @asynccontextmanager
 async def meanwhile(work: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.Task[None]]:
-    """Do something while the block runs; a block that fails stops it."""
+    """Run something while the block runs; if the block fails, it is stopped."""
     task = asyncio.create_task(work)
     try:
         yield task
@@ -125,7 +125,7 @@ async def write_rows(store: Store, *operations: RowOperation) -> None:
 
 
 async def versions(store: Store, stream: str) -> list[int]:
-    """The versions that a stream holds, as they are read."""
+    """The versions of a stream's events, in the order in which they are read."""
     return [event.version for event in await store.read_stream(stream, limit=10_000)]
 
 

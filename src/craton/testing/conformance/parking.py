@@ -24,7 +24,7 @@ class ParkedEvents:
 
     @classmethod
     def _parking(cls, position: int, key: str = "a", **changes: Any) -> ParkedEvent:
-        """The same as it is written: with its event."""
+        """The record in the form in which it is written: with its event."""
         return replace(cls._parked(position, key, **changes), event=event("a", position).at(position, last=True))
 
     async def test_what_is_parked_is_shown_in_order_of_position(self, store: Store) -> None:
@@ -37,7 +37,7 @@ class ParkedEvents:
         assert list(await store.parked()) == [first, replace(other, event=None), second]
         assert list(await store.parked("nobody")) == []
 
-    async def test_an_event_parked_again_says_what_went_wrong_last(self, store: Store) -> None:
+    async def test_an_event_that_is_parked_again_holds_the_newest_error(self, store: Store) -> None:
         await write(store, Changeset(parked=[self._parking(3)]))
 
         await write(store, Changeset(parked=[self._parking(3, error="KeyError: x", attempts=2)]))
@@ -59,7 +59,7 @@ class ParkedEvents:
 
         assert list(await store.parked("reader")) == [self._parked(4)]
 
-    async def test_a_dropped_event_is_remembered_and_waits_for_nobody(self, store: Store) -> None:
+    async def test_a_dropped_event_is_remembered_but_no_longer_parked(self, store: Store) -> None:
         await store.write([appending("a", 0, 4)])
         await write(store, Changeset(parked=[self._parking(4), self._parking(3), self._parking(2)]))
 
@@ -73,7 +73,7 @@ class ParkedEvents:
         await write(store, Changeset(unparked=[("reader", 3)]))
         assert list(await store.dropped("reader")) == [4]
 
-    async def test_what_an_operator_asks_for_is_noted_and_shown(self, store: Store) -> None:
+    async def test_an_operator_s_request_is_recorded_and_shown(self, store: Store) -> None:
         await write(store, Changeset(parked=[self._parking(3), self._parking(4)]))
 
         await write(store, Changeset(operator_requests=[OperatorRequest("reader", 3, "drop")]))
@@ -82,7 +82,7 @@ class ParkedEvents:
 
         assert [entry.operator_request for entry in await store.parked("reader")] == ["drop", "drop"]
 
-    async def test_nothing_can_be_asked_for_where_nothing_is_parked(self, store: Store) -> None:
+    async def test_a_request_for_an_event_that_is_not_parked_is_refused(self, store: Store) -> None:
         await write(store, Changeset(parked=[self._parking(3)]))
 
         assert isinstance(await _ask(store, "reader", 4, "drop"), NothingParked)
@@ -97,7 +97,7 @@ class ParkedEvents:
         (entry,) = await store.parked("reader")
         assert entry.operator_request == ""
 
-    async def test_the_events_parked_under_a_key_are_read_in_order_whosever_log_they_are_of(self, store: Store) -> None:
+    async def test_the_events_parked_under_a_key_are_read_in_order_from_any_log(self, store: Store) -> None:
         entries = [self._parking(position) for position in (9, 3, 5)]
         await write(store, Changeset(parked=[*entries, self._parking(4, "b")]))
 

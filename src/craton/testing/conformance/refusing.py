@@ -1,4 +1,4 @@
-"""What can't be carried out is refused alike by every store, alone, and never with an error of a driver."""
+"""Every store refuses what can't be carried out, without harm to other units, and never with an error of a driver."""
 # ruff: noqa: S101
 
 from collections.abc import Awaitable, Callable
@@ -39,7 +39,7 @@ from craton.testing.conformance.making import (
 
 NUL = "a\0b"
 HALF = "a\ud800b"
-"""Half of a surrogate pair, which no encoding has a place for."""
+"""Half of a surrogate pair, which no encoding can represent."""
 HUGE = 2**70
 NOWHERE = Table("view_nowhere_1", PEOPLE.key, PEOPLE.indexes)
 
@@ -141,7 +141,7 @@ READS: dict[str, Read] = {
 
 
 async def _not_refused(store: Store, units: dict[str, Changeset]) -> list[str]:
-    """Write each unit between two good ones; name those that weren't refused, or whose neighbours weren't written."""
+    """Write each unit between two good ones; return those that weren't refused, or whose neighbours weren't written."""
     wrong = []
     for name, unit in units.items():
         outcomes = await store.write([appending(f"before {name}"), unit, appending(f"after {name}")])
@@ -152,7 +152,7 @@ async def _not_refused(store: Store, units: dict[str, Changeset]) -> list[str]:
 
 
 async def _not_refused_in_a_transaction(store: Store, units: dict[str, Changeset]) -> list[str]:
-    """The same for units of one interactive transaction, which goes on after a refusal that is caught."""
+    """The same for units of one interactive transaction, which continues after a refusal that is caught."""
     wrong = []
     async with store.transaction("read committed") as transaction:
         for name, unit in units.items():
@@ -171,7 +171,7 @@ async def _written(store: Store) -> list[str]:
 
 
 class UnfitValues:
-    """A value that the database has no place for fails the unit that holds it."""
+    """A value that the database can't hold fails only the unit that contains it."""
 
     async def test_units_with_it_are_refused_and_their_neighbours_are_written(self, store: Store) -> None:
         await with_tables(store, PEOPLE)
@@ -192,7 +192,7 @@ class UnfitValues:
 
         assert await _not_refused(store, projecting) == []
 
-    async def test_one_of_twenty_fails_alone(self, store: Store) -> None:
+    async def test_one_bad_unit_of_twenty_fails_alone(self, store: Store) -> None:
         await with_tables(store, PEOPLE)
         units = [appending(f"s{n}", rows=[person(f"p{n}")]) for n in range(20)]
         units[7] = appending("b", rows=[person("bob", name=object())])
@@ -216,7 +216,7 @@ class UnfitValues:
 
 
 class UnfitReads:
-    """What can't be asked is refused in the port's own words."""
+    """A read that can't be carried out is refused with an error of the port."""
 
     async def test_they_are_refused_and_the_store_goes_on(self, store: Store) -> None:
         await with_tables(store, PEOPLE)
@@ -232,7 +232,7 @@ class UnfitReads:
 
         assert wrong == []
 
-    async def test_streams_that_can_not_be_are_loaded_empty_beside_those_that_are(self, store: Store) -> None:
+    async def test_streams_whose_names_can_not_be_stored_are_loaded_empty_beside_others(self, store: Store) -> None:
         await write(store, appending("a", 0, 2))
 
         states = await store.load([(NUL, "f"), ("a", "f"), (HALF, "f"), ("nobody", "f")])
@@ -240,13 +240,13 @@ class UnfitReads:
         assert [len(state.events) for state in states] == [0, 2, 0, 0]
         assert states[0] == states[2] == states[3]
 
-    async def test_nothing_is_asked_for_and_nothing_is_given(self, store: Store) -> None:
+    async def test_a_limit_of_zero_returns_nothing(self, store: Store) -> None:
         await write(store, appending("a"))
 
         assert list(await store.read_stream("a", limit=0)) == []
         assert (await store.read_feed(0, 0)).position == 0
 
-    async def test_a_version_that_no_stream_can_reach_is_behind_all(self, store: Store) -> None:
+    async def test_no_event_comes_after_a_version_that_no_stream_can_reach(self, store: Store) -> None:
         await write(store, appending("a"))
 
         assert list(await store.read_stream("a", after=2**40, limit=9)) == []

@@ -182,7 +182,7 @@ class RowWriting:
         assert numbers(outcomes) == [True, False, True]
         assert [await versions(store, name) for name in "abc"] == [[1], [], [1]]
 
-    async def test_a_table_is_made_and_dropped_as_often_as_one_likes(self, store: Store) -> None:
+    async def test_a_table_can_be_made_and_dropped_repeatedly(self, store: Store) -> None:
         await with_tables(store, SEATS)
         await write_rows(store, seat("A", 1))
 
@@ -214,7 +214,7 @@ class RowWriting:
 
 
 class MakingTables:
-    """Tables that a unit makes, as it records what they are for."""
+    """Tables that a unit creates in the commit that records their purpose."""
 
     async def test_a_table_is_there_with_the_commit(self, store: Store) -> None:
         await write(store, appending("a", tables=[PEOPLE, SEATS], indexes=[PEOPLE], documents=[Document("d", 1, "{}")]))
@@ -227,7 +227,7 @@ class MakingTables:
         await store.create_indexes(PEOPLE)
         await store.create_indexes(SEATS)
 
-    async def test_a_table_that_is_there_is_not_adopted(self, store: Store, second_store: Store) -> None:
+    async def test_a_table_that_exists_refuses_the_unit(self, store: Store, second_store: Store) -> None:
         await with_tables(store)
         await write_rows(store, seat("A", 1))
 
@@ -304,7 +304,7 @@ class UniqueColumns:
 
         assert list(await store.get_rows(PEOPLE, [("ann",)])) == ["again"]
 
-    async def test_a_value_that_was_given_up_is_free_again(self, store: Store) -> None:
+    async def test_a_value_that_was_removed_can_be_used_again(self, store: Store) -> None:
         await with_tables(store)
         await write_rows(store, person("ann", email="a@example.org"))
 

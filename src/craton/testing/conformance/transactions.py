@@ -39,7 +39,7 @@ async def _with_notes(store: Store) -> None:
 
 
 async def _cancelled_soon(work: Coroutine[Any, Any, Any]) -> None:
-    """Begin it, cancel it while it runs; it must end as what was cancelled."""
+    """Start some work and cancel it while it runs; it must end as cancelled."""
     task = asyncio.create_task(work)
     await asyncio.sleep(0.1)
     task.cancel()
@@ -48,9 +48,9 @@ async def _cancelled_soon(work: Coroutine[Any, Any, Any]) -> None:
 
 
 class Statements:
-    """SQL that stands and falls with its unit."""
+    """SQL that is committed with its unit, or not at all."""
 
-    async def test_a_cancelled_reading_statement_is_stopped_and_holds_up_no_other(self, store: Store) -> None:
+    async def test_a_cancelled_reading_statement_is_stopped_and_does_not_delay_others(self, store: Store) -> None:
         for _ in range(4):
             await _cancelled_soon(store.fetch(ENDLESS))
 
@@ -158,7 +158,7 @@ class Statements:
 
 
 class InteractiveTransactions:
-    """Real transactions: all or nothing, and never a success that isn't one."""
+    """Real transactions: all or nothing, and never a false success."""
 
     async def test_it_commits_when_its_block_ends_well(self, store: Store, second_store: Store) -> None:
         await _with_notes(store)
@@ -305,7 +305,7 @@ class InteractiveTransactions:
         assert [event.stream for event in await whole_feed(store)] == ["b"]
         assert list(await store.get_rows(PEOPLE, [("ann",), ("bob",)])) == [None, '"bob"']
 
-    async def test_a_refusal_that_is_caught_does_not_undo_the_rest_in_silence(self, store: Store) -> None:
+    async def test_a_refusal_that_is_caught_does_not_silently_undo_the_rest(self, store: Store) -> None:
         await _with_notes(store)
 
         async with store.transaction("read committed") as transaction:

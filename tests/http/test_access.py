@@ -138,7 +138,7 @@ async def client(tmp_path: Path) -> AsyncIterator[Client]:
         yield client
 
 
-async def test_a_public_route_asks_nobody_who_he_is(client: Client) -> None:
+async def test_a_public_route_admits_every_caller(client: Client) -> None:
     assert (await client.get("/news")).status == 200
     assert (await client.get("/by-hand/public")).status == 200
 
@@ -146,7 +146,7 @@ async def test_a_public_route_asks_nobody_who_he_is(client: Client) -> None:
 @pytest.mark.parametrize(
     "path", ["/lounge", f"/users/{ANN}/letters", f"/users/{ANN}/diary", "/by-hand", "/v1/admin/projections"]
 )
-async def test_every_other_route_wants_a_token(client: Client, path: str) -> None:
+async def test_every_other_route_needs_a_token(client: Client, path: str) -> None:
     answer = await client.get(path)
 
     assert (answer.status, answer.code) == (401, "unauthenticated")
@@ -157,11 +157,11 @@ async def test_every_other_route_wants_a_token(client: Client, path: str) -> Non
     "said", ["", "Bearer", "Basic YTpi", "bearer  ann", "Bearer ann bob", 'Bearer "ann"', "Bearer " + "x" * 5_000]
 )
 @pytest.mark.parametrize("path", ["/news", "/lounge", "/by-hand"])
-async def test_what_is_no_token_is_refused_even_where_none_is_needed(client: Client, said: str, path: str) -> None:
+async def test_a_malformed_token_is_refused_even_where_none_is_needed(client: Client, said: str, path: str) -> None:
     assert (await client.get(path, {"Authorization": said})).status == 401
 
 
-async def test_a_token_that_is_not_valid_any_more_closes_what_needs_one_and_nothing_else(client: Client) -> None:
+async def test_an_expired_token_is_refused_only_where_a_token_is_needed(client: Client) -> None:
     expired = with_token("nobody")
 
     assert (await client.get("/news", expired)).status == 200
@@ -169,7 +169,7 @@ async def test_a_token_that_is_not_valid_any_more_closes_what_needs_one_and_noth
     assert (await client.get("/lounge", expired)).status == 401
 
 
-async def test_a_stranger_is_nobody_that_a_use_case_would_admit(client: Client) -> None:
+async def test_a_use_case_that_checks_its_caller_refuses_a_stranger(client: Client) -> None:
     for headers in ({}, with_token("nobody")):
         answer = await client.get(f"/users/{ANN}/shown-diary", headers)
         assert (answer.status, answer.code) == (401, "unauthenticated")
@@ -177,36 +177,36 @@ async def test_a_stranger_is_nobody_that_a_use_case_would_admit(client: Client) 
     assert (await client.get(f"/users/{ANN}/shown-diary", with_token("ann"))).status == 200
 
 
-async def test_a_token_said_twice_is_malformed(client: Client) -> None:
+async def test_two_authorization_headers_are_malformed(client: Client) -> None:
     head = b"GET /lounge HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer ann\r\n"
 
     assert (await client.raw(head + b"Authorization: Bearer bob\r\n\r\n")).status == 400
 
 
-async def test_who_is_signed_in_may_call_what_names_no_guard(client: Client) -> None:
+async def test_a_caller_that_is_signed_in_may_call_a_route_without_a_guard(client: Client) -> None:
     assert (await client.get("/lounge", with_token("ann"))).status == 200
 
 
 @pytest.mark.parametrize(("token", "status"), [("ann", 403), ("root", 200)])
-async def test_a_role_opens_what_only_it_may(client: Client, token: str, status: int) -> None:
+async def test_a_route_for_a_role_admits_callers_with_it(client: Client, token: str, status: int) -> None:
     assert (await client.post("/close", headers=with_token(token))).status == status
     assert (await client.get("/by-hand", with_token(token))).status == status
     assert (await client.get("/v1/admin/projections", with_token(token))).status == status
 
 
-async def test_a_role_is_asked_for_before_the_body_is_read(client: Client) -> None:
+async def test_a_role_is_checked_before_the_body_is_read(client: Client) -> None:
     assert (await client.post("/close", b"{nonsense", with_token("ann"))).status == 403
 
 
 @pytest.mark.parametrize(("token", "status"), [("ann", 200), ("bob", 403), ("root", 200)])
 @pytest.mark.parametrize("what", ["letters", "diary"])
-async def test_what_is_ones_own_is_open_to_oneself_and_to_the_role(
+async def test_an_owners_route_admits_the_owner_and_the_role(
     client: Client, token: str, status: int, what: str
 ) -> None:
     assert (await client.get(f"/users/{ANN}/{what}", with_token(token))).status == status
 
 
-async def test_another_module_asks_on_its_own_behalf(client: Client) -> None:
+async def test_a_call_by_another_module_is_not_refused(client: Client) -> None:
     assert (await client.get(f"/read/{ANN}", with_token("bob"))).status == 200
 
 
@@ -222,7 +222,7 @@ async def test_health_metrics_and_documentation_are_public_whatever_token_comes_
     assert (await client.get(path, headers)).status == 200
 
 
-async def test_the_document_says_which_routes_want_a_token(client: Client) -> None:
+async def test_the_document_says_which_routes_need_a_token(client: Client) -> None:
     document = (await client.get("/openapi.json")).json
     paths: dict[str, Any] = document["paths"]
 

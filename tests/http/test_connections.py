@@ -247,7 +247,7 @@ class TestMoreConnectionsThanTheServerServes:
     def it_serves_two(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("craton.adapters.http.protocol.MAX_CONNECTIONS", 2)
 
-    async def test_are_served_in_place_of_those_on_which_nothing_goes_on(self, client: Client) -> None:
+    async def test_are_served_in_place_of_idle_ones(self, client: Client) -> None:
         async with connected(client, HERE) as oldest, connected(client, THERE) as other:
             for connection in (oldest, other):
                 await connection.send(GET + b"\r\n")
@@ -260,7 +260,7 @@ class TestMoreConnectionsThanTheServerServes:
             await other.send(WHOLE + b"\r\n" + OPEN)
             assert (await other.answer()).status == 201
 
-    async def test_are_told_to_try_again_when_something_goes_on_on_all(self, client: Client) -> None:
+    async def test_are_told_to_try_again_when_none_is_idle(self, client: Client) -> None:
         async with two_busy(client, HERE, THERE) as busy, connected(client, ELSEWHERE) as third:
             await third.send(WHOLE + b"\r\n" + OPEN)
             answer = await third.answer()
@@ -272,7 +272,7 @@ class TestMoreConnectionsThanTheServerServes:
                 await connection.send(OPEN)
                 assert (await connection.answer()).status == 201
 
-    async def test_may_ask_for_the_servers_health_all_the_same(self, client: Client) -> None:
+    async def test_may_still_ask_for_the_servers_health(self, client: Client) -> None:
         async with two_busy(client, HERE, THERE), connected(client, ELSEWHERE) as third:
             await third.send(GET + b"\r\n")
 
@@ -292,7 +292,7 @@ class TestMoreConnectionsThanOneAddressMayHold:
             refused(await third.answer(), 503, "overloaded")
             assert (await other.answer()).status == 201
 
-    async def test_take_the_place_of_its_own_on_which_nothing_goes_on(self, client: Client) -> None:
+    async def test_take_the_place_of_its_own_idle_ones(self, client: Client) -> None:
         async with connected(client, THERE) as other, connected(client, HERE) as oldest, connected(client, HERE):
             await other.send(GET + b"\r\n")
             assert (await other.answer()).status == 200
@@ -304,7 +304,7 @@ class TestMoreConnectionsThanOneAddressMayHold:
             await other.send(WHOLE + b"\r\n" + OPEN)
             assert (await other.answer()).status == 201
 
-    async def test_keep_nobody_else_out_though_it_opens_more_than_there_may_be_in_all(self, client: Client) -> None:
+    async def test_do_not_keep_others_out_even_beyond_the_limit_of_all(self, client: Client) -> None:
         async with contextlib.AsyncExitStack() as stack:
             for _ in range(8):
                 connection = await stack.enter_async_context(connected(client, HERE))
@@ -330,5 +330,5 @@ class TestMoreConnectionsThanOneAddressMayHold:
         ("", ""),
     ],
 )
-def test_an_address_is_what_one_client_can_have_one_of(host: str, counted_as: str) -> None:
+def test_an_ipv6_network_of_64_bits_counts_as_one_address(host: str, counted_as: str) -> None:
     assert address_of(host) == counted_as

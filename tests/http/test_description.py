@@ -127,7 +127,7 @@ class TestTheMarketsDocument:
             assert operation["description"]
             assert tags[operation["tags"][0]]
 
-    def test_says_who_may(self, of_the_market: Any) -> None:
+    def test_says_which_callers_are_admitted(self, of_the_market: Any) -> None:
         paths = of_the_market["paths"]
 
         assert paths["/v1/products"]["post"]["description"].endswith("Only for the role admin.")
@@ -170,7 +170,7 @@ class TestTheMarketsDocument:
         assert len(found) > 5
         assert all(enum["type"] == "string" for enum in found)
 
-    def test_tells_of_the_headers_of_answers(self, of_the_market: Any) -> None:
+    def test_describes_the_headers_of_answers(self, of_the_market: Any) -> None:
         place = of_the_market["paths"]["/v1/orders"]["post"]["responses"]
         read = of_the_market["paths"]["/v1/orders/{order}"]["get"]["responses"]
 
@@ -180,7 +180,7 @@ class TestTheMarketsDocument:
         assert "304" in read
         assert "Retry-After" in resolved(of_the_market, place["503"])["headers"]
 
-    def test_does_not_ask_for_what_has_a_default(self, of_the_market: Any) -> None:
+    def test_does_not_require_fields_that_have_a_default(self, of_the_market: Any) -> None:
         schemas = of_the_market["components"]["schemas"]
 
         assert schemas["LedgerTransferBatchBody"]["required"] == ["transfers"]
@@ -188,7 +188,7 @@ class TestTheMarketsDocument:
         assert "true" in schemas["LedgerTransferBatchBody"]["properties"]["atomic"]["description"]
         assert not any(parameter.get("required") for parameter in self.query(of_the_market, "/v1/products"))
 
-    def test_promises_what_is_always_answered(self, of_the_market: Any) -> None:
+    def test_requires_fields_that_are_always_in_an_answer(self, of_the_market: Any) -> None:
         schemas = of_the_market["components"]["schemas"]
 
         assert set(schemas["Order"]["required"]) == schemas["Order"]["properties"].keys()
@@ -292,12 +292,12 @@ class TestAnApplication:
         assert [parameter["name"] for parameter in entry["parameters"]] == ["part", "other"]
         assert "requestBody" not in entry
 
-    def test_tells_what_the_docstring_tells(self, document: Any) -> None:
+    def test_contains_the_docstring_of_a_handler(self, document: Any) -> None:
         entry = document["paths"]["/sales"]["post"]
 
         assert (entry["summary"], entry["description"]) == ("Sell something.", "It is gone then. It needs no token.")
 
-    def test_says_the_default_of_what_stands_in_a_query(self, document: Any) -> None:
+    def test_shows_the_default_of_a_query_parameter(self, document: Any) -> None:
         (q,) = [p for p in document["paths"]["/items"]["get"]["parameters"] if p.get("name") == "q"]
 
         assert (q["required"], q["schema"]["default"]) == (False, "all")

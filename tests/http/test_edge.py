@@ -186,7 +186,7 @@ async def client(start: Started) -> AsyncIterator[Client]:
         yield client
 
 
-async def test_a_method_that_is_not_there_is_answered_with_all_that_are(client: Client) -> None:
+async def test_an_unsupported_method_is_answered_with_the_supported_ones(client: Client) -> None:
     answer = await client.request("DELETE", "/notes/a")
 
     assert (answer.status, answer.code, answer.headers["allow"]) == (405, "method-not-allowed", "GET, HEAD, PUT")
@@ -205,7 +205,7 @@ async def test_the_methods_of_a_path_are_those_of_all_routes_that_it_fits(client
     "path",
     ["/notes/a", "/page", "/docs", "/openapi.json", "/health/live", "/health/ready", "/metrics", "/", "/whose"],
 )
-async def test_what_can_be_got_can_be_asked_for_its_head(client: Client, path: str) -> None:
+async def test_every_get_route_answers_head(client: Client, path: str) -> None:
     got, head = await client.get(path), await client.request("HEAD", path)
 
     assert (head.status, head.body) == (got.status, b"")
@@ -213,14 +213,14 @@ async def test_what_can_be_got_can_be_asked_for_its_head(client: Client, path: s
 
 
 @pytest.mark.parametrize("known", ['"1"', 'W/"1"', '"7", "1"', '"a,b" , W/"1"', "*"])
-async def test_what_the_caller_has_already_is_not_sent_again(client: Client, known: str) -> None:
+async def test_an_answer_that_the_caller_has_already_is_not_sent_again(client: Client, known: str) -> None:
     answer = await client.get("/notes/a", {"If-None-Match": known})
 
     assert (answer.status, answer.body, answer.headers["etag"]) == (304, b"", '"1"')
 
 
 @pytest.mark.parametrize("known", ['"2"', 'W/"2"', '"2", "3"', '"one"', '"01"'])
-async def test_what_the_caller_has_not_is_sent(client: Client, known: str) -> None:
+async def test_an_answer_that_the_caller_does_not_have_is_sent(client: Client, known: str) -> None:
     assert (await client.get("/notes/a", {"If-None-Match": known})).status == 200
 
 
@@ -235,9 +235,7 @@ async def test_a_command_may_name_several_versions_but_no_weak_one(client: Clien
 
 
 @pytest.mark.parametrize("known", ["*", '"1"'])
-async def test_a_command_that_is_to_make_something_new_only_is_refused_rather_than_carried_out(
-    client: Client, known: str
-) -> None:
+async def test_a_command_with_if_none_match_is_refused(client: Client, known: str) -> None:
     headers = {"If-None-Match": known, "Content-Type": "application/json"}
 
     assert (await client.request("PUT", "/notes/a", b'{"text": "y"}', headers)).status == 400
@@ -260,7 +258,7 @@ REQUESTS = {
 
 
 @pytest.mark.parametrize("kind", REQUESTS)
-async def test_every_answer_has_an_id_of_its_own_and_is_what_it_says_it_is(client: Client, kind: str) -> None:
+async def test_every_answer_has_its_own_id_and_may_not_be_sniffed(client: Client, kind: str) -> None:
     method, path, status = REQUESTS[kind]
 
     answers = [await client.request(method, path) for _ in range(2)]
@@ -270,7 +268,7 @@ async def test_every_answer_has_an_id_of_its_own_and_is_what_it_says_it_is(clien
     assert {answer.headers["x-content-type-options"] for answer in answers} == {"nosniff"}
 
 
-async def test_the_id_is_what_the_application_knows_the_request_by(client: Client) -> None:
+async def test_the_application_knows_the_request_by_its_id(client: Client) -> None:
     answer = await client.get("/whose")
 
     assert answer.json == answer.headers["craton-request-id"]
@@ -286,7 +284,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[StringIO]:
     structlog.reset_defaults()
 
 
-async def test_a_bug_is_told_with_the_id_under_which_the_log_has_it(client: Client, log: StringIO) -> None:
+async def test_a_bug_is_answered_with_the_id_that_the_log_has(client: Client, log: StringIO) -> None:
     answer = await client.get("/fail")
 
     lines = [json.loads(line) for line in log.getvalue().splitlines()]
@@ -310,7 +308,7 @@ async def test_a_bug_is_told_with_the_id_under_which_the_log_has_it(client: Clie
         ("/own-policy", {}, "max-age=60"),
     ],
 )
-async def test_nobody_keeps_what_is_not_for_everybody(
+async def test_answers_that_are_not_public_may_not_be_stored(
     client: Client, path: str, headers: dict[str, str], kept: str
 ) -> None:
     assert (await client.get(path, headers)).headers["cache-control"] == kept
@@ -333,7 +331,7 @@ async def test_the_document_is_sent_once(client: Client) -> None:
     assert (await client.get("/openapi.json", {"If-None-Match": '"other"'})).body == first.body
 
 
-async def test_every_answer_is_counted_under_a_name_that_no_client_makes_up(client: Client) -> None:
+async def test_clients_can_not_invent_names_in_the_metrics(client: Client) -> None:
     for path in ("/page", "/nothing/at/all", "/fail"):
         await client.get(path)
     await client.request("DELETE", "/notes/a")
@@ -380,7 +378,7 @@ class TestAnotherOrigin:
 
 
 class TestMiddleware:
-    async def test_sees_every_answer_the_first_of_it_last(self, start: Started) -> None:
+    async def test_sees_every_answer_the_outermost_last(self, start: Started) -> None:
         async with start(middleware=[marks("outer"), marks("inner")]) as client:
             head = await client.raw(b"GET /notes/a HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
             failed = await client.get("/fail")
@@ -415,9 +413,7 @@ class TestMiddleware:
         (b'{"order": "\\ud800"}', 400),
     ],
 )
-async def test_a_refusal_says_nothing_that_is_for_programmers_of_the_server(
-    client: Client, body: bytes, status: int
-) -> None:
+async def test_a_refusal_shows_no_names_of_the_programs_types(client: Client, body: bytes, status: int) -> None:
     answer = await client.post("/notes/sorted", body)
 
     assert answer.status == status

@@ -165,7 +165,7 @@ def with_token(token: str) -> dict[str, str]:
 
 
 class TestTheCaller:
-    async def test_is_who_a_route_says_he_is_and_never_what_a_request_says(self, client: Client) -> None:
+    async def test_comes_from_the_token_and_never_from_the_request(self, client: Client) -> None:
         written = await client.post("/v1/letters", {"text": "hello"}, with_token("ann"))
         forged = await client.post("/v1/letters", {"text": "hello", "person": ANN}, with_token("bob"))
         asked = await client.get(f"/v1/letters?person={ANN}", with_token("bob"))
@@ -175,11 +175,11 @@ class TestTheCaller:
         assert (asked.status, asked.code) == (422, "invalid-value")
         assert (await client.get("/v1/letters", with_token("ann"))).json == ["hello"]
 
-    async def test_is_needed_where_a_route_names_him(self, client: Client) -> None:
+    async def test_is_required_where_a_route_names_one(self, client: Client) -> None:
         for answer in (await client.get("/v1/letters"), await client.post("/v1/letters", {"text": "hello"})):
             assert (answer.status, answer.code) == (401, "unauthenticated")
 
-    async def test_with_an_id_that_is_none_here_is_a_wrong_value(self, client: Client) -> None:
+    async def test_with_an_id_of_another_form_is_a_wrong_value(self, client: Client) -> None:
         assert (await client.get("/v1/letters", with_token("odd"))).status == 422
 
     async def test_is_no_parameter_in_the_document(self, client: Client) -> None:
@@ -196,7 +196,7 @@ class TestTheCaller:
             with pytest.raises(WiringError, match=r"GET /v1/letters: caller='nobody' names no parameter"):
                 asgi(app)
 
-    async def test_may_have_a_route_beside_the_one_for_everybody(self, tmp_path: Path) -> None:
+    async def test_may_have_a_route_beside_the_public_one(self, tmp_path: Path) -> None:
         mine, anybodys = (
             get("/v1/letters", Office.letters, caller="person"),
             get("/v1/boxes/{person}", Office.letters, access=public),
@@ -209,7 +209,7 @@ class TestTheCaller:
 
 
 class TestTooManyAttempts:
-    async def test_say_in_how_many_seconds_it_is_worth_another(self, client: Client) -> None:
+    async def test_say_after_how_many_seconds_to_try_again(self, client: Client) -> None:
         answer = await client.post("/v1/bell", {"seconds": 42})
 
         assert (answer.status, answer.code, answer.headers["retry-after"]) == (429, "too-many-attempts", "42")
@@ -247,20 +247,20 @@ class TestAHandlerWrittenByHand:
         assert wrong.headers["www-authenticate"] == "Bearer"
         assert (large.status, large.code) == (streamed.status, streamed.code) == (413, "body-too-large")
 
-    async def test_answers_a_bug_with_an_internal_error_that_tells_nothing(self, client: Client) -> None:
+    async def test_answers_a_bug_with_an_internal_error_without_details(self, client: Client) -> None:
         answer = await client.post("/v1/by-hand/letters", b"{nonsense")
 
         assert (answer.status, answer.code) == (500, "internal")
         assert b"nonsense" not in answer.body
         assert b"JSON" not in answer.body
 
-    async def test_has_a_guard_and_knows_who_calls(self, client: Client) -> None:
+    async def test_has_a_guard_and_knows_its_caller(self, client: Client) -> None:
         assert (await client.get("/v1/by-hand/who")).status == 401
         assert (await client.get("/v1/by-hand/who", with_token("ann"))).json == {"actor": ANN}
         assert (await client.get("/v1/by-hand/admin", with_token("ann"))).status == 403
         assert (await client.get("/v1/by-hand/admin", with_token("root"))).status == 200
 
-    def test_that_asks_for_what_nothing_provides_is_a_problem(self) -> None:
+    def test_whose_parameter_has_no_provider_is_a_mistake(self) -> None:
         async def lost(_: Request, nobodys: Name) -> Response:
             return Response()
 

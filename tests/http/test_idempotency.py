@@ -134,7 +134,7 @@ async def test_a_key_may_have_two_hundred_characters(client: Client) -> None:
 
 
 @pytest.mark.parametrize("key", ["", "\x01", "ü"])
-async def test_a_key_that_is_none_is_refused(client: Client, key: str) -> None:
+async def test_a_malformed_key_is_refused(client: Client, key: str) -> None:
     refused = await client.post("/v1/accounts", {"owner": "Ada", "currency": "EUR"}, {"Idempotency-Key": key})
 
     assert refused.status == 400

@@ -153,7 +153,7 @@ class TestAStaleVersion:
         assert (await client.post("/v1/mine/3", {}, STALE)).status == 412
         assert (await client.post("/v1/mine/3", {}, NEWEST)).status == 200
 
-    async def test_is_not_told_to_those_who_may_not_know(self, client: Client) -> None:
+    async def test_is_not_revealed_to_callers_without_access(self, client: Client) -> None:
         answer = await client.post("/v1/docs/a/refusals/denied", {}, STALE)
 
         assert (answer.status, "current" in str(answer.json)) == (403, False)
@@ -164,7 +164,7 @@ class TestWhatDoesNotExist:
     @pytest.mark.parametrize(
         ("method", "path"), [("PUT", "/v1/docs/none/lines/1"), ("POST", "/v1/docs/none/lines/1/again")]
     )
-    async def test_has_no_version_that_could_be_meant(self, client: Client, method: str, path: str, seen: str) -> None:
+    async def test_has_no_version_that_could_match(self, client: Client, method: str, path: str, seen: str) -> None:
         answer = await client.request(method, path, b"", {"If-Match": seen})
 
         assert (answer.status, answer.code) == (412, "stale-version")

@@ -44,7 +44,7 @@ async def test_an_unknown_path_is_not_found(client: Client, path: str) -> None:
 
 
 @pytest.mark.parametrize(("method", "path"), [("PUT", "/v1/accounts"), ("DELETE", "/v1/transfers"), ("POST", "/docs")])
-async def test_a_method_that_is_not_there_is_not_allowed(client: Client, method: str, path: str) -> None:
+async def test_an_unsupported_method_is_not_allowed(client: Client, method: str, path: str) -> None:
     refused = await client.request(method, path)
 
     assert (refused.status, refused.code) == (405, "method-not-allowed")
@@ -132,7 +132,7 @@ async def test_an_unknown_field_is_refused_at_any_depth(client: Client) -> None:
         "9" * 17,
     ],
 )
-async def test_what_is_no_amount_is_refused(client: Client, amount: Any) -> None:
+async def test_a_malformed_amount_is_refused(client: Client, amount: Any) -> None:
     account = await open_account(client)
 
     refused = await client.post(f"/v1/accounts/{account}/deposits", {"money": {"amount": amount, "currency": "EUR"}})
@@ -142,7 +142,7 @@ async def test_what_is_no_amount_is_refused(client: Client, amount: Any) -> None
 
 
 @pytest.mark.parametrize("wrong", [12, 12.5, True, None, "12.00 EUR", [], {}, {"amount": "1"}, {"currency": "EUR"}])
-async def test_what_is_no_money_is_refused(client: Client, wrong: Any) -> None:
+async def test_malformed_money_is_refused(client: Client, wrong: Any) -> None:
     account = await open_account(client)
 
     refused = await client.post(f"/v1/accounts/{account}/deposits", {"money": wrong})
@@ -178,7 +178,7 @@ async def test_money_has_the_decimals_of_its_currency(client: Client, currency: 
         b"\xef\xbb\xbf{}",
     ],
 )
-async def test_what_is_no_json_is_malformed(client: Client, body: bytes) -> None:
+async def test_invalid_json_is_malformed(client: Client, body: bytes) -> None:
     refused = await client.post("/v1/accounts", body)
 
     assert (refused.status, refused.code) == (400, "malformed-json")
@@ -237,7 +237,7 @@ async def test_a_wrong_query_is_refused_with_the_path_of_what_is_wrong(client: C
     assert (refused.status, refused.json["path"]) == (422, f"$.{query.partition('=')[0]}")
 
 
-async def test_a_query_field_that_is_there_twice_is_malformed(client: Client) -> None:
+async def test_a_query_field_that_occurs_twice_is_malformed(client: Client) -> None:
     account = await open_account(client)
 
     assert (await client.get(f"/v1/accounts/{account}?version=1&version=2")).status == 400
@@ -245,7 +245,9 @@ async def test_a_query_field_that_is_there_twice_is_malformed(client: Client) ->
 
 @pytest.mark.parametrize("at", ["0001-01-01T00:00:00%2B14:00", "9999-12-31T23:59:59-14:00"])
 @pytest.mark.parametrize("path", ["/v1/trial-balance?at={at}", "/v1/accounts/{account}/entries?from={at}"])
-async def test_a_time_at_the_end_of_time_is_no_fault_of_ours(client: Client, path: str, at: str) -> None:
+async def test_a_time_beyond_the_calendar_is_a_wrong_value_and_no_server_error(
+    client: Client, path: str, at: str
+) -> None:
     account = await open_account(client)
 
     assert (await client.get(path.format(account=account, at=at))).status in (200, 422)

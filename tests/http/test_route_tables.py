@@ -157,7 +157,7 @@ def test_a_table_without_mistakes_has_none() -> None:
         (get("/tables", Tables.tables), "'guests' has parts, and can't stand in a query"),
     ],
 )
-def test_a_mistake_is_said_with_its_route(route: Any, said: str) -> None:
+def test_a_mistake_is_reported_with_its_route(route: Any, said: str) -> None:
     (sentence,) = mistakes(route)
 
     assert sentence.startswith(f"module tables: {route.method} {route.path}: ")
@@ -173,7 +173,7 @@ def test_a_mistake_is_said_with_its_route(route: Any, said: str) -> None:
         get("/by-hand", by_hand),
     ],
 )
-def test_what_is_not_for_everybody_needs_somebody_who_tells_who_calls(route: Any) -> None:
+def test_a_route_that_is_not_public_needs_an_app_that_authenticates(route: Any) -> None:
     sentences = mistakes(route, get("/all", by_hand, access=public), authenticate=None)
 
     assert f"app inn: {route.method} {route.path} (1 such in all) is not for strangers" in sentences[0]

@@ -173,7 +173,7 @@ async def test_an_unknown_saga_is_not_found(client: Client) -> None:
 
 
 @pytest.mark.parametrize("id", ["nonsense", "1", "%00", "%F0%9F%92%A3", "x" * 1000, f"{NOBODY}0", NOBODY.upper()])
-async def test_an_id_that_is_none_is_refused(client: Client, id: str) -> None:
+async def test_a_malformed_id_is_refused(client: Client, id: str) -> None:
     answers = [await client.get(f"/v1/sagas/{id}"), await client.get(f"/v1/sagas/{id}/events")]
     answers += [await client.post(f"/v1/sagas/{id}/{verb}", body) for verb, body in ORDERS.items()]
 
@@ -210,12 +210,12 @@ async def test_a_body_that_does_not_fit_is_refused_and_changes_nothing(
     assert await office.saga(stuck) == before
 
 
-async def test_a_status_that_is_none_is_refused(client: Client) -> None:
+async def test_an_unknown_status_is_refused(client: Client) -> None:
     assert (await client.get("/v1/sagas?status=asleep")).status == 422
 
 
 @pytest.mark.parametrize("query", ["page=0", "page=-1", "page=x", "page_size=0", "page_size=1000000", "page=999999999"])
-async def test_a_page_that_is_none_is_no_error(client: Client, stuck: TripId, query: str) -> None:
+async def test_a_malformed_page_number_is_no_error(client: Client, stuck: TripId, query: str) -> None:
     assert (await client.get(f"/v1/sagas?{query}")).status == 200
     assert (await client.get(f"/v1/sagas/{stuck}/events?{query}")).status == 200
 
@@ -228,7 +228,7 @@ async def test_the_description_with_sagas_is_valid_openapi_3_1(client: Client) -
 
 
 @pytest.mark.parametrize(("verb", "body"), [("retry", {"reason": " "}), ("resolve", {"note": ""})])
-async def test_an_operator_says_why(client: Client, stuck: TripId, verb: str, body: dict[str, str]) -> None:
+async def test_an_operator_must_give_a_reason(client: Client, stuck: TripId, verb: str, body: dict[str, str]) -> None:
     answer = await client.post(f"/v1/sagas/{stuck}/{verb}", body)
 
     assert (answer.status, answer.code) == (422, "blank-reason")

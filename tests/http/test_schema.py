@@ -91,7 +91,7 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_every_answer_is_one_that_the_document_tells_of(town: Town, role: str) -> None:
+def test_every_answer_is_one_that_the_document_describes(town: Town, role: str) -> None:
     schema = schemathesis.openapi.from_url(f"{town.url}/openapi.json")
     wrong: list[str] = []
 
@@ -182,7 +182,7 @@ def of_somebody(route: Route) -> bool:
 @pytest.mark.parametrize(
     "route", [route for route in ROUTES if of_somebody(route)], ids=lambda route: f"{route.method} {route.path}"
 )
-def test_what_is_adas_is_closed_to_another_buyer(town: Town, route: Route) -> None:
+def test_one_buyers_things_are_closed_to_another_buyer(town: Town, route: Route) -> None:
     filled(town)
     name = [part.strip("{}") for part in route.path.split("/") if part.startswith("{")][-1]
     path = route.path.replace(f"{{{name}}}", WHAT_IS_ADAS[name](town))
@@ -203,7 +203,7 @@ def test_every_route_that_names_something_is_known_to_this_test() -> None:
 
 
 @pytest.mark.parametrize("path", ["/v1/orders", "/v2/payments", "/v1/shipments", "/v1/notifications"])
-def test_lists_show_a_buyer_only_what_is_his(town: Town, path: str) -> None:
+def test_lists_show_a_buyer_only_its_own_things(town: Town, path: str) -> None:
     assert town.ask("GET", path, "ada")["total"] > 0
     items = town.ask("GET", path, "buyer")["items"]
 

@@ -127,7 +127,7 @@ async def test_without_a_database_there_are_metrics_that_say_so(client: Client, 
     await cable.plug_in()
 
 
-async def test_when_the_database_is_back_all_goes_on(client: Client, cable: Cable) -> None:
+async def test_when_the_database_is_back_requests_are_served_again(client: Client, cable: Cable) -> None:
     account = await open_account(client, "5")
     await cable.cut()
     refused = await client.post(f"/v1/accounts/{account}/deposits", {"money": money("1")}, {"Idempotency-Key": "k-1"})

@@ -68,7 +68,7 @@ async def test_of_many_that_know_the_same_version_one_is_carried_out(client_of_e
     assert (statuses.count(201), statuses.count(412)) == (1, 19)
 
 
-async def test_any_version_will_do_for_a_star(client: Client) -> None:
+async def test_a_star_accepts_every_version(client: Client) -> None:
     account = await open_account(client, "5")
 
     made = await client.post(f"/v1/accounts/{account}/deposits", {"money": money("1")}, {"If-Match": "*"})
@@ -149,7 +149,7 @@ async def test_a_position_that_is_reached_meanwhile_is_answered(client: Client) 
 
 
 @pytest.mark.usefixtures("short_wait")
-async def test_a_view_that_nobody_updates_is_unavailable_rather_than_old(place: Place) -> None:
+async def test_a_view_that_is_not_updated_is_unavailable_rather_than_old(place: Place) -> None:
     async with place.open(subscriptions=False) as bank, served(bank.app) as client:
         opened = await client.post("/v1/accounts", {"owner": "Ada", "currency": "EUR"})
 
@@ -165,7 +165,7 @@ async def test_the_position_of_another_module_is_not_waited_for(client: Client) 
 
 
 @pytest.mark.parametrize("position", ["5", "ledger", "ledger=", "ledger=x", "=5", "ledger=-1", "ledger=5;x=1"])
-async def test_a_position_that_is_none_is_malformed(client: Client, position: str) -> None:
+async def test_a_malformed_position_is_refused(client: Client, position: str) -> None:
     account = await open_account(client)
 
     refused = await client.get(f"/v1/accounts/{account}", {"Craton-Position": position})

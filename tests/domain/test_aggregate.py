@@ -149,7 +149,7 @@ def test_a_state_shares_nothing_with_the_event_that_was_recorded() -> None:
     assert bowl.poured == (["mint"],)
 
 
-def test_a_recorded_event_says_what_it_said_whatever_the_state_or_its_recorder_make_of_its_parts() -> None:
+def test_a_recorded_event_stays_unchanged_when_the_state_or_the_caller_changes_its_parts() -> None:
     bowl, sweets = Bowl(JarId.new()), list[str]()
     for sweet in ("mint", "honey"):
         sweets.append(sweet)
@@ -181,7 +181,7 @@ def test_a_default_that_all_aggregates_would_share_is_refused(shared: Any, annot
         type("Wrong", (mixin, Aggregate), {})
 
 
-def test_what_an_aggregate_cannot_change_in_place_may_stand_in_its_class() -> None:
+def test_values_that_can_not_change_in_place_may_be_class_attributes() -> None:
     class Sweets:
         sweets: Any = []  # noqa: RUF012
 

@@ -74,7 +74,7 @@ def test_errors_are_equal_when_type_and_details_are() -> None:
     assert OutOfStock(product="cup", left=0) != OutOfStockForever(product="cup", left=0, since=1)
 
 
-def test_what_is_not_found_is_named() -> None:
+def test_a_not_found_error_names_the_id() -> None:
     assert str(RecipeNotFound(id="42")) == "There is no recipe 42."
 
 

@@ -75,7 +75,7 @@ def test_a_new_id_is_one_of_its_type() -> None:
         "x" * 10_000,
     ],
 )
-def test_what_is_no_uuid_is_no_id(text: str) -> None:
+def test_a_text_that_is_not_a_uuid_is_refused_as_an_id(text: str) -> None:
     with pytest.raises(ValueError, match="not a valid OrderId") as refused:
         OrderId(text)
     assert len(str(refused.value)) < 200

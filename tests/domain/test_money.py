@@ -26,7 +26,7 @@ def eur(amount: str) -> Money:
 
 
 @given(amounts)
-def test_what_is_formatted_can_be_read_back(money: Money) -> None:
+def test_a_formatted_amount_can_be_read_back(money: Money) -> None:
     assert Money.of(money.amount, money.currency) == money
 
 
@@ -173,7 +173,7 @@ def test_no_sum_is_beyond_the_bounds() -> None:
 
 
 @given(euros, euros)
-def test_what_was_added_can_be_taken_away(one: Money, other: Money) -> None:
+def test_subtraction_undoes_addition(one: Money, other: Money) -> None:
     assert one + other - other == one
 
 

@@ -70,7 +70,7 @@ def test_white_space_around_it_does_not_count() -> None:
 
 
 @pytest.mark.parametrize("typed", ["a\0b", "a\ud800b", "\udfff"])
-def test_what_no_store_can_keep_is_refused(typed: str) -> None:
+def test_characters_that_no_store_can_keep_are_refused(typed: str) -> None:
     with pytest.raises(ValueError, match="can't be stored"):
         Text(typed)
 

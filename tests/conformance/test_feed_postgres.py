@@ -199,7 +199,7 @@ class TestDrawing:
         for positions in await asyncio.gather(*drawing):
             assert positions == list(range(positions[0], positions[0] + 2_000))
 
-    async def test_an_append_that_was_cancelled_while_it_drew_leaves_nobody_waiting(
+    async def test_an_append_that_was_cancelled_while_it_drew_does_not_block_others(
         self, place: PostgresPlace, store: Store, client: Client, new_client: NewClient
     ) -> None:
         await client.connection.execute(f"BEGIN; ALTER SEQUENCE {place.schema()}.events_position_seq INCREMENT 1")
@@ -244,7 +244,7 @@ class TestAnOldLog:
         assert len(sizes) <= self.EVENTS // self.PAGE + 1
         assert await self._pages(store) == [self.PAGE] * (self.EVENTS // self.PAGE)
 
-    async def test_costs_a_new_reader_one_wait_for_those_who_were_writing_then(
+    async def test_costs_a_new_reader_one_wait_for_the_present_writers(
         self, second_store: Store, client: Client, new_client: NewClient
     ) -> None:
         await client.connection.execute("BEGIN")
@@ -260,14 +260,14 @@ class TestAnOldLog:
         assert waits
         assert sum(await reading) == self.EVENTS + 1
 
-    async def test_does_not_wait_for_those_who_write_today_once_it_was_read(self, store: Store, client: Client) -> None:
+    async def test_does_not_wait_for_the_present_writers_once_it_was_read(self, store: Store, client: Client) -> None:
         await self._pages(store)
         await client.connection.execute("BEGIN")
         await client.append("held", 0)
 
         assert sum(await self._pages(store)) == self.EVENTS
 
-    async def test_is_not_believed_to_be_settled_by_one_who_has_connected_anew(
+    async def test_is_not_taken_as_settled_after_a_new_connection(
         self, place: PostgresPlace, store: Store, client: Client
     ) -> None:
         await self._pages(store)

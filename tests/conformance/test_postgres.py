@@ -142,9 +142,7 @@ def _raising(code: str) -> Statement:
 
 
 class TestAnUnreadyDatabase:
-    async def test_who_may_not_log_in_any_more_is_told_that_the_store_is_unavailable(
-        self, postgres_place: PostgresPlace
-    ) -> None:
+    async def test_the_store_is_unavailable_when_the_login_is_refused(self, postgres_place: PostgresPlace) -> None:
         url, role = postgres_place.url, postgres_place.prefix
         await asyncio.to_thread(run_sql, url, f"CREATE ROLE {role} SUPERUSER LOGIN PASSWORD 'secret'")
         parts = urlsplit(url)
@@ -193,7 +191,7 @@ class TestAnUnsuitableServer:
     @pytest.mark.parametrize(
         ("setting", "value"), [("default_transaction_isolation", "serializable"), ("synchronous_commit", "off")]
     )
-    async def test_a_way_on_which_settings_get_lost_is_refused(
+    async def test_a_pooler_that_loses_settings_is_refused(
         self, own_database: str, monkeypatch: pytest.MonkeyPatch, setting: str, value: str
     ) -> None:
         monkeypatch.delitem(server.SESSION, setting)

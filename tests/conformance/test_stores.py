@@ -26,7 +26,7 @@ async def test_a_store_exists_once_it_was_opened(place: Place) -> None:
     assert not await place("other").exists()
 
 
-async def test_a_file_is_nobody_elses_to_read(sqlite_place: SqlitePlace) -> None:
+async def test_a_file_can_be_read_only_by_its_owner(sqlite_place: SqlitePlace) -> None:
     store = sqlite_place("new")
     await store.open()
 

@@ -27,7 +27,7 @@ class Friend:
                 await self.ask(Unavailable("away", maybe_executed=True))
 
 
-async def test_after_some_failures_in_a_row_nobody_is_asked() -> None:
+async def test_after_some_failures_in_a_row_the_remote_system_is_not_asked() -> None:
     friend = Friend()
     await friend.fail(FAILURES)
 
@@ -58,7 +58,7 @@ async def test_a_refusal_is_an_answer() -> None:
     assert friend.asked == 3 * FAILURES
 
 
-async def test_after_the_pause_one_request_finds_out_whether_he_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_after_the_pause_one_request_finds_out_whether_it_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(adapter, "PAUSE_SECONDS", 0.05)
     friend = Friend()
     await friend.fail(FAILURES)

@@ -271,16 +271,16 @@ class TestARow:
             await here.people.call(person, "Ada")
             assert await here.people.name(person) == "Ada"
 
-    async def test_takes_no_key_that_changes_would_not_find(
-        self, place: Place, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    async def test_refuses_a_key_of_another_type(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
         async with town(place, monkeypatch) as here:
             with pytest.raises(MisuseError, match="NameRow is found by person, a text, not by 5"):
                 await here.people.names((5,))  # type: ignore[arg-type]
 
 
 class TestAChange:
-    async def test_is_seen_at_once_by_who_made_it(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_is_seen_at_once_by_the_process_that_made_it(
+        self, place: Place, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         person = PersonId.new()
         async with town(place, monkeypatch) as here:
             for number in range(100):
@@ -302,7 +302,7 @@ class TestAChange:
                 while await there.people.name(person) != name:
                     await asyncio.sleep(0.01)
 
-    async def test_that_somebody_was_told_the_position_of_is_waited_for(
+    async def test_whose_position_a_caller_sends_is_waited_for(
         self, place: Place, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         person = PersonId.new()
@@ -514,7 +514,7 @@ class TestSeveralRows:
 
 
 class TestARebuild:
-    async def test_changes_nothing_for_those_who_read(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_changes_nothing_for_readers(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
         person = PersonId.new()
         async with town(place, monkeypatch) as here:
             await here.people.call(person, "Ada")
@@ -525,7 +525,7 @@ class TestARebuild:
             await here.people.call(person, "Ada Byron")
             assert await here.people.name(person) == "Ada Byron"
 
-    async def test_by_another_process_is_noticed_by_a_caller_who_was_told_a_position(
+    async def test_by_another_process_is_noticed_by_a_caller_that_sends_a_position(
         self, place: Place, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         person = PersonId.new()

@@ -295,7 +295,7 @@ class TestAStateThatNoSnapshotCouldHold:
 
     @pytest.mark.parametrize("label", ["inf", "nan", "nans", "shade", "odd"])
     @pytest.mark.usefixtures("every_third")
-    async def test_is_accepted_without_a_snapshot_when_nobody_has_checked_it(self, start: StartApp, label: str) -> None:
+    async def test_is_accepted_without_a_snapshot_when_it_was_not_checked(self, start: StartApp, label: str) -> None:
         api = (await start(notes())).api(Notes)
         for number in (1, 2, 3):
             await api.label(NoteId(f"note-{number}"), labels=("a",))

@@ -306,14 +306,14 @@ class TestNarrow:
             (Caller("root", frozenset({"admin"})), "bob", "bob"),
         ],
     )
-    def test_says_whose_things_a_caller_looks_at(
+    def test_returns_the_owner_whose_things_a_caller_may_see(
         self, caller: Caller | None, owner: str | None, whose: str | None
     ) -> None:
         with entered(Context(caller=caller)):
             assert narrow(owner, "admin") == whose
 
     @pytest.mark.parametrize("roles", [frozenset(), frozenset({"member"})])
-    def test_refuses_who_asks_for_anothers(self, roles: frozenset[str]) -> None:
+    def test_refuses_a_caller_that_asks_for_anothers_things(self, roles: frozenset[str]) -> None:
         with entered(Context(caller=Caller("ann", roles))), pytest.raises(AccessDenied):
             narrow("bob", "admin")
 

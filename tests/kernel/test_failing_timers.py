@@ -169,7 +169,7 @@ class TestAFailingTimer:
         await broken.spins_not()
         assert broken.bells.rung == ["broken"] * 10
 
-    async def test_is_told_of_when_it_is_parked(self, broken: Tower, logged: list[Any]) -> None:
+    async def test_is_logged_when_it_is_parked(self, broken: Tower, logged: list[Any]) -> None:
         parked = await broken.until_parked()
 
         (line,) = [line for line in logged if line["log_level"] == "error"]

@@ -51,7 +51,7 @@ class TestTheSameKey:
             Context(key=CommandKey("k2")),
         ],
     )
-    async def test_of_somebody_else_is_another_key(
+    async def test_of_another_caller_is_another_key(
         self, app: App, api: Bank, account: AccountId, context: Context
     ) -> None:
         await ask(app, Bank.deposit, account, 5, context=KEY)

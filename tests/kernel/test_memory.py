@@ -48,14 +48,14 @@ class TestWhenAnotherProcessHasChangedIt:
 
         assert refusal.value.balance == 15
 
-    async def test_a_no_op_is_one_only_if_it_is_one_now(self, api: Bank, other: Bank, account: AccountId) -> None:
+    async def test_a_no_op_is_decided_on_the_present_state(self, api: Bank, other: Bank, account: AccountId) -> None:
         await other.withdraw(account, 4)
 
         assert await api.top_up(account, 10)
 
         assert (await other.state(account)).balance == 10
 
-    async def test_what_memory_would_do_is_left_when_it_is_done_already(
+    async def test_a_change_that_another_process_has_made_already_is_not_repeated(
         self, api: Bank, other: Bank, account: AccountId
     ) -> None:
         await other.deposit(account, 90)

@@ -90,7 +90,7 @@ class TestAnAggregateThatIsGivenToNoRepository:
 
             assert await app.api(Notes).count(note) == 0
 
-    async def test_is_none_of_a_mistake_when_it_has_not(self, place: Place, notes: Module) -> None:
+    async def test_is_no_mistake_when_it_has_recorded_nothing(self, place: Place, notes: Module) -> None:
         async with App("notes", modules=[notes]).run(place) as app:
             await app.api(Notes).plan(NoteId.new())
 
@@ -131,7 +131,7 @@ class TestTheWatchdog:
         assert [line["where"].rpartition(" in ")[2] for line in blocked] == ["_dawdle"]
         assert "test_mistakes.py:" in blocked[0]["where"]
 
-    async def test_says_nothing_of_who_waits_as_he_should(self) -> None:
+    async def test_says_nothing_of_a_function_that_awaits(self) -> None:
         with capture_logs() as logs:
             async with watched(30):
                 await asyncio.sleep(0.1)

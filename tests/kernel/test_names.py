@@ -182,7 +182,7 @@ class TestEvents:
 
         await process.starts(shelf())
 
-    async def test_one_that_a_process_of_before_records_after_it_has_gone_is_refused_at_the_next_start(
+    async def test_one_that_an_older_process_records_after_it_was_removed_is_refused_at_the_next_start(
         self, process: Process
     ) -> None:
         async with App("store", modules=[shelf(FILLED(weight=1))]).run(process.place) as before:
@@ -406,7 +406,7 @@ class TestShapes:
 
         assert await process.facts(shelf(kinds=[Filled], upcasters=upcasters)) == ("Filled(grams=3000)",)
 
-    async def test_a_shape_of_which_nothing_was_recorded_may_change_as_it_likes(self, process: Process) -> None:
+    async def test_a_shape_of_which_nothing_was_recorded_may_change_freely(self, process: Process) -> None:
         await process.put(shelf(Emptied(), kinds=[FILLED]))
         after = filled(grams=int)
 
@@ -421,14 +421,14 @@ class TestShapes:
 
         assert "note was text and is integer" in await process.refusal(shelf(kinds=[filled(weight=int, note=(int, 0))]))
 
-    async def test_a_program_of_before_may_read_on_if_it_can(self, process: Process) -> None:
+    async def test_an_older_program_may_continue_if_it_can_read_the_events(self, process: Process) -> None:
         newer = filled(weight=int, note=(str, ""))
         await process.put(shelf(FILLED(weight=1)))
         await process.put(shelf(newer(weight=2, note="fragile")))
 
         assert await process.facts(shelf(kinds=[FILLED])) == ("Filled(weight=1)", "Filled(weight=2)")
 
-    async def test_a_program_of_before_may_go_on_while_nothing_was_recorded_that_it_can_not_read(
+    async def test_an_older_program_may_continue_until_an_event_is_recorded_that_it_can_not_read(
         self, process: Process
     ) -> None:
         before, after = filled(seal=Sealed), filled(seal=SealedTwice)
@@ -547,7 +547,7 @@ class TestReadModels:
 
         await process.starts(self.boxes("Crates", "CrateRow", retired=["boxes", "box"]))
 
-    async def test_a_program_of_before_may_be_started_after_one_that_has_added_one(self, process: Process) -> None:
+    async def test_an_older_program_may_be_started_after_one_that_has_added_one(self, process: Process) -> None:
         await process.put(shelf(Emptied()))
         await process.put(self.boxes("Boxes", "BoxRow"))
 

@@ -161,7 +161,7 @@ class TestFailing:
 
         await house.noted(trip, "booked flight")
 
-    async def test_what_is_only_out_of_reach_is_waited_for(self, house: ClubHouse, weather: Weather) -> None:
+    async def test_a_policy_waits_for_what_can_not_be_reached(self, house: ClubHouse, weather: Weather) -> None:
         trip = TripId.new()
         weather.plan("booked flight", *[unavailable()] * (QUICK.attempts + 1))
 

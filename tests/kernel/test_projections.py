@@ -210,9 +210,7 @@ class TestRowsThatNoStoreHasAPlaceFor:
         (parked,) = await app.running["bank"].store.parked()
         assert parked.attempts == 1
 
-    async def test_nor_does_an_error_that_can_not_be_stored_keep_its_event_from_being_parked(
-        self, start: StartApp
-    ) -> None:
+    async def test_an_event_is_parked_even_if_its_error_can_not_be_stored(self, start: StartApp) -> None:
         app = await start(bank(projections=(Spoiled, Owners)), subscriptions=True)
         account = await app.api(Bank).open("Ann", "a@example.org")
 
@@ -531,7 +529,9 @@ class TestAnInlineProjection:
             assert row is not None
             assert (row.email, row.deposits) == ("ann@example.org", 1)
 
-    async def test_a_rebuild_under_load_refuses_nobody_and_counts_each_event_once(self, app: App, api: Bank) -> None:
+    async def test_a_rebuild_under_load_refuses_no_command_and_counts_each_event_once(
+        self, app: App, api: Bank
+    ) -> None:
         ids = [await api.open(f"Owner {n}", f"{n}@example.org") for n in range(4)]
         await self._deposit_during_rebuilds(app, [app], ids)
 

@@ -45,7 +45,7 @@ class TestInlineTurnedOff:
 
         assert await coins(new) == {jar: 51}
 
-    async def test_stops_the_old_process_from_writing_what_it_takes_for_inline(
+    async def test_stops_the_old_process_from_writing_rows_that_are_no_longer_inline(
         self, start: StartApp, jar: JarId
     ) -> None:
         old = await start(jars(InlineTotals), subscriptions=True)
@@ -250,7 +250,7 @@ class TestARenamedProjection:
         tables = [table.name for generation in live if generation for table in generation.tables]
         assert len(set(tables)) == 2
 
-    async def test_adopts_no_table_that_lies_about(
+    async def test_adopts_no_table_that_was_left_over(
         self, place: Place, open_stores: Callable[[Store], Any], start: StartApp, jar: JarId
     ) -> None:
         store = await open_stores(place("jars"))

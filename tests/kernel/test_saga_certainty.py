@@ -89,7 +89,7 @@ def started(kind: type[Saga]) -> tuple[SagaDefinition[Saga], SagaProcess]:
     return definition, process
 
 
-async def test_a_step_that_says_no_by_itself_after_its_command_ran_is_undone(
+async def test_a_step_that_raises_a_refusal_after_its_command_ran_is_undone(
     open_office: OpenOffice, weather: Weather
 ) -> None:
     office = await open_office(Careful)
@@ -102,7 +102,9 @@ async def test_a_step_that_says_no_by_itself_after_its_command_ran_is_undone(
     assert "undo cabin" in weather.calls
 
 
-async def test_a_pivot_that_says_no_by_itself_turns_nothing_round(open_office: OpenOffice, weather: Weather) -> None:
+async def test_a_pivot_that_raises_a_refusal_after_its_command_ran_does_not_start_compensation(
+    open_office: OpenOffice, weather: Weather
+) -> None:
     office = await open_office(CarefulPivot)
     weather.lost["sail"] = 1
 
@@ -123,7 +125,7 @@ async def test_two_commands_at_once_are_refused_with_a_sentence(open_office: Ope
     assert "gives Desk.book while another command runs" in tried[0]
 
 
-async def test_two_modules_with_sagas_of_one_id_are_not_taken_for_each_other(start: StartApp, weather: Weather) -> None:
+async def test_sagas_of_two_modules_with_one_id_are_not_confused(start: StartApp, weather: Weather) -> None:
     modules: list[Module] = [desk(weather), agency(), tours(Passage)]
     office = Office(await start(*modules, subscriptions=True, copied_calls=True), weather)
     trip = await office.agency.plan("Ada")
@@ -133,7 +135,7 @@ async def test_two_modules_with_sagas_of_one_id_are_not_taken_for_each_other(sta
         await office.order(SagaControl.resolve, trip, note="which one?")
 
 
-def test_a_report_from_before_an_operators_retry_says_nothing() -> None:
+def test_a_report_from_before_an_operators_retry_is_ignored() -> None:
     definition, process = started(Patient)
     late = Action("do", "leave", 0)
     refusal = Refused("sold-out", "There is none left.", "Desk.book#1", certain=False, changes={})

@@ -196,7 +196,7 @@ class TestWaiting:
 
 
 class TestModules:
-    async def test_a_step_that_asks_for_an_api_that_nobody_provides_is_refused(self, start: StartApp) -> None:
+    async def test_a_step_that_asks_for_an_api_that_no_module_provides_is_refused(self, start: StartApp) -> None:
         class Guided(Saga):
             trip: TripId
 
@@ -206,7 +206,9 @@ class TestModules:
         with pytest.raises(WiringError, match=r"no module provides Guides"):
             await start(tours(Guided))
 
-    async def test_a_compensation_that_asks_for_an_api_that_nobody_provides_is_refused(self, start: StartApp) -> None:
+    async def test_a_compensation_that_asks_for_an_api_that_no_module_provides_is_refused(
+        self, start: StartApp
+    ) -> None:
         class Guided(Saga):
             trip: TripId
 
@@ -218,7 +220,7 @@ class TestModules:
         with pytest.raises(WiringError, match=r"no module provides Guides"):
             await start(tours(Guided))
 
-    async def test_a_step_that_asks_for_a_port_that_nobody_provides_is_refused(self, start: StartApp) -> None:
+    async def test_a_step_that_asks_for_a_port_without_an_adapter_is_refused(self, start: StartApp) -> None:
         class Rainy(Saga):
             trip: TripId
 

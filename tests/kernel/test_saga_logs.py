@@ -41,7 +41,7 @@ async def until_said(logs: list[Any], event: str) -> None:
         await asyncio.sleep(0.005)
 
 
-async def test_a_step_that_fails_is_told_each_time(office: Office, weather: Weather, logs: list[Any]) -> None:
+async def test_a_step_that_fails_is_logged_each_time(office: Office, weather: Weather, logs: list[Any]) -> None:
     weather.plan("top", ConnectionError("the line is dead"), ConnectionError("still dead"))
 
     trip = await office.begin()
@@ -55,7 +55,7 @@ async def test_a_step_that_fails_is_told_each_time(office: Office, weather: Weat
     ]
 
 
-async def test_a_bug_in_a_step_is_told_with_where_it_is(office: Office, weather: Weather, logs: list[Any]) -> None:
+async def test_a_bug_in_a_step_is_logged_with_its_place(office: Office, weather: Weather, logs: list[Any]) -> None:
     weather.plan("top", TypeError("unsupported operand"))
 
     await office.at_rest(await office.begin(), Status.COMPLETED)
@@ -64,7 +64,7 @@ async def test_a_bug_in_a_step_is_told_with_where_it_is(office: Office, weather:
     assert (line["log_level"], line["step"], type(line["exc_info"])) == ("error", "Expedition.top", TypeError)
 
 
-async def test_a_refusal_and_what_follows_are_told(office: Office, weather: Weather, logs: list[Any]) -> None:
+async def test_a_refusal_and_its_consequences_are_logged(office: Office, weather: Weather, logs: list[Any]) -> None:
     weather.plan("top", SoldOut())
 
     await office.at_rest(await office.begin(), Status.COMPENSATED)
@@ -77,7 +77,9 @@ async def test_a_refusal_and_what_follows_are_told(office: Office, weather: Weat
     ]
 
 
-async def test_what_can_not_be_undone_is_told_as_stuck(office: Office, weather: Weather, logs: list[Any]) -> None:
+async def test_a_saga_that_can_not_be_undone_is_logged_as_stuck(
+    office: Office, weather: Weather, logs: list[Any]
+) -> None:
     weather.plan("top", SoldOut())
     weather.plan("undo base", SoldOut())
 
@@ -90,7 +92,7 @@ async def test_what_can_not_be_undone_is_told_as_stuck(office: Office, weather: 
     assert told[-1] == ("the saga is stuck and needs an operator", "error", trip, None)
 
 
-async def test_a_saga_that_goes_well_is_not_talked_about(office: Office, logs: list[Any]) -> None:
+async def test_a_saga_that_succeeds_is_not_logged(office: Office, logs: list[Any]) -> None:
     await office.at_rest(await office.begin(), Status.COMPLETED)
 
     assert said(logs) == []

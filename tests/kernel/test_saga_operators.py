@@ -68,7 +68,7 @@ class TestRetry:
         assert set(booked.values()) == {0}
         assert saga.note == ""
 
-    async def test_it_is_recorded_with_who_and_why(self, refused: tuple[Office, TripId]) -> None:
+    async def test_it_is_recorded_with_the_operator_and_the_reason(self, refused: tuple[Office, TripId]) -> None:
         office, trip = refused
 
         await office.order(SagaControl.retry, trip, reason="they have some again")
@@ -154,7 +154,7 @@ class TestSkip:
         await office.at_rest(trip, Status.COMPENSATED)
         assert await office.happened(trip, "UndoBegun") == ["ferry", "train"]
 
-    async def test_it_is_recorded_with_who_and_why(self, refused: tuple[Office, TripId]) -> None:
+    async def test_it_is_recorded_with_the_operator_and_the_reason(self, refused: tuple[Office, TripId]) -> None:
         office, trip = refused
 
         await office.order(SagaControl.skip, trip, step="write", reason="she wrote", value={"letters": 7})

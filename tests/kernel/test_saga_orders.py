@@ -27,7 +27,7 @@ class TestCompensate:
         assert (saga.code, saga.reason) == ("ordered", "there is a storm")
         assert await office.booked(trip, "train", "ferry") == {"train": 0, "ferry": 0}
 
-    async def test_it_is_recorded_with_who_and_why(self, open_office: OpenOffice) -> None:
+    async def test_it_is_recorded_with_the_operator_and_the_reason(self, open_office: OpenOffice) -> None:
         class Waiting(Saga):
             trip: TripId
 
@@ -90,7 +90,7 @@ class TestResolve:
     async def test_a_saga_that_can_not_be_undone_ends_as_it_stands(self, not_undone: tuple[Office, TripId]) -> None:
         await _ends_as_it_stands(*not_undone)
 
-    async def test_it_is_recorded_with_who_and_why(self, refused: tuple[Office, TripId]) -> None:
+    async def test_it_is_recorded_with_the_operator_and_the_reason(self, refused: tuple[Office, TripId]) -> None:
         office, trip = refused
 
         await office.order(SagaControl.resolve, trip, note="she was paid")

@@ -105,7 +105,7 @@ class TestSettling:
         assert saga.note == "reserve can't be undone"
         assert "undo cabin" not in weather.calls
 
-    async def test_a_step_that_was_refused_though_nobody_heard_it_never_ran(
+    async def test_a_step_that_was_refused_though_the_answer_was_lost_never_ran(
         self, open_office: OpenOffice, weather: Weather
     ) -> None:
         office = await open_office(Cruise)

@@ -265,7 +265,7 @@ class Looking(Saga):
 
 
 class TestContext:
-    async def test_a_step_acts_for_whoever_began_the_saga(self, open_office: OpenOffice) -> None:
+    async def test_a_step_acts_for_the_caller_that_began_the_saga(self, open_office: OpenOffice) -> None:
         office = await open_office(Looking)
 
         saga = await office.at_rest(await office.begin(), Status.COMPLETED)

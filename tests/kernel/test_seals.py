@@ -45,7 +45,7 @@ async def _tamper(store: Store, sql: str, **parameters: Any) -> None:
 
 
 class TestVerification:
-    async def test_finds_nothing_in_a_log_that_nobody_touched(self, sealed: App) -> None:
+    async def test_finds_nothing_in_an_unchanged_log(self, sealed: App) -> None:
         assert await _problems(sealed) == []
 
     async def test_finds_nothing_after_more_was_written_by_another_process(self, sealed: App, start: StartApp) -> None:
@@ -90,7 +90,7 @@ class TestVerification:
         assert await _problems(sealed) == []
         assert asked
 
-    async def test_finds_nothing_where_positions_were_drawn_in_vain(self, sealed: App) -> None:
+    async def test_finds_nothing_where_positions_are_missing(self, sealed: App) -> None:
         store = sealed.running["bank"].store
         reached = await store.head() + 3
 

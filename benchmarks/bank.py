@@ -96,7 +96,7 @@ bank = Module("bank", api=Bank, service=BankService, projections=[Balances])
 
 
 async def record(store: Store, total: int) -> int:
-    """Write so many events in bulk, spread evenly over new accounts; return how many of them are deposits of 1."""
+    """Write `total` events in bulk, spread evenly over new accounts; return how many are deposits of 1."""
     ids = [AccountId.new() for _ in range(min(ACCOUNTS, total))]
     opened = Opened(owner=Name("owner"), currency=Currency("EUR"))
     await _write(store, Changeset(appends=[_append(id, 0, opened) for id in ids]))

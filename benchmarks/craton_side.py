@@ -66,7 +66,7 @@ async def own_stores(options: Options) -> AsyncIterator[Stores]:
 
 
 async def call_until(act: Act, deadline: float) -> list[float]:
-    """Act again and again; return how long each act took that ended in time."""
+    """Repeat `act` until the deadline; return the durations of the runs that ended in time."""
     latencies: list[float] = []
     ended = time.perf_counter()
     while True:
@@ -79,7 +79,7 @@ async def call_until(act: Act, deadline: float) -> list[float]:
 
 
 async def load(act: Act, callers: int, seconds: float) -> Report:
-    """Have so many callers act at a time, after each has acted once to warm up."""
+    """Run `act` with this number of callers at a time, after each has run it once to warm up."""
     await asyncio.gather(*(act() for _ in range(callers)))
     deadline = time.perf_counter() + seconds
     lists = await asyncio.gather(*(call_until(act, deadline) for _ in range(callers)))
@@ -177,7 +177,7 @@ async def run_hot(options: Options, own: Stores) -> Report:
 
 
 async def run_saga(options: Options, own: Stores) -> Report:
-    """So many sagas at a time, each begun when another has ended."""
+    """Keep a number of sagas running; each begins when another has ended."""
     finished = Finished()
     async with App("bench", modules=modules(finished)).run(own) as app:
         api = app.api(Errands)

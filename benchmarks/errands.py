@@ -33,7 +33,7 @@ class Notes(Api):
 
 
 class Finished:
-    """Tells who waits that an errand's last note is written."""
+    """Wakes the callers that wait for an errand's last note."""
 
     def __init__(self) -> None:
         self._errands: dict[ErrandId, asyncio.Event] = defaultdict(asyncio.Event)

@@ -175,7 +175,7 @@ class Client:
         return response
 
     async def post(self, path: str, body: dict[str, Any]) -> Response:
-        """Send a request that has to succeed."""
+        """Send a request that must succeed."""
         response = await self.send(self.message(path, body))
         if not response.succeeded:
             raise SystemExit(f"POST {path}: {response.status} {response.body!r}")
@@ -253,7 +253,7 @@ def percentile_ms(sorted_seconds: Sequence[float], fraction: float) -> float:
 
 
 async def measured(clients: Sequence[Client], next_message: NextMessage, seconds: float) -> dict[str, float]:
-    """Have all clients send for so long, after a moment that isn't counted, and close them; what came of it."""
+    """Let all clients send for `seconds`, after a warm-up that isn't counted, and close them; return the results."""
     count_from = time.perf_counter() + WARM_UP_SECONDS
     deadline = count_from + seconds
     tallies = await asyncio.gather(*(send_until(client, next_message, count_from, deadline) for client in clients))

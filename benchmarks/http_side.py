@@ -1,6 +1,6 @@
 """Serve a ledger, load it with transfers over HTTP, stop it: one run, one JSON line.
 
-`craton` is `craton up`; `peer` is the hand-written FastAPI service. Either is one process.
+`craton` is `craton up`; `peer` is the hand-written FastAPI service. Each is one process.
 """
 
 import argparse

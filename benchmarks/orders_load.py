@@ -59,7 +59,7 @@ def fresh_keys() -> Iterator[str]:
 
 
 async def must(client: Client, message: bytes) -> Response:
-    """Send a request that has to succeed."""
+    """Send a request that must succeed."""
     response = await client.send(message)
     if not response.succeeded:
         raise SystemExit(f"{message.split(b' HTTP', 1)[0].decode()}: {response.status} {response.body!r}")
@@ -67,7 +67,7 @@ async def must(client: Client, message: bytes) -> Response:
 
 
 async def place_to_read(service: Service, clients: Sequence[Client], orders: int) -> list[bytes]:
-    """Place so many orders over all connections; the requests that read them."""
+    """Place `orders` orders over all connections; return the requests that read them."""
     keys = fresh_keys()
 
     async def place_share(client: Client, share: int) -> list[bytes]:
@@ -113,7 +113,7 @@ async def load(options: argparse.Namespace, known: dict[str, Any]) -> None:
 
 
 async def pace(options: argparse.Namespace, known: dict[str, Any]) -> None:
-    """Place orders at a low rate; each takes until it isn't pending any more, as far as asking often can tell."""
+    """Place orders at a low rate; time each until it isn't pending any more, by asking often."""
     service = Service(urlsplit(options.url).netloc, known["tokens"], known["product_ids"], options.lines)
     keys, latencies = fresh_keys(), list[float]()
 

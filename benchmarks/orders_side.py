@@ -1,8 +1,8 @@
 """Serve a shop, have people place orders or look at them over HTTP, stop it: one run, one JSON line.
 
-`orm` and `raw` are hand-written FastAPI services, which only write down what is to be done later. `market` is `craton
+`orm` and `raw` are hand-written FastAPI services, which only record the work to be done later. `market` is `craton
 up`, with checkouts, payments, mails and read models in the same process meanwhile. `pair` is two of them, of which the
-one that was first does all that, and the other is asked.
+first does all that work, and the second answers the requests.
 """
 
 import argparse
@@ -25,14 +25,14 @@ PASSWORD = "correct horse battery"  # noqa: S105
 
 
 class Shop:
-    """What a buyer and the administrator say to Craton's market before a run."""
+    """Prepares Craton's market before a run, as its administrator and its buyers."""
 
     def __init__(self, url: str) -> None:
         self._url = url
         self._admin = self._log_in("admin@example.com")
 
     def clients(self) -> dict[str, list[str]]:
-        """Products with plenty of stock, and people who are logged in."""
+        """Create products with plenty of stock, and log buyers in; return their ids and tokens."""
         products = [f"product_{number}" for number in range(PRODUCTS)]
         for product in products:
             price = {"amount": "1.00", "currency": "EUR"}

@@ -14,7 +14,7 @@ def unique_name() -> str:
 
 
 async def drop_schemas(url: str, *prefixes: str) -> None:
-    """Remove the schemas whose names begin like this."""
+    """Remove the schemas whose names begin with one of the prefixes."""
     connection = await asyncpg.connect(url)
     try:
         for prefix in prefixes:

@@ -49,7 +49,7 @@ def run(command: list[str]) -> Report:
 
 
 def measure(scenario: Scenario, store: str, rounds: int) -> tuple[list[Report], list[Report]]:
-    """Run both sides in turn, so that what slows the machine down for a while slows down both."""
+    """Run both sides in turn, so that a slow phase of the machine affects both."""
     ours: list[Report] = []
     theirs: list[Report] = []
     for number in range(1, rounds + 1):
@@ -110,8 +110,8 @@ def say(text: Any) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure Craton beside its peers.")
-    parser.add_argument("--quick", action="store_true", help="two short rounds, to see that it works")
-    parser.add_argument("--only", default="", metavar="NAME", help="the scenarios whose names begin like this")
+    parser.add_argument("--quick", action="store_true", help="two short rounds, to check that it works")
+    parser.add_argument("--only", default="", metavar="NAME", help="run only the scenarios whose names begin with this")
     parser.add_argument("--store", action="append", help="sqlite (the default) or postgresql://…; may be repeated")
     options = parser.parse_args()
     make_peers_environment()

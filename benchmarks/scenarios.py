@@ -1,4 +1,4 @@
-"""What is compared with what: for each scenario the command that runs it on Craton and the one that runs its peer."""
+"""The comparisons: for each scenario the command that runs it on Craton and the one that runs its peer."""
 
 import sys
 from collections.abc import Callable
@@ -32,7 +32,7 @@ class Metric:
 
 @dataclass(frozen=True)
 class Scenario:
-    """Without a peer's command the peer's figures are looked for in Craton's own report."""
+    """One comparison. Without a command for the peer, the peer's figures are taken from Craton's own report."""
 
     name: str
     metrics: tuple[Metric, ...]

@@ -11,12 +11,14 @@ from craton.application.context import Context, context_var
 from craton.application.errors import Unavailable
 from craton.domain import DomainError
 from craton.ports import KeyTaken, StoreUnavailable
+from craton.ports.wellformed import storable
 from craton.runtime.commands.results import Answer, Request, Results
 from craton.runtime.commands.use_cases import require_usable_key
 from craton.runtime.compatibility.readers import Reader
 from craton.runtime.module import RunningModule
 from craton.runtime.operations.api import Operations
 from craton.runtime.operations.journal import Journal
+from craton.runtime.operations.refusals import UnstorableText
 from craton.runtime.operations.service import OperationsService
 from craton.runtime.process.attempt import in_time
 
@@ -57,6 +59,9 @@ async def _run(
     arguments: dict[str, Any],
     context: Context,
 ) -> Answer:
+    for name, value in arguments.items():
+        if isinstance(value, str) and not storable(value):
+            raise UnstorableText(argument=name)
     request = None
     if operation.kind == "command" and context.key is not None and operation not in _SAGA_VERBS:
         require_usable_key(context.key.text)

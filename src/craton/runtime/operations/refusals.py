@@ -75,5 +75,14 @@ class UnreadableStream(Conflict):
         return f"This program can't read the stream: {self.reason}."
 
 
+class UnstorableText(InvalidValue):
+    """A text holds what no store can hold, so that nothing can match it."""
+
+    argument: str
+
+    def __str__(self) -> str:
+        return f"{self.argument} holds a NUL character or half of a surrogate pair, which nothing here can hold."
+
+
 class BadCursor(InvalidValue):
     """`after` must be the value of `next` in an earlier answer."""

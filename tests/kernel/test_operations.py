@@ -105,15 +105,12 @@ class TestReaders:
             assert (await reader(house.app, "club.diary@desk")).parked == 2
 
     @pytest.mark.parametrize("text", ["\0", "a\0b", "\ud800"], ids=ascii)
-    async def test_and_all_else_cannot_be_asked_for_with_a_text_that_nothing_can_hold(
-        self, app: App, text: str
-    ) -> None:
+    async def test_like_all_else_are_not_found_by_a_text_that_nothing_can_hold(self, app: App, text: str) -> None:
         calls: list[tuple[Any, dict[str, Any]]] = [
             (Operations.parked, {"reader": text}),
             (Operations.events, {"stream": text}),
             (Operations.stream, {"stream": f"account-{text}"}),
-            (Operations.retry_timer, {"module": "bank", "timer": text}),
-            (Operations.drop_parked, {"module": "bank", "key": text}),
+            (Operations.retry_parked, {"module": "bank", "reader": text}),
         ]
         for method, arguments in calls:
             with pytest.raises(UnstorableText, match="which nothing here can hold"):
@@ -284,7 +281,7 @@ class TestTimers:
         assert (entry.module, entry.verb, entry.subject) == ("jars", "drop_timer", "deposit j3")
 
     @pytest.mark.parametrize("operation", [Operations.retry_timer, Operations.drop_timer])
-    @pytest.mark.parametrize("timer", ["b1", "j3", "", "nothing"])
+    @pytest.mark.parametrize("timer", ["b1", "j3", "", "nothing", "\0"])
     async def test_that_are_not_parked_there_are_not_found(self, service: App, operation: Any, timer: str) -> None:
         with pytest.raises(TimerNotFound):
             await act(service, operation, "bank", timer)

@@ -10,7 +10,7 @@ from craton.application.codec import encode_text
 from craton.application.context import Context, context_var
 from craton.application.errors import Unavailable
 from craton.domain import DomainError
-from craton.ports import KeyTaken, StoreUnavailable
+from craton.ports import KeyTaken, StatementFailed, StoreUnavailable
 from craton.ports.wellformed import storable
 from craton.runtime.commands.results import Answer, Request, Results
 from craton.runtime.commands.use_cases import require_usable_key
@@ -59,9 +59,6 @@ async def _run(
     arguments: dict[str, Any],
     context: Context,
 ) -> Answer:
-    for name, value in arguments.items():
-        if isinstance(value, str) and not storable(value):
-            raise UnstorableText(argument=name)
     request = None
     if operation.kind == "command" and context.key is not None and operation not in _SAGA_VERBS:
         require_usable_key(context.key.text)
@@ -80,6 +77,11 @@ async def _run(
         if replay is None:
             raise
         return replay
+    except StatementFailed:
+        for name, value in arguments.items():
+            if isinstance(value, str) and not storable(value):
+                raise UnstorableText(argument=name) from None
+        raise
     return msgspec.structs.replace(journal.written, result=result)
 
 

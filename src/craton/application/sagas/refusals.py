@@ -21,7 +21,7 @@ class PastPivot(Conflict):
 
 
 class BlankReason(InvalidValue):
-    """Whoever operates on a saga must say why."""
+    """An order about a saga needs a reason."""
 
 
 class UnknownStep(InvalidValue):

@@ -15,7 +15,7 @@ E = TypeVar("E", bound=DomainError)
 
 
 def given(kind: type[A], id: Any, *events: Event) -> "Given[A]":
-    """An aggregate to which these events have happened; without any, one of which nothing is known."""
+    """An aggregate to which these events have happened; without any events, one that has not begun."""
     aggregate = kind(id)
     for event in events:
         if aggregate.version == 0:
@@ -26,7 +26,7 @@ def given(kind: type[A], id: Any, *events: Event) -> "Given[A]":
 
 
 class Given(Generic[A]):
-    """What is so before."""
+    """An aggregate before it is asked to do something."""
 
     def __init__(self, aggregate: A) -> None:
         self._aggregate = aggregate
@@ -41,14 +41,14 @@ class Given(Generic[A]):
 
 
 class Then(Generic[A]):
-    """What has come of it. `aggregate` is as it is now."""
+    """What the aggregate did. `aggregate` is as it is afterwards."""
 
     def __init__(self, aggregate: A, refusal: DomainError | None) -> None:
         self.aggregate = aggregate
         self._refusal = refusal
 
     def then(self, *events: Event) -> A:
-        """Check that exactly these events were recorded, in this order. Returns the aggregate as it is now."""
+        """Check that exactly these events were recorded, in this order. Returns the aggregate as it is afterwards."""
         if self._refusal is not None:
             raise AssertionError(f"it was refused: {type(self._refusal).__name__}: {self._refusal}")
         if self.aggregate.recorded != events:
@@ -56,13 +56,13 @@ class Then(Generic[A]):
         return self.aggregate
 
     def refused(self, kind: type[E], **details: Any) -> E:
-        """Check that it was refused so, with these details. Returns the refusal."""
+        """Check that it was refused with this refusal and these details. Returns the refusal."""
         if self._refusal is None:
             raise AssertionError(f"it was not refused, and recorded {self.aggregate.recorded}")
         if not isinstance(self._refusal, kind):
             raise AssertionError(f"it was refused as {type(self._refusal).__name__}: {self._refusal}")
         for name, value in details.items():
-            found = getattr(self._refusal, name)
+            found = getattr(self._refusal, name, None)
             if found != value:
                 raise AssertionError(f"{name} is {found!r}, and expected {value!r}")
         return self._refusal

@@ -25,13 +25,13 @@ from craton.application.command_keys import CommandKey
 from craton.application.context import Caller, Context
 from craton.ports import Store
 from craton.runtime.app import App
-from craton.runtime.commands.calls import proxy
+from craton.runtime.commands.calls import copied, proxy
 from craton.runtime.commands.results import Answer
 from craton.runtime.operations.api import Operations
 from craton.testing.clock import TurnedClock
 from craton.testing.http import HttpClient
-from craton.testing.settled import unsettled
-from craton.testing.until import WAIT_SECONDS, until
+from craton.testing.settled import settled
+from craton.testing.until import WAIT_SECONDS
 
 A = TypeVar("A", bound=Api)
 
@@ -45,22 +45,23 @@ async def run(
     clock: TurnedClock | None = None,
     store: str = "",
     folder: Path = Path(),
+    subscriptions: bool = True,
 ) -> AsyncIterator["RunningApp"]:
     """Run an app, or modules that are put together, while the block lasts.
 
-    `replace` are adapters by their ports, in the place of the modules' own. `settings` are the variables of the
-    environment: those of the test's own environment don't count. Its data is gone at the end, unless `store` and
-    `folder` say where it is, as for `craton up`. Calls between modules are encoded and decoded, and each change of
-    state is checked.
+    `replace` has an adapter for each port whose own adapter it takes the place of. `settings` are the variables of the
+    environment: those of the test's own environment don't count. The data is gone at the end, unless `store` and
+    `folder` say where it is, as for `craton up`. Without `subscriptions` nothing goes on in the background. Calls are
+    encoded and decoded, those of the test included, and each change of state is checked.
 
-    Raises `WiringError` for a port that no module has, and what a start of the app raises.
+    Raises `WiringError` for a port that no module has an adapter for, and what a start of the app raises.
     """
     whole = app if isinstance(app, App) else App("test", modules=[app, *modules])
     clock = clock or TurnedClock()
     changed = whole.altered(adapters=replace or {}, environment=settings or {}, clock=clock)
     with TemporaryDirectory(prefix="craton-") as passing:
         opened = stores(store, folder, changed.name) if store else partial(_passing_store, Path(passing))
-        async with changed.run(opened):
+        async with changed.run(opened, subscriptions=subscriptions):
             said = await changed.begin(empty=True)
             yield RunningApp(changed, clock, said)
 
@@ -70,18 +71,19 @@ def _passing_store(folder: Path, module: str) -> Store:
 
 
 class Client:
-    """A caller of the app, from outside or, without an id, from within."""
+    """A caller of the app: from outside if it has an id, otherwise the application itself."""
 
     def __init__(self, app: App, context: Context) -> None:
         self._app = app
         self._context = context
+        self._deliver = copied(app.call)
 
     def api(self, api: Callable[..., A]) -> A:
         """A module's Api, called as this caller. Queries see all that was committed before they were asked."""
         return proxy(api, self._call)
 
     def once(self, key: str) -> "Client":
-        """The same caller, who gives commands under a key: repeated, one has no second effect."""
+        """The same caller, whose commands have this idempotency key: a repeated command has no second effect."""
         return Client(self._app, msgspec.structs.replace(self._context, key=CommandKey(key)))
 
     async def _call(self, operation: OperationDefinition, arguments: dict[str, Any], context: Context) -> Answer:
@@ -89,18 +91,18 @@ class Client:
         key = own.key if operation.kind == "command" else None
         positions = {name: await running.store.head() for name, running in self._app.running.items()}
         call = msgspec.structs.replace(context, actor=own.actor, caller=own.caller, key=key, positions=positions)
-        return await self._app.call(operation, arguments, call)
+        return await self._deliver(operation, arguments, call)
 
 
 class RunningApp(Client):
-    """An app that runs in a test; by itself it is a caller from within."""
+    """An app that runs in a test. Its own calls are those of the application itself, not of a caller from outside."""
 
     def __init__(self, app: App, clock: TurnedClock, said: Sequence[str]) -> None:
         super().__init__(app, Context())
         self.app = app
         self.clock = clock
         self.said = said
-        """What its start has told the one who has started it."""
+        """The sentences that its start has returned, as `craton up` prints them."""
 
     def as_(self, id: str, *roles: str) -> Client:
         """A caller from outside, with these roles."""
@@ -124,17 +126,5 @@ class RunningApp(Client):
         await self.settled()
 
     async def settled(self, seconds: float = WAIT_SECONDS) -> None:
-        """Wait until there is nothing left to do: no reader is behind, no timer is due, no saga could go on.
-
-        Raises `TimeoutError` with what is still under way.
-        """
-        left: list[str] = []
-
-        async def nothing_left() -> bool:
-            left[:] = await unsettled(self.app)
-            return not left
-
-        try:
-            await until(nothing_left, seconds)
-        except TimeoutError:
-            raise TimeoutError(f"not settled within {seconds:g} seconds: {'; '.join(left)}") from None
+        """Wait until there is nothing left to do, as the function `settled` does."""
+        await settled(self.app, seconds)

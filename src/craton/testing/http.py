@@ -1,9 +1,10 @@
 """HTTP in process: requests to an app without a socket."""
 
+import asyncio
 import json
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import msgspec
 from starlette.types import ASGIApp, Message
@@ -12,7 +13,7 @@ Texts = Mapping[str, str]
 
 
 class Response(msgspec.Struct, frozen=True):
-    """What was answered."""
+    """The answer to a request."""
 
     status: int
     headers: dict[str, str]
@@ -27,12 +28,12 @@ class Response(msgspec.Struct, frozen=True):
     def code(self) -> str:
         """The stable code of a problem."""
         if self.headers.get("content-type") != "application/problem+json":
-            raise AssertionError(f"it is no problem: {self.status} {self.body!r}")
+            raise AssertionError(f"the answer is no problem: {self.status} {self.body!r}")
         return str(self.json["code"])
 
     @property
     def position(self) -> dict[str, str]:
-        """The header that makes a later request see what this one has changed."""
+        """The header with which a later request sees what this one has changed."""
         return {"Craton-Position": self.headers["craton-position"]}
 
 
@@ -60,7 +61,7 @@ class HttpClient:
         return await self.request("DELETE", path, headers=headers)
 
     async def request(self, method: str, path: str, body: Any = None, headers: Texts | None = None) -> Response:
-        """Send a value as JSON; bytes go as they are."""
+        """Send a value as JSON; bytes go as they are. The path is encoded as in a URL, with its query."""
         raw = b"" if body is None else body if isinstance(body, bytes) else msgspec.json.encode(body)
         kind = {"Content-Type": "application/json", "Content-Length": str(len(raw))} if raw else {}
         said = {"Host": "testing", **kind, **self._headers, **(headers or {})}
@@ -71,7 +72,7 @@ class HttpClient:
             "http_version": "1.1",
             "method": method,
             "scheme": "http",
-            "path": path,
+            "path": unquote(path),
             "raw_path": quote(path, safe="/%").encode(),
             "root_path": "",
             "query_string": query.encode(),
@@ -85,21 +86,27 @@ class HttpClient:
 
 
 class _Answer:
-    """One exchange."""
+    """One exchange, from the side of the server."""
 
     def __init__(self, body: bytes) -> None:
-        self._sent = body
+        self._unread: bytes | None = body
+        self._is_complete = asyncio.Event()
         self.status = 0
         self.headers: dict[str, str] = {}
         self.body = bytearray()
 
     async def receive(self) -> Message:
-        body, self._sent = self._sent, b""
-        return {"type": "http.request", "body": body, "more_body": False}
+        if self._unread is not None:
+            body, self._unread = self._unread, None
+            return {"type": "http.request", "body": body, "more_body": False}
+        await self._is_complete.wait()
+        return {"type": "http.disconnect"}
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             self.headers = {name.decode().lower(): value.decode("latin-1") for name, value in message["headers"]}
-        else:
-            self.body += message.get("body", b"")
+            return
+        self.body += message.get("body", b"")
+        if not message.get("more_body", False):
+            self._is_complete.set()

@@ -1,19 +1,39 @@
-"""Whether a running app has nothing left to do."""
+"""Waiting until a running app has nothing left to do."""
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 
 from craton.application.page import within
 from craton.application.sagas.index import SagaRow
 from craton.runtime.app import App
 from craton.runtime.module import RunningModule
+from craton.testing.until import WAIT_SECONDS, until
 
 
-async def unsettled(app: App) -> list[str]:
-    """What the app has still to do, a phrase for each thing; empty when it is settled.
+async def settled(app: App, seconds: float = WAIT_SECONDS) -> None:
+    """Wait until an app has nothing left to do: no reader is behind, no timer is due and no saga could go on.
 
-    It is settled when no reader is behind, no timer is due and no saga could go on. What waits for a later time, for an
-    event that hasn't happened or for an operator isn't under way.
+    What waits for a later time, for an event that hasn't happened or for an operator isn't under way. An app that runs
+    without subscriptions does nothing in the background, so it settles only when there is nothing to do.
+
+    Raises `TimeoutError` with what is still under way.
     """
+    left: list[str] = []
+
+    async def nothing_left() -> bool:
+        left[:] = await _unsettled(app)
+        return not left
+
+    try:
+        await until(nothing_left, seconds)
+    except TimeoutError as problem:
+        if not left:
+            raise
+        raise TimeoutError(f"not settled within {seconds:g} seconds: {'; '.join(left)}") from problem
+
+
+async def _unsettled(app: App) -> list[str]:
+    """What the app has still to do, a phrase for each thing; empty when it is settled."""
     before = {name: await running.store.head() for name, running in app.running.items()}
     found = [phrase async for phrase in _under_way(app)]
     after = {name: await running.store.head() for name, running in app.running.items()}
@@ -44,6 +64,7 @@ async def _sagas(name: str, running: RunningModule) -> AsyncIterator[str]:
     if running.sagas.runner.is_acting:
         yield f"a saga of {name} is being driven"
     rows = running.view(SagaRow)
-    due = await rows.page(open=1, due_at=within(None, running.background.clock()))
+    just_after = running.background.clock() + timedelta(microseconds=1)
+    due = await rows.page(open=1, due_at=within(None, just_after))
     for row in due.items:
         yield f"the saga {row.saga} of {name} is due"

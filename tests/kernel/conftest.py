@@ -1,7 +1,6 @@
 """Apps on the stores of one place."""
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
@@ -84,12 +83,6 @@ def api(app: App) -> Bank:
 @pytest.fixture
 def other(other_app: App) -> Bank:
     return other_app.api(Bank)
-
-
-async def eventually(holds: Callable[[], Awaitable[bool]]) -> None:
-    """Wait for what comes about in the background and announces itself to nobody."""
-    while not await holds():
-        await asyncio.sleep(0.005)
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from craton.domain import Aggregate, Event, Id, Recorded
 from craton.ports import Isolation
 from craton.runtime import App
 from craton.runtime.projections.projection import RunningProjection
-from tests.kernel.conftest import eventually
+from craton.testing import until
 
 
 class JarId(Id):
@@ -167,4 +167,4 @@ async def caught_up(app: App, name: str = "totals") -> None:
         progress = await runner(app, name).progress()
         return runner(app, name).record.is_current(state.live) and not progress.building and not progress.lag
 
-    await eventually(up_to_date)
+    await until(up_to_date)

@@ -14,8 +14,9 @@ from craton.ports import Changeset, StoreUnavailable, Timer
 from craton.runtime import App
 from craton.runtime.operations.refusals import TimerNotFound
 from craton.runtime.subscriptions.timers import LEASE, MAX_RUNNING, RETRY
+from craton.testing import until
 from tests.kernel.alarms import Alarms, Bells, NotNow, OldAlarms, TooLate, alarms, old_alarms
-from tests.kernel.conftest import Clock, StartApp, eventually
+from tests.kernel.conftest import Clock, StartApp
 
 FAR: timedelta = timedelta(days=36_500)
 
@@ -55,7 +56,7 @@ class Tower:
         async def so_often() -> bool:
             return [timer.attempts for timer in await self.waiting()] == [times]
 
-        await eventually(so_often)
+        await until(so_often)
         (timer,) = await self.waiting()
         return timer
 
@@ -66,7 +67,7 @@ class Tower:
             await self.forward(RETRY.longest_pause)
             return await self.any_parked()
 
-        await eventually(parked)
+        await until(parked)
         (timer,) = await self.parked()
         return timer
 
@@ -104,7 +105,7 @@ class TestARefusedTimer:
         tower.bells.fail("late", TooLate())
 
         await tower.api.set("late", tower.clock.time)
-        await eventually(tower.none_waits)
+        await until(tower.none_waits)
 
         assert tower.bells.rung == ["late"]
         assert await tower.parked() == []
@@ -113,7 +114,7 @@ class TestARefusedTimer:
         tower.bells.fail("secret", TooLate())
 
         await tower.api.set_secret("secret", tower.clock.time)
-        await eventually(tower.none_waits)
+        await until(tower.none_waits)
         await tower.spins_not()
 
         assert tower.bells.rung == ["secret"]
@@ -126,7 +127,7 @@ class TestARefusedTimer:
 
         del tower.bells.plans["early"]
         await tower.forward(seconds(5))
-        await eventually(tower.none_waits)
+        await until(tower.none_waits)
 
         assert tower.bells.rung == ["early", "early"]
 
@@ -183,7 +184,7 @@ class TestAFailingTimer:
         later = Tower(await start(alarms(bells), clock=broken.clock, subscriptions=True), bells, broken.clock)
 
         await later.api.set("other", later.clock.time)
-        await eventually(later.none_waits)
+        await until(later.none_waits)
 
         assert bells.rung == ["other"]
         assert len(await later.parked()) == 1
@@ -203,7 +204,7 @@ class TestAFailingTimer:
 
         await broken.app.operations.retry_timer("alarms", parked.id)
         await broken.forward(timedelta())
-        await eventually(broken.none_waits)
+        await until(broken.none_waits)
 
         assert await broken.parked() == []
         assert len(broken.bells.rung) == 11
@@ -246,7 +247,7 @@ class TestAFailingTimer:
         monkeypatch.setattr("craton.runtime.subscriptions.timers.ERROR_PAUSE_SECONDS", 30)
         tower.bells.fail("broken", ZeroDivisionError())
         await tower.api.set("broken", tower.clock.time)
-        await eventually(lambda: _rung(tower, "broken"))
+        await until(lambda: _rung(tower, "broken"))
 
         await tower.spins_not()
 
@@ -282,7 +283,7 @@ class TestAFailingTimer:
         async def rung() -> bool:
             return "good" in tower.bells.rung
 
-        await eventually(rung)
+        await until(rung)
 
     async def test_whose_statement_the_store_refuses_is_a_failing_one(self, tower: Tower) -> None:
         await tower.api.set_wrong(tower.clock.time)
@@ -309,7 +310,7 @@ class TestATimerThatCannotBeRead:
     )
     async def test_is_parked_at_once(self, tower: Tower, operation: str, arguments: str, word: str) -> None:
         await schedule_plain(tower, operation, arguments, tower.clock.time)
-        await eventually(tower.any_parked)
+        await until(tower.any_parked)
 
         (timer,) = await tower.parked()
         assert (timer.attempts, timer.due) == (1, tower.clock.time)
@@ -325,13 +326,13 @@ class TestATimerThatCannotBeRead:
         async def parked() -> bool:
             return len(await store.parked_timers()) == 1
 
-        await eventually(parked)
+        await until(parked)
         await old.running["alarms"].rest()
 
         bells = Bells()
         new = Tower(await start(alarms(bells), clock=clock, subscriptions=True), bells, clock)
-        await eventually(lambda: _rung(new, "new"))
-        await eventually(new.none_waits)
+        await until(lambda: _rung(new, "new"))
+        await until(new.none_waits)
 
         assert await new.parked() == []
 
@@ -341,7 +342,7 @@ class TestArguments:
         chimes = {12: frozenset({"ding", "dong"}), 1: frozenset({"ding"})}
 
         await tower.api.set_chimes(chimes, tower.clock.time)
-        await eventually(tower.none_waits)
+        await until(tower.none_waits)
 
         assert tower.bells.rung == [chimes]
 
@@ -350,10 +351,10 @@ class TestATimerThatDoesNotEnd:
     async def test_does_not_hold_up_those_that_come_later(self, tower: Tower) -> None:
         tower.bells.hang("stuck")
         await tower.api.set("stuck", tower.clock.time)
-        await eventually(lambda: _rung(tower, "stuck"))
+        await until(lambda: _rung(tower, "stuck"))
 
         await tower.api.set("good", tower.clock.time)
-        await eventually(lambda: _rung(tower, "good"))
+        await until(lambda: _rung(tower, "good"))
 
         await tower.spins_not()
         assert tower.bells.rung == ["stuck", "good"]
@@ -382,7 +383,7 @@ class TestATimerThatDoesNotEnd:
     async def test_leaves_the_lease_to_be_renewed(self, tower: Tower, monkeypatch: pytest.MonkeyPatch) -> None:
         tower.bells.hang("stuck")
         await tower.api.set("stuck", tower.clock.time)
-        await eventually(lambda: _rung(tower, "stuck"))
+        await until(lambda: _rung(tower, "stuck"))
         monkeypatch.setattr(
             "craton.runtime.subscriptions.lease.LEASE_SECONDS", 0.0
         )  # whenever it is asked for, it is to be renewed
@@ -399,17 +400,17 @@ class TestATimerThatDoesNotEnd:
             await tower.forward(timedelta())
             return renewed.count(LEASE) > 3
 
-        await eventually(often)
+        await until(often)
 
     async def test_occupies_one_place_of_many(self, tower: Tower, monkeypatch: pytest.MonkeyPatch) -> None:
         stuck = [f"stuck {n}" for n in range(MAX_RUNNING - 1)]
         for bell in stuck:
             tower.bells.hang(bell)
         await tower.api.set_many(stuck, tower.clock.time)
-        await eventually(lambda: _rung(tower, stuck[-1]))
+        await until(lambda: _rung(tower, stuck[-1]))
 
         await tower.api.set_many([f"good {n}" for n in range(20)], tower.clock.time)
-        await eventually(lambda: _rung(tower, "good 19"))
+        await until(lambda: _rung(tower, "good 19"))
 
     async def test_lets_those_behind_it_have_its_place_when_its_time_is_over(
         self, tower: Tower, monkeypatch: pytest.MonkeyPatch
@@ -424,16 +425,16 @@ class TestATimerThatDoesNotEnd:
             async def begun() -> bool:
                 return bool(tower.bells.rung)
 
-            await eventually(begun)
+            await until(begun)
 
         await tower.api.set("good", tower.clock.time)
 
-        await eventually(lambda: _rung(tower, "good"))
+        await until(lambda: _rung(tower, "good"))
 
     async def test_does_not_keep_the_app_from_stopping(self, tower: Tower) -> None:
         tower.bells.hang("stuck")
         await tower.api.set("stuck", tower.clock.time)
-        await eventually(lambda: _rung(tower, "stuck"))
+        await until(lambda: _rung(tower, "stuck"))
 
         await tower.app.running["alarms"].rest()
 

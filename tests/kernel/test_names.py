@@ -34,8 +34,8 @@ from craton.domain import Aggregate, Event, Id, Recorded, Value
 from craton.ports import Changeset, Statement, Store
 from craton.runtime import App
 from craton.runtime.compatibility.names import DOCUMENT, Names, keep_names
+from craton.testing import until
 from tests.conftest import Place
-from tests.kernel.conftest import eventually
 
 LATER = datetime(2090, 1, 1, tzinfo=UTC)
 
@@ -304,7 +304,7 @@ class TestAliases:
             async def is_built() -> bool:
                 return running.projections["boxes"].record.state.live is not None and await view.find(BOX) is not None
 
-            await eventually(is_built)
+            await until(is_built)
             assert await view.find(BOX) == BoxRow(box=BOX, weight=7)
             assert [problem async for problem in running.verify()] == []
 
@@ -328,7 +328,7 @@ class TestAliases:
             async def has_seen() -> bool:
                 return bool(seen)
 
-            await eventually(has_seen)
+            await until(has_seen)
         assert seen == [7]
 
 
@@ -631,7 +631,7 @@ class TestSagas:
             async def has_ended() -> bool:
                 return any([e.type == SagaCompleted.__name__ async for e in app.running["shelf"].events()])
 
-            await eventually(has_ended)
+            await until(has_ended)
 
         async with App("store", modules=[shelf(saga=Voyage)]).run(process.place, subscriptions=True):
             pass

@@ -6,8 +6,9 @@ from craton.application import Index, Key, Projection, Row, Rows, Unavailable
 from craton.domain import Recorded
 from craton.runtime import App
 from craton.runtime.projections.projection import ProjectionProgress
+from craton.testing import until
 from tests.conftest import Place
-from tests.kernel.conftest import StartApp, eventually
+from tests.kernel.conftest import StartApp
 from tests.kernel.jars import InlineLabels, JarId, JarLabelled, Jars, Labels, caught_up, jars, runner, view
 from tests.parking import ask
 
@@ -28,7 +29,7 @@ async def held_up(app: App, name: str = "labels") -> ProjectionProgress:
     async def waits() -> bool:
         return await runner(app, name).parked_for_build() > 0
 
-    await eventually(waits)
+    await until(waits)
     return await runner(app, name).progress()
 
 

@@ -44,7 +44,7 @@ from tests.kernel.bank import (
     bank,
     reached,
 )
-from tests.kernel.conftest import StartApp, eventually
+from tests.kernel.conftest import StartApp
 from tests.parking import ask as ask_for
 
 
@@ -72,7 +72,7 @@ async def _swapped(app: App, name: str, generation: int) -> None:
     async def live() -> bool:
         return (await app.running["bank"].projections[name].progress()).live == generation
 
-    await eventually(live)
+    await until(live)
 
 
 class TestAnAsyncProjection:
@@ -225,7 +225,7 @@ async def _parked_nothing(store: Store) -> None:
     async def empty() -> bool:
         return not await store.parked()
 
-    await eventually(empty)
+    await until(empty)
 
 
 class SharedRow(Row):
@@ -598,7 +598,7 @@ class TestVerifying:
         async def tagged() -> bool:
             return not (await app.running["bank"].projections["tags"].progress()).lag
 
-        await eventually(tagged)
+        await until(tagged)
         return app
 
     @staticmethod

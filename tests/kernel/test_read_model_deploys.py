@@ -9,9 +9,10 @@ import pytest
 from craton.application import Projection, Unavailable
 from craton.ports import Changeset, Document, Isolation, Statement, Store
 from craton.runtime import App
+from craton.testing import until
 from craton.testing.conformance.making import write
 from tests.conftest import Place
-from tests.kernel.conftest import StartApp, eventually
+from tests.kernel.conftest import StartApp
 from tests.kernel.jars import (
     InlineTotals,
     JarId,
@@ -99,7 +100,7 @@ class TestInlineTurnedOn:
             return await coins(old) == {jar: 21}
 
         assert await coins(new) == {jar: 21}
-        await eventually(seen_by_the_old_process)
+        await until(seen_by_the_old_process)
 
     async def test_may_be_turned_off_and_on_again(self, place: Place, jar: JarId) -> None:
         for total, kind in enumerate((InlineTotals, Totals, InlineTotals), 1):

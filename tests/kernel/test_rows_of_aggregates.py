@@ -13,18 +13,12 @@ from craton.domain import Event, Recorded
 from craton.ports import StatementFailed
 from craton.runtime import App
 from craton.runtime.projections import states
-from tests.kernel.conftest import Clock, StartApp, eventually
+from craton.testing import settled, until
+from tests.kernel.conftest import Clock, StartApp
 from tests.kernel.harbour import Afloat, Boat, BoatId, BoatNotFound, Boats, BoatsAtOnce, Harbour, harbour
 from tests.parking import ask
 
 KINDS = pytest.mark.parametrize("kind", [Boats, BoatsAtOnce], ids=["async", "inline"])
-
-
-async def settled(app: App) -> None:
-    async def caught_up() -> bool:
-        return not (await app.running["harbour"].projections["boats"].progress()).lag
-
-    await eventually(caught_up)
 
 
 async def problems(app: App) -> list[str]:
@@ -105,7 +99,7 @@ class TestARow:
         async def swapped() -> bool:
             return (await runner.progress()).live == 2
 
-        await eventually(swapped)
+        await until(swapped)
         assert (await api.boats()).total == 19
         assert await problems(app) == []
 
@@ -152,7 +146,7 @@ class TestABehindState:
         async def given_up() -> bool:
             return not await store.parked("boats@1")
 
-        await eventually(given_up)
+        await until(given_up)
         await api.rename(boat, ("Bea",))
         await settled(app)
 
@@ -189,7 +183,7 @@ class TestAnInlineRow:
         async def seen() -> bool:
             return (await two.api(Harbour).boat(boat)).name == "Bea"
 
-        await eventually(seen)
+        await until(seen)
 
 
 class TestAnAnswerUnderAKey:

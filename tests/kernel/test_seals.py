@@ -7,9 +7,10 @@ import pytest
 from craton.application.context import entered
 from craton.ports import Changeset, Statement, Store
 from craton.runtime import App
+from craton.testing import until
 from tests.conftest import Place
 from tests.kernel.bank import Bank, bank, reached
-from tests.kernel.conftest import Clock, StartApp, eventually
+from tests.kernel.conftest import Clock, StartApp
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ async def _until_sealed(app: App) -> None:
     async def all_is_sealed() -> bool:
         return await store.checkpoint("seals") == await store.head()
 
-    await eventually(all_is_sealed)
+    await until(all_is_sealed)
 
 
 async def _problems(app: App) -> list[str]:

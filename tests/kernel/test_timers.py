@@ -6,8 +6,9 @@ import pytest
 
 from craton.application import CommandKey, Context, MisuseError, schedule
 from craton.runtime import App
+from craton.testing import until
 from tests.kernel.bank import AccountId, Bank, InsufficientFunds, ask, bank
-from tests.kernel.conftest import Clock, StartApp, eventually
+from tests.kernel.conftest import Clock, StartApp
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ class TestATimer:
         assert not await _all_ran(running)
 
         clock.forward(hours=1)
-        await eventually(lambda: _all_ran(running))
+        await until(lambda: _all_ran(running))
 
         assert (await api.state(account)).balance == 5
 
@@ -38,7 +39,7 @@ class TestATimer:
         await api.promise(account, 5, clock.time - timedelta(days=1))
 
         later = await start(bank(), clock=clock, subscriptions=True)
-        await eventually(lambda: _all_ran(later))
+        await until(lambda: _all_ran(later))
 
         assert (await api.state(account)).balance == 5
 
@@ -49,7 +50,7 @@ class TestATimer:
             await api.promise(account, 1, clock.time)
 
         apps = [await start(bank(), clock=clock, subscriptions=True) for _ in range(3)]
-        await eventually(lambda: _all_ran(apps[0]))
+        await until(lambda: _all_ran(apps[0]))
 
         assert (await api.state(account)).balance == 10
 
@@ -73,7 +74,7 @@ class TestATimer:
         await ask(app, Bank.promise, account, 5, clock.time, context=Context(correlation="conversation-1"))
 
         running = await start(bank(), clock=clock, subscriptions=True)
-        await eventually(lambda: _all_ran(running))
+        await until(lambda: _all_ran(running))
 
         *_, last = [event async for event in running.running["bank"].events()]
         assert '"correlation":"conversation-1"' in last.metadata
@@ -90,7 +91,7 @@ class TestATimer:
         async def paid() -> bool:
             return (await running.api(Bank).state(account)).balance == 5
 
-        await eventually(paid)
+        await until(paid)
 
     async def test_can_not_be_set_outside_of_a_use_case(self, clock: Clock) -> None:
         with pytest.raises(MisuseError, match="only inside a use case"):

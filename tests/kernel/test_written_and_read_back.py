@@ -34,8 +34,9 @@ from craton.domain.value import Instant
 from craton.ports import Append, Changeset, NewEvent, Snapshot, Store
 from craton.runtime import App
 from craton.runtime.commands.state_type import state_type
+from craton.testing import until
 from tests.kernel.bank import Account, AccountId, Bank, ask, bank
-from tests.kernel.conftest import Clock, StartApp, eventually
+from tests.kernel.conftest import Clock, StartApp
 
 KEY = Context(key=CommandKey("key-1"))
 NOON = datetime(2026, 5, 17, 12, tzinfo=UTC)
@@ -552,7 +553,7 @@ class TestATimer:
 
         clock.forward(hours=2)
 
-        await eventually(lambda: _no_timer(app))
+        await until(lambda: _no_timer(app))
         assert await app.api(Notes).text(NoteId("scores")) == "{7: 1}"
 
     @pytest.mark.parametrize(

@@ -13,8 +13,9 @@ import msgspec
 import pytest
 
 from tests.cli.nursery import Nursery
+from tests.market.bank import Bank
 from tests.market.guarded import GuardedPlace
-from tests.market.world import Bank, eur
+from tests.market.money import eur
 
 PROJECT = Path(__file__).parents[2]
 CRATON = Path(sys.executable).parent / "craton"

@@ -14,6 +14,7 @@ import pytest
 
 from craton.domain import Event, Recorded
 from craton.ports import Changeset, Timer
+from craton.testing import until
 from market.ledger.api import AccountState
 from market.ledger.domain import Account
 from market.ledger.events import AccountId
@@ -21,7 +22,7 @@ from market.ledger.read_models import Balances
 from tests.cli.conftest import CRATON, PROJECT, Data, craton, environment
 from tests.http.client import Client
 from tests.market.guarded import GuardedPlace
-from tests.market.world import eur, until
+from tests.market.money import eur
 
 # --- projections -------------------------------------------------------------------------------------------------
 
@@ -249,7 +250,7 @@ def park_timers(data: Data, *ids: str) -> None:
     async def park() -> None:
         async with place.open() as bank:
             store = bank.running.store
-            when = datetime(2026, 5, 17, tzinfo=UTC)
+            when = datetime(2026, 1, 1, tzinfo=UTC)
             await store.write([Changeset(timers=[Timer(id, when, "gone", '{"pin":"s3cret"}', "{}") for id in ids])])
 
             async def all_parked() -> bool:

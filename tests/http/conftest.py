@@ -12,8 +12,8 @@ import pytest
 from craton.adapters.http import asgi, listen, serve
 from craton.runtime import App
 from tests.http.client import Client
+from tests.market.bank import Bank, Place
 from tests.market.guarded import GuardedPlace
-from tests.market.world import Bank, Place
 
 
 @asynccontextmanager

@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
+from craton.testing import until
 from tests.http.calls import money, open_account, shown
 from tests.http.client import Client, Response
-from tests.market.world import until
 
 
 def told(response: Response) -> tuple[int, dict[str, str], bytes]:

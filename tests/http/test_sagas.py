@@ -8,6 +8,7 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from craton.application.sagas.state import Status
+from craton.testing import until
 from tests.conftest import SqlitePlace
 from tests.door.standing_open import Door, door, stands_open
 from tests.http.client import Client
@@ -83,8 +84,11 @@ async def test_sagas_are_listed_newest_first_in_pages(client: Client, office: Of
     trips = [await office.begin() for _ in range(5)]
     for trip in trips:
         await office.at_rest(trip, Status.COMPLETED)
-    while (await client.get("/v1/sagas?status=completed")).json["total"] < 5:
-        await asyncio.sleep(0.01)
+
+    async def all_are_listed() -> bool:
+        return bool((await client.get("/v1/sagas?status=completed")).json["total"] == 5)
+
+    await until(all_are_listed)
 
     listed = [saga["id"] async for saga in client.pages("/v1/sagas", 2)]
 
@@ -94,8 +98,10 @@ async def test_sagas_are_listed_newest_first_in_pages(client: Client, office: Of
 async def test_sagas_are_listed_by_status(client: Client, office: Office, stuck: TripId) -> None:
     await office.at_rest(await office.begin(), Status.COMPLETED)
 
-    while not (found := (await client.get("/v1/sagas?status=stuck")).json["items"]):
-        await asyncio.sleep(0.01)
+    async def those_that_are_stuck() -> Any:
+        return (await client.get("/v1/sagas?status=stuck")).json["items"]
+
+    found = await until(those_that_are_stuck)
 
     assert [saga["id"] for saga in found] == [stuck]
 

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from craton.ports import Changeset, Timer
+from craton.testing import until
 from market.ledger.events import AccountId
 from tests.http.calls import money, open_account
 from tests.http.client import Client
-from tests.market.world import Bank, until
+from tests.market.bank import Bank
 
 
 async def test_a_process_that_runs_is_live(client: Client) -> None:

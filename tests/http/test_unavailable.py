@@ -7,11 +7,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from craton.testing import until
 from tests.http.calls import money, open_account
 from tests.http.client import Client
 from tests.http.conftest import served
 from tests.market.guarded import GuardedPlace
-from tests.market.world import until
 
 
 class Cable:

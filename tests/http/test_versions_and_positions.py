@@ -9,7 +9,7 @@ from craton.runtime.projections.live_view import VIEW_WAIT_SECONDS
 from tests.http.calls import money, open_account, shown
 from tests.http.client import Client
 from tests.http.conftest import served
-from tests.market.world import Place
+from tests.market.bank import Place
 
 
 async def test_an_account_carries_its_version_as_etag(client: Client) -> None:

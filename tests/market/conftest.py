@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from craton.testing import TurnedClock
+from tests.market.bank import Bank, Place
 from tests.market.shop import Shop
-from tests.market.world import Bank, Clock, Place
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -28,12 +29,12 @@ async def bank(place: Place) -> AsyncIterator[Bank]:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> TurnedClock:
+    return TurnedClock()
 
 
 @pytest.fixture
-async def timed_bank(place: Place, clock: Clock) -> AsyncIterator[Bank]:
+async def timed_bank(place: Place, clock: TurnedClock) -> AsyncIterator[Bank]:
     """A bank whose time is the test's clock."""
     async with place.open(clock) as bank:
         yield bank

@@ -7,7 +7,6 @@ assert order["status"] == "confirmed"
 await shop.restart()                             # in the same place: tokens go on, caches don't
 """
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -26,6 +25,7 @@ from craton.adapters.stores import stores
 from craton.application import Api, Module
 from craton.domain.world import now
 from craton.runtime import App
+from craton.testing import until
 from market.identity.adapters.argon2 import Argon2
 from market.identity.api import Identity
 from market.identity.module import identity
@@ -239,12 +239,18 @@ class Shop:
     async def seen(self, viewer: Person, path: str, wanted: Callable[[Any], bool], seconds: float = 300) -> Any:
         """Wait until a resource is there and as it is wanted; return it. Views follow what has happened."""
         answer: Response | None = None
-        for _ in range(int(seconds / 0.02)):
+
+        async def is_as_wanted() -> bool:
+            nonlocal answer
             answer = await viewer.get(path)
-            if answer.status == 200 and wanted(answer.json):
-                return answer.json
-            await asyncio.sleep(0.02)
-        raise AssertionError(f"{path} never came to be as it was wanted, but is {answer}")
+            return answer.status == 200 and wanted(answer.json)
+
+        try:
+            await until(is_as_wanted, seconds)
+        except TimeoutError:
+            raise AssertionError(f"{path} never came to be as it was wanted, but is {answer}") from None
+        assert answer is not None
+        return answer.json
 
     def letters(self, address: str = "") -> list[Message]:
         """The mails that were written, to one address or to all, oldest first."""

@@ -19,8 +19,8 @@ from market.catalog.events import (
     ProductRetired,
 )
 from tests.http.client import Response
+from tests.market.money import eur
 from tests.market.shop import Person, Shop
-from tests.market.world import eur
 
 
 def price(amount: Any = "89.00", currency: Any = "EUR") -> dict[str, Any]:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from craton.testing import TurnedClock
 from market.identity.module import identity
 from tests.market.shop import Shop
-from tests.market.world import Clock
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ async def shop_sqlite(tmp_path: Path) -> AsyncIterator[Shop]:
 
 
 @pytest.fixture
-async def timed_shop(tmp_path: Path, clock: Clock) -> AsyncIterator[Shop]:
+async def timed_shop(tmp_path: Path, clock: TurnedClock) -> AsyncIterator[Shop]:
     """A shop whose time is the test's clock."""
     async with Shop("sqlite", tmp_path, clock=clock, modules=[identity]) as shop:
         yield shop

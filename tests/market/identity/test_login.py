@@ -11,6 +11,7 @@ from argon2 import PasswordHasher
 from craton.application.api import operation_of
 from craton.application.context import Context
 from craton.domain import DomainError, Secret, TooManyAttempts
+from craton.testing import TurnedClock
 from market.identity.adapters.argon2 import Argon2
 from market.identity.adapters.hashing_queue import HashingQueue
 from market.identity.api import Identity, Tokens
@@ -18,7 +19,6 @@ from market.identity.events import EmailAddress, WrongCredentials
 from market.identity.module import identity
 from tests.http.client import Response
 from tests.market.shop import PASSWORD, QuickArgon2, Shop
-from tests.market.world import Clock
 
 WRONG = "a password of another"
 
@@ -145,17 +145,19 @@ class TestFiveFailures:
             assert await tried(shop_sqlite, ada.email, times=4) == [401] * 4
             assert await tried(shop_sqlite, ada.email, PASSWORD) == [200]
 
-    async def test_make_one_wait_longer_with_each_failure_after_them(self, timed_shop: Shop, clock: Clock) -> None:
+    async def test_make_one_wait_longer_with_each_failure_after_them(
+        self, timed_shop: Shop, clock: TurnedClock
+    ) -> None:
         ada = await timed_shop.register("Ada")
         await tried(timed_shop, ada.email, times=5)
 
         for wait in (30, 60, 120, 240, 480, 900, 900):
-            clock.advance(wait - 1)
+            clock.turn(seconds=wait - 1)
             assert await tried(timed_shop, ada.email, PASSWORD) == [429]
-            clock.advance(1)
+            clock.turn(seconds=1)
             assert await tried(timed_shop, ada.email) == [401]
 
-        clock.advance(900)
+        clock.turn(minutes=15)
         assert await tried(timed_shop, ada.email, PASSWORD) == [200]
         assert await tried(timed_shop, ada.email, times=5) == [401] * 5
 

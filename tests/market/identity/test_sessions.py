@@ -15,15 +15,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from craton.application import WiringError
+from craton.testing import TurnedClock
 from market.identity.module import identity
 from tests.http.client import Response
 from tests.market.shop import PASSWORD, Person, Shop
-from tests.market.world import Clock
 
 KEY = "a key of forty characters, or even more."
 NOBODYS = "01890a5d-ac96-774b-bcce-b302099a8057"
 KEY_OF_48 = KEY + "_" * 8
-MINUTE, DAY = 60, 24 * 60 * 60
 
 MALFORMED = [
     "",
@@ -106,14 +105,16 @@ class TestARefreshToken:
         assert await works(ada, answers[0].json["access_token"])
         assert (await refresh(shop, successor)).status == 200
 
-    async def test_that_is_used_again_later_ends_its_family_and_no_other(self, timed_shop: Shop, clock: Clock) -> None:
+    async def test_that_is_used_again_later_ends_its_family_and_no_other(
+        self, timed_shop: Shop, clock: TurnedClock
+    ) -> None:
         shop = timed_shop
         ada = await shop.register("Ada")
         elsewhere = await shop.login(ada.email)
         fresh = (await refresh(shop, ada.tokens["refresh_token"])).json
-        clock.advance(10)
+        clock.turn(seconds=10)
         assert (await refresh(shop, ada.tokens["refresh_token"])).json["refresh_token"] == fresh["refresh_token"]
-        clock.advance(0.001)
+        clock.turn(milliseconds=1)
 
         assert refused(await refresh(shop, ada.tokens["refresh_token"]))
 
@@ -163,24 +164,24 @@ class TestARefreshToken:
         assert (first.status, again.status, again.code) == (200, 409, "answer-not-kept")
         assert (await refresh(shop_sqlite, first.json["refresh_token"])).status == 200
 
-    async def test_is_good_for_seven_days_from_the_login(self, timed_shop: Shop, clock: Clock) -> None:
+    async def test_is_good_for_seven_days_from_the_login(self, timed_shop: Shop, clock: TurnedClock) -> None:
         ada = await timed_shop.register("Ada")
-        clock.advance(7 * DAY - 1)
+        clock.turn(days=7, seconds=-1)
         answer = await refresh(timed_shop, ada.tokens["refresh_token"])
         assert answer.status == 200
 
-        clock.advance(1)
+        clock.turn(seconds=1)
 
         assert refused(await refresh(timed_shop, answer.json["refresh_token"]))
 
 
 class TestAnAccessToken:
-    async def test_is_good_for_fifteen_minutes(self, timed_shop: Shop, clock: Clock) -> None:
+    async def test_is_good_for_fifteen_minutes(self, timed_shop: Shop, clock: TurnedClock) -> None:
         ada = await timed_shop.register("Ada")
 
-        clock.advance(15 * MINUTE - 1)
+        clock.turn(minutes=15, seconds=-1)
         assert await works(ada)
-        clock.advance(1)
+        clock.turn(seconds=1)
         assert not await works(ada)
 
     async def test_is_valid_after_a_restart(self, shop: Shop) -> None:

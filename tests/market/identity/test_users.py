@@ -7,11 +7,12 @@ import pytest
 
 from craton.application import Context
 from craton.application.context import entered
+from craton.testing import until
 from market.identity.api import Identity
 from market.identity.events import UserId
 from tests.http.client import Response
+from tests.market.refusals import code_of
 from tests.market.shop import PASSWORD, Person, Shop
-from tests.market.world import code_of, until
 
 NOBODYS = "01890a5d-ac96-774b-bcce-b302099a8057"
 

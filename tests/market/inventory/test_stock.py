@@ -7,6 +7,7 @@ import pytest
 from craton.application import CommandKey, Context
 from craton.application.api import operation_of
 from craton.domain import Id, Name
+from craton.testing import until
 from market.catalog.api import Catalog
 from market.catalog.events import ProductId
 from market.inventory.api import Inventory
@@ -26,8 +27,9 @@ from market.inventory.events import (
     TooMuchStock,
     UnknownProduct,
 )
+from tests.market.money import eur
+from tests.market.refusals import code_of
 from tests.market.shop import Shop
-from tests.market.world import code_of, eur, until
 
 ORDER = Id.new()
 

@@ -28,8 +28,9 @@ from market.inventory.events import (
     StockUpdated,
 )
 from market.inventory.use_cases import InventoryService
+from tests.market.money import eur
+from tests.market.refusals import code_of
 from tests.market.shop import Shop
-from tests.market.world import code_of, eur
 
 PRODUCTS = tuple(ProductId(product) for product in ("knife", "fork", "spoon"))
 ORDERS = tuple(Id.new() for _ in range(4))

@@ -4,7 +4,9 @@ import pytest
 
 from craton.domain import Name, Text
 from market.ledger.events import AccountId, AccountKind, BalanceNotZero
-from tests.market.world import EUR, JPY, Bank, code_of, eur
+from tests.market.bank import Bank
+from tests.market.money import EUR, JPY, eur
+from tests.market.refusals import code_of
 
 
 async def test_a_new_account_is_open_and_empty(bank: Bank) -> None:

@@ -6,7 +6,9 @@ import pytest
 
 from market.ledger.api import TransferOrder
 from market.ledger.events import AccountId, BatchRefused, TransferResult
-from tests.market.world import Bank, code_of, eur
+from tests.market.bank import Bank
+from tests.market.money import eur
+from tests.market.refusals import code_of
 
 
 def order(source: AccountId, target: AccountId, amount: str) -> TransferOrder:

@@ -5,7 +5,9 @@ import asyncio
 from craton.domain import Currency, Money
 from craton.domain.money import EXPONENTS
 from market.ledger.events import AccountId
-from tests.market.world import Bank, Place, code_of, eur
+from tests.market.bank import Bank, Place
+from tests.market.money import eur
+from tests.market.refusals import code_of
 
 CALLERS = 64
 

@@ -6,19 +6,22 @@ import pytest
 
 from craton.application import Paging
 from craton.domain import Money, Text
+from craton.testing import TurnedClock
 from market.ledger.api import AccountState, Ledger, Side
 from market.ledger.events import AccountId
-from tests.market.world import JPY, Bank, Clock, Place, code_of, eur
+from tests.market.bank import Bank, Place
+from tests.market.money import JPY, eur
+from tests.market.refusals import code_of
 
 
-async def lived(bank: Bank, clock: Clock) -> tuple[AccountId, list[tuple[datetime, AccountState]]]:
+async def lived(bank: Bank, clock: TurnedClock) -> tuple[AccountId, list[tuple[datetime, AccountState]]]:
     """An account with an event each minute, and its state after each event."""
     account, other = await bank.open(), await bank.open("100")
     states: list[tuple[datetime, AccountState]] = []
 
     async def note() -> None:
         states.append((clock.time, await bank.ledger.account(account)))
-        clock.advance(60)
+        clock.turn(minutes=1)
 
     await note()
     await bank.ledger.deposit(account, eur("10"))
@@ -36,7 +39,7 @@ async def lived(bank: Bank, clock: Clock) -> tuple[AccountId, list[tuple[datetim
     return account, states
 
 
-async def test_an_account_can_be_seen_as_it_was_at_any_time(timed_bank: Bank, clock: Clock) -> None:
+async def test_an_account_can_be_seen_as_it_was_at_any_time(timed_bank: Bank, clock: TurnedClock) -> None:
     account, states = await lived(timed_bank, clock)
 
     seen = [await timed_bank.ledger.account(account, at=time) for time, _ in states]
@@ -44,7 +47,7 @@ async def test_an_account_can_be_seen_as_it_was_at_any_time(timed_bank: Bank, cl
     assert seen == [state for _, state in states]
 
 
-async def test_an_account_can_be_seen_as_it_was_at_any_version(timed_bank: Bank, clock: Clock) -> None:
+async def test_an_account_can_be_seen_as_it_was_at_any_version(timed_bank: Bank, clock: TurnedClock) -> None:
     account, states = await lived(timed_bank, clock)
 
     seen = [await timed_bank.ledger.account(account, version=state.version) for _, state in states]
@@ -52,9 +55,9 @@ async def test_an_account_can_be_seen_as_it_was_at_any_version(timed_bank: Bank,
     assert seen == [state for _, state in states]
 
 
-async def test_before_it_was_opened_there_was_no_account(timed_bank: Bank, clock: Clock) -> None:
+async def test_before_it_was_opened_there_was_no_account(timed_bank: Bank, clock: TurnedClock) -> None:
     before = clock.time
-    clock.advance(1)
+    clock.turn(seconds=1)
     account = await timed_bank.open("10")
 
     assert await code_of(timed_bank.ledger.account(account, at=before)) == "account-not-found"
@@ -77,7 +80,7 @@ async def test_time_travel_sees_beyond_snapshots(bank: Bank) -> None:
     assert seen == [eur("0"), eur("99"), eur("100"), eur("199"), eur("250")]
 
 
-async def test_the_statement_has_a_running_balance(timed_bank: Bank, clock: Clock) -> None:
+async def test_the_statement_has_a_running_balance(timed_bank: Bank, clock: TurnedClock) -> None:
     account, _ = await lived(timed_bank, clock)
 
     entries = await timed_bank.statement(account)
@@ -89,7 +92,7 @@ async def test_the_statement_has_a_running_balance(timed_bank: Bank, clock: Cloc
     assert [entry.money for entry in entries] == [eur("10"), eur("7"), eur("3"), eur("14")]
 
 
-async def test_the_statement_is_newest_first_in_pages(timed_bank: Bank, clock: Clock) -> None:
+async def test_the_statement_is_newest_first_in_pages(timed_bank: Bank, clock: TurnedClock) -> None:
     account, _ = await lived(timed_bank, clock)
 
     first = await timed_bank.ledger.entries(account, paging=Paging(1, 3))
@@ -100,7 +103,7 @@ async def test_the_statement_is_newest_first_in_pages(timed_bank: Bank, clock: C
     assert second.page == 2
 
 
-async def test_the_statement_can_be_limited_to_a_time_range(timed_bank: Bank, clock: Clock) -> None:
+async def test_the_statement_can_be_limited_to_a_time_range(timed_bank: Bank, clock: TurnedClock) -> None:
     account, states = await lived(timed_bank, clock)
     times = [time for time, _ in states]
 
@@ -109,7 +112,7 @@ async def test_the_statement_can_be_limited_to_a_time_range(timed_bank: Bank, cl
     assert [entry.money for entry in found.items] == [eur("7"), eur("10")]
 
 
-async def test_the_audit_shows_all_that_happened_newest_first(timed_bank: Bank, clock: Clock) -> None:
+async def test_the_audit_shows_all_that_happened_newest_first(timed_bank: Bank, clock: TurnedClock) -> None:
     account, _ = await lived(timed_bank, clock)
 
     audit = await timed_bank.ledger.events(account)
@@ -137,7 +140,7 @@ async def test_the_audit_says_who_caused_it(bank: Bank) -> None:
     assert (newest.metadata.actor, newest.metadata.key) == ("ada", "k1")
 
 
-async def test_the_audit_comes_in_pages(timed_bank: Bank, clock: Clock) -> None:
+async def test_the_audit_comes_in_pages(timed_bank: Bank, clock: TurnedClock) -> None:
     account, _ = await lived(timed_bank, clock)
 
     pages = [await timed_bank.ledger.events(account, paging=Paging(page, 3)) for page in (1, 2, 3, 4)]
@@ -164,10 +167,10 @@ async def test_an_empty_ledger_has_an_empty_trial_balance(bank: Bank) -> None:
     assert (await bank.ledger.trial_balance()).lines == ()
 
 
-async def test_the_trial_balance_can_be_drawn_for_a_past_time(timed_bank: Bank, clock: Clock) -> None:
+async def test_the_trial_balance_can_be_drawn_for_a_past_time(timed_bank: Bank, clock: TurnedClock) -> None:
     await timed_bank.open("10")
-    then = clock.advance(60)
-    clock.advance(60)
+    then = clock.turn(minutes=1)
+    clock.turn(minutes=1)
     await timed_bank.open("5")
 
     (line,) = (await timed_bank.ledger.trial_balance(at=then)).lines
@@ -176,11 +179,11 @@ async def test_the_trial_balance_can_be_drawn_for_a_past_time(timed_bank: Bank, 
 
 
 async def test_at_the_moment_of_an_event_the_trial_balance_and_the_account_include_it(
-    timed_bank: Bank, clock: Clock
+    timed_bank: Bank, clock: TurnedClock
 ) -> None:
     account = await timed_bank.open("10")
     moment = clock.time
-    clock.advance(60)
+    clock.turn(minutes=1)
 
     balance = (await timed_bank.ledger.account(account, at=moment)).balance
     lines = (await timed_bank.ledger.trial_balance(at=moment)).lines
@@ -189,7 +192,7 @@ async def test_at_the_moment_of_an_event_the_trial_balance_and_the_account_inclu
     assert [line.credits for line in lines] == [balance]
 
 
-async def test_the_read_models_say_the_same_after_a_restart(place: Place, clock: Clock) -> None:
+async def test_the_read_models_say_the_same_after_a_restart(place: Place, clock: TurnedClock) -> None:
     async with place.open(clock) as bank:
         account, states = await lived(bank, clock)
         entries = await bank.statement(account)

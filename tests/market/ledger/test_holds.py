@@ -1,13 +1,15 @@
 """Holds: money that is held until the transfer is posted or voided, once."""
 
 import asyncio
-from datetime import timedelta
 
 import pytest
 
 from craton.domain import Money, Text
+from craton.testing import TurnedClock
 from market.ledger.events import HoldExceeded, HoldResolved, TransferId, TransferStatus
-from tests.market.world import Bank, Clock, Place, code_of, eur, until
+from tests.market.bank import Bank, Place
+from tests.market.money import eur
+from tests.market.refusals import code_of
 
 
 async def test_what_is_held_is_still_there_but_not_available(bank: Bank) -> None:
@@ -190,69 +192,59 @@ async def test_a_transfer_that_was_not_pending_cannot_be_posted_or_voided(bank: 
     assert await bank.balance(target) == eur("4")
 
 
-async def test_a_hold_voids_itself_when_it_expires(timed_bank: Bank, clock: Clock) -> None:
-    bank = timed_bank
+async def test_a_hold_voids_itself_when_it_expires(bank: Bank) -> None:
     source, target = await bank.open("10"), await bank.open()
     hold = await bank.ledger.transfer(source, target, eur("4"), pending=True, expires_in=60)
 
-    clock.advance(61)
+    await bank.turn(seconds=61)
 
-    async def voided() -> bool:
-        return (await bank.ledger.transfer_state(hold)).status is TransferStatus.VOIDED
-
-    await until(voided)
+    assert (await bank.ledger.transfer_state(hold)).status is TransferStatus.VOIDED
     assert (await bank.ledger.account(source)).available == eur("10")
     assert await code_of(bank.ledger.post_transfer(hold)) == "hold-resolved"
 
 
-async def test_a_hold_stays_until_it_expires(timed_bank: Bank, clock: Clock) -> None:
+async def test_a_hold_stays_until_it_expires(timed_bank: Bank, clock: TurnedClock) -> None:
     bank = timed_bank
     source, target = await bank.open("10"), await bank.open()
     hold = await bank.ledger.transfer(source, target, eur("4"), pending=True, expires_in=60)
 
-    clock.advance(59)
+    clock.turn(seconds=59)
     await asyncio.sleep(0.7)
 
     assert (await bank.ledger.transfer_state(hold)).status is TransferStatus.PENDING
     await bank.ledger.post_transfer(hold)
 
 
-async def test_a_hold_that_was_posted_in_time_does_not_expire(timed_bank: Bank, clock: Clock) -> None:
-    bank = timed_bank
+async def test_a_hold_that_was_posted_in_time_does_not_expire(bank: Bank) -> None:
     source, target = await bank.open("10"), await bank.open()
     hold = await bank.ledger.transfer(source, target, eur("4"), pending=True, expires_in=60)
     await bank.ledger.post_transfer(hold)
 
-    clock.advance(61)
+    await bank.turn(seconds=61)
 
-    async def no_timer_left() -> bool:
-        return await bank.running.store.next_timer() is None
-
-    await until(no_timer_left)
+    assert await bank.running.store.next_timer() is None
     assert await bank.balance(target) == eur("4")
     assert (await bank.ledger.transfer_state(hold)).status is TransferStatus.POSTED
 
 
-async def test_a_hold_expires_even_if_no_process_ran_at_that_time(place: Place, clock: Clock) -> None:
+async def test_a_hold_expires_even_if_no_process_ran_at_that_time(place: Place, clock: TurnedClock) -> None:
     async with place.open(clock) as bank:
         source, target = await bank.open("10"), await bank.open()
         hold = await bank.ledger.transfer(source, target, eur("4"), pending=True, expires_in=60)
-    clock.advance(3_600)
+    clock.turn(hours=1)
 
     async with place.open(clock) as bank:
+        await bank.settled()
 
-        async def voided() -> bool:
-            return (await bank.ledger.transfer_state(hold)).status is TransferStatus.VOIDED
-
-        await until(voided)
+        assert (await bank.ledger.transfer_state(hold)).status is TransferStatus.VOIDED
         assert (await bank.ledger.account(source)).held == eur("0")
 
 
-async def test_an_expired_hold_cannot_be_posted_even_if_no_timer_has_run(place: Place, clock: Clock) -> None:
+async def test_an_expired_hold_cannot_be_posted_even_if_no_timer_has_run(place: Place, clock: TurnedClock) -> None:
     async with place.open(clock, subscriptions=False) as bank:
         source, target = await bank.open("10"), await bank.open()
         hold = await bank.ledger.transfer(source, target, eur("4"), pending=True, expires_in=60)
 
-        clock.advance(timedelta(days=1).total_seconds())
+        clock.turn(days=1)
 
         assert await code_of(bank.ledger.post_transfer(hold)) != ""

@@ -7,7 +7,8 @@ import pytest
 from craton.application.errors import KeyReused
 from market.ledger.api import Ledger
 from market.ledger.events import InsufficientFunds
-from tests.market.world import Bank, Place, eur
+from tests.market.bank import Bank, Place
+from tests.market.money import eur
 
 
 async def test_a_repeated_command_has_one_effect_and_the_same_answer(bank: Bank) -> None:

@@ -2,7 +2,9 @@
 
 from market.ledger.api import TransferOrder
 from market.ledger.events import AccountId
-from tests.market.world import EUR, Bank, code_of, eur
+from tests.market.bank import Bank
+from tests.market.money import EUR, eur
+from tests.market.refusals import code_of
 
 MOST = eur("90000000000000.00")
 

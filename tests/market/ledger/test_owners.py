@@ -10,8 +10,8 @@ from craton.domain import Currency, Name
 from market.ledger.api import Ledger
 from market.ledger.events import AccountId
 from tests.http.client import Response
+from tests.market.money import eur
 from tests.market.shop import Person, Shop
-from tests.market.world import eur
 
 EUR = Currency("EUR")
 

@@ -14,7 +14,9 @@ from market.ledger.events import (
     TransferId,
     TransferStatus,
 )
-from tests.market.world import EUR, JPY, Bank, code_of, eur
+from tests.market.bank import Bank
+from tests.market.money import EUR, JPY, eur
+from tests.market.refusals import code_of
 
 
 async def test_a_transfer_debits_one_account_and_credits_the_other(bank: Bank) -> None:

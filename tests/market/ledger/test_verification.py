@@ -3,7 +3,8 @@
 import pytest
 
 from market.ledger.events import AccountId
-from tests.market.world import Bank, Place, eur
+from tests.market.bank import Bank, Place
+from tests.market.money import eur
 
 
 async def filled(place: Place) -> AccountId:

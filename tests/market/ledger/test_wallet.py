@@ -19,8 +19,10 @@ from market.ledger.events import (
     TransferNotFound,
     TransferStatus,
 )
+from tests.market.bank import Bank
+from tests.market.money import EUR, JPY, eur
+from tests.market.refusals import code_of
 from tests.market.shop import Person, Shop
-from tests.market.world import EUR, JPY, Bank, code_of, eur
 
 ADA, BOB = Name("ada"), Name("bob")
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from aiosmtpd.smtp import SMTP, AuthResult
 
-from tests.market.world import until
+from craton.testing import until
 
 
 class PostOfficeBox:

@@ -12,6 +12,7 @@ import pytest
 
 from craton.domain import Id, Name, Text
 from craton.domain.world import now
+from craton.testing import TurnedClock, until
 from market.notifications.api import Notifications
 from market.notifications.domain import FIRST_PAUSE, Letter
 from market.notifications.events import LetterId, LetterSent, Undeliverable
@@ -19,7 +20,6 @@ from market.shipping.events import ShipmentId
 from tests.cli.conftest import craton
 from tests.market.notifications.post_office import PostOfficeBox
 from tests.market.shop import PASSWORD, Person, Shop
-from tests.market.world import Clock, until
 from tests.parking import ask
 
 REASON = "It fell off the lorry: see https://evil.example.com"
@@ -158,7 +158,7 @@ async def test_a_change_of_password_or_address_is_told_at_the_former_address(
 
 
 async def test_an_address_gets_ten_letters_a_day_and_further_ones_wait(tmp_path: Path) -> None:
-    clock, limit = Clock(), {"CRATON_NOTIFICATIONS_LETTERS_A_DAY": ""}
+    clock, limit = TurnedClock(), {"CRATON_NOTIFICATIONS_LETTERS_A_DAY": ""}
     async with PostOfficeBox().open() as office, shop_with(office, tmp_path, clock=clock, **limit) as shop:
         ada, bob = await shop.register("Ada"), await shop.register("Bob")
         for number in range(12):  # and there was the welcome
@@ -174,21 +174,21 @@ async def test_an_address_gets_ten_letters_a_day_and_further_ones_wait(tmp_path:
         told = ("Your e-mail address", "Your password")
         await office.arrived(ada.email, *first_ten(office, ada.email), *told)  # both tell of changes to the account
 
-        clock.advance(24 * 60 * 60)
+        clock.turn(days=1)
         await write(shop, bob, "Tomorrow")
         await office.arrived(bob.email, "Welcome", "To Bob", "Tomorrow")
         assert await parked(shop) == []
 
 
 async def test_what_was_held_back_is_sent_the_next_day(tmp_path: Path) -> None:
-    clock, limit = Clock(), {"CRATON_NOTIFICATIONS_LETTERS_A_DAY": "2"}
+    clock, limit = TurnedClock(), {"CRATON_NOTIFICATIONS_LETTERS_A_DAY": "2"}
     async with PostOfficeBox().open() as office, shop_with(office, tmp_path, clock=clock, **limit) as shop:
         ada = await shop.register("Ada")
         for number in range(3):  # and there was the welcome
             await write(shop, ada, f"Letter {number}")
         await until_recorded(shop, "LetterHeldBack", 2)
 
-        clock.advance(24 * 60 * 60)
+        clock.turn(days=1)
 
         await office.arrived(ada.email, "Welcome", *(f"Letter {number}" for number in range(3)))
         assert await parked(shop) == []
@@ -303,18 +303,18 @@ async def until_tried(office: PostOfficeBox, times: int) -> None:
 
 
 async def test_a_mailbox_that_was_busy_gets_its_mail_once_when_it_is_due(tmp_path: Path) -> None:
-    office, clock = PostOfficeBox({"busy@example.com": "450 mailbox busy"}), Clock()
+    office, clock = PostOfficeBox({"busy@example.com": "450 mailbox busy"}), TurnedClock()
     async with office.open(), shop_with(office, tmp_path, clock=clock) as shop:
         await shop.register("Busy", email="busy@example.com")
         for times in (1, 2):
             await until_tried(office, times)
             await until_recorded(shop, "LetterDelayed", times)
-            clock.advance(FIRST_PAUSE.total_seconds() * times - 1)
+            clock.turn(seconds=FIRST_PAUSE.total_seconds() * times - 1)
             await asyncio.sleep(0.3)
             assert office.tried["busy@example.com"] == times  # not before it is due
             if times == 2:
                 office.refused.clear()
-            clock.advance(2)
+            clock.turn(seconds=2)
 
         await office.arrived("busy@example.com", "Welcome")
 

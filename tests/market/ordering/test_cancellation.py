@@ -18,6 +18,7 @@ from craton.application.context import Context
 from craton.domain import Event, Id, Money, Name, Recorded, Text
 from craton.runtime import App
 from craton.runtime.commands.results import Answer
+from craton.testing import until
 from market.catalog.api import Catalog
 from market.catalog.events import ProductId
 from market.identity.api import Identity
@@ -39,8 +40,8 @@ from market.payments.policies import TakeBackPayment
 from market.shipping.api import Shipping
 from market.shipping.policies import FollowOrders
 from tests.crash.market_shop import Books, balanced_here, read_books
+from tests.market.refusals import code_of
 from tests.market.shop import Shop
-from tests.market.world import code_of, until
 
 E = TypeVar("E", bound=Event)
 

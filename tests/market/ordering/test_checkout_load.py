@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from craton.domain.world import now
+from craton.testing import until
 from tests.crash.market_shop import Books, balanced_here, read_books
 from tests.market.shop import Person, Shop
-from tests.market.world import until
 
 PIECES = 50
 BUYERS = 200

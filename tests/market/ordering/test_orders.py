@@ -8,8 +8,8 @@ from craton.domain import Id
 from market.catalog.events import ProductId
 from market.ordering.api import Item, Ordering
 from market.ordering.events import PayWith, UnknownBuyer
+from tests.market.refusals import code_of
 from tests.market.shop import PASSWORD, Person, Shop
-from tests.market.world import code_of
 
 NOBODYS = "01a1fd4f-1c5f-77dc-87c6-a76fd93d8f46"
 CARD = "pm_card_visa"

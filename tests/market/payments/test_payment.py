@@ -38,7 +38,7 @@ from market.payments.events import (
     Standing,
 )
 from market.payments.module import payments
-from tests.market.world import eur
+from tests.market.money import eur
 
 ORDER, PAYER = Id.new(), Id.new()
 

@@ -10,6 +10,7 @@ import pytest
 from craton.application import Saga, WiringError
 from craton.application.sagas import SagaDefinition
 from craton.domain import Currency, Id, Money, Name, Text
+from craton.testing import until
 from market.inventory.api import Inventory
 from market.ledger.api import Ledger
 from market.payments.api import Payments
@@ -27,8 +28,9 @@ from market.payments.events import (
     Standing,
 )
 from market.payments.sagas import CallOff, CardCharge, Refunding, WalletCharge
+from tests.market.money import eur
+from tests.market.refusals import code_of
 from tests.market.shop import Person, Shop
-from tests.market.world import code_of, eur, until
 
 
 def money(amount: str, currency: str = "EUR") -> dict[str, str]:

@@ -22,6 +22,7 @@ if MISSING and os.environ.get("CRATON_REQUIRE_SERVICES") != "1":
 
 from craton.application import Unavailable
 from craton.domain import Money
+from craton.testing import until
 from market.payments.adapters.stripe import StripeGateway
 from market.payments.events import BadNotice, BadSignature, ChargeOutcome, Notice, Standing
 from market.payments.ports import ChargeRefused, Gateway, RefundRefused
@@ -545,8 +546,11 @@ async def test_a_webhook_tells_how_a_charge_ended(
         await server.post("/_config/webhooks/tests", {"url": url, "secret": SECRET, "events": [type_]})
         announced = await gateway.announce(payment, "order", eur("1"))
         await gateway.charge(announced.reference, method)
-        while not (told := [notice for notice in receiver.notices(gateway) if notice.payment == payment]):
-            await asyncio.sleep(0.05)
+
+        def told_of_it() -> list[Notice]:
+            return [notice for notice in receiver.notices(gateway) if notice.payment == payment]
+
+        told = await until(told_of_it)
 
     assert told[0].id.startswith("evt_")
     assert (told[0].type, told[0].reference, told[0].outcome) == (type_, announced.reference, outcome)

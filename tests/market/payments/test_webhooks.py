@@ -15,6 +15,7 @@ import pytest
 
 from craton.application import WiringError
 from craton.domain import Money
+from craton.testing import until
 from market.payments.api import Payments
 from market.payments.events import (
     NoticeReceived,
@@ -30,7 +31,6 @@ from market.payments.events import (
 from tests.http.client import Response
 from tests.market.payments.stripe_server import KEY, SECRET, Server
 from tests.market.shop import Person, Shop
-from tests.market.world import until
 
 # stripe's own client hands httpx a form in a way that httpx has deprecated
 pytestmark = pytest.mark.filterwarnings(

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from craton.domain import Event, Id
+from craton.testing import TurnedClock
 from market.shipping.api import Shipping
 from market.shipping.domain import Shipment
 from market.shipping.events import (
@@ -21,7 +22,6 @@ from market.shipping.events import (
     ShipmentStatus,
 )
 from tests.market.shop import Person, Shop
-from tests.market.world import Clock
 
 ORDER, RECIPIENT, DAY = Id.new(), Id.new(), date(2026, 2, 1)
 TURNS = ("schedule", "ship", "deliver", "cancel")
@@ -165,7 +165,7 @@ async def test_the_goods_of_a_cancelled_order_are_called_back(shop_sqlite: Shop)
 
 
 async def test_the_next_day_follows_the_clock(tmp_path: Path) -> None:
-    clock = Clock()  # it shows noon on the last day of a month
+    clock = TurnedClock(datetime(2026, 1, 31, 12, tzinfo=UTC))
     async with Shop("sqlite", tmp_path, clock=clock) as shop:
         await shop.api(Shipping).schedule(ORDER, RECIPIENT)
 

@@ -9,15 +9,21 @@ from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 from craton.domain import Aggregate, DomainError, Event, world
+from craton.domain.aggregate import applied_events
 
 A = TypeVar("A", bound=Aggregate[Any])
 E = TypeVar("E", bound=DomainError)
 
 
 def given(kind: type[A], id: Any, *events: Event) -> "Given[A]":
-    """An aggregate to which these events have happened; without any events, one that has not begun."""
-    aggregate = kind(id)
+    """An aggregate to which these events have happened; without any events, one that has not begun.
+
+    Raises `TypeError` for an event that the aggregate doesn't have.
+    """
+    aggregate, known = kind(id), applied_events(kind)
     for event in events:
+        if known is not None and type(event) not in known:
+            raise TypeError(f"{kind.__name__} has no event {type(event).__name__}")
         if aggregate.version == 0:
             aggregate.began_at = world.now()
         aggregate.apply(event)
@@ -62,7 +68,9 @@ class Then(Generic[A]):
         if not isinstance(self._refusal, kind):
             raise AssertionError(f"it was refused as {type(self._refusal).__name__}: {self._refusal}")
         for name, value in details.items():
-            found = getattr(self._refusal, name, None)
+            if name not in kind.details_type().__struct_fields__:
+                raise AssertionError(f"{kind.__name__} has no detail {name}")
+            found = getattr(self._refusal, name)
             if found != value:
                 raise AssertionError(f"{name} is {found!r}, and expected {value!r}")
         return self._refusal

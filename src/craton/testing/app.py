@@ -9,6 +9,7 @@ async with run(market, replace={Gateway: FakeGateway()}) as app:
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -30,7 +31,7 @@ from craton.runtime.commands.results import Answer
 from craton.runtime.operations.api import Operations
 from craton.testing.clock import TurnedClock
 from craton.testing.http import HttpClient
-from craton.testing.settled import settled
+from craton.testing.settled import next_due, settled
 from craton.testing.until import WAIT_SECONDS
 
 A = TypeVar("A", bound=Api)
@@ -79,7 +80,11 @@ class Client:
         self._deliver = copied(app.call)
 
     def api(self, api: Callable[..., A]) -> A:
-        """A module's Api, called as this caller. Queries see all that was committed before they were asked."""
+        """A module's Api, called as this caller. Queries see all that was committed before they were asked.
+
+        Raises `WiringError` when no module provides it.
+        """
+        self._app.api(api)  # refuses an Api that isn't there
         return proxy(api, self._call)
 
     def once(self, key: str) -> "Client":
@@ -119,10 +124,17 @@ class RunningApp(Client):
         return self.app.operations
 
     async def turn(self, **duration: float) -> None:
-        """Turn the clock, given as to `timedelta`, and wait until all that is due now is done."""
-        self.clock.turn(**duration)
-        for running in self.app.running.values():
-            running.background.signal.fire()
+        """Let time pass, given as to `timedelta`: all that comes due on the way is done at its own time.
+
+        The app settles first, and then at each time at which a timer or a saga is due. A test that holds something up
+        turns the clock at once instead: `clock.turn(hours=1)`.
+        """
+        end = self.clock.time + timedelta(**duration)
+        await self.settled()
+        while (due := await next_due(self.app, end)) is not None:
+            self.clock.turn_to(due)
+            await self.settled()
+        self.clock.turn_to(end)
         await self.settled()
 
     async def settled(self, seconds: float = WAIT_SECONDS) -> None:

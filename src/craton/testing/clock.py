@@ -7,7 +7,7 @@ START: Final = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 class TurnedClock:
-    """The time of an app in a test. `turn(hours=1)` turns it on; it never goes back."""
+    """The time of an app in a test. `turn(hours=1)` turns it forwards; it never goes back."""
 
     __test__ = False
 
@@ -19,8 +19,11 @@ class TurnedClock:
 
     def turn(self, **duration: float) -> datetime:
         """Turn it forwards by a duration, given as to `timedelta`, and return the new time."""
-        by = timedelta(**duration)
-        if by < timedelta():
+        return self.turn_to(self.time + timedelta(**duration))
+
+    def turn_to(self, time: datetime) -> datetime:
+        """Turn it forwards to a time, and return that."""
+        if time < self.time:
             raise ValueError("a clock is only turned forwards")
-        self.time += by
-        return self.time
+        self.time = time
+        return time

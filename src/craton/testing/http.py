@@ -41,12 +41,12 @@ class HttpClient:
     """Calls an ASGI application; `headers` go with each request."""
 
     def __init__(self, application: ASGIApp, headers: Texts | None = None) -> None:
-        self._application = application
+        self.application = application
         self._headers = dict(headers or {})
 
     def with_token(self, token: str) -> "HttpClient":
         """The same client with an access token."""
-        return HttpClient(self._application, {**self._headers, "Authorization": f"Bearer {token}"})
+        return HttpClient(self.application, {**self._headers, "Authorization": f"Bearer {token}"})
 
     async def get(self, path: str, headers: Texts | None = None) -> Response:
         return await self.request("GET", path, headers=headers)
@@ -81,7 +81,7 @@ class HttpClient:
             "server": ("testing", 80),
         }
         answer = _Answer(raw)
-        await self._application(scope, answer.receive, answer.send)
+        await self.application(scope, answer.receive, answer.send)
         return Response(answer.status, answer.headers, bytes(answer.body))
 
 

@@ -1,9 +1,9 @@
 """Waiting until a running app has nothing left to do."""
 
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from craton.application.page import within
+from craton.application.page import Paging, within
 from craton.application.sagas.index import SagaRow
 from craton.runtime.app import App
 from craton.runtime.module import RunningModule
@@ -18,6 +18,8 @@ async def settled(app: App, seconds: float = WAIT_SECONDS) -> None:
 
     Raises `TimeoutError` with what is still under way.
     """
+    for running in app.running.values():
+        running.background.signal.fire()  # the clock may have been turned
     left: list[str] = []
 
     async def nothing_left() -> bool:
@@ -30,6 +32,20 @@ async def settled(app: App, seconds: float = WAIT_SECONDS) -> None:
         if not left:
             raise
         raise TimeoutError(f"not settled within {seconds:g} seconds: {'; '.join(left)}") from problem
+
+
+async def next_due(app: App, end: datetime) -> datetime | None:
+    """The first time after now and before `end` at which a timer or a saga of an app is due."""
+    found: list[datetime] = []
+    for running in app.running.values():
+        now = running.background.clock()
+        timer = await running.store.next_timer()
+        found += [timer] if timer is not None and now < timer < end else []
+        if running.sagas is not None and _just_after(now) < end:
+            due = within(_just_after(now), end)
+            sagas = await running.view(SagaRow).page(open=1, due_at=due, order="due_at", paging=Paging(1, 1))
+            found += [saga.due_at for saga in sagas.items if saga.due_at is not None]
+    return min(found, default=None)
 
 
 async def _unsettled(app: App) -> list[str]:
@@ -64,7 +80,11 @@ async def _sagas(name: str, running: RunningModule) -> AsyncIterator[str]:
     if running.sagas.runner.is_acting:
         yield f"a saga of {name} is being driven"
     rows = running.view(SagaRow)
-    just_after = running.background.clock() + timedelta(microseconds=1)
-    due = await rows.page(open=1, due_at=within(None, just_after))
+    due = await rows.page(open=1, due_at=within(None, _just_after(running.background.clock())))
     for row in due.items:
         yield f"the saga {row.saga} of {name} is due"
+
+
+def _just_after(time: datetime) -> datetime:
+    """The end of a range that includes a time."""
+    return time + timedelta(microseconds=1)

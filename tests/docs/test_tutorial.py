@@ -14,15 +14,20 @@ TUTORIAL = Path("docs/tutorial.md")
 _BLOCK = re.compile(r"```python\n# (?P<path>[\w/]+\.py)\n(?P<code>.*?)```", re.DOTALL)
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    blocks = list(_BLOCK.finditer(TUTORIAL.read_text(encoding="utf-8")))
-    assert len(blocks) == 13
-    for block in blocks:
-        path = tmp_path / block["path"]
+def written_out(page: Path, folder: Path, *, blocks: int) -> Path:
+    """Write each block of code that begins with the name of a file into that file."""
+    found = list(_BLOCK.finditer(page.read_text(encoding="utf-8")))
+    assert len(found) == blocks
+    for block in found:
+        path = folder / block["path"]
         path.parent.mkdir(exist_ok=True)
         path.write_text(block["code"], encoding="utf-8")
-    return tmp_path
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return written_out(TUTORIAL, tmp_path, blocks=13)
 
 
 def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:

@@ -93,7 +93,10 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Data:
 
 
 async def _accounts(bank: Bank) -> tuple[str, str]:
-    ada, bob = await bank.open("100", owner="Ada"), await bank.open(owner="Bob")
+    ada = await bank.open("100", owner="Ada")
+    bank.clock.turn(minutes=1)
+    bob = await bank.open(owner="Bob")
+    bank.clock.turn(minutes=1)
     await bank.ledger.transfer(ada, bob, eur("30"))
     return ada, bob
 

@@ -1,12 +1,12 @@
 """The ledger's routes, as a client uses them."""
 
-from datetime import UTC, datetime
 from urllib.parse import quote
 
 import pytest
 
 from tests.http.calls import money, open_account, shown
 from tests.http.client import Client
+from tests.market.bank import Bank
 
 UNKNOWN = "0195f000-0000-7000-8000-000000000000"
 
@@ -79,9 +79,10 @@ async def test_an_account_is_closed(client: Client) -> None:
     assert (await shown(client, account, closed.position))["closed"] is True
 
 
-async def test_an_account_is_shown_as_it_was(client: Client) -> None:
+async def test_an_account_is_shown_as_it_was(client: Client, bank: Bank) -> None:
     account = await open_account(client, "10")
-    then = datetime.now(UTC).isoformat()
+    then = bank.clock.turn(seconds=1).isoformat()
+    bank.clock.turn(seconds=1)
     await client.post(f"/v1/accounts/{account}/withdrawals", {"money": money("3")})
 
     by_time = await client.get(f"/v1/accounts/{account}?at={quote(then)}")
@@ -91,9 +92,10 @@ async def test_an_account_is_shown_as_it_was(client: Client) -> None:
     assert by_version.json["version"] == 2
 
 
-async def test_the_statement_is_cut_out_by_from_and_to(client: Client) -> None:
+async def test_the_statement_is_cut_out_by_from_and_to(client: Client, bank: Bank) -> None:
     account = await open_account(client, "10")
-    then = quote(datetime.now(UTC).isoformat())
+    then = quote(bank.clock.turn(seconds=1).isoformat())
+    bank.clock.turn(seconds=1)
     await client.post(f"/v1/accounts/{account}/withdrawals", {"money": money("3")})
     last = await client.post(f"/v1/accounts/{account}/withdrawals", {"money": money("2")})
 

@@ -77,6 +77,7 @@ class Bank:
 
     def __init__(self, running: RunningApp) -> None:
         self.app = running.app
+        self.clock = running.clock
         self.ledger = running.api(Ledger)
         self.settled = running.settled
         self.turn = running.turn

@@ -12,7 +12,7 @@ import pytest
 from craton.adapters.http import asgi, listen, serve
 from craton.runtime import App
 from tests.http.client import Client
-from tests.market.bank import Bank, Place
+from tests.market.bank import Bank, BankPlace
 from tests.market.guarded import GuardedPlace
 
 
@@ -33,12 +33,12 @@ async def served(app: App, origins: Sequence[str] = ()) -> AsyncIterator[Client]
 
 
 @pytest.fixture
-async def place(tmp_path: Path) -> Place:
+async def place(tmp_path: Path) -> BankPlace:
     return GuardedPlace("sqlite", tmp_path)
 
 
 @pytest.fixture
-async def bank(place: Place) -> AsyncIterator[Bank]:
+async def bank(place: BankPlace) -> AsyncIterator[Bank]:
     async with place.open() as bank:
         yield bank
 

@@ -1,49 +1,40 @@
-"""A bank: the ledger by itself, in a place for its data that outlives it."""
+"""A bank: the ledger by itself, and what its tests ask of it."""
 
 import contextlib
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import asyncpg
 
-from craton.application import Paging
+from craton.application import Module, Paging
 from craton.application.api import operation_of
 from craton.application.command_keys import CommandKey
 from craton.application.context import Context
 from craton.domain import Currency, Money, Name
-from craton.runtime import App
 from craton.runtime.commands.results import Answer
 from craton.runtime.module import RunningModule
-from craton.testing import RunningApp, TurnedClock, run
+from craton.testing import RunningApp, TurnedClock
 from market.ledger.api import Entry, Ledger
 from market.ledger.events import AccountId
 from market.ledger.module import ledger
 from tests.market.money import EUR
+from tests.market.place import Place
 
 
-class Place:
-    """Where the data of one test lives: a folder, or a schema of its own in Postgres."""
+class BankPlace(Place):
+    """A place for a ledger."""
 
-    def __init__(self, url: str, folder: Path) -> None:
-        self.url = url
-        self.folder = folder
-        self.name = f"market_{uuid4().hex[:12]}"
-
-    @property
-    def app(self) -> App:
-        return App(self.name, modules=[ledger])
+    def __init__(self, url: str, folder: Path, modules: Sequence[Module] = (ledger,)) -> None:
+        super().__init__(url, folder, modules)
 
     @asynccontextmanager
     async def open(self, clock: TurnedClock | None = None, *, subscriptions: bool = True) -> AsyncIterator["Bank"]:
         """Run the ledger here, as one process would."""
-        async with run(
-            self.app, clock=clock, store=self.url, folder=self.folder, subscriptions=subscriptions
-        ) as running:
+        async with self.run(clock=clock, subscriptions=subscriptions) as running:
             yield Bank(running)
 
     async def sql(self, statement: str) -> None:
@@ -57,17 +48,6 @@ class Place:
             await connection.execute(f"SET search_path = {self.name}_ledger")
             status = await connection.execute(statement)
             assert not status.endswith(" 0"), "the statement has changed nothing"
-        finally:
-            await connection.close()
-
-    async def drop(self) -> None:
-        """Remove the data, if it isn't in the test's folder anyway."""
-        if self.url == "sqlite":
-            return
-        connection = await asyncpg.connect(self.url)
-        try:
-            for module in self.app.modules:
-                await connection.execute(f"DROP SCHEMA IF EXISTS {self.name}_{module} CASCADE")
         finally:
             await connection.close()
 

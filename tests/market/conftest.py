@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from craton.testing import TurnedClock
-from tests.market.bank import Bank, Place
+from tests.market.bank import Bank, BankPlace
 from tests.market.shop import Shop
 
 
@@ -16,14 +16,14 @@ def store_url(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-async def place(store_url: str, tmp_path: Path) -> AsyncIterator[Place]:
-    place = Place(store_url, tmp_path)
+async def place(store_url: str, tmp_path: Path) -> AsyncIterator[BankPlace]:
+    place = BankPlace(store_url, tmp_path)
     yield place
     await place.drop()
 
 
 @pytest.fixture
-async def bank(place: Place) -> AsyncIterator[Bank]:
+async def bank(place: BankPlace) -> AsyncIterator[Bank]:
     async with place.open() as bank:
         yield bank
 
@@ -34,7 +34,7 @@ def clock() -> TurnedClock:
 
 
 @pytest.fixture
-async def timed_bank(place: Place, clock: TurnedClock) -> AsyncIterator[Bank]:
+async def timed_bank(place: BankPlace, clock: TurnedClock) -> AsyncIterator[Bank]:
     """A bank whose time is the test's clock."""
     async with place.open(clock) as bank:
         yield bank

@@ -7,7 +7,7 @@ import pytest
 from craton.application import CommandKey, Context
 from craton.application.api import operation_of
 from craton.domain import Id, Name
-from craton.testing import until
+from craton.testing import RunningApp, settled
 from market.catalog.api import Catalog
 from market.catalog.events import ProductId
 from market.inventory.api import Inventory
@@ -44,24 +44,23 @@ def lines(**wanted: int) -> tuple[Line, ...]:
     return tuple(Line(product=ProductId(product), quantity=quantity) for product, quantity in wanted.items())
 
 
-async def stocked(shop: Shop, **quantities: int) -> Inventory:
-    catalog, inventory = shop.api(Catalog), shop.api(Inventory)
+async def stocked(warehouse: RunningApp, **quantities: int) -> Inventory:
+    catalog, inventory = warehouse.api(Catalog), warehouse.api(Inventory)
     for product, quantity in quantities.items():
         await catalog.add(Name(product), eur("1.00"), id=ProductId(product))
         await inventory.restock(ProductId(product), quantity)
     return inventory
 
 
-async def counts(shop: Shop, product: str) -> tuple[int, int, int]:
-    """On hand, reserved and available, when the view has seen all that has happened."""
-    position = f"inventory={await shop.app.running['inventory'].store.head()}"
-    stock = (await shop.nobody.get(f"/v1/products/{product}/stock", {"Craton-Position": position})).json
-    return stock["on_hand"], stock["reserved"], stock["available"]
+async def counts(inventory: Inventory, product: str) -> tuple[int, int, int]:
+    """On hand, reserved and available."""
+    stock = await inventory.stock(ProductId(product))
+    return stock.on_hand, stock.reserved, stock.available
 
 
-async def events(shop: Shop, stream: str) -> list[str]:
+async def events(warehouse: RunningApp, stream: str) -> list[str]:
     """The types of all events of a stream."""
-    page = await shop.app.running["inventory"].store.read_feed(0, 10_000)
+    page = await warehouse.app.running["inventory"].store.read_feed(0, 10_000)
     return [event.type for event in page.events if event.stream == stream]
 
 
@@ -133,89 +132,87 @@ def test_a_shelf_holds_a_billion() -> None:
 # --- reservations --------------------------------------------------------------------------------------------
 
 
-async def test_an_order_keeps_all_that_it_wants(shop: Shop) -> None:
-    inventory = await stocked(shop, knife=10, fork=10)
+async def test_an_order_keeps_all_that_it_wants(warehouse: RunningApp) -> None:
+    inventory = await stocked(warehouse, knife=10, fork=10)
 
     await inventory.reserve(ORDER, lines(knife=2, fork=3))
 
-    assert (await counts(shop, "knife"), await counts(shop, "fork")) == ((10, 2, 8), (10, 3, 7))
+    assert (await counts(inventory, "knife"), await counts(inventory, "fork")) == ((10, 2, 8), (10, 3, 7))
     assert await inventory.reservation(ORDER) is ReservationStatus.RESERVED
     assert await inventory.reservation(Id.new()) is None
 
 
-async def test_all_lines_or_none(shop_sqlite: Shop) -> None:
-    shop = shop_sqlite
-    inventory = await stocked(shop, knife=10, fork=1)
+async def test_all_lines_or_none(warehouse_in_memory: RunningApp) -> None:
+    inventory = await stocked(warehouse_in_memory, knife=10, fork=1)
 
     assert await code_of(inventory.reserve(ORDER, lines(knife=2, fork=2))) == "insufficient-stock"
     with pytest.raises(UnknownProduct) as unknown:
         await inventory.reserve(ORDER, lines(knife=2, spoon=1))
 
     assert unknown.value.product == "spoon"
-    assert (await counts(shop, "knife"), await counts(shop, "fork")) == ((10, 0, 10), (1, 0, 1))
+    assert (await counts(inventory, "knife"), await counts(inventory, "fork")) == ((10, 0, 10), (1, 0, 1))
     assert await inventory.reservation(ORDER) is None
     await inventory.reserve(ORDER, lines(knife=2, fork=1))  # what was refused may be asked for again
 
 
-async def test_the_same_product_on_two_lines_is_added_up(shop_sqlite: Shop) -> None:
-    inventory = await stocked(shop_sqlite, knife=10)
+async def test_the_same_product_on_two_lines_is_added_up(warehouse_in_memory: RunningApp) -> None:
+    inventory = await stocked(warehouse_in_memory, knife=10)
     twice = lines(knife=6) + lines(knife=4)
 
     assert await code_of(inventory.reserve(Id.new(), twice + lines(knife=1))) == "insufficient-stock"
     await inventory.reserve(ORDER, twice)
 
-    assert await counts(shop_sqlite, "knife") == (10, 10, 0)
+    assert await counts(inventory, "knife") == (10, 10, 0)
     await inventory.commit(ORDER)
-    assert await counts(shop_sqlite, "knife") == (0, 0, 0)
+    assert await counts(inventory, "knife") == (0, 0, 0)
 
 
-async def test_a_quantity_is_more_than_nothing(shop_sqlite: Shop) -> None:
-    inventory = await stocked(shop_sqlite, knife=10, fork=10)
+async def test_a_quantity_is_more_than_nothing(warehouse_in_memory: RunningApp) -> None:
+    inventory = await stocked(warehouse_in_memory, knife=10, fork=10)
 
     for wanted in (lines(knife=0), lines(knife=-1), lines(knife=5, fork=0)):
         assert await code_of(inventory.reserve(ORDER, wanted)) == "quantity-not-positive"
 
-    assert await counts(shop_sqlite, "knife") == (10, 0, 10)
+    assert await counts(inventory, "knife") == (10, 0, 10)
 
 
-async def test_a_line_cannot_take_away_from_another(shop_sqlite: Shop) -> None:
-    inventory = await stocked(shop_sqlite, knife=10)
+async def test_a_line_cannot_take_away_from_another(warehouse_in_memory: RunningApp) -> None:
+    inventory = await stocked(warehouse_in_memory, knife=10)
 
     for less in (0, -3, -5):
         wanted = lines(knife=5) + lines(knife=less)
         assert await code_of(inventory.reserve(ORDER, wanted)) == "quantity-not-positive"
 
-    assert await counts(shop_sqlite, "knife") == (10, 0, 10)
+    assert await counts(inventory, "knife") == (10, 0, 10)
     assert await inventory.reservation(ORDER) is None
 
 
-async def test_the_same_order_twice_is_one_reservation(shop: Shop) -> None:
-    inventory = await stocked(shop, knife=10)
+async def test_the_same_order_twice_is_one_reservation(warehouse: RunningApp) -> None:
+    inventory = await stocked(warehouse, knife=10)
 
     await asyncio.gather(*(inventory.reserve(ORDER, lines(knife=2)) for _ in range(5)))
     await inventory.reserve(ORDER, lines(knife=7))
 
-    assert await counts(shop, "knife") == (10, 2, 8)
+    assert await counts(inventory, "knife") == (10, 2, 8)
     await inventory.commit(ORDER)
     await inventory.reserve(ORDER, lines(knife=2))
-    assert await counts(shop, "knife") == (8, 0, 8)
+    assert await counts(inventory, "knife") == (8, 0, 8)
 
 
-async def test_a_reservation_is_released_any_number_of_times(shop_sqlite: Shop) -> None:
-    shop = shop_sqlite
-    inventory = await stocked(shop, knife=10)
+async def test_a_reservation_is_released_any_number_of_times(warehouse_in_memory: RunningApp) -> None:
+    inventory = await stocked(warehouse_in_memory, knife=10)
     await inventory.reserve(ORDER, lines(knife=2))
 
     for _ in range(3):
         await inventory.release(ORDER)
 
-    assert await counts(shop, "knife") == (10, 0, 10)
+    assert await counts(inventory, "knife") == (10, 0, 10)
     assert await inventory.reservation(ORDER) is ReservationStatus.RELEASED
-    assert await events(shop, "stockitem-knife") == ["StockRestocked", "StockReserved", "StockReleased"]
+    assert await events(warehouse_in_memory, "stockitem-knife") == ["StockRestocked", "StockReserved", "StockReleased"]
 
 
-async def test_what_was_released_before_it_was_made_never_will_be(shop_sqlite: Shop) -> None:
-    inventory = await stocked(shop_sqlite, knife=10)
+async def test_what_was_released_before_it_was_made_never_will_be(warehouse_in_memory: RunningApp) -> None:
+    inventory = await stocked(warehouse_in_memory, knife=10)
 
     for let_go in (inventory.release, inventory.take_back):
         order = Id.new()
@@ -226,31 +223,31 @@ async def test_what_was_released_before_it_was_made_never_will_be(shop_sqlite: S
         with pytest.raises(ReservationGone):
             await inventory.commit(order)
 
-    assert await counts(shop_sqlite, "knife") == (10, 0, 10)
+    assert await counts(inventory, "knife") == (10, 0, 10)
 
 
-async def test_what_was_committed_is_not_released_but_taken_back(shop: Shop) -> None:
-    inventory = await stocked(shop, knife=10)
+async def test_what_was_committed_is_not_released_but_taken_back(warehouse: RunningApp) -> None:
+    inventory = await stocked(warehouse, knife=10)
     await inventory.reserve(ORDER, lines(knife=10))
     for _ in range(2):
         await inventory.commit(ORDER)
-    assert await counts(shop, "knife") == (0, 0, 0)
+    assert await counts(inventory, "knife") == (0, 0, 0)
 
     with pytest.raises(GoodsTaken):
         await inventory.release(ORDER)
     for _ in range(2):
         await inventory.take_back(ORDER)
 
-    assert await counts(shop, "knife") == (10, 0, 10)
+    assert await counts(inventory, "knife") == (10, 0, 10)
     assert await inventory.reservation(ORDER) is ReservationStatus.RESTOCKED
-    assert await events(shop, "stockitem-knife") == [
+    assert await events(warehouse, "stockitem-knife") == [
         "StockRestocked",
         "StockReserved",
         "StockDepleted",
         "StockUpdated",
         "StockRestocked",
     ]
-    assert await events(shop, f"reservation-{ORDER}") == [
+    assert await events(warehouse, f"reservation-{ORDER}") == [
         "ReservationMade",
         "ReservationCommitted",
         "ReservationRestocked",
@@ -259,8 +256,8 @@ async def test_what_was_committed_is_not_released_but_taken_back(shop: Shop) -> 
     assert await code_of(inventory.reserve(ORDER, lines(knife=1))) == "reservation-gone"
 
 
-async def test_what_was_never_reserved_cannot_be_committed(shop_sqlite: Shop) -> None:
-    inventory = await stocked(shop_sqlite, knife=10)
+async def test_what_was_never_reserved_cannot_be_committed(warehouse_in_memory: RunningApp) -> None:
+    inventory = await stocked(warehouse_in_memory, knife=10)
 
     with pytest.raises(ReservationNotFound):
         await inventory.commit(ORDER)
@@ -268,38 +265,39 @@ async def test_what_was_never_reserved_cannot_be_committed(shop_sqlite: Shop) ->
     await inventory.reserve(ORDER, lines(knife=1))  # that it was asked for too early changes nothing
 
 
-async def test_an_order_has_a_line_and_no_more_than_a_hundred(shop_sqlite: Shop) -> None:
-    inventory = await stocked(shop_sqlite, knife=1_000)
+async def test_an_order_has_a_line_and_no_more_than_a_hundred(warehouse_in_memory: RunningApp) -> None:
+    inventory = await stocked(warehouse_in_memory, knife=1_000)
 
     for wanted in ((), lines(knife=1) * 101):
         with pytest.raises(Exception, match="length"):  # as a call between processes checks it
             await inventory.reserve(ORDER, wanted)
     await inventory.reserve(ORDER, lines(knife=1) * 100)
 
-    assert await counts(shop_sqlite, "knife") == (1_000, 100, 900)
+    assert await counts(inventory, "knife") == (1_000, 100, 900)
 
 
 # --- many at once --------------------------------------------------------------------------------------------
 
 
-async def test_of_two_hundred_orders_for_the_last_fifty_pieces_fifty_succeed(shop: Shop) -> None:
-    inventory = await stocked(shop, knife=50)
+async def test_of_two_hundred_orders_for_the_last_fifty_pieces_fifty_succeed(warehouse: RunningApp) -> None:
+    inventory = await stocked(warehouse, knife=50)
     orders = [Id.new() for _ in range(200)]
 
     codes = await asyncio.gather(*(code_of(inventory.reserve(order, lines(knife=1))) for order in orders))
 
     assert (codes.count(""), codes.count("insufficient-stock")) == (50, 150)
-    assert await counts(shop, "knife") == (50, 50, 0)
+    assert await counts(inventory, "knife") == (50, 50, 0)
     made = [order for order, code in zip(orders, codes, strict=True) if not code]
     await asyncio.gather(
         *(inventory.commit(order) for order in made[:20]), *(inventory.release(order) for order in made[20:])
     )
-    assert await counts(shop, "knife") == (30, 0, 30)
+    assert await counts(inventory, "knife") == (30, 0, 30)
 
 
-async def test_orders_for_the_same_products_in_other_orders_do_not_block_each_other(shop_sqlite: Shop) -> None:
-    shop = shop_sqlite
-    inventory = await stocked(shop, knife=100, fork=100)
+async def test_orders_for_the_same_products_in_other_orders_do_not_block_each_other(
+    warehouse_in_memory: RunningApp,
+) -> None:
+    inventory = await stocked(warehouse_in_memory, knife=100, fork=100)
 
     async def reserve_and_release(number: int) -> str:
         order = Id.new()
@@ -309,12 +307,11 @@ async def test_orders_for_the_same_products_in_other_orders_do_not_block_each_ot
     codes = await asyncio.gather(*(reserve_and_release(number) for number in range(60)))
 
     assert set(codes) == {""}
-    assert (await counts(shop, "knife"), await counts(shop, "fork")) == ((100, 0, 100), (100, 0, 100))
+    assert (await counts(inventory, "knife"), await counts(inventory, "fork")) == ((100, 0, 100), (100, 0, 100))
 
 
-async def test_reserving_and_releasing_an_order_at_once_keeps_nothing(shop_sqlite: Shop) -> None:
-    shop = shop_sqlite
-    inventory = await stocked(shop, knife=20)
+async def test_reserving_and_releasing_an_order_at_once_keeps_nothing(warehouse_in_memory: RunningApp) -> None:
+    inventory = await stocked(warehouse_in_memory, knife=20)
 
     for _ in range(20):
         order = Id.new()
@@ -323,7 +320,7 @@ async def test_reserving_and_releasing_an_order_at_once_keeps_nothing(shop_sqlit
         )
         assert (reserved in ("", "reservation-gone"), released) == (True, "")
 
-    assert await counts(shop, "knife") == (20, 0, 20)
+    assert await counts(inventory, "knife") == (20, 0, 20)
 
 
 # --- routes --------------------------------------------------------------------------------------------------
@@ -372,33 +369,29 @@ async def test_a_cancelled_order_gives_its_goods_back_once(shop_sqlite: Shop) ->
     order = (await shop.order(ada, {product: 4}))["id"]
     inventory = shop.api(Inventory)
 
-    async def taken() -> bool:
-        return await inventory.reservation(Id(order)) is ReservationStatus.COMMITTED
-
-    await until(taken)
-    assert await counts(shop, product) == (6, 0, 6)
+    await settled(shop.app)
+    assert await inventory.reservation(Id(order)) is ReservationStatus.COMMITTED
+    assert await counts(inventory, product) == (6, 0, 6)
 
     assert (await ada.post(f"/v1/orders/{order}/cancel", {"reason": "too many"})).status == 204
 
-    async def returned() -> bool:
-        return await inventory.reservation(Id(order)) is ReservationStatus.RESTOCKED
-
-    await until(returned)
-    assert await counts(shop, product) == (10, 0, 10)
+    await settled(shop.app)
+    assert await inventory.reservation(Id(order)) is ReservationStatus.RESTOCKED
+    assert await counts(inventory, product) == (10, 0, 10)
 
 
-async def test_a_command_that_is_told_again_is_done_once(shop_sqlite: Shop) -> None:
-    await stocked(shop_sqlite, knife=10)
+async def test_a_command_that_is_told_again_is_done_once(warehouse_in_memory: RunningApp) -> None:
+    inventory = await stocked(warehouse_in_memory, knife=10)
     restock = operation_of(Inventory.restock)
     arguments = restock.bind((), {"product": ProductId("knife"), "quantity": 5})
 
     answers = [
-        await shop_sqlite.app.call(restock, arguments, Context(key=CommandKey("delivery-7"), actor="x"))
+        await warehouse_in_memory.app.call(restock, arguments, Context(key=CommandKey("delivery-7"), actor="x"))
         for _ in range(3)
     ]
 
     assert [answer.replayed for answer in answers] == [False, True, True]
-    assert await counts(shop_sqlite, "knife") == (15, 0, 15)
+    assert await counts(inventory, "knife") == (15, 0, 15)
 
 
 def test_what_an_order_gives_back_finds_room_on_a_full_shelf() -> None:

@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from craton.application import Repository
 from craton.domain import Aggregate, DomainError, Id, Name
+from craton.testing import RunningApp
 from market.catalog.api import Catalog
 from market.catalog.events import ProductId
 from market.inventory.api import Inventory
@@ -30,7 +31,6 @@ from market.inventory.events import (
 from market.inventory.use_cases import InventoryService
 from tests.market.money import eur
 from tests.market.refusals import code_of
-from tests.market.shop import Shop
 
 PRODUCTS = tuple(ProductId(product) for product in ("knife", "fork", "spoon"))
 ORDERS = tuple(Id.new() for _ in range(4))
@@ -191,8 +191,8 @@ TestStockAgainstModel.settings = settings(max_examples=150, stateful_step_count=
 # --- on the stores, many at once -----------------------------------------------------------------------------
 
 
-async def test_six_hundred_calls_at_once_leave_a_stock_that_adds_up(shop: Shop) -> None:
-    catalog, inventory = shop.api(Catalog), shop.api(Inventory)
+async def test_six_hundred_calls_at_once_leave_a_stock_that_adds_up(warehouse: RunningApp) -> None:
+    catalog, inventory = warehouse.api(Catalog), warehouse.api(Inventory)
     for product in PRODUCTS:
         await catalog.add(Name(product), eur("1.00"), id=ProductId(product))
         await inventory.restock(product, 30)
@@ -210,7 +210,7 @@ async def test_six_hundred_calls_at_once_leave_a_stock_that_adds_up(shop: Shop) 
     await asyncio.gather(*(caller() for _ in range(30)))
 
     assert set(codes) <= {"", "insufficient-stock", "reservation-gone", "reservation-not-found", "goods-taken"}
-    made, shelf = await told(shop)
+    made, shelf = await told(warehouse)
     reserved: Counter[str] = Counter()
     gone: Counter[str] = Counter()
     for order, wanted in made.items():
@@ -224,9 +224,9 @@ async def test_six_hundred_calls_at_once_leave_a_stock_that_adds_up(shop: Shop) 
         assert (counted.on_hand, counted.reserved) == (30 - gone[product], reserved[product])
 
 
-async def told(shop: Shop) -> tuple[dict[str, Counter[str]], dict[str, StockItem]]:
+async def told(warehouse: RunningApp) -> tuple[dict[str, Counter[str]], dict[str, StockItem]]:
     """What the events say: what each reservation was made for, and the shelf, which is never short on the way."""
-    running = shop.app.running["inventory"]
+    running = warehouse.app.running["inventory"]
     made: dict[str, Counter[str]] = {}
     shelf = {str(product): StockItem(product) for product in PRODUCTS}
     async for stored in running.events():

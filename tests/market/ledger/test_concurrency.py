@@ -5,7 +5,7 @@ import asyncio
 from craton.domain import Currency, Money
 from craton.domain.money import EXPONENTS
 from market.ledger.events import AccountId
-from tests.market.bank import Bank, Place
+from tests.market.bank import Bank, BankPlace
 from tests.market.money import eur
 from tests.market.refusals import code_of
 
@@ -27,7 +27,7 @@ async def test_money_that_goes_back_and_forth_at_full_speed_stays_the_same(bank:
     assert await bank.problems() == []
 
 
-async def test_two_processes_move_the_same_money_without_losing_any(place: Place) -> None:
+async def test_two_processes_move_the_same_money_without_losing_any(place: BankPlace) -> None:
     async with place.open() as here, place.open() as there:
         one, two = await here.open("1000"), await here.open("1000")
 
@@ -77,7 +77,7 @@ async def test_the_first_deposits_of_a_currency_may_all_come_at_once(bank: Bank)
         assert await bank.balance(AccountId.external(currency)) == Money(-CALLERS, currency)
 
 
-async def test_the_first_deposits_of_a_currency_may_come_from_two_processes(place: Place) -> None:
+async def test_the_first_deposits_of_a_currency_may_come_from_two_processes(place: BankPlace) -> None:
     async with place.open() as here, place.open() as there:
         for code in sorted(EXPONENTS)[:10]:
             currency = Currency(code)

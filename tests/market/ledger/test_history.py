@@ -9,7 +9,7 @@ from craton.domain import Money, Text
 from craton.testing import TurnedClock
 from market.ledger.api import AccountState, Ledger, Side
 from market.ledger.events import AccountId
-from tests.market.bank import Bank, Place
+from tests.market.bank import Bank, BankPlace
 from tests.market.money import JPY, eur
 from tests.market.refusals import code_of
 
@@ -192,7 +192,7 @@ async def test_at_the_moment_of_an_event_the_trial_balance_and_the_account_inclu
     assert [line.credits for line in lines] == [balance]
 
 
-async def test_the_read_models_say_the_same_after_a_restart(place: Place, clock: TurnedClock) -> None:
+async def test_the_read_models_say_the_same_after_a_restart(place: BankPlace, clock: TurnedClock) -> None:
     async with place.open(clock) as bank:
         account, states = await lived(bank, clock)
         entries = await bank.statement(account)

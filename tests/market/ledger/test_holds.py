@@ -7,7 +7,7 @@ import pytest
 from craton.domain import Money, Text
 from craton.testing import TurnedClock
 from market.ledger.events import HoldExceeded, HoldResolved, TransferId, TransferStatus
-from tests.market.bank import Bank, Place
+from tests.market.bank import Bank, BankPlace
 from tests.market.money import eur
 from tests.market.refusals import code_of
 
@@ -146,7 +146,7 @@ async def test_one_of_two_callers_that_resolve_a_hold_at_once_succeeds(bank: Ban
 
 
 @pytest.mark.parametrize("second", ["post", "void"])
-async def test_one_of_two_processes_that_resolve_a_hold_at_once_succeeds(place: Place, second: str) -> None:
+async def test_one_of_two_processes_that_resolve_a_hold_at_once_succeeds(place: BankPlace, second: str) -> None:
     async with place.open() as here, place.open() as there:
         source, target = await here.open("1000"), await here.open()
         resolve = {"post": there.ledger.post_transfer, "void": there.ledger.void_transfer}
@@ -227,7 +227,7 @@ async def test_a_hold_that_was_posted_in_time_does_not_expire(bank: Bank) -> Non
     assert (await bank.ledger.transfer_state(hold)).status is TransferStatus.POSTED
 
 
-async def test_a_hold_expires_even_if_no_process_ran_at_that_time(place: Place, clock: TurnedClock) -> None:
+async def test_a_hold_expires_even_if_no_process_ran_at_that_time(place: BankPlace, clock: TurnedClock) -> None:
     async with place.open(clock) as bank:
         source, target = await bank.open("10"), await bank.open()
         hold = await bank.ledger.transfer(source, target, eur("4"), pending=True, expires_in=60)
@@ -240,7 +240,7 @@ async def test_a_hold_expires_even_if_no_process_ran_at_that_time(place: Place, 
         assert (await bank.ledger.account(source)).held == eur("0")
 
 
-async def test_an_expired_hold_cannot_be_posted_even_if_no_timer_has_run(place: Place, clock: TurnedClock) -> None:
+async def test_an_expired_hold_cannot_be_posted_even_if_no_timer_has_run(place: BankPlace, clock: TurnedClock) -> None:
     async with place.open(clock, subscriptions=False) as bank:
         source, target = await bank.open("10"), await bank.open()
         hold = await bank.ledger.transfer(source, target, eur("4"), pending=True, expires_in=60)

@@ -7,7 +7,7 @@ import pytest
 from craton.application.errors import KeyReused
 from market.ledger.api import Ledger
 from market.ledger.events import InsufficientFunds
-from tests.market.bank import Bank, Place
+from tests.market.bank import Bank, BankPlace
 from tests.market.money import eur
 
 
@@ -33,7 +33,7 @@ async def test_many_at_once_with_one_key_have_one_effect(bank: Bank) -> None:
     assert await bank.balance(account) == eur("5")
 
 
-async def test_two_processes_with_one_key_have_one_effect(place: Place) -> None:
+async def test_two_processes_with_one_key_have_one_effect(place: BankPlace) -> None:
     async with place.open() as here, place.open() as there:
         account = await here.open()
 
@@ -49,7 +49,7 @@ async def test_two_processes_with_one_key_have_one_effect(place: Place) -> None:
         assert await here.balance(account) == eur("10")
 
 
-async def test_a_repeated_command_is_remembered_across_a_restart(place: Place) -> None:
+async def test_a_repeated_command_is_remembered_across_a_restart(place: BankPlace) -> None:
     async with place.open() as bank:
         account = await bank.open()
         first = await bank.keyed("k", Ledger.deposit, account=account, money=eur("5"))

@@ -3,11 +3,11 @@
 import pytest
 
 from market.ledger.events import AccountId
-from tests.market.bank import Bank, Place
+from tests.market.bank import Bank, BankPlace
 from tests.market.money import eur
 
 
-async def filled(place: Place) -> AccountId:
+async def filled(place: BankPlace) -> AccountId:
     """A ledger with a few movements, all projected and sealed."""
     async with place.open() as bank:
         one, two = await bank.open("100"), await bank.open("50")
@@ -19,12 +19,12 @@ async def filled(place: Place) -> AccountId:
         return one
 
 
-async def problems(place: Place) -> list[str]:
+async def problems(place: BankPlace) -> list[str]:
     async with place.open(subscriptions=False) as bank:
         return await bank.problems()
 
 
-async def test_an_untouched_ledger_has_no_problems(place: Place) -> None:
+async def test_an_untouched_ledger_has_no_problems(place: BankPlace) -> None:
     await filled(place)
 
     assert await problems(place) == []
@@ -45,7 +45,7 @@ async def test_an_empty_ledger_has_no_problems(bank: Bank) -> None:
         "id = '0195f000-0000-7000-8000-000000000000'",
     ],
 )
-async def test_a_changed_event_is_found(place: Place, change: str) -> None:
+async def test_a_changed_event_is_found(place: BankPlace, change: str) -> None:
     await filled(place)
 
     # The event is the credit of the first deposit, at position 3 or next to it.
@@ -55,7 +55,7 @@ async def test_a_changed_event_is_found(place: Place, change: str) -> None:
     assert any("seal is broken" in problem for problem in found)
 
 
-async def test_a_removed_event_is_found(place: Place) -> None:
+async def test_a_removed_event_is_found(place: BankPlace) -> None:
     await filled(place)
 
     await place.sql("DELETE FROM events WHERE type = 'MoneyHeld'")
@@ -63,7 +63,7 @@ async def test_a_removed_event_is_found(place: Place) -> None:
     assert any("seal is broken" in problem for problem in await problems(place))
 
 
-async def test_removal_of_the_newest_event_is_found(place: Place) -> None:
+async def test_removal_of_the_newest_event_is_found(place: BankPlace) -> None:
     await filled(place)
 
     await place.sql("DELETE FROM events WHERE position = (SELECT max(position) FROM events)")
@@ -71,7 +71,7 @@ async def test_removal_of_the_newest_event_is_found(place: Place) -> None:
     assert await problems(place) != []
 
 
-async def test_a_changed_event_is_found_even_if_the_seals_were_removed(place: Place) -> None:
+async def test_a_changed_event_is_found_even_if_the_seals_were_removed(place: BankPlace) -> None:
     await filled(place)
 
     await place.sql("UPDATE events SET metadata = '{\"actor\":\"somebody else\"}' WHERE type = 'MoneyHeld'")
@@ -80,7 +80,7 @@ async def test_a_changed_event_is_found_even_if_the_seals_were_removed(place: Pl
     assert await problems(place) != []
 
 
-async def test_a_changed_seal_is_found(place: Place) -> None:
+async def test_a_changed_seal_is_found(place: BankPlace) -> None:
     await filled(place)
 
     await place.sql('UPDATE seals SET row = replace(row, \'"hash":"\', \'"hash":"0\')')
@@ -100,7 +100,7 @@ async def test_a_changed_seal_is_found(place: Place) -> None:
         "closed",
     ],
 )
-async def test_a_changed_balance_row_is_found(place: Place, shown: str) -> None:
+async def test_a_changed_balance_row_is_found(place: BankPlace, shown: str) -> None:
     account = await filled(place)
     texts = {
         "transaction_count": ('"transaction_count":', '"transaction_count":9'),
@@ -114,7 +114,7 @@ async def test_a_changed_balance_row_is_found(place: Place, shown: str) -> None:
     assert any(account in problem for problem in found)
 
 
-async def test_a_removed_balance_row_is_found(place: Place) -> None:
+async def test_a_removed_balance_row_is_found(place: BankPlace) -> None:
     account = await filled(place)
 
     await place.sql(f"DELETE FROM view_account_state_1 WHERE id = '{account}'")
@@ -122,7 +122,7 @@ async def test_a_removed_balance_row_is_found(place: Place) -> None:
     assert any(account in problem for problem in await problems(place))
 
 
-async def test_a_balance_row_of_an_invented_account_is_found(place: Place) -> None:
+async def test_a_balance_row_of_an_invented_account_is_found(place: BankPlace) -> None:
     account = await filled(place)
     invented = AccountId.new()
 
@@ -134,7 +134,7 @@ async def test_a_balance_row_of_an_invented_account_is_found(place: Place) -> No
     assert any(invented in problem for problem in await problems(place))
 
 
-async def test_a_changed_statement_line_is_found(place: Place) -> None:
+async def test_a_changed_statement_line_is_found(place: BankPlace) -> None:
     account = await filled(place)
 
     await place.sql(f"UPDATE view_entry_1 SET minor = minor + 1 WHERE account = '{account}' AND number = 2")
@@ -142,7 +142,7 @@ async def test_a_changed_statement_line_is_found(place: Place) -> None:
     assert await problems(place) != []
 
 
-async def with_changed_snapshot(place: Place) -> AccountId:
+async def with_changed_snapshot(place: BankPlace) -> AccountId:
     """An account whose newest event has a snapshot, which was changed to show too large a balance."""
     async with place.open() as bank:
         account = await bank.open()
@@ -156,13 +156,13 @@ async def with_changed_snapshot(place: Place) -> AccountId:
     return account
 
 
-async def test_a_changed_snapshot_is_found_before_it_is_used(place: Place) -> None:
+async def test_a_changed_snapshot_is_found_before_it_is_used(place: BankPlace) -> None:
     account = await with_changed_snapshot(place)
 
     assert any(account in problem for problem in await problems(place))
 
 
-async def test_a_changed_snapshot_is_found_when_it_was_used(place: Place) -> None:
+async def test_a_changed_snapshot_is_found_when_it_was_used(place: BankPlace) -> None:
     account = await with_changed_snapshot(place)
     async with place.open() as bank:
         await bank.ledger.withdraw(account, eur("500"))

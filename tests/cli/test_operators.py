@@ -12,7 +12,7 @@ from market.ledger.events import AccountId
 from tests.cli.conftest import Data, craton
 from tests.kernel.operators import NOON, park
 from tests.market.guarded import GuardedPlace
-from tests.market.world import eur
+from tests.market.money import eur
 
 
 def audited(data: Data) -> list[Any]:

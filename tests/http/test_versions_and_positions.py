@@ -149,7 +149,7 @@ async def test_a_position_that_is_reached_meanwhile_is_answered(client: Client) 
 
 
 @pytest.mark.usefixtures("short_wait")
-async def test_a_view_that_nobody_updates_is_unavailable_rather_than_old(place: BankPlace) -> None:
+async def test_a_view_that_is_not_updated_is_unavailable_rather_than_old(place: BankPlace) -> None:
     async with place.open(subscriptions=False) as bank, served(bank.app) as client:
         opened = await client.post("/v1/accounts", {"owner": "Ada", "currency": "EUR"})
 

@@ -18,10 +18,11 @@ from craton.runtime.operations.refusals import (
     TimerNotFound,
     UnstorableText,
 )
+from craton.testing import until
 from tests.conftest import Place
 from tests.kernel.bank import Bank, bank
 from tests.kernel.club import Diary, club_house
-from tests.kernel.conftest import Clock, StartApp, eventually
+from tests.kernel.conftest import Clock, StartApp
 from tests.kernel.jars import InlineTotals, JarId, Jars, Labels, Totals, caught_up, coins, jars
 from tests.kernel.office import Office
 from tests.kernel.operators import act, audited
@@ -131,7 +132,7 @@ class TestLeases:
         async def by_both() -> bool:
             return await held() == {"bank", "jars"}
 
-        await eventually(by_both)
+        await until(by_both)
         assert await held(module="jars") == {"jars"}
         with pytest.raises(ModuleNotFound):
             await held(module="shop")

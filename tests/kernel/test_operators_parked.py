@@ -9,10 +9,11 @@ from craton.application import Paging
 from craton.runtime import App
 from craton.runtime.operations.api import Operations, ParkedEntry, Requested
 from craton.runtime.operations.refusals import ModuleNotFound, NotHandled, ParkedNotFound
+from craton.testing import until
 from tests.conftest import Place
 from tests.kernel.bank import bank
 from tests.kernel.club import DIARY, QUICK, ClubHouse, Diary, club_house
-from tests.kernel.conftest import Clock, StartApp, eventually
+from tests.kernel.conftest import Clock, StartApp
 from tests.kernel.jars import InlineLabels, JarId, Jars, Totals, caught_up, jars
 from tests.kernel.operators import act, audited, park
 from tests.kernel.travel import TripId, Weather
@@ -94,7 +95,7 @@ class TestARetry:
             first, second = (await house.app.operations.parked()).items
             return first.attempts == 2 and not first.request and not second.request
 
-        await eventually(tried)
+        await until(tried)
         await act(house.app, Operations.retry_parked, "club", DIARY)
         await house.noted(trip, "booked flight", "booked hotel")
 

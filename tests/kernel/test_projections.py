@@ -29,6 +29,7 @@ from craton.runtime import App
 from craton.runtime.projections.generations import GenerationRecord, Generations, LiveInline
 from craton.runtime.projections.handler import ProjectionHandler
 from craton.runtime.subscriptions.feed import EventPage
+from craton.testing import until
 from craton.testing.conformance.making import NOON, appending, write
 from tests.conftest import Place
 from tests.kernel.bank import (

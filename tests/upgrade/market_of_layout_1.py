@@ -17,10 +17,10 @@ from craton.application.page import Paging
 from craton.ports import Statement
 from craton.runtime import App
 from craton.runtime.operations.api import Operations, ParkedEntry
+from craton.testing import TurnedClock, until
 from market.identity.adapters.argon2 import Argon2
 from tests.http.client import Response
 from tests.market.shop import Person, Shop
-from tests.market.world import Clock, until
 
 DATA: Final = Path(__file__).parent / "data"
 ALL: Final = Paging(1, 100)
@@ -53,13 +53,13 @@ def postgres_script() -> str:
 class OldMarket(Shop):
     """The market of the present program on the old data. Its clock stands where the data ends."""
 
-    clock: Clock
+    clock: TurnedClock
 
     def __init__(self, url: str, folder: Path) -> None:
         form = "sqlite" if url == "sqlite" else "postgres"
         self.facts = facts(form)
         self.answers = answers(form)
-        clock = Clock()
+        clock = TurnedClock()
         clock.time = datetime.fromisoformat(self.facts["clock"])
         super().__init__(url, folder, clock=clock, settings=self.facts["settings"], hasher=Argon2)
         self.name = "market"
@@ -95,7 +95,7 @@ class OldMarket(Shop):
 
     def turn(self, *, minutes: float) -> None:
         """Turn the clock on. Tokens may be too old then, so that people log in again."""
-        self.clock.advance(60 * minutes)
+        self.clock.turn(seconds=60 * minutes)
         self._people.clear()
 
     async def ask(self, by: str, method: str, path: str, body: Any = None, key: str = "") -> Response:

@@ -4,9 +4,9 @@ from datetime import datetime
 
 from craton.application.sagas.events import SagaId
 from craton.domain import Text
+from craton.testing import until
 from market.payments.api import Payments
 from market.payments.events import PaymentId, Standing
-from tests.market.world import until
 from tests.upgrade.market_of_layout_1 import ALL, OldMarket
 
 REASON = Text("the program was upgraded")

@@ -10,7 +10,7 @@ from craton.adapters.layouts import LAYOUT
 from craton.domain import Text
 from craton.ports import Changeset, Statement, StatementFailed, StoreUnsuitable
 from craton.runtime.committer import write_alone
-from tests.market.world import until
+from craton.testing import until
 from tests.upgrade.market_of_layout_1 import OldMarket, digest
 
 REASON = Text("the program was upgraded")

@@ -8,7 +8,7 @@ from craton.cli.load import WRONG_USE, execute, fail, out, running, settings
 from craton.cli.options import AppName, Data, StoreUrl
 from craton.domain import DomainError
 from craton.domain.world import random_text
-from craton.runtime.process.settings import ToolkitSettings
+from craton.runtime.settings import ToolkitSettings
 from market.identity.api import Identity
 from market.identity.events import EmailAddress, Password
 

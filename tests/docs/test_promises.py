@@ -16,7 +16,7 @@ import typer
 from craton.adapters.http.operations import operators_routes
 from craton.application.routes import Route
 from craton.cli.main import cli
-from craton.runtime.process.settings import SETTINGS, Setting
+from craton.runtime.settings import SETTINGS, Setting
 from market.app import app
 
 README = Path("README.md").read_text(encoding="utf-8")

@@ -9,7 +9,7 @@ from craton.application import Module, Saga, seconds, step, wait_for
 from craton.application.sagas import SagaDefinition
 from craton.application.sagas.actions import Action, Done, Refused
 from craton.application.sagas.events import SagaId
-from craton.application.sagas.process import SagaProcess
+from craton.application.sagas.rules import SagaProcess
 from craton.application.sagas.state import Status, StepStatus
 from craton.domain import Recorded
 from craton.runtime.sagas.control import SagaControl

@@ -16,7 +16,7 @@ from craton.application.routes import Routes
 from craton.application.rows import RowDefinition
 from craton.application.sagas import Saga, SagaDefinition
 from craton.application.sagas.index import SagaIndex
-from craton.application.sagas.process import SagaProcess
+from craton.application.sagas.rules import SagaProcess
 from craton.application.settings import Settings
 from craton.application.upcasting import EventTypes, Upcaster
 from craton.domain import Event

@@ -23,7 +23,7 @@ from craton.application.errors import CallFailed, MisuseError, WiringError
 from craton.ports import Store, StoreUnavailable
 from craton.runtime.app import App
 from craton.runtime.process.places import is_authors
-from craton.runtime.process.settings import ToolkitSettings, masked
+from craton.runtime.settings import ToolkitSettings, masked
 
 PIPE_WIDTH = 200
 """The width of tables in a pipe, so that a reader of the pipe finds each cell in one piece."""

@@ -12,7 +12,7 @@ from craton.cli import check, demo, events, parked, projections, restored, sagas
 from craton.cli.load import WRONG_USE, err, fail, import_app, out, settings
 from craton.cli.options import AppName, AsJson, Data, StoreUrl
 from craton.cli.output import print_records
-from craton.runtime.process.settings import module_settings
+from craton.runtime.settings import module_settings
 
 
 class _Commands(TyperGroup):

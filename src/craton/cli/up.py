@@ -12,8 +12,8 @@ from craton.cli.options import Data, StoreUrl
 from craton.ports.crash import arm_from_environment
 from craton.runtime.app import App
 from craton.runtime.process.garbage import collect_rarely
-from craton.runtime.process.settings import ToolkitSettings, masked
 from craton.runtime.process.watchdog import watched
+from craton.runtime.settings import ToolkitSettings, masked
 
 STOP_SECONDS: Final = 10.0
 """A process ends within this time of the signal to stop. At the end of it the process logs what is still running."""

@@ -27,9 +27,9 @@ from craton.runtime.module import REST_SECONDS, Host, RunningModule
 from craton.runtime.operations.api import Operations
 from craton.runtime.operations.calls import call_operations
 from craton.runtime.process.attempt import cancelled
-from craton.runtime.process.settings import VARIABLES
 from craton.runtime.projections.projection import RunningProjection
 from craton.runtime.retention import Retention
+from craton.runtime.settings import VARIABLES
 from craton.runtime.wiring import Wiring
 
 A = TypeVar("A", bound=Api)

@@ -18,7 +18,7 @@ from craton.application.operators import OperatorLog
 from craton.application.policy import Policy
 from craton.application.repository import Repository
 from craton.application.sagas.index import SagaIndex, SagaRow
-from craton.application.sagas.process import SagaProcess
+from craton.application.sagas.rules import SagaProcess
 from craton.application.view import View, ViewSource
 from craton.domain import DomainError, Event, Recorded
 from craton.ports import Changeset, DocumentChanged, SerializationConflict, Statement, Store, StoredEvent

@@ -14,7 +14,7 @@ from craton.application.module import TOOLKIT_AGGREGATES, Module
 from craton.application.projection import events_of
 from craton.application.repository import Repository
 from craton.application.sagas import Sagas
-from craton.application.sagas.process import SagaProcess
+from craton.application.sagas.rules import SagaProcess
 from craton.application.settings import Settings, read_settings
 from craton.application.unit_of_work import Database
 from craton.application.view import View

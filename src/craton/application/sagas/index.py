@@ -3,7 +3,7 @@
 from craton.application.projection import Projection
 from craton.application.rows import Column, Index, Key, Row
 from craton.application.sagas.events import SagaEvent, SagaId
-from craton.application.sagas.process import SagaProcess
+from craton.application.sagas.rules import SagaProcess
 from craton.application.sagas.state import SagaState
 from craton.domain import Instant, Recorded
 

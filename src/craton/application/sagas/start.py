@@ -5,7 +5,7 @@ from typing import Any, Generic, TypeVar
 from craton.application.repository import Repository
 from craton.application.sagas.definition import Saga, SagaDefinition
 from craton.application.sagas.events import SagaId
-from craton.application.sagas.process import SagaProcess
+from craton.application.sagas.rules import SagaProcess
 from craton.application.unit_of_work import require_unit
 
 S = TypeVar("S", bound=Saga)

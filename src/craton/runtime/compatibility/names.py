@@ -24,7 +24,7 @@ from craton.application.module import TOOLKIT_AGGREGATES, Module
 from craton.application.operators import OperatorActed, OperatorLog
 from craton.application.sagas.events import SagaCompensated, SagaCompleted, SagaEvent, SagaResolved, SagaStarted
 from craton.application.sagas.index import SagaIndex
-from craton.application.sagas.process import SagaProcess
+from craton.application.sagas.rules import SagaProcess
 from craton.application.shapes import Shape, shape_of, unreadable
 from craton.domain import Event
 from craton.ports import Changeset, Document, DocumentChanged, EventKind, Store, StoredEvent

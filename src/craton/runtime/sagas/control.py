@@ -15,7 +15,7 @@ from craton.application.sagas.actions import Action, ActionOutcome
 from craton.application.sagas.definition import SagaDefinition
 from craton.application.sagas.events import SagaId
 from craton.application.sagas.index import SagaRow
-from craton.application.sagas.process import SagaProcess
+from craton.application.sagas.rules import SagaProcess
 from craton.application.sagas.state import SagaState, Status
 from craton.application.unit_of_work import now
 from craton.application.view import View

@@ -13,7 +13,7 @@ from craton.application.context import Context, entered
 from craton.application.errors import AnswerNotKept, CallFailed, KeyReused
 from craton.application.sagas.actions import Action, ActionOutcome, Done, Refused, Settled, Unknown
 from craton.application.sagas.definition import Cause, Method, SagaDefinition
-from craton.application.sagas.process import only_commands
+from craton.application.sagas.rules import only_commands
 from craton.application.sagas.state import SagaState, StepState
 from craton.application.upcasting import stored_names
 from craton.domain import DomainError, Recorded, world

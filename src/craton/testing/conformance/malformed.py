@@ -8,7 +8,6 @@ from msgspec.structs import replace
 from craton.ports import (
     Append,
     Changeset,
-    ChangesetRefused,
     Snapshot,
     StatementFailed,
     Store,
@@ -26,9 +25,8 @@ from craton.testing.conformance.making import (
     whole_feed,
     write,
 )
+from craton.testing.conformance.refusals import HALF, NUL, not_refused, not_refused_in_a_transaction
 
-NUL = "a\0b"
-HALF = "a\ud800b"
 """Half of a surrogate pair, which no encoding has a place for."""
 
 
@@ -67,44 +65,14 @@ MALFORMED = {
 }
 
 
-async def _not_refused(store: Store, units: dict[str, Changeset]) -> list[str]:
-    """Write each unit between two good ones; name those that weren't refused, or whose neighbours weren't written."""
-    wrong = []
-    for name, unit in units.items():
-        outcomes = await store.write([appending(f"before {name}"), unit, appending(f"after {name}")])
-        if numbers(outcomes) != [True, False, True] or not isinstance(outcomes[1], ChangesetRefused):
-            wrong.append(name)
-    assert await _written(store) == [f"{place} {name}" for name in units for place in ("before", "after")]
-    return wrong
-
-
-async def _not_refused_in_a_transaction(store: Store, units: dict[str, Changeset]) -> list[str]:
-    """The same for units of one interactive transaction, which goes on after a refusal that is caught."""
-    wrong = []
-    async with store.transaction("read committed") as transaction:
-        for name, unit in units.items():
-            try:
-                await transaction.write(unit)
-            except ChangesetRefused:
-                await transaction.write(appending(f"after {name}"))
-            else:
-                wrong.append(name)
-    assert await _written(store) == [f"after {name}" for name in units]
-    return wrong
-
-
-async def _written(store: Store) -> list[str]:
-    return [event.stream for event in await whole_feed(store)]
-
-
 class MalformedUnits:
     """A unit whose parts contradict each other is its maker's mistake, and nobody else's."""
 
     async def test_they_are_refused_and_their_neighbours_are_written(self, store: Store) -> None:
-        assert await _not_refused(store, MALFORMED) == []
+        assert await not_refused(store, MALFORMED) == []
 
     async def test_a_transaction_refuses_them_and_goes_on(self, store: Store) -> None:
-        assert await _not_refused_in_a_transaction(store, MALFORMED) == []
+        assert await not_refused_in_a_transaction(store, MALFORMED) == []
 
     async def test_it_is_said_in_a_sentence_what_is_wrong(self, store: Store) -> None:
         refusal = await attempt(store, appending("b", guards=[("b", 1)]))

@@ -8,8 +8,6 @@ from typing import Any
 import pytest
 
 from craton.ports import (
-    Changeset,
-    ChangesetRefused,
     Document,
     OperatorRequest,
     ParkedEvent,
@@ -36,9 +34,8 @@ from craton.testing.conformance.making import (
     with_tables,
     write,
 )
+from craton.testing.conformance.refusals import HALF, NUL, not_refused, not_refused_in_a_transaction
 
-NUL = "a\0b"
-HALF = "a\ud800b"
 """Half of a surrogate pair, which no encoding can represent."""
 HUGE = 2**70
 NOWHERE = Table("view_nowhere_1", PEOPLE.key, PEOPLE.indexes)
@@ -140,49 +137,19 @@ READS: dict[str, Read] = {
 }
 
 
-async def _not_refused(store: Store, units: dict[str, Changeset]) -> list[str]:
-    """Write each unit between two good ones; return those that weren't refused, or whose neighbours weren't written."""
-    wrong = []
-    for name, unit in units.items():
-        outcomes = await store.write([appending(f"before {name}"), unit, appending(f"after {name}")])
-        if numbers(outcomes) != [True, False, True] or not isinstance(outcomes[1], ChangesetRefused):
-            wrong.append(name)
-    assert await _written(store) == [f"{place} {name}" for name in units for place in ("before", "after")]
-    return wrong
-
-
-async def _not_refused_in_a_transaction(store: Store, units: dict[str, Changeset]) -> list[str]:
-    """The same for units of one interactive transaction, which continues after a refusal that is caught."""
-    wrong = []
-    async with store.transaction("read committed") as transaction:
-        for name, unit in units.items():
-            try:
-                await transaction.write(unit)
-            except ChangesetRefused:
-                await transaction.write(appending(f"after {name}"))
-            else:
-                wrong.append(name)
-    assert await _written(store) == [f"after {name}" for name in units]
-    return wrong
-
-
-async def _written(store: Store) -> list[str]:
-    return [event.stream for event in await whole_feed(store)]
-
-
 class UnfitValues:
     """A value that the database can't hold fails only the unit that contains it."""
 
     async def test_units_with_it_are_refused_and_their_neighbours_are_written(self, store: Store) -> None:
         await with_tables(store, PEOPLE)
 
-        assert await _not_refused(store, UNFIT) == []
+        assert await not_refused(store, UNFIT) == []
         assert (await store.find_rows(PEOPLE, Query()))[1] == 0
 
     async def test_a_transaction_refuses_them_and_goes_on(self, store: Store) -> None:
         await with_tables(store, PEOPLE)
 
-        assert await _not_refused_in_a_transaction(store, UNFIT) == []
+        assert await not_refused_in_a_transaction(store, UNFIT) == []
 
     async def test_an_inline_projection_that_makes_it_fails_its_own_unit(self, store: Store) -> None:
         await with_tables(store, PEOPLE)
@@ -190,7 +157,7 @@ class UnfitValues:
             name: appending("b", project=lambda _, rows=unit.rows: rows) for name, unit in UNFIT.items() if unit.rows
         }
 
-        assert await _not_refused(store, projecting) == []
+        assert await not_refused(store, projecting) == []
 
     async def test_one_bad_unit_of_twenty_fails_alone(self, store: Store) -> None:
         await with_tables(store, PEOPLE)

@@ -35,7 +35,7 @@ def test_another_seed_makes_another_run_in_another_order() -> None:
     runs = [simulate(seed, history) for seed in range(4)]
 
     assert len({repr(found) for found in runs}) == 4
-    assert len({"".join(name for name, *_ in found) for found in runs}) > 1
+    assert len({"".join(name for name, *_ in found[:15]) for found in runs}) > 1
 
 
 def test_a_virtual_hour_takes_no_time() -> None:

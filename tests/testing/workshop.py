@@ -326,3 +326,20 @@ class CourierService(Courier):
 courier = Module("courier", api=Courier, service=CourierService, sagas=[Collection], provides={Road: OpenRoad()})
 
 app = App("workshops", modules=[workshop, courier], authenticate=Workshop.authenticate)
+
+
+# --- a module that does nothing in the background ---------------------------------------------------------------------
+
+
+class Idle(Api):
+    @query
+    async def nothing(self) -> None:
+        """Nothing."""
+
+
+class IdleService(Idle):
+    async def nothing(self) -> None:
+        return None
+
+
+idle = Module("idle", api=Idle, service=IdleService)

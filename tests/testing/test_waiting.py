@@ -14,7 +14,7 @@ from craton.domain import Text
 from craton.runtime import App
 from craton.testing import RunningApp, TurnedClock, run, settled, until
 from craton.testing.clock import START
-from tests.testing.workshop import Courier, Messages, Notes, OpenRoad, Road, Workshop, app, idle, workshop
+from tests.testing.workshop import Courier, Messages, Notes, OpenRoad, Repairs, Road, Workshop, app, idle, workshop
 
 
 async def held_up(running: RunningApp) -> str:
@@ -234,7 +234,11 @@ class TestSettled:
             assert parked.reader == "workshop.announce@workshop"
 
             notes.is_broken = False
+            notes.may_send.clear()
             await running.operations.retry_parked("workshop", reason=Text("it works again"))
+            assert "workshop has not done yet what an operator asked for" in await held_up(running)
+
+            notes.may_send.set()
             await running.settled()
 
             assert notes.texts == [f"{repair} is repaired"]
@@ -250,6 +254,21 @@ class TestSettled:
 
             progress = await running.app.projections["workshop.repairs"].progress()
             assert (progress.live, progress.building, await running.api(Workshop).count()) == (2, 0, 20)
+
+    async def test_does_not_wait_for_a_read_model_that_can_not_be_built(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def broken(*_: object) -> None:
+            raise LookupError("broken")
+
+        async with run(app) as running:
+            await running.api(Workshop).bring("Ann")
+            await running.settled()
+            monkeypatch.setattr(Repairs, "row", broken)
+            await running.app.projections["workshop.repairs"].rebuild()
+
+            await running.settled()
+
+            progress = await running.app.projections["workshop.repairs"].progress()
+            assert (progress.live, progress.building, progress.parked_building) == (1, 2, 1)
 
     async def test_waits_while_events_are_recorded(self, monkeypatch: pytest.MonkeyPatch) -> None:
         heads = count()

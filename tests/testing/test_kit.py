@@ -33,6 +33,11 @@ class TestAnApp:
         async with run(workshop, courier) as running:
             assert list(running.app.running) == ["workshop", "courier"]
 
+    async def test_is_given_no_further_modules(self) -> None:
+        with pytest.raises(WiringError, match="app workshops has its modules already; run takes an app, or modules"):
+            async with run(app, courier):
+                pass
+
     async def test_is_left_as_it_is_and_its_data_are_gone_at_the_end(self) -> None:
         for _ in range(2):
             async with run(app) as running:

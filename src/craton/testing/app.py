@@ -24,6 +24,7 @@ from craton.application import Api, Module
 from craton.application.api import OperationDefinition
 from craton.application.command_keys import CommandKey
 from craton.application.context import Caller, Context
+from craton.application.errors import WiringError
 from craton.ports import Store
 from craton.runtime.app import App
 from craton.runtime.commands.calls import copied, proxy
@@ -57,6 +58,8 @@ async def run(
 
     Raises `WiringError` for a port that no module has an adapter for, and what a start of the app raises.
     """
+    if isinstance(app, App) and modules:
+        raise WiringError(f"app {app.name} has its modules already; run takes an app, or modules")
     whole = app if isinstance(app, App) else App("test", modules=[app, *modules])
     clock = clock or TurnedClock()
     changed = whole.altered(adapters=replace or {}, environment=settings or {}, clock=clock)

@@ -1,9 +1,9 @@
 """A run that can be repeated, to the last bit: virtual time, seeded chance, and a seeded order of tasks.
 
 Time stands still while anything can be done, and then jumps to what is due next. So an hour of timers, leases and
-pauses takes as long as the work in it. The order of the tasks that could go on is drawn, so that each seed tries another
-one. It works for what waits for nothing but the event loop: the work of threads is done at once, in the loop, and there
-are no sockets.
+pauses takes as long as the work in it. The order of the tasks that could go on is drawn, so that each seed tries
+another one. It works for what waits for nothing but the event loop: the work of threads is done at once, in the loop,
+and there are no sockets.
 """
 
 import asyncio

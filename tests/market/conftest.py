@@ -1,13 +1,19 @@
-"""The bank and the shop of a test, on each store."""
+"""The bank, the market and the shop of a test, on each store."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any, Final
 
 import pytest
 
-from craton.testing import TurnedClock
+from craton.testing import RunningApp, TurnedClock, run
+from market.identity.ports import PasswordHasher
+from market.modules import MODULES
 from tests.market.bank import Bank, BankPlace
-from tests.market.shop import Shop
+from tests.market.place import Place
+from tests.market.shop import QuickArgon2, Shop
+
+QUICK_ADAPTERS: Final[dict[Any, Any]] = {PasswordHasher: QuickArgon2()}
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -56,3 +62,21 @@ async def shop_sqlite(tmp_path: Path) -> AsyncIterator[Shop]:
     """The whole market on SQLite, for what has nothing to do with stores."""
     async with Shop("sqlite", tmp_path) as shop:
         yield shop
+
+
+@pytest.fixture
+async def market(store_url: str, tmp_path: Path) -> AsyncIterator[RunningApp]:
+    """The whole market in process, without a socket, on each store."""
+    place = Place(store_url, tmp_path, MODULES)
+    try:
+        async with place.run(replace=QUICK_ADAPTERS) as running:
+            yield running
+    finally:
+        await place.drop()
+
+
+@pytest.fixture
+async def market_in_memory() -> AsyncIterator[RunningApp]:
+    """The whole market in process, for what has nothing to do with stores."""
+    async with run(*MODULES, replace=QUICK_ADAPTERS) as running:
+        yield running

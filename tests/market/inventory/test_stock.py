@@ -44,8 +44,8 @@ def lines(**wanted: int) -> tuple[Line, ...]:
     return tuple(Line(product=ProductId(product), quantity=quantity) for product, quantity in wanted.items())
 
 
-async def stocked(warehouse: RunningApp, **quantities: int) -> Inventory:
-    catalog, inventory = warehouse.api(Catalog), warehouse.api(Inventory)
+async def stocked(market: RunningApp, **quantities: int) -> Inventory:
+    catalog, inventory = market.api(Catalog), market.api(Inventory)
     for product, quantity in quantities.items():
         await catalog.add(Name(product), eur("1.00"), id=ProductId(product))
         await inventory.restock(ProductId(product), quantity)
@@ -58,9 +58,9 @@ async def counts(inventory: Inventory, product: str) -> tuple[int, int, int]:
     return stock.on_hand, stock.reserved, stock.available
 
 
-async def events(warehouse: RunningApp, stream: str) -> list[str]:
+async def events(market: RunningApp, stream: str) -> list[str]:
     """The types of all events of a stream."""
-    page = await warehouse.app.running["inventory"].store.read_feed(0, 10_000)
+    page = await market.app.running["inventory"].store.read_feed(0, 10_000)
     return [event.type for event in page.events if event.stream == stream]
 
 
@@ -132,8 +132,8 @@ def test_a_shelf_holds_a_billion() -> None:
 # --- reservations --------------------------------------------------------------------------------------------
 
 
-async def test_an_order_keeps_all_that_it_wants(warehouse: RunningApp) -> None:
-    inventory = await stocked(warehouse, knife=10, fork=10)
+async def test_an_order_keeps_all_that_it_wants(market: RunningApp) -> None:
+    inventory = await stocked(market, knife=10, fork=10)
 
     await inventory.reserve(ORDER, lines(knife=2, fork=3))
 
@@ -142,8 +142,8 @@ async def test_an_order_keeps_all_that_it_wants(warehouse: RunningApp) -> None:
     assert await inventory.reservation(Id.new()) is None
 
 
-async def test_all_lines_or_none(warehouse_in_memory: RunningApp) -> None:
-    inventory = await stocked(warehouse_in_memory, knife=10, fork=1)
+async def test_all_lines_or_none(market_in_memory: RunningApp) -> None:
+    inventory = await stocked(market_in_memory, knife=10, fork=1)
 
     assert await code_of(inventory.reserve(ORDER, lines(knife=2, fork=2))) == "insufficient-stock"
     with pytest.raises(UnknownProduct) as unknown:
@@ -155,8 +155,8 @@ async def test_all_lines_or_none(warehouse_in_memory: RunningApp) -> None:
     await inventory.reserve(ORDER, lines(knife=2, fork=1))  # what was refused may be asked for again
 
 
-async def test_the_same_product_on_two_lines_is_added_up(warehouse_in_memory: RunningApp) -> None:
-    inventory = await stocked(warehouse_in_memory, knife=10)
+async def test_the_same_product_on_two_lines_is_added_up(market_in_memory: RunningApp) -> None:
+    inventory = await stocked(market_in_memory, knife=10)
     twice = lines(knife=6) + lines(knife=4)
 
     assert await code_of(inventory.reserve(Id.new(), twice + lines(knife=1))) == "insufficient-stock"
@@ -167,8 +167,8 @@ async def test_the_same_product_on_two_lines_is_added_up(warehouse_in_memory: Ru
     assert await counts(inventory, "knife") == (0, 0, 0)
 
 
-async def test_a_quantity_is_more_than_nothing(warehouse_in_memory: RunningApp) -> None:
-    inventory = await stocked(warehouse_in_memory, knife=10, fork=10)
+async def test_a_quantity_is_more_than_nothing(market_in_memory: RunningApp) -> None:
+    inventory = await stocked(market_in_memory, knife=10, fork=10)
 
     for wanted in (lines(knife=0), lines(knife=-1), lines(knife=5, fork=0)):
         assert await code_of(inventory.reserve(ORDER, wanted)) == "quantity-not-positive"
@@ -176,8 +176,8 @@ async def test_a_quantity_is_more_than_nothing(warehouse_in_memory: RunningApp) 
     assert await counts(inventory, "knife") == (10, 0, 10)
 
 
-async def test_a_line_cannot_take_away_from_another(warehouse_in_memory: RunningApp) -> None:
-    inventory = await stocked(warehouse_in_memory, knife=10)
+async def test_a_line_cannot_take_away_from_another(market_in_memory: RunningApp) -> None:
+    inventory = await stocked(market_in_memory, knife=10)
 
     for less in (0, -3, -5):
         wanted = lines(knife=5) + lines(knife=less)
@@ -187,8 +187,8 @@ async def test_a_line_cannot_take_away_from_another(warehouse_in_memory: Running
     assert await inventory.reservation(ORDER) is None
 
 
-async def test_the_same_order_twice_is_one_reservation(warehouse: RunningApp) -> None:
-    inventory = await stocked(warehouse, knife=10)
+async def test_the_same_order_twice_is_one_reservation(market: RunningApp) -> None:
+    inventory = await stocked(market, knife=10)
 
     await asyncio.gather(*(inventory.reserve(ORDER, lines(knife=2)) for _ in range(5)))
     await inventory.reserve(ORDER, lines(knife=7))
@@ -199,8 +199,8 @@ async def test_the_same_order_twice_is_one_reservation(warehouse: RunningApp) ->
     assert await counts(inventory, "knife") == (8, 0, 8)
 
 
-async def test_a_reservation_is_released_any_number_of_times(warehouse_in_memory: RunningApp) -> None:
-    inventory = await stocked(warehouse_in_memory, knife=10)
+async def test_a_reservation_is_released_any_number_of_times(market_in_memory: RunningApp) -> None:
+    inventory = await stocked(market_in_memory, knife=10)
     await inventory.reserve(ORDER, lines(knife=2))
 
     for _ in range(3):
@@ -208,11 +208,11 @@ async def test_a_reservation_is_released_any_number_of_times(warehouse_in_memory
 
     assert await counts(inventory, "knife") == (10, 0, 10)
     assert await inventory.reservation(ORDER) is ReservationStatus.RELEASED
-    assert await events(warehouse_in_memory, "stockitem-knife") == ["StockRestocked", "StockReserved", "StockReleased"]
+    assert await events(market_in_memory, "stockitem-knife") == ["StockRestocked", "StockReserved", "StockReleased"]
 
 
-async def test_what_was_released_before_it_was_made_never_will_be(warehouse_in_memory: RunningApp) -> None:
-    inventory = await stocked(warehouse_in_memory, knife=10)
+async def test_what_was_released_before_it_was_made_never_will_be(market_in_memory: RunningApp) -> None:
+    inventory = await stocked(market_in_memory, knife=10)
 
     for let_go in (inventory.release, inventory.take_back):
         order = Id.new()
@@ -226,8 +226,8 @@ async def test_what_was_released_before_it_was_made_never_will_be(warehouse_in_m
     assert await counts(inventory, "knife") == (10, 0, 10)
 
 
-async def test_what_was_committed_is_not_released_but_taken_back(warehouse: RunningApp) -> None:
-    inventory = await stocked(warehouse, knife=10)
+async def test_what_was_committed_is_not_released_but_taken_back(market: RunningApp) -> None:
+    inventory = await stocked(market, knife=10)
     await inventory.reserve(ORDER, lines(knife=10))
     for _ in range(2):
         await inventory.commit(ORDER)
@@ -240,14 +240,14 @@ async def test_what_was_committed_is_not_released_but_taken_back(warehouse: Runn
 
     assert await counts(inventory, "knife") == (10, 0, 10)
     assert await inventory.reservation(ORDER) is ReservationStatus.RESTOCKED
-    assert await events(warehouse, "stockitem-knife") == [
+    assert await events(market, "stockitem-knife") == [
         "StockRestocked",
         "StockReserved",
         "StockDepleted",
         "StockUpdated",
         "StockRestocked",
     ]
-    assert await events(warehouse, f"reservation-{ORDER}") == [
+    assert await events(market, f"reservation-{ORDER}") == [
         "ReservationMade",
         "ReservationCommitted",
         "ReservationRestocked",
@@ -256,8 +256,8 @@ async def test_what_was_committed_is_not_released_but_taken_back(warehouse: Runn
     assert await code_of(inventory.reserve(ORDER, lines(knife=1))) == "reservation-gone"
 
 
-async def test_what_was_never_reserved_cannot_be_committed(warehouse_in_memory: RunningApp) -> None:
-    inventory = await stocked(warehouse_in_memory, knife=10)
+async def test_what_was_never_reserved_cannot_be_committed(market_in_memory: RunningApp) -> None:
+    inventory = await stocked(market_in_memory, knife=10)
 
     with pytest.raises(ReservationNotFound):
         await inventory.commit(ORDER)
@@ -265,8 +265,8 @@ async def test_what_was_never_reserved_cannot_be_committed(warehouse_in_memory: 
     await inventory.reserve(ORDER, lines(knife=1))  # that it was asked for too early changes nothing
 
 
-async def test_an_order_has_a_line_and_no_more_than_a_hundred(warehouse_in_memory: RunningApp) -> None:
-    inventory = await stocked(warehouse_in_memory, knife=1_000)
+async def test_an_order_has_a_line_and_no_more_than_a_hundred(market_in_memory: RunningApp) -> None:
+    inventory = await stocked(market_in_memory, knife=1_000)
 
     for wanted in ((), lines(knife=1) * 101):
         with pytest.raises(Exception, match="length"):  # as a call between processes checks it
@@ -279,8 +279,8 @@ async def test_an_order_has_a_line_and_no_more_than_a_hundred(warehouse_in_memor
 # --- many at once --------------------------------------------------------------------------------------------
 
 
-async def test_of_two_hundred_orders_for_the_last_fifty_pieces_fifty_succeed(warehouse: RunningApp) -> None:
-    inventory = await stocked(warehouse, knife=50)
+async def test_of_two_hundred_orders_for_the_last_fifty_pieces_fifty_succeed(market: RunningApp) -> None:
+    inventory = await stocked(market, knife=50)
     orders = [Id.new() for _ in range(200)]
 
     codes = await asyncio.gather(*(code_of(inventory.reserve(order, lines(knife=1))) for order in orders))
@@ -295,9 +295,9 @@ async def test_of_two_hundred_orders_for_the_last_fifty_pieces_fifty_succeed(war
 
 
 async def test_orders_for_the_same_products_in_other_orders_do_not_block_each_other(
-    warehouse_in_memory: RunningApp,
+    market_in_memory: RunningApp,
 ) -> None:
-    inventory = await stocked(warehouse_in_memory, knife=100, fork=100)
+    inventory = await stocked(market_in_memory, knife=100, fork=100)
 
     async def reserve_and_release(number: int) -> str:
         order = Id.new()
@@ -310,8 +310,8 @@ async def test_orders_for_the_same_products_in_other_orders_do_not_block_each_ot
     assert (await counts(inventory, "knife"), await counts(inventory, "fork")) == ((100, 0, 100), (100, 0, 100))
 
 
-async def test_reserving_and_releasing_an_order_at_once_keeps_nothing(warehouse_in_memory: RunningApp) -> None:
-    inventory = await stocked(warehouse_in_memory, knife=20)
+async def test_reserving_and_releasing_an_order_at_once_keeps_nothing(market_in_memory: RunningApp) -> None:
+    inventory = await stocked(market_in_memory, knife=20)
 
     for _ in range(20):
         order = Id.new()
@@ -380,13 +380,13 @@ async def test_a_cancelled_order_gives_its_goods_back_once(shop_sqlite: Shop) ->
     assert await counts(inventory, product) == (10, 0, 10)
 
 
-async def test_a_command_that_is_told_again_is_done_once(warehouse_in_memory: RunningApp) -> None:
-    inventory = await stocked(warehouse_in_memory, knife=10)
+async def test_a_command_that_is_told_again_is_done_once(market_in_memory: RunningApp) -> None:
+    inventory = await stocked(market_in_memory, knife=10)
     restock = operation_of(Inventory.restock)
     arguments = restock.bind((), {"product": ProductId("knife"), "quantity": 5})
 
     answers = [
-        await warehouse_in_memory.app.call(restock, arguments, Context(key=CommandKey("delivery-7"), actor="x"))
+        await market_in_memory.app.call(restock, arguments, Context(key=CommandKey("delivery-7"), actor="x"))
         for _ in range(3)
     ]
 

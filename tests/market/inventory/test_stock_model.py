@@ -191,8 +191,8 @@ TestStockAgainstModel.settings = settings(max_examples=150, stateful_step_count=
 # --- on the stores, many at once -----------------------------------------------------------------------------
 
 
-async def test_six_hundred_calls_at_once_leave_a_stock_that_adds_up(warehouse: RunningApp) -> None:
-    catalog, inventory = warehouse.api(Catalog), warehouse.api(Inventory)
+async def test_six_hundred_calls_at_once_leave_a_stock_that_adds_up(market: RunningApp) -> None:
+    catalog, inventory = market.api(Catalog), market.api(Inventory)
     for product in PRODUCTS:
         await catalog.add(Name(product), eur("1.00"), id=ProductId(product))
         await inventory.restock(product, 30)
@@ -210,7 +210,7 @@ async def test_six_hundred_calls_at_once_leave_a_stock_that_adds_up(warehouse: R
     await asyncio.gather(*(caller() for _ in range(30)))
 
     assert set(codes) <= {"", "insufficient-stock", "reservation-gone", "reservation-not-found", "goods-taken"}
-    made, shelf = await told(warehouse)
+    made, shelf = await told(market)
     reserved: Counter[str] = Counter()
     gone: Counter[str] = Counter()
     for order, wanted in made.items():
@@ -224,9 +224,9 @@ async def test_six_hundred_calls_at_once_leave_a_stock_that_adds_up(warehouse: R
         assert (counted.on_hand, counted.reserved) == (30 - gone[product], reserved[product])
 
 
-async def told(warehouse: RunningApp) -> tuple[dict[str, Counter[str]], dict[str, StockItem]]:
+async def told(market: RunningApp) -> tuple[dict[str, Counter[str]], dict[str, StockItem]]:
     """What the events say: what each reservation was made for, and the shelf, which is never short on the way."""
-    running = warehouse.app.running["inventory"]
+    running = market.app.running["inventory"]
     made: dict[str, Counter[str]] = {}
     shelf = {str(product): StockItem(product) for product in PRODUCTS}
     async for stored in running.events():

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from craton.application.context import Context, entered
+from market.ledger.api import Ledger
 from market.ledger.events import AccountId
 from tests.cli.conftest import Data, craton
 from tests.kernel.operators import NOON, park
@@ -99,19 +100,19 @@ def requests(data: Data) -> dict[int, str]:
 
 
 def test_all_parked_events_of_a_module_are_retried(parked: Data) -> None:
-    noted = craton("parked", "retry", "ledger", "--reason", "the bug is gone", *parked.option)
+    answer = craton("parked", "retry", "ledger", "--reason", "the bug is gone", *parked.option)
 
-    assert (noted.code, noted.err) == (0, "")
-    assert noted.out == "Noted for 2 event(s); the process that runs the reader carries it out.\n"
+    assert (answer.code, answer.err) == (0, "")
+    assert answer.out == "The request is recorded for 2 event(s); the process that runs the reader carries it out.\n"
     assert requests(parked) == {1: "retry", 2: "", 3: "retry"}  # the first of a key stands for those behind it
     (entry,) = audited(parked)
     assert (entry["verb"], entry["reason"]) == ("retry_parked", "the bug is gone")
 
 
 def test_the_parked_events_of_one_key_are_dropped(parked: Data) -> None:
-    noted = craton("parked", "drop", "ledger", "balances@1", "--key", "a", *parked.option)
+    answer = craton("parked", "drop", "ledger", "balances@1", "--key", "a", *parked.option)
 
-    assert noted.out.startswith("Noted for 2 event(s)")
+    assert answer.out.startswith("The request is recorded for 2 event(s)")
     assert requests(parked) == {1: "drop", 2: "drop", 3: ""}
     assert audited(parked)[0]["subject"] == "balances@1 at 1 and 1 more"
 
@@ -119,7 +120,7 @@ def test_the_parked_events_of_one_key_are_dropped(parked: Data) -> None:
 def test_the_parked_events_of_a_key_that_there_is_not_are_not_dropped(parked: Data) -> None:
     refused = craton("parked", "drop", "ledger", "--key", "c", *parked.option)
 
-    refused.require_one_sentence(1, "Nothing is parked")
+    refused.require_one_sentence(1, "No parked event matches")
     assert set(requests(parked).values()) == {""}
     assert audited(parked) == []
 
@@ -146,7 +147,7 @@ def test_events_are_those_of_a_type_an_actor_and_a_correlation(data: Data) -> No
     async def deposit() -> None:
         async with GuardedPlace("sqlite", data.folder).open() as bank:
             with entered(Context(actor="eve", correlation="letter-1")):
-                await bank.ledger.deposit(AccountId(data.ada), eur("5"))
+                await bank.app.api(Ledger).deposit(AccountId(data.ada), eur("5"))
 
     asyncio.run(deposit())
 

@@ -622,7 +622,7 @@ class TestFrozenProcesses:
             )
             for name, value in SESSION.items():
                 _query(frozen, f"SET {name} = {value if value.isdigit() else repr(value)}")
-            _query(frozen, f"BEGIN; SELECT * FROM {place.schema()}.leases FOR SHARE")
+            _query(frozen, f"BEGIN; SELECT * FROM {place.schema()}.lease_owners FOR SHARE")
             if half_sent:
                 _send(frozen, b"P", _texts("", "SELECT 1") + struct.pack("!h", 0))
                 _send(frozen, b"H", b"")

@@ -60,7 +60,7 @@ async def test_an_expiry_further_away_than_any_lease_lasts_is_none(place: Place,
     await store.acquire("lease", "ann", LONGEST_LEASE_SECONDS)
     later = "3600" if place.name == "sqlite" else "interval '1 hour'"
 
-    await write(store, Changeset(statements=[Statement(f"UPDATE leases SET expires = expires + {later}", {})]))
+    await write(store, Changeset(statements=[Statement(f"UPDATE lease_owners SET expires = expires + {later}", {})]))
 
     assert await store.acquire("lease", "bob", LONGEST_LEASE_SECONDS) is not None
     assert await store.acquire("lease", "ann", LONGEST_LEASE_SECONDS) is None

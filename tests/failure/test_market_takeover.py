@@ -47,7 +47,7 @@ def two_markets(database: str, tmp_path: Path) -> Iterator[tuple[Market, Market]
 
 def drivers(database: str) -> set[int]:
     """The processes that own subscriptions, sagas and timers in any of the modules."""
-    owners = " UNION ".join(f"SELECT owner FROM market_{module}.leases" for module in LEASES)
+    owners = " UNION ".join(f"SELECT owner FROM market_{module}.lease_owners" for module in LEASES)
     return {int(row["owner"].split("/")[1]) for row in run_sql(database, owners)}
 
 

@@ -88,7 +88,7 @@ def test_after_a_clean_stop_the_views_go_on_at_once(start: Start, store: str) ->
     Bank.open(first)
     assert first.stop() == 0
     with Logs(store, first.data) as logs:
-        leases = logs.rows("ledger", "SELECT name, CAST(expires AS text) FROM {schema}.leases")
+        leases = logs.rows("ledger", "SELECT name, CAST(expires AS text) FROM {schema}.lease_owners")
     kept = [name for name, expires in leases if expires not in ("0.0", "-infinity")]
     assert leases and not kept, "the next process would have to wait until a lease runs out"
 

@@ -19,13 +19,15 @@ def outcomes(sent: list[Sent]) -> set[str]:
 
 def owners(database: str) -> list[int]:
     """The process that owns each projection."""
-    rows = run_sql(database, "SELECT owner FROM market_ledger.leases WHERE name LIKE '%@%' ORDER BY name")
+    rows = run_sql(database, "SELECT owner FROM market_ledger.lease_owners WHERE name LIKE '%@%' ORDER BY name")
     return [int(row["owner"].split("/")[1]) for row in rows]
 
 
 def kept(database: str, process: Process) -> list[str]:
     """The leases that a process has taken and not given back."""
-    rows = run_sql(database, "SELECT name, owner FROM market_ledger.leases WHERE expires > '-infinity' ORDER BY name")
+    rows = run_sql(
+        database, "SELECT name, owner FROM market_ledger.lease_owners WHERE expires > '-infinity' ORDER BY name"
+    )
     return [row["name"] for row in rows if int(row["owner"].split("/")[1]) == process.pid]
 
 

@@ -213,7 +213,7 @@ class TestProjections:
 
         app = await start(jars(Balances), bank())
 
-        with pytest.raises(AmbiguousProjection, match=r"several projections: jars\.balances, bank\.balances\."):
+        with pytest.raises(AmbiguousProjection, match=r"have this name: jars\.balances, bank\.balances\."):
             await app.operations.projection("balances")
         assert (await app.operations.projection("jars.balances")).inline
 

@@ -185,7 +185,7 @@ class TestPagesOfEvents:
         ],
     )
     async def test_begin_only_where_an_answer_has_ended(self, service: App, after: str) -> None:
-        with pytest.raises(BadCursor, match="must be what an answer before has given"):
+        with pytest.raises(BadCursor, match="must be the value of `next` in an earlier answer"):
             await service.operations.events(after=after)
 
     async def test_of_one_module_do_not_go_on_with_another(self, service: App) -> None:

@@ -236,7 +236,7 @@ class TestParkedEvents:
     async def test_that_match_nothing_are_refused_and_nothing_is_recorded(
         self, service: App, verb: Any, wanted: dict[str, Any]
     ) -> None:
-        with pytest.raises(ParkedNotFound, match=r"Nothing is parked that matches\."):
+        with pytest.raises(ParkedNotFound, match=r"No parked event matches\."):
             await act(service, verb, "bank", **wanted)
 
         assert await audited(service) == []

@@ -359,6 +359,29 @@ class TestAnotherName:
             await house.desk.book(trip, "hotel")
             await house.noted(trip, "booked flight", "booked hotel")
 
+    async def test_one_that_was_moved_to_another_module_goes_on_where_it_was(self, place: Place) -> None:
+        told: list[str] = []
+
+        class Crier(Policy):
+            name = "club.crier"
+
+            async def react(self, event: Recorded[Booked]) -> None:
+                told.append(event.data.what)
+
+        for home, what in (("club", "flight"), ("desk", "hotel"), ("club", "car")):
+            policies: dict[str, list[type[Policy]]] = {"club": [], "desk": [], home: [Crier]}
+            club = Module(
+                "club", api=Club, service=ClubService, policies=policies["club"], provides={Weather: Weather()}
+            )
+            app = Line("travel", modules=[desk(Weather(), policies=policies["desk"]), club], copied_calls=True)
+            async with app.run(place):
+                await app.api(Desk).book(TripId.new(), what)
+                head = await app.running["desk"].store.head()
+                while await app.running[home].store.checkpoint("club.crier@desk") < head:
+                    await asyncio.sleep(0.005)
+
+        assert told == ["flight", "hotel", "car"]
+
     async def test_two_processes_that_note_their_policies_at_once_forget_none(self, place: Place) -> None:
         stores = [place("club") for _ in range(2)]
         for store in stores:

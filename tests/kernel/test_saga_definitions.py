@@ -6,7 +6,7 @@ import pytest
 
 from craton.application import Api, Module, Saga, Sagas, WiringError, command, step, wait_for
 from craton.application.sagas import SagaDefinition
-from craton.domain import Event, Recorded
+from craton.domain import Event, Recorded, Secret
 from craton.runtime import App
 from tests.kernel.conftest import StartApp
 from tests.kernel.office import Expedition, Tours, tours
@@ -21,6 +21,10 @@ class Guides(Api):
 
 class Lost(Event):
     """Nobody records it."""
+
+
+class Sealed(Event):
+    token: Secret
 
 
 class TestSteps:
@@ -147,6 +151,16 @@ class TestFields:
         with pytest.raises(WiringError, match=r"^saga Heavy: its fields can't be stored: "):
             SagaDefinition(Heavy)
 
+    def test_a_field_that_holds_a_secret_is_refused(self) -> None:
+        class Careless(Saga):
+            token: Secret | None = None
+
+            @step
+            async def go(self) -> None: ...
+
+        with pytest.raises(WiringError, match=r"^saga Careless: one of its fields holds a Secret, and operators see"):
+            SagaDefinition(Careless)
+
     def test_fields_are_given_by_name(self) -> None:
         with pytest.raises(TypeError):
             Expedition(TripId.new())
@@ -176,6 +190,14 @@ class TestWaiting:
 
         with pytest.raises(WiringError, match=r"Open: listen"):
             SagaDefinition(Open)
+
+    def test_a_step_does_not_wait_for_an_event_that_holds_a_secret(self) -> None:
+        class Nosy(Saga):
+            @wait_for(lambda event: None)
+            async def listen(self, event: Recorded[Booked | Sealed]) -> None: ...
+
+        with pytest.raises(WiringError, match=r"^saga Nosy: listen waits for Sealed, which holds a Secret\."):
+            SagaDefinition(Nosy)
 
     def test_a_step_may_wait_for_one_of_several_events(self) -> None:
         class Either(Saga):

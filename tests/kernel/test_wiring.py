@@ -1,19 +1,45 @@
 """What is put together wrongly is refused at start, in a sentence that says what and where."""
 
+from collections.abc import AsyncIterator
 from datetime import date
 from typing import Annotated, Any
 
 import pytest
 from msgspec import Meta
 
-from craton.application import Api, Index, Key, Module, Projection, Row, Rows, View, WiringError, command, query
+from craton.application import (
+    Api,
+    Index,
+    Key,
+    Module,
+    Policy,
+    Projection,
+    Repository,
+    Row,
+    Rows,
+    View,
+    WiringError,
+    command,
+    query,
+)
 from craton.application.codec import unencodable
 from craton.application.rows import RowDefinition
 from craton.domain import Aggregate, Event, Money, Recorded
 from craton.ports import Store
 from craton.runtime import App
 from tests.conftest import SqlitePlace
-from tests.kernel.bank import AccountId, BalanceRow, Balances, Bank, BankService, Gate, MoneyDeposited, Owners, bank
+from tests.kernel.bank import (
+    Account,
+    AccountId,
+    BalanceRow,
+    Balances,
+    Bank,
+    BankService,
+    Gate,
+    MoneyDeposited,
+    Owners,
+    bank,
+)
 
 
 class Small(Api):
@@ -49,6 +75,13 @@ class TestAModule:
     def test_has_a_name_that_every_store_can_bear(self, name: str) -> None:
         with pytest.raises(WiringError, match="must be a short lower-case word"):
             small(name)
+
+    @pytest.mark.parametrize("statement", ["CREATE TABLE readers (x int)", 'create view  "Layout" AS SELECT 1'])
+    def test_has_no_table_with_the_name_of_one_of_the_toolkit(self, statement: str) -> None:
+        with pytest.raises(
+            WiringError, match=r"module small: its table (readers|Layout) has the name of a table of Craton"
+        ):
+            small(tables=[statement])
 
     def test_has_a_service_that_implements_its_api(self) -> None:
         with pytest.raises(WiringError, match="module bank: SmallService doesn't implement Bank"):
@@ -284,6 +317,34 @@ class TestAnApp:
         with pytest.raises(WiringError, match=r"Small.ask was called while the app is not running"):
             await App("test", modules=[small()]).api(Small).ask(1)
 
+    def test_has_one_module_that_records_each_kind_of_events(self) -> None:
+        class Keeper(SmallService):
+            def __init__(self, accounts: Repository[Account]) -> None: ...
+
+        with pytest.raises(
+            WiringError, match=r"app test: the modules bank and small both record Account\w+; each needs"
+        ):
+            App("test", modules=[bank(), small(service=Keeper)])
+
+    async def test_names_what_a_part_of_a_module_may_not_have(self, sqlite_place: SqlitePlace) -> None:
+        class Reading(Policy):
+            async def react(self, event: Recorded[MoneyDeposited], log: AsyncIterator[Recorded[Event]]) -> None: ...
+
+        class Writing(Policy):
+            async def react(self, event: Recorded[MoneyDeposited], accounts: Repository[Account]) -> None: ...
+
+        app = App("test", modules=[bank(), small(policies=[Reading, Writing])])
+
+        assert [problem for problem in app.wiring.problems() if "module small" in problem] == [
+            "module small: Reading asks for log, but only `start` and `verify` read the log; the others are told of "
+            "events one by one",
+            "module small: Writing asks for accounts, but only the service changes aggregates; ask for an Api and call "
+            "its command",
+        ]
+        with pytest.raises(WiringError, match="Reading asks for log"):
+            async with app.run(sqlite_place):
+                pass
+
     async def test_names_what_nothing_provides(self, sqlite_place: SqlitePlace) -> None:
         module = Module(
             "bank",
@@ -306,8 +367,8 @@ class TestAnApp:
             store = sqlite_place(name)
             opening, closing = store.open, store.close
 
-            async def open_store() -> None:
-                await opening()
+            async def open_store(*, upgrade: bool = True) -> None:
+                await opening(upgrade=upgrade)
                 opened.append(store)
 
             async def close_store() -> None:

@@ -16,6 +16,7 @@ from craton.adapters.stores import stores
 from craton.application.page import Paging
 from craton.ports import Statement
 from craton.runtime import App
+from craton.runtime.compatibility.readers import move_readers_home
 from craton.runtime.operations.api import Operations, ParkedEntry
 from craton.testing import TurnedClock, until
 from market.identity.adapters.argon2 import Argon2
@@ -68,8 +69,14 @@ class OldMarket(Shop):
     @asynccontextmanager
     async def run_without_background(self) -> AsyncIterator[App]:
         """Upgrade the data, and leave everything else as it is: no reader reads, no timer runs."""
-        app = self.made(App)
-        async with app.run(stores(self.url, self.folder, self.name), subscriptions=False):
+        app, opened = self.made(App), stores(self.url, self.folder, self.name)
+        for store in map(opened, app.modules):
+            await store.open()
+            await store.close()
+        async with app.run(opened, subscriptions=False):
+            await move_readers_home(
+                list(app.event_readers), {name: running.store for name, running in app.running.items()}
+            )
             yield app
 
     @property

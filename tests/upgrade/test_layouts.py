@@ -69,7 +69,7 @@ class TestAStoreOfLayout1:
 
         found = await store.find_result("ann", "k")
         assert found == StoredResult("ann", "k", "f", "{}", found.time, 3)
-        assert await store.forget_results(found.time, ("", ""), 10) is None
+        assert await store.forget_results(found.time, ("", ""), 10, "§") is None
         assert await store.find_result("ann", "k") is not None
 
     async def test_is_written_like_any_other(self, place: Place, open_stores: OpenStores) -> None:
@@ -85,6 +85,27 @@ class TestAStoreOfLayout1:
 
         for store in [await open_stores(place()), await open_stores(place())]:
             assert await store.checkpoint("reader") == 7
+
+    async def test_is_not_upgraded_by_a_program_that_only_looks(self, place: Place, open_stores: OpenStores) -> None:
+        await make_old_store(place, "INSERT INTO checkpoints VALUES ('reader', 7)")
+
+        with pytest.raises(
+            StoreUnsuitable, match=r"older version of Craton: its tables have layout 1\. Use the `craton` of"
+        ):
+            await place().open(upgrade=False)
+
+        await run(place, "UPDATE checkpoints SET position = 8")  # the older program goes on
+        assert await (await open_stores(place())).checkpoint("reader") == 8
+
+    async def test_is_no_place_for_leases_of_a_process_that_still_runs(
+        self, place: Place, open_stores: OpenStores
+    ) -> None:
+        await make_old_store(place)
+
+        await open_stores(place())
+
+        with pytest.raises(Exception, match="leases"):
+            await run(place, "UPDATE leases SET owner = 'an older program'")
 
     async def test_is_not_upgraded_by_half(self, place: Place) -> None:
         await make_old_store(place, "CREATE TABLE parked_events (x int)")

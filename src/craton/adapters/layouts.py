@@ -15,12 +15,18 @@ LAYOUT: Final = 2
 log = structlog.get_logger("craton.store")
 
 
-def require_not_newer(store: str, found: int) -> None:
-    """Raise `StoreUnsuitable` if a later version of the toolkit has made or upgraded the tables."""
+def require_usable(store: str, found: int, *, upgrade: bool) -> None:
+    """Raise `StoreUnsuitable` for tables of a later version of the toolkit, and for those of an earlier one unless they
+    may be upgraded."""
     if found > LAYOUT:
         raise StoreUnsuitable(
             f"{store} belongs to a newer version of Craton: its tables have layout {found}, and this program knows "
             f"layout {LAYOUT}. Start the newer program; tables are never downgraded."
+        )
+    if 0 < found < LAYOUT and not upgrade:
+        raise StoreUnsuitable(
+            f"{store} belongs to an older version of Craton: its tables have layout {found}. Use the `craton` of that "
+            f"version, or upgrade the tables to layout {LAYOUT} by starting the app with this one."
         )
 
 

@@ -3,11 +3,15 @@
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 import msgspec
 
 from craton.application.errors import MisuseError
 from craton.domain import DomainError
+
+OWN_KEY: Final = "§"
+"""What the keys of policies and sagas begin with. Clients can't make such keys: theirs are ASCII."""
 
 
 class CommandKey(msgspec.Struct, frozen=True):
@@ -31,7 +35,7 @@ class CommandKeys:
     A key is made of the command's name and the number of commands with this name before it, so queries in between don't
     change it. A command that was refused for good and is to run again (it is in `refused`) gets a new key.
     `settles`: the commands don't run; only their outcomes are looked up. `first`: most likely none of the keys was used
-    before. `keeps_refusals`: a refusal is the final answer to a key. Clients can't make such keys: theirs are ASCII.
+    before. `keeps_refusals`: a refusal is the final answer to a key.
     """
 
     def __init__(
@@ -66,8 +70,9 @@ class CommandKeys:
         again = self._refused[label]
         self._given.append(label)
         self._running = True
+        text = f"{OWN_KEY}{self.name}/{label}" + (f".{again}" if again else "")
         try:
-            yield msgspec.structs.replace(self._kind, text=f"§{self.name}/{label}" + (f".{again}" if again else ""))
+            yield msgspec.structs.replace(self._kind, text=text)
         except DomainError as refusal:
             self._refusal = label, refusal
             raise

@@ -1,9 +1,10 @@
 """A module: one API, its use cases, its data."""
 
 import copy
+import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from inspect import isfunction
-from typing import Any, Final, get_args, get_origin
+from typing import Any, Final, Literal, get_args, get_origin
 
 from craton.application.api import Api, OperationDefinition
 from craton.application.dependencies import Dependencies, dependencies_of
@@ -21,11 +22,16 @@ from craton.application.settings import Settings
 from craton.application.upcasting import EventTypes, Upcaster
 from craton.domain import Event
 from craton.domain.aggregate import AnyAggregate
+from craton.ports import OWN_TABLES
 
 Start = Callable[..., Awaitable[Sequence[str]]]
+Part = Literal["service", "adapter", "hook", "handler", "policy", "saga"]
+"""What declares dependencies: a hook is `start` or `verify`, an adapter a function in `provides`."""
 
 TOOLKIT_AGGREGATES: Final = frozenset((SagaProcess, OperatorLog))
 """The aggregates that the toolkit itself keeps in a module's store."""
+
+_MADE: Final = re.compile(r"CREATE\s+(?:TABLE|VIEW)\s+(?:IF\s+NOT\s+EXISTS\s+)?\"?(\w+)", re.IGNORECASE).search
 
 
 class Module:
@@ -84,6 +90,9 @@ class Module:
         self.retired = frozenset(retired)
         self.start = start
         self.tables = tuple(tables)
+        for table in filter(None, map(_MADE, self.tables)):
+            if table[1].lower() in OWN_TABLES:
+                raise WiringError(f"module {name}: its table {table[1]} has the name of a table of Craton's; rename it")
         """SQL that makes the module's own tables. Each statement is run at every start, so it must be repeatable."""
         self.sealed = sealed
         self.verify = verify
@@ -117,21 +126,23 @@ class Module:
         return twin
 
     @property
-    def dependencies(self) -> Iterator[tuple[str, str, Any]]:
-        """The dependencies of its parts: the part, the parameter, and its annotation."""
-        parts: list[tuple[str, Dependencies]] = [(self.service.__name__, self.service_dependencies)]
-        for function in (self.start, self.verify, *filter(isfunction, self.provides.values())):
-            if function is not None:
-                parts.append((function.__name__, dependencies_of(function, f"module {self.name}: {function.__name__}")))
+    def dependencies(self) -> Iterator[tuple[Part, str, str, Any]]:
+        """The dependencies of its parts: the kind of part, its name, the parameter, and its annotation."""
+        parts: list[tuple[Part, str, Dependencies]] = [("service", self.service.__name__, self.service_dependencies)]
+        hooks: list[tuple[Part, Any]] = [("hook", hook) for hook in (self.start, self.verify) if hook is not None]
+        hooks += [("adapter", adapter) for adapter in self.provides.values() if isfunction(adapter)]
+        for part, function in hooks:
+            found = dependencies_of(function, f"module {self.name}: {function.__name__}")
+            parts.append((part, function.__name__, found))
         for route in self.routes:
             if not isinstance(route.handler, OperationDefinition):
-                parts.append((route.handler.__name__, handler_dependencies(route.handler)))
-        parts += [(policy.kind.__name__, policy.dependencies) for policy in self.policies.values()]
+                parts.append(("handler", route.handler.__name__, handler_dependencies(route.handler)))
+        parts += [("policy", policy.kind.__name__, policy.dependencies) for policy in self.policies.values()]
         for saga in self.sagas.values():
             for steps in (saga.dependencies, saga.undo_dependencies):
-                parts += [(f"{saga.name}.{step}", dependencies) for step, dependencies in steps.items()]
-        for where, dependencies in parts:
-            yield from ((where, name, hint) for name, hint in dependencies.items())
+                parts += [("saga", f"{saga.name}.{step}", dependencies) for step, dependencies in steps.items()]
+        for part, where, dependencies in parts:
+            yield from ((part, where, name, hint) for name, hint in dependencies.items())
 
     @property
     def reactions(self) -> Iterator[tuple[str, Sequence[type[Event]]]]:

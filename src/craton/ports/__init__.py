@@ -47,6 +47,7 @@ from craton.ports.records import (
 )
 from craton.ports.store import (
     LONGEST_LEASE_SECONDS,
+    OWN_TABLES,
     ChangesetWriter,
     EventLog,
     Isolation,
@@ -62,6 +63,7 @@ from craton.ports.store import (
 __all__ = [
     "INLINE",
     "LONGEST_LEASE_SECONDS",
+    "OWN_TABLES",
     "Append",
     "Changeset",
     "ChangesetRefused",

@@ -29,6 +29,24 @@ Isolation = Literal["read committed", "repeatable read", "serializable"]
 LONGEST_LEASE_SECONDS: Final = 60.0
 """The longest time a lease is asked for. An expiry further away stems from a clock that was set back, and is void."""
 
+OWN_TABLES: Final = frozenset(
+    [
+        "checkpoints",
+        "documents",
+        "events",
+        "layout",
+        "lease_owners",
+        "leases",
+        "parked",
+        "parked_events",
+        "readers",
+        "results",
+        "snapshots",
+        "timers",
+    ]
+)
+"""The names of tables that a store makes, or once made, for itself. A module's own tables must have other names."""
+
 
 class EventLog(Protocol):
     """The events of a module, by stream and in their total order."""
@@ -129,8 +147,11 @@ class Records(Protocol):
 
     async def find_result(self, scope: str, key: str) -> StoredResult | None: ...
 
-    async def forget_results(self, before: datetime, after: tuple[str, str], limit: int) -> tuple[str, str] | None:
-        """Look at some results after a scope and key, and forget those given before a time.
+    async def forget_results(
+        self, before: datetime, after: tuple[str, str], limit: int, spared: str
+    ) -> tuple[str, str] | None:
+        """Look at some results after a scope and key, and forget those given before a time, except those whose key
+        begins with `spared`.
 
         Returns the scope and key of the last one looked at; None when there are no more.
         """
@@ -199,8 +220,11 @@ class Store(EventLog, ChangesetWriter, Tables, Records, Parking, Leases, Protoco
     async def exists(self) -> bool:
         """Whether the store exists; it need not be open. Raises `StoreUnavailable`."""
 
-    async def open(self) -> None:
-        """Connect, and create what is missing. Raises `StoreUnavailable`."""
+    async def open(self, *, upgrade: bool = True) -> None:
+        """Connect, create what is missing, and upgrade the tables of an earlier version.
+
+        Raises `StoreUnavailable`, or `StoreUnsuitable` for tables of another version that aren't to be upgraded.
+        """
 
     async def close(self) -> None: ...
 

@@ -142,9 +142,9 @@ class App:
     ) -> AsyncIterator["App"]:
         """Run all modules while the block lasts, each in the store that `open_store` makes for its name.
 
-        Without `subscriptions` nothing goes on in the background: no projections, no timers. `looking`: what runs the
-        modules' own code, with their settings and adapters, is only made when it is called. `retention` says how long
-        what is only of use for a time is kept.
+        Without `subscriptions` nothing goes on in the background: no projections, no timers. Data of an older
+        program are refused then, not upgraded. `looking`: what runs the modules' own code, with their settings and
+        adapters, is only made when it is called. `retention` says how long what is only of use for a time is kept.
         Raises `WiringError` or `StoreUnavailable`.
         """
         for problem in self.wiring.unprovided():
@@ -166,16 +166,16 @@ class App:
                 running = RunningModule(module, open_store(module.name), host)
                 if not looking:
                     running.make()
-                await running.store.open()
+                await running.store.open(upgrade=subscriptions)
                 opened.append(running)
                 self._running[module.name] = running
             stores = {running.module.name: running.store for running in opened}
-            readers = list(self._readers())
+            readers = list(self.event_readers)
             self.rounds = Rounds(self.name, stores, readers, self._clock)
             modules = [(running.module, running.store) for running in opened]
             await keep_names(self.name, modules, working=subscriptions)
-            await move_readers_home(readers, stores)
             if subscriptions:
+                await move_readers_home(readers, stores)
                 await self.rounds.check()
                 await register_policies(self.name, modules)
             for running in opened:
@@ -195,7 +195,8 @@ class App:
             await asyncio.gather(*(running.close() for running in opened))
             self._running.clear()
 
-    def _readers(self) -> Iterator[Reader]:
+    @property
+    def event_readers(self) -> Iterator[Reader]:
         """The policies and the steps of sagas that wait, once for each module whose events they read."""
         owners = self.wiring.owner_of
         for module in self.modules.values():
@@ -208,11 +209,6 @@ class App:
                     for source in self.wiring.recorders(events):
                         name = f"{module.name}.{definition.name}.{step}"
                         yield Reader(name, source, module.name, frozenset({module.name}))
-
-    @property
-    def event_readers(self) -> Iterator[Reader]:
-        """The policies and the steps of sagas that wait, once for each module whose events they read."""
-        return self._readers()
 
     @property
     def projections(self) -> dict[str, RunningProjection]:
@@ -250,7 +246,7 @@ class App:
         """Run one operation of `Operations`."""
         if not self._running:
             raise WiringError(f"app {self.name}: {operation} was called while the app is not running")
-        return await call_operations(self._running, list(self._readers()), operation, arguments, context)
+        return await call_operations(self._running, list(self.event_readers), operation, arguments, context)
 
     async def begin(self, *, empty: bool) -> list[str]:
         """Run the modules' start hooks, and add demo data unless `empty`.

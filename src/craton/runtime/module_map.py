@@ -96,7 +96,7 @@ def _operations(module: Module, kind: str) -> tuple[str, ...]:
 
 def _calls(module: Module, owner_of: Mapping[type[Api], str]) -> Iterator[Arrow]:
     parts: dict[str, dict[str, None]] = {}
-    for part, _, annotation in module.dependencies:
+    for _, part, _, annotation in module.dependencies:
         target = owner_of.get(annotation)
         if target not in (None, module.name):
             parts.setdefault(str(target), {})[part] = None

@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 import structlog
 
+from craton.application.command_keys import OWN_KEY
 from craton.application.page import MAX_PAGE_SIZE, Paging, within
 from craton.application.sagas.index import SagaIndex, SagaRow
 from craton.application.view import View
@@ -33,7 +34,7 @@ class Retention(msgspec.Struct, frozen=True, kw_only=True):
     """How long things are kept that are only of use for a time."""
 
     results: timedelta = timedelta(days=30)
-    """Answers under keys. A command that is repeated later than that runs again."""
+    """Answers under keys of clients. A command that is repeated later than that runs again."""
     ended_sagas: timedelta = timedelta(days=90)
     """Ended sagas in lists; each is found by its id as long as its events are."""
 
@@ -70,11 +71,15 @@ class Forgetting:
         await asyncio.sleep(PASS_SECONDS)
 
     async def forget_results(self) -> None:
-        """Look at all answers, and forget those that are too old."""
+        """Look at all answers, and forget those that are too old.
+
+        What the commands of policies and sagas have done is never forgotten: a parked event or a stranded saga may be
+        tried again after any time.
+        """
         before = self._background.clock() - self._retention.results
         after: tuple[str, str] | None = ("", "")
         while after is not None:
-            after = await self._background.store.forget_results(before, after, CHUNK)
+            after = await self._background.store.forget_results(before, after, CHUNK, OWN_KEY)
             if after is not None:
                 await asyncio.sleep(PAUSE_SECONDS)
 

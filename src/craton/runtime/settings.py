@@ -50,7 +50,7 @@ SETTINGS: Final = (
     ),
     Setting("proxies", "", "the addresses of the proxies whose X-Forwarded-For header is trusted"),
     Setting("origins", "", "the web sites whose scripts may use the API from a browser, such as https://a.example.com"),
-    Setting("result_days", "30", "how many days answers under idempotency keys are kept"),
+    Setting("result_days", "30", "how many days answers under clients' idempotency keys are kept"),
     Setting("ended_saga_days", "90", "how many days sagas that have ended are listed"),
     Setting("log", "info", "the lowest level of log lines to write: debug, info, warning or error"),
 )

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple, get_args, get_origin
 from craton.application.api import Api
 from craton.application.dependencies import Dependencies, dependencies_of
 from craton.application.errors import WiringError
-from craton.application.module import TOOLKIT_AGGREGATES, Module
+from craton.application.module import TOOLKIT_AGGREGATES, Module, Part
 from craton.application.projection import events_of
 from craton.application.repository import Repository
 from craton.application.sagas import Sagas
@@ -38,14 +38,16 @@ class Wiring:
         for module in modules:
             if self.owner_of[module.api] != module.name:
                 raise WiringError(f"app {app}: two modules provide {module.api.__name__}")
-        self.recorder_of: dict[type[Event], str] = {
-            event: module.name
-            for module in modules
-            for aggregate in module.aggregates
-            if aggregate not in TOOLKIT_AGGREGATES
-            for event in events_of(aggregate)
-        }
+        self.recorder_of: dict[type[Event], str] = {}
         """The module that records each kind of events."""
+        for module in modules:
+            for aggregate in set(module.aggregates) - TOOLKIT_AGGREGATES:
+                for event in events_of(aggregate):
+                    if self.recorder_of.setdefault(event, module.name) != module.name:
+                        raise WiringError(
+                            f"app {app}: the modules {self.recorder_of[event]} and {module.name} both record "
+                            f"{event.__name__}; each needs a class of its own"
+                        )
         for module in modules:
             for where, events in module.reactions:
                 for event in events:
@@ -79,9 +81,12 @@ class Wiring:
     def unprovided(self) -> Iterator[str]:
         """Yield a sentence for each dependency that has no provider."""
         for module in self.modules.values():
-            for where, name, annotation in module.dependencies:
-                if _provider(self, module, annotation) is None:
-                    yield self._refusal(module, f"{where} asks for {name}", annotation)
+            for part, where, name, annotation in module.dependencies:
+                what = f"{where} asks for {name}"
+                if part not in _PARTS.get(get_origin(annotation), [part]):
+                    yield f"module {module.name}: {what}, but {_REMEDIES[get_origin(annotation)]}"
+                elif _provider(self, module, annotation) is None:
+                    yield self._refusal(module, what, annotation)
 
     def _refusal(self, module: Module, what: str, annotation: Any) -> str:
         shown = getattr(annotation, "__name__", str(annotation))
@@ -93,6 +98,19 @@ class Wiring:
         if isinstance(annotation, type) and issubclass(annotation, Api):
             return f"app {self.app}: no module provides {shown}; module {module.name}: {what}"
         return f"module {module.name}: {what}: {shown}, which nothing provides. Give it to the module as provides={{…}}"
+
+
+_PARTS: Final[dict[Any, Sequence[Part]]] = {
+    Repository: ["service", "adapter"],
+    Sagas: ["service", "adapter"],
+    AsyncIterator: ["hook"],
+}
+"""The parts of a module that may have a dependency of this kind. All others may be had by each part."""
+_REMEDIES: Final[dict[Any, str]] = {
+    Repository: "only the service changes aggregates; ask for an Api and call its command",
+    Sagas: "only the service starts sagas; ask for an Api and call its command",
+    AsyncIterator: "only `start` and `verify` read the log; the others are told of events one by one",
+}
 
 
 class Provisions:

@@ -94,7 +94,8 @@ class RequestHead:
     @property
     def accepts_json_alone(self) -> bool:
         """Whether the client is a script that wants JSON and nothing else."""
-        return (self.get(b"accept") or "").strip().lower() == "application/json"
+        accepted = [value.strip().lower() for name, value in self.raw if name == b"accept"]
+        return accepted == [b"application/json"]
 
     @property
     def wanted_versions(self) -> frozenset[int] | Literal["*"] | None:

@@ -191,7 +191,7 @@ class PostgresReads:
     async def leases(self) -> Sequence[HeldLease]:
         rows = await self._rows(
             "SELECT name, owner, fence, expires BETWEEN clock_timestamp() AND clock_timestamp() +"
-            f" interval '{LONGEST_LEASE_SECONDS} seconds' AS held FROM {self._schema}.leases ORDER BY name"
+            f" interval '{LONGEST_LEASE_SECONDS} seconds' AS held FROM {self._schema}.lease_owners ORDER BY name"
         )
         return [HeldLease(*row) for row in rows]
 

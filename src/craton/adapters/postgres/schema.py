@@ -48,7 +48,7 @@ CREATE TABLE {schema}.results (
 );
 CREATE TABLE {schema}.readers (subscription text PRIMARY KEY, position bigint NOT NULL);
 CREATE TABLE {schema}.documents (name text PRIMARY KEY, revision int NOT NULL, body text NOT NULL);
-CREATE TABLE {schema}.leases (
+CREATE TABLE {schema}.lease_owners (
     name text PRIMARY KEY, owner text NOT NULL, fence bigint NOT NULL, expires timestamptz NOT NULL
 );
 CREATE TABLE {schema}.timers (
@@ -92,6 +92,7 @@ CREATE UNIQUE INDEX IF NOT EXISTS events_id ON {schema}.events (id COLLATE "C");
 CREATE INDEX IF NOT EXISTS timers_waiting ON {schema}.timers (due, id) WHERE NOT parked;
 CREATE INDEX IF NOT EXISTS timers_parked ON {schema}.timers (due, id) WHERE parked;
 ALTER TABLE {schema}.checkpoints RENAME TO readers;
+ALTER TABLE {schema}.leases RENAME TO lease_owners;
 ALTER TABLE {schema}.results ADD COLUMN time timestamptz NOT NULL DEFAULT now();
 ALTER TABLE {schema}.results ALTER COLUMN time DROP DEFAULT;
 """

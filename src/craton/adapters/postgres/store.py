@@ -11,7 +11,7 @@ from typing import Any, Final
 import asyncpg
 
 from craton.adapters import sql
-from craton.adapters.layouts import LAYOUT, require_not_newer, tell_upgraded
+from craton.adapters.layouts import LAYOUT, require_usable, tell_upgraded
 from craton.adapters.postgres.database import PostgresDatabase, is_given_up, transaction, unavailable
 from craton.adapters.postgres.reads import DEFINITION_SECONDS, PostgresReads
 from craton.adapters.postgres.refusals import is_lost
@@ -67,10 +67,10 @@ class PostgresStore(PostgresReads):
         finally:
             await self._database.close()
 
-    async def open(self) -> None:
+    async def open(self, *, upgrade: bool = True) -> None:
         await self._database.open()
         try:
-            await self._prepare()
+            await self._prepare(upgrade=upgrade)
         except BaseException as problem:
             await self._database.close()
             if not isinstance(problem, ChangesetRefused):
@@ -141,10 +141,10 @@ class PostgresStore(PostgresReads):
         seconds = min(seconds, LONGEST_LEASE_SECONDS)
         async with self._database.connection() as connection:
             held = await connection.fetchrow(
-                f"WITH renewed AS (UPDATE {self._schema}.leases SET"
+                f"WITH renewed AS (UPDATE {self._schema}.lease_owners SET"
                 " expires = clock_timestamp() + make_interval(secs => $3) WHERE name = $1 AND owner = $2"
                 f" RETURNING fence) SELECT {_EXPIRED} AS expired, renewed.fence"
-                f" FROM {self._schema}.leases l LEFT JOIN renewed ON true WHERE l.name = $1",
+                f" FROM {self._schema}.lease_owners l LEFT JOIN renewed ON true WHERE l.name = $1",
                 lease,
                 owner,
                 seconds,
@@ -160,7 +160,7 @@ class PostgresStore(PostgresReads):
                     # The last owner may be frozen in a transaction that has the lease locked: this is tried again.
                     await connection.execute(f"SET LOCAL lock_timeout = '{LEASE_LOCK_SECONDS}s'")
                     fence: int | None = await connection.fetchval(
-                        f"INSERT INTO {self._schema}.leases AS l VALUES"
+                        f"INSERT INTO {self._schema}.lease_owners AS l VALUES"
                         " ($1, $2, 1, clock_timestamp() + make_interval(secs => $3)) ON CONFLICT (name) DO UPDATE SET"
                         " fence = l.fence + (l.owner <> $2)::int, owner = $2, expires = excluded.expires"
                         f" WHERE l.owner = $2 OR {_EXPIRED} RETURNING fence",
@@ -174,21 +174,25 @@ class PostgresStore(PostgresReads):
 
     async def release(self, lease: str, owner: str) -> None:
         await self._value(
-            f"UPDATE {self._schema}.leases SET expires = '-infinity' WHERE name = $1 AND owner = $2",
+            f"UPDATE {self._schema}.lease_owners SET expires = '-infinity' WHERE name = $1 AND owner = $2",
             lease,
             owner,
         )
 
-    async def forget_results(self, before: datetime, after: tuple[str, str], limit: int) -> tuple[str, str] | None:
+    async def forget_results(
+        self, before: datetime, after: tuple[str, str], limit: int, spared: str
+    ) -> tuple[str, str] | None:
         require_count(limit)
         last = await self._rows(
             f"WITH seen AS (SELECT scope, key, time FROM {self._schema}.results WHERE (scope, key) > ($1, $2)"
             f" ORDER BY scope, key LIMIT $3), gone AS (DELETE FROM {self._schema}.results r USING seen s"
-            " WHERE r.scope = s.scope AND r.key = s.key AND s.time < $4)"
+            " WHERE r.scope = s.scope AND r.key = s.key AND s.time < $4"
+            " AND NOT starts_with(s.key, $5))"
             " SELECT scope, key FROM seen ORDER BY scope, key OFFSET $3 - 1",
             *after,
             limit,
             before,
+            spared,
         )
         return (last[0]["scope"], last[0]["key"]) if last else None
 
@@ -201,12 +205,12 @@ class PostgresStore(PostgresReads):
     async def drop_table(self, name: str) -> None:
         await self._define(f"DROP TABLE IF EXISTS {self._schema}.{name}")
 
-    async def _prepare(self) -> None:
+    async def _prepare(self, *, upgrade: bool) -> None:
         """Create the tables, or upgrade older ones. One process at a time does this; the others find it done."""
         async with self._database.connection() as connection, transaction(connection):
             await connection.execute(_DEFINING)
             found = await self._layout(connection)
-            require_not_newer(self._schema, found)
+            require_usable(self._schema, found, upgrade=upgrade)
             for statement in schema_statements(self._schema, self._lock, found):
                 await connection.execute(statement, timeout=DEFINITION_SECONDS)
         if 0 < found < LAYOUT:

@@ -199,7 +199,7 @@ class PostgresWriter:
         """Check what the units rely on, and lock it until the commit."""
         for unit in units:
             if unit.fence and not await connection.fetchval(
-                f"SELECT true FROM {self._schema}.leases WHERE name = $1 AND fence = $2 FOR SHARE",
+                f"SELECT true FROM {self._schema}.lease_owners WHERE name = $1 AND fence = $2 FOR SHARE",
                 unit.fence.lease,
                 unit.fence.number,
             ):

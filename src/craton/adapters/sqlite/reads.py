@@ -199,7 +199,7 @@ class SqliteReads:
     async def leases(self) -> Sequence[HeldLease]:
         now = world.monotonic()
         rows = await self._scan(
-            "SELECT name, owner, fence, expires BETWEEN ? AND ? FROM leases ORDER BY name",
+            "SELECT name, owner, fence, expires BETWEEN ? AND ? FROM lease_owners ORDER BY name",
             (now, now + LONGEST_LEASE_SECONDS),
         )
         return [HeldLease(name, owner, number, bool(held)) for name, owner, number, held in rows]

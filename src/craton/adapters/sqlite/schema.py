@@ -3,7 +3,7 @@
 import sqlite3
 from typing import Final
 
-from craton.adapters.layouts import LAYOUT, require_not_newer, tell_upgraded
+from craton.adapters.layouts import LAYOUT, require_usable, tell_upgraded
 from craton.adapters.sql import names, quoted, unique_statements
 from craton.domain import world
 from craton.ports import Table
@@ -57,7 +57,7 @@ _TABLES: Final = (
     ) WITHOUT ROWID""",
     "CREATE TABLE readers (subscription TEXT PRIMARY KEY, position INTEGER NOT NULL)",
     "CREATE TABLE documents (name TEXT PRIMARY KEY, revision INTEGER NOT NULL, body TEXT NOT NULL)",
-    """CREATE TABLE leases (
+    """CREATE TABLE lease_owners (
         name TEXT PRIMARY KEY,
         owner TEXT NOT NULL,
         fence INTEGER NOT NULL,
@@ -99,6 +99,7 @@ _UPGRADES: Final[dict[int, tuple[str, ...]]] = {
         "CREATE INDEX IF NOT EXISTS timers_waiting ON timers (due, id) WHERE NOT parked",
         "CREATE INDEX IF NOT EXISTS timers_parked ON timers (due, id) WHERE parked",
         "ALTER TABLE checkpoints RENAME TO readers",
+        "ALTER TABLE leases RENAME TO lease_owners",
         _NO_CHECKPOINTS,
         """CREATE TABLE new_results (
             scope TEXT NOT NULL,
@@ -134,15 +135,15 @@ _TYPES: Final[dict[ColumnType, str]] = {
 }
 
 
-def prepare(connection: sqlite3.Connection, name: str) -> None:
+def prepare(connection: sqlite3.Connection, name: str, *, upgrade: bool) -> None:
     """Create the tables, or upgrade those of an older file, in one transaction.
 
-    Raises `sqlite3.Error`, or `StoreUnsuitable` for the tables of a newer version.
+    Raises `sqlite3.Error`, or `StoreUnsuitable` for tables of another version that aren't to be upgraded.
     """
     connection.execute("BEGIN IMMEDIATE")
     try:
         found = _layout(connection)
-        require_not_newer(name, found)
+        require_usable(name, found, upgrade=upgrade)
         if found == 0:
             for statement in (*_TABLES, f"INSERT INTO layout VALUES ({LAYOUT})"):
                 connection.execute(statement)

@@ -39,13 +39,13 @@ class SqliteStore(SqliteReads):
     async def exists(self) -> bool:
         return self._path.exists()
 
-    async def open(self) -> None:
+    async def open(self, *, upgrade: bool = True) -> None:
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._path.touch(mode=0o600)  # SQLite gives its other files the same mode
             writing = connect(self._path, synchronous=self._synchronous, read_only=False)
             try:
-                prepare(writing, str(self._path))
+                prepare(writing, str(self._path), upgrade=upgrade)
                 self._open_reader()
             except BaseException:
                 writing.close()
@@ -91,11 +91,13 @@ class SqliteStore(SqliteReads):
         return await self._in_writer(lambda: self._writer.acquire(lease, owner, seconds))
 
     async def release(self, lease: str, owner: str) -> None:
-        await self._autocommit("UPDATE leases SET expires = 0 WHERE name = ? AND owner = ?", (lease, owner))
+        await self._autocommit("UPDATE lease_owners SET expires = 0 WHERE name = ? AND owner = ?", (lease, owner))
 
-    async def forget_results(self, before: datetime, after: tuple[str, str], limit: int) -> tuple[str, str] | None:
+    async def forget_results(
+        self, before: datetime, after: tuple[str, str], limit: int, spared: str
+    ) -> tuple[str, str] | None:
         require_count(limit)
-        return await self._in_writer(lambda: self._writer.forget_results(before, after, limit))
+        return await self._in_writer(lambda: self._writer.forget_results(before, after, limit, spared))
 
     async def create_table(self, table: Table) -> None:
         for statement in table_statements(table, sql.UNLESS_THERE):

@@ -161,7 +161,7 @@ class Writer:
         """
         now = world.monotonic()
         row = self._run(
-            "INSERT INTO leases VALUES (:lease, :owner, 1, :until) ON CONFLICT (name) DO UPDATE SET"
+            "INSERT INTO lease_owners VALUES (:lease, :owner, 1, :until) ON CONFLICT (name) DO UPDATE SET"
             " fence = fence + (owner <> :owner), owner = :owner, expires = :until"
             " WHERE owner = :owner OR expires NOT BETWEEN :now AND :now + :longest RETURNING fence",
             bound_by_name(
@@ -176,21 +176,27 @@ class Writer:
         ).fetchone()
         return None if row is None else int(row[0])
 
-    def forget_results(self, before: datetime, after: tuple[str, str], limit: int) -> tuple[str, str] | None:
-        """Look at some results after a scope and key, and forget those given before a time."""
+    def forget_results(
+        self, before: datetime, after: tuple[str, str], limit: int, spared: str
+    ) -> tuple[str, str] | None:
+        """Look at some results after a scope and key; forget those given before a time, unless their key is spared."""
         seen = self._run(
-            "SELECT scope, key, time FROM results WHERE (scope, key) > (?, ?) ORDER BY scope, key LIMIT ?",
+            "SELECT scope, key FROM results WHERE (scope, key) > (?, ?) ORDER BY scope, key LIMIT ?",
             bound((*after, limit)),
         ).fetchall()
-        old = [(scope, key) for scope, key, time in seen if time < time_text(before)]
-        self._connection.executemany("DELETE FROM results WHERE scope = ? AND key = ?", old)
+        if seen:  # one statement, and so one commit
+            self._run(
+                "DELETE FROM results WHERE (scope, key) > (?1, ?2) AND (scope, key) <= (?3, ?4) AND time < ?5"
+                " AND substr(key, 1, length(?6)) <> ?6",
+                bound((*after, *seen[-1], time_text(before), spared)),
+            )
         return (seen[-1][0], seen[-1][1]) if len(seen) == limit else None
 
     def _check(self, unit: Changeset) -> None:
         if (
             unit.fence
             and not self._run(
-                "SELECT 1 FROM leases WHERE name = ? AND fence = ?", bound(astuple(unit.fence))
+                "SELECT 1 FROM lease_owners WHERE name = ? AND fence = ?", bound(astuple(unit.fence))
             ).fetchone()
         ):
             raise FenceLost(f"the lease {unit.fence.lease} has passed to another owner")

@@ -17,7 +17,16 @@ from typing import (
 
 import msgspec
 
-from craton.application.codec import convert, decode, encode_to_keep, fingerprint, plain, shape, unencodable
+from craton.application.codec import (
+    convert,
+    decode,
+    encode_to_keep,
+    fingerprint,
+    holds_secrets,
+    plain,
+    shape,
+    unencodable,
+)
 from craton.application.dependencies import Dependencies, dependencies_of
 from craton.application.errors import WiringError
 from craton.application.projection import event_types
@@ -172,6 +181,11 @@ class SagaDefinition(Generic[S]):
         why = unencodable(kind)
         if why is not None:
             raise WiringError(f"saga {self.name}: its fields can't be stored: {why}")
+        if holds_secrets(kind):
+            raise WiringError(
+                f"saga {self.name}: one of its fields holds a Secret, and operators see a saga's fields. Keep the "
+                f"secret elsewhere, and let the step that needs it ask for it."
+            )
         self._before = {name: self._closure(name, ()) for name in self.steps}
         self.order = tuple(sorted(self.steps, key=lambda name: (len(self._before[name]), list(self.steps).index(name))))
         """All steps, each after those that it waits for."""
@@ -236,7 +250,14 @@ class SagaDefinition(Generic[S]):
         hint: Any = self.dependencies[name].pop("event", None)
         if get_origin(hint) is not Recorded:
             raise WiringError(f"saga {self.name}: {name} waits, so it must take event: Recorded[…]")
-        return event_types(get_args(hint)[0], f"saga {self.name}: {name}")
+        awaited = event_types(get_args(hint)[0], f"saga {self.name}: {name}")
+        for event in awaited:
+            if holds_secrets(event):
+                raise WiringError(
+                    f"saga {self.name}: {name} waits for {event.__name__}, which holds a Secret. The saga keeps the "
+                    f"event where operators see it; wait for one without secrets."
+                )
+        return awaited
 
     def successors(self, name: str) -> Iterator[str]:
         """The steps that wait for a step, directly or indirectly."""

@@ -1,10 +1,12 @@
 """The readers of each module's events. Their progress is kept in the store of the module that reads.
 
-Programs before layout 2 kept it in the store of the module that records the events. It is moved when an app starts:
-first it is written at its new place, unless it is there already, then it is removed from the old one. So an interrupted
-start is completed by the next one, and if two processes do it at once, one of them does nothing.
+Programs before layout 2 kept it in the store of the module that records the events, and a policy that was moved to
+another module left it in the store of its former one. It is moved when an app starts: first it is written at its new
+place, unless it is there already, then it is removed from the old one. So an interrupted start is completed by the next
+one, and if two processes do it at once, one of them does nothing.
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -34,35 +36,38 @@ class Reader(msgspec.Struct, frozen=True):
 
 
 async def move_readers_home(readers: Sequence[Reader], stores: Mapping[str, Store]) -> None:
-    """Move the progress that an older program kept in other modules' stores."""
+    """Move the progress of readers that lies in other stores than that of their module."""
     for reader in readers:
-        source, home = stores[reader.source], stores[reader.home]
-        position = await source.checkpoint(reader.name)
-        if not position:
-            continue
-        entries = await source.parked(reader.name)
-        moved = Changeset(
-            checkpoint_at_most=(reader.full_name, 0),
-            checkpoint=(reader.full_name, position),
-            parked=await _with_events(source, reader, entries),
-        )
-        try:
-            await write_alone(home, moved)
-        except PositionPassed:
-            log.info("a reader was moved already", reader=reader.full_name)
-        unparked = [(reader.name, entry.position) for entry in entries]
-        await write_alone(source, Changeset(checkpoint=(reader.name, 0), unparked=unparked))
-        about = {"reader": reader.full_name, "position": position, "parked": len(entries)}
-        log.warning("a reader's progress was moved to its own module's store", **about)
+        home = stores[reader.home]
+        former = [(stores[reader.source], reader.name)]
+        former += [(store, reader.full_name) for store in stores.values() if store is not home]
+        positions = await asyncio.gather(*(store.checkpoint(name) for store, name in former))
+        for (store, name), position in zip(former, positions, strict=True):
+            if position:
+                await _move(store, name, position, home, reader.full_name)
 
 
-async def _with_events(source: Store, reader: Reader, entries: Sequence[ParkedEvent]) -> list[ParkedEvent]:
-    """The parked events, under the reader's full name and with the events themselves."""
+async def _move(former: Store, former_name: str, position: int, home: Store, name: str) -> None:
+    entries = await former.parked(former_name)
+    moved = Changeset(
+        checkpoint_at_most=(name, 0),
+        checkpoint=(name, position),
+        parked=await _with_events(former, former_name, name, entries),
+    )
+    try:
+        await write_alone(home, moved)
+    except PositionPassed:
+        log.info("a reader was moved already", reader=name)
+    unparked = [(former_name, entry.position) for entry in entries]
+    await write_alone(former, Changeset(checkpoint=(former_name, 0), unparked=unparked))
+    log.warning("a reader's progress was moved to its module's store", reader=name, position=position)
+
+
+async def _with_events(former: Store, former_name: str, name: str, entries: Sequence[ParkedEvent]) -> list[ParkedEvent]:
+    """The parked events, under the reader's present name and with the events themselves."""
     events = {
         event.position: event
         for key in dict.fromkeys(entry.key for entry in entries)
-        for event in await source.parked_events(reader.name, key, len(entries))
+        for event in await former.parked_events(former_name, key, len(entries))
     }
-    return [
-        msgspec.structs.replace(entry, subscription=reader.full_name, event=events[entry.position]) for entry in entries
-    ]
+    return [msgspec.structs.replace(entry, subscription=name, event=events[entry.position]) for entry in entries]

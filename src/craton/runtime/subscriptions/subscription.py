@@ -186,6 +186,8 @@ class Subscription:
             if sum(event.last for event in page.events) > 1:
                 self._one_by_one_until = page.position
                 return True
+            if self._options.has_effects is not None:
+                raise  # it has no rows that could be refused, and what it does must not be done within a transaction
             parked = await self._write_event_by_event(page)
         crash_point("subscription.written")
         self._parked.keys |= {entry.key for entry in parked}

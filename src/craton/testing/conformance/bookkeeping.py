@@ -92,16 +92,24 @@ class IdempotencyResults:
         for key, hours in (("a", 0), ("b", 2), ("c", 0), ("d", 3)):
             await write(store, Changeset(result=replace(_result(key), time=NOON + timedelta(hours=hours))))
 
-        looked_at = await store.forget_results(NOON + timedelta(hours=1), ("", ""), 2)
+        looked_at = await store.forget_results(NOON + timedelta(hours=1), ("", ""), 2, "§")
         assert looked_at == ("ann/pay", "b")
         assert [key for key in "abcd" if await store.find_result("ann/pay", key)] == ["b", "c", "d"]
 
-        assert await store.forget_results(NOON + timedelta(hours=1), looked_at, 3) is None
+        assert await store.forget_results(NOON + timedelta(hours=1), looked_at, 3, "§") is None
         assert [key for key in "abcd" if await store.find_result("ann/pay", key)] == ["b", "d"]
+
+    async def test_answers_under_spared_keys_are_not_forgotten(self, store: Store) -> None:
+        for key in ("§a", "b§"):
+            await write(store, Changeset(result=_result(key)))
+
+        assert await store.forget_results(NOON + timedelta(hours=1), ("", ""), 10, "§") is None
+
+        assert [key for key in ("§a", "b§") if await store.find_result("ann/pay", key)] == ["§a"]
 
     async def test_a_key_whose_answer_is_forgotten_may_be_used_again(self, store: Store) -> None:
         await write(store, appending("a", result=_result("k")))
-        await store.forget_results(NOON + timedelta(hours=1), ("", ""), 10)
+        await store.forget_results(NOON + timedelta(hours=1), ("", ""), 10, "§")
 
         await write(store, appending("b", result=_result("k")))
 

@@ -106,7 +106,7 @@ READS: dict[str, Read] = {
     "what NUL has parked": lambda store: store.parked(NUL),
     "events parked under NUL": lambda store: store.parked_events("reader", NUL, 1),
     "parked events, less than nothing": lambda store: store.parked_events("reader", "key", -1),
-    "results to forget, less than nothing": lambda store: store.forget_results(NOON, ("", ""), -1),
+    "results to forget, less than nothing": lambda store: store.forget_results(NOON, ("", ""), -1, "§"),
     "a lease of NUL": lambda store: store.acquire(NUL, "ann", 1.0),
     "a lease of half an owner": lambda store: store.acquire("lease", HALF, 1.0),
     "a lease of NUL, given back": lambda store: store.release(NUL, "ann"),

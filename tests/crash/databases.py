@@ -16,7 +16,7 @@ from uuid import uuid4
 import asyncpg
 
 TURNS: Final = 3
-"""At most two processes have a database at the same time, with up to 22 connections. A server has a hundred for all."""
+"""How many tests use the server at once. Each runs up to two processes of 22 connections; the server has a hundred."""
 
 
 @contextmanager

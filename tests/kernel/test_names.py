@@ -30,7 +30,7 @@ from craton.application import (
 )
 from craton.application.codec import decode
 from craton.application.sagas.events import SagaCompleted
-from craton.domain import Aggregate, Event, Id, Recorded, Value
+from craton.domain import Aggregate, Event, Id, Recorded, Secret, Value
 from craton.ports import Changeset, Statement, Store
 from craton.runtime import App
 from craton.runtime.compatibility.names import DOCUMENT, Names, keep_names
@@ -176,6 +176,15 @@ class TestEvents:
             "renamed, say aliases = ('Filled',) in its class; if a newer program wrote them, start that one; if "
             "nothing needs them any more, say Module(retired=['Filled'])."
         )
+
+    async def test_one_that_is_retired_is_shown_without_its_data(self, process: Process) -> None:
+        await process.put(shelf(filled(code=Secret)(code=Secret("open sesame"))))
+
+        async with App("store", modules=[shelf(retired=["Filled"])]).run(process.place, subscriptions=False) as app:
+            boxes = app.running["shelf"].module.service_dependencies["boxes"]
+            (event,) = (await app.running["shelf"].provide({"boxes": boxes})["boxes"].audit(BOX)).items
+
+        assert (event.type, event.data) == ("Filled", {})
 
     async def test_one_that_was_never_recorded_may_go(self, process: Process) -> None:
         await process.put(shelf(Emptied(), kinds=[FILLED]))

@@ -1,4 +1,4 @@
-"""A module's front door: a class whose methods are its commands and queries."""
+"""What a module offers to others: a class whose methods are its commands and queries."""
 
 import copy
 import inspect

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from enum import Enum
+from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, ClassVar, Final, Generic, TypeVar, Union, get_args, get_origin, get_type_hints
 from unicodedata import normalize
@@ -70,6 +71,7 @@ class Row(Immutable, metaclass=_RowMeta):
     """What `View.get` raises for a key that no row has."""
 
 
+@cache
 def hidden_fields(row: type[Any]) -> tuple[str, ...]:
     """The names of a row's fields that callers don't see."""
     hints = get_type_hints(row, include_extras=True)

@@ -1,4 +1,4 @@
-"""What the files of a module may import: of another module only its two doors, and in its domain only pure code."""
+"""What the files of a module may import: of another module only api.py and events.py; in its domain only pure code."""
 
 import ast
 import importlib
@@ -10,12 +10,12 @@ from typing import Final
 from craton.application.module import Module
 from craton.runtime.app import App
 
-DOORS: Final = ("events", "api")
+PUBLIC: Final = ("events", "api")
 PURE_FILES: Final = ("domain.py", "events.py")
 
 
 def wrong_imports(app: App) -> Iterator[str]:
-    """Yield a sentence for each import that crosses a boundary outside the two doors."""
+    """Yield a sentence for each import of a file of another module that isn't api.py or events.py."""
     packages = {package: module.name for module in app.modules.values() if (package := _package(module))}
     for package, name in packages.items():
         folder = Path(importlib.import_module(package).__path__[0])  # a package without an __init__ has no __file__
@@ -23,7 +23,7 @@ def wrong_imports(app: App) -> Iterator[str]:
             for imported, line in _imports(path, _package_of(path, folder, package)):
                 where = f"{path}:{line}: module {name}"
                 for other, other_name in packages.items():
-                    if other != package and _inside(imported, other) and not _is_door(imported, other):
+                    if other != package and _inside(imported, other) and not _is_public(imported, other):
                         yield (
                             f"{where} imports {imported}; of {other_name} it may import what is in its events.py and "
                             f"its api.py, and nothing else"
@@ -48,8 +48,8 @@ def _inside(name: str, package: str) -> bool:
     return name == package or name.startswith(f"{package}.")
 
 
-def _is_door(imported: str, package: str) -> bool:
-    return any(_inside(imported, f"{package}.{door}") for door in DOORS)
+def _is_public(imported: str, package: str) -> bool:
+    return any(_inside(imported, f"{package}.{file}") for file in PUBLIC)
 
 
 def _is_pure(imported: str, packages: dict[str, str]) -> bool:

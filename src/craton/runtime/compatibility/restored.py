@@ -180,12 +180,13 @@ class Rounds:
         number = await store.acquire(reader.full_name, owner, LEASE_SECONDS)
         if number is None:
             raise MisuseError(f"a process runs {reader.full_name}; stop it first")
-        parked = [(entry.subscription, entry.position) for entry in await store.parked(reader.full_name)]
+        parked = [entry.position for entry in await store.parked(reader.full_name)]
+        set_aside = (*parked, *await store.dropped(reader.full_name))  # of other events than those that come there now
         position = min(position, await store.checkpoint(reader.full_name))
         unit = Changeset(
             fence=Fence(reader.full_name, number),
             checkpoint=(reader.full_name, position),
-            unparked=[(name, at) for name, at in parked if at > position],
+            unparked=[(reader.full_name, at) for at in set_aside if at > position],
         )
         await write_alone(store, unit)
         await store.release(reader.full_name, owner)

@@ -9,6 +9,7 @@ What they guarantee:
   process that lost the lease in the middle of them begins with one the next time.
 - Events of one key are handled in order. One that can't be handled is parked with its key: later events of that key
   queue up behind it, all others flow. What an operator asks for a parked event the owner carries out (`parked.py`).
+- Events that a handler with effects passes over cost no commit: the checkpoint is written behind them a little later.
 - The checkpoint, the lease and what is parked lie in the store of the module that reads, whichever module's log it is.
 - Nothing here relies on a wake-up: a lost one costs a poll, never an event.
 """
@@ -20,6 +21,7 @@ from typing import Final
 import msgspec
 import structlog
 
+from craton.domain import world
 from craton.ports import (
     Changeset,
     Fence,
@@ -43,6 +45,8 @@ from craton.runtime.subscriptions.parked import PARKED_PAGE, ParkedEvents
 PAGE: Final = 1_000
 MAX_AT_ONCE: Final = 64
 """The number of events with effects outside of the store that may be handled again after a crash."""
+NOTE_SECONDS: Final = 0.25
+"""How long the checkpoint may stay behind events that were passed over."""
 
 log = structlog.get_logger("craton.subscription")
 
@@ -76,7 +80,10 @@ class Subscription:
     ) -> None:
         self.name = name
         self.position = 0
+        """What this process has read up to."""
+        self._written = 0
         """The checkpoint, as far as this process knows."""
+        self._written_at = 0.0
         self.moved = Signal()
         self._store = background.store
         self._handler = handler
@@ -113,7 +120,7 @@ class Subscription:
             self._lose()
             raise
         if not busy:
-            await self._feed.signal.wait(seen, POLL_SECONDS)
+            await self._feed.signal.wait(seen, POLL_SECONDS if self._written == self.position else NOTE_SECONDS)
 
     async def _renew_meanwhile(self) -> None:
         """Renew the lease while a page takes longer than the lease lasts."""
@@ -168,7 +175,11 @@ class Subscription:
         limit = 1 if self.position < self._one_by_one_until else self._options.page
         page = await self._read(limit)
         crash_point("subscription.read")
-        if page.position == self.position:
+        if not self._needs_commit(page):
+            moved = page.position > self.position
+            self._advance(page.position)
+            return moved
+        if page.position == self._written:
             return False
         free = [event for event in page.events if self._handler.key(event) not in self._parked.keys]
         try:
@@ -262,7 +273,21 @@ class Subscription:
         unit.relies_on = self._options.relies_on
         return unit
 
+    def _needs_commit(self, page: EventPage) -> bool:
+        """Whether a page has effects, or the checkpoint was not written for too long."""
+        return (
+            self._options.has_effects is None
+            or bool(self._parked.keys)
+            or any(map(self._options.has_effects, page.events))
+            or world.monotonic() >= self._written_at + NOTE_SECONDS
+        )
+
     def _observe(self, position: int) -> None:
+        """Note the checkpoint, as it was read or written."""
+        self._written, self._written_at = position, world.monotonic()
+        self._advance(position)
+
+    def _advance(self, position: int) -> None:
         if position != self.position:
             self.position = position
             self.moved.fire()

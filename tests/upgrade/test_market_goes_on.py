@@ -87,9 +87,9 @@ class TestItsSagas:
 
         market.turn(minutes=34)
         await _is_given_up(market, market.facts["orders"]["pending, nobody answers"])
-        market.turn(minutes=27)
 
         async def have_ended() -> bool:
+            market.turn(minutes=1)  # what a saga still waits for begins when it gets there
             sagas = (await market.operations.sagas(paging=ALL)).items
             return [saga.id for saga in sagas if saga.ended_at is None] == [market.facts["stuck_refund"]]
 

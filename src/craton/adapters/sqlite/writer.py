@@ -193,12 +193,8 @@ class Writer:
         return (seen[-1][0], seen[-1][1]) if len(seen) == limit else None
 
     def _check(self, unit: Changeset) -> None:
-        if (
-            unit.fence
-            and not self._run(
-                "SELECT 1 FROM lease_owners WHERE name = ? AND fence = ?", bound(astuple(unit.fence))
-            ).fetchone()
-        ):
+        holder = "SELECT 1 FROM lease_owners WHERE name = ? AND fence = ?"
+        if unit.fence and not self._run(holder, bound(astuple(unit.fence))).fetchone():
             raise FenceLost(f"the lease {unit.fence.lease} has passed to another owner")
         if unit.checkpoint_at_most:
             subscription, limit = unit.checkpoint_at_most

@@ -1,4 +1,4 @@
-"""Guards: who may call a route from outside. A route table names a guard for each route; the default is closed."""
+"""Guards: which callers a route admits from outside. A route table names a guard for each route; the default is closed."""
 
 from typing import Any, Final
 

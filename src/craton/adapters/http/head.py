@@ -1,4 +1,4 @@
-"""The head of a request, read once: who calls, under which key, on which conditions, having seen what."""
+"""The head of a request, read once: the token, the key, the conditions, and what the caller has seen."""
 
 import re
 from functools import cached_property

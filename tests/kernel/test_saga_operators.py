@@ -183,5 +183,5 @@ class TestSkip:
         office, trip = refused
 
         for name in ("leave", "wave", "nothing", ""):
-            with pytest.raises(UnknownStep, match="isn't a step that can be skipped now"):
+            with pytest.raises(UnknownStep, match="is no step that could be skipped now"):
                 await office.order(SagaControl.skip, trip, step=name, reason="why not")

@@ -189,7 +189,10 @@ class TestAnApp:
 
         (problem,) = App("test", modules=[door(provides={Greeting: choosing})], environment={}).wiring.problems()
 
-        assert problem == "module door: choosing asks for nobodys: Name, which nothing provides"
+        assert (
+            problem
+            == "module door: choosing asks for nobodys: Name, which nothing provides. Give it to the module as provides={…}"
+        )
 
 
 class TestAStart:
@@ -244,4 +247,7 @@ class TestAStart:
 
         (problem,) = App("test", modules=[door(start=start)], environment={}).wiring.problems()
 
-        assert problem == "module door: start asks for nobodys: Name, which nothing provides"
+        assert (
+            problem
+            == "module door: start asks for nobodys: Name, which nothing provides. Give it to the module as provides={…}"
+        )

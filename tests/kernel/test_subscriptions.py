@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 import pytest
+from msgspec.structs import replace
 
 from craton.application.upcasting import EventTypes
 from craton.ports import Changeset, ParkedEvent, RowPut, Store, StoredEvent, StoredRow
@@ -301,19 +302,18 @@ class TestParking:
 
         assert await store.parked(NAME) == []
 
-    async def test_a_wish_for_an_event_that_the_log_has_lost_is_over_at_once(
+    async def test_an_event_that_the_log_has_lost_is_retried_as_it_was_parked(
         self, store: Store, poisoned: Reader
     ) -> None:
-        lost = ParkedEvent(NAME, 1_000_000, "lost", "ValueError: no", 1, Clock().time, "retry")
-        await write(store, Changeset(parked=[lost]))
-        await write(store, appending("b", 1))
+        (event,) = await store.read_stream("b", limit=1)
+        lost = replace(event, stream="lost", position=1_000_000)
+        await write(store, Changeset(parked=[replace(_entry(lost), operator_request="retry")]))
 
         for _ in range(3):
             await poisoned.step()
 
-        assert not await poisoned.step()
-        assert [entry.operator_request for entry in await store.parked(NAME)] == ["", "", ""]
-        assert ("b", 2) in await _handled(store)
+        assert "lost" not in [entry.key for entry in await store.parked(NAME)]
+        assert await store.get_rows(SEATS, [("lost", 1)]) != [None]
 
     async def test_a_retry_whose_row_the_store_refuses_is_over(self, store: Store, poisoned: Reader) -> None:
         handle = poisoned.handler.handle
@@ -466,9 +466,8 @@ class TestManyParked:
 
 def _entry(event: StoredEvent) -> ParkedEvent:
     first = event.version == 1
-    return ParkedEvent(
-        NAME, event.position, event.stream, "ValueError: poison" if first else "", int(first), Clock().time
-    )
+    error = "ValueError: poison" if first else ""
+    return ParkedEvent(NAME, event.position, event.stream, error, int(first), Clock().time, event=event)
 
 
 class TestUnits:

@@ -317,14 +317,16 @@ class TestAnApp:
         with pytest.raises(WiringError, match=r"Small.ask was called while the app is not running"):
             await App("test", modules=[small()]).api(Small).ask(1)
 
-    def test_has_one_module_that_records_each_kind_of_events(self) -> None:
+    def test_has_one_module_that_records_what_a_policy_reacts_to(self) -> None:
         class Keeper(SmallService):
             def __init__(self, accounts: Repository[Account]) -> None: ...
 
-        with pytest.raises(
-            WiringError, match=r"app test: the modules bank and small both record Account\w+; each needs"
-        ):
-            App("test", modules=[bank(), small(service=Keeper)])
+        class Listening(Policy):
+            async def react(self, event: Recorded[MoneyDeposited]) -> None: ...
+
+        App("test", modules=[bank(), small(service=Keeper)])
+        with pytest.raises(WiringError, match=r"MoneyDeposited, which the modules bank and small both record; each"):
+            App("test", modules=[bank(), small(service=Keeper, policies=[Listening])])
 
     async def test_names_what_a_part_of_a_module_may_not_have(self, sqlite_place: SqlitePlace) -> None:
         class Reading(Policy):

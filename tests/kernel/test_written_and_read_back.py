@@ -517,7 +517,8 @@ class TestAnAnswer:
     @pytest.mark.parametrize("context", [Context(), KEY])
     async def test_may_be_read_back_in_the_form_that_is_annotated(self, app: App, context: Context) -> None:
         for number, given in enumerate(("a tuple", "a list")):
-            keyed = msgspec.structs.replace(context, key=context.key and f"{context.key}{number}")
+            key = context.key and msgspec.structs.replace(context.key, text=f"{context.key}{number}")
+            keyed = msgspec.structs.replace(context, key=key)
             answers = [await ask(app, Notes.count, NoteId(f"a{number}"), given, context=keyed) for _ in range(2)]
             assert [list(answer.result) for answer in answers] == [[1, 2], [1, 2]]
 

@@ -1,4 +1,4 @@
-"""Guards: which callers a route admits from outside. A route table names a guard for each route; the default is closed."""
+"""Guards: which callers from outside a route admits. A route table names one for each route; the default is closed."""
 
 from typing import Any, Final
 

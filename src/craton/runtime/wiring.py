@@ -40,19 +40,23 @@ class Wiring:
                 raise WiringError(f"app {app}: two modules provide {module.api.__name__}")
         self.recorder_of: dict[type[Event], str] = {}
         """The module that records each kind of events."""
+        also_by: dict[type[Event], str] = {}
         for module in modules:
             for aggregate in set(module.aggregates) - TOOLKIT_AGGREGATES:
                 for event in events_of(aggregate):
                     if self.recorder_of.setdefault(event, module.name) != module.name:
-                        raise WiringError(
-                            f"app {app}: the modules {self.recorder_of[event]} and {module.name} both record "
-                            f"{event.__name__}; each needs a class of its own"
-                        )
+                        also_by[event] = module.name
         for module in modules:
             for where, events in module.reactions:
                 for event in events:
                     if event not in self.recorder_of:
                         raise WiringError(f"app {app}: {where} reacts to {event.__name__}, which no module records")
+                    if event in also_by:
+                        both = f"{self.recorder_of[event]} and {also_by[event]}"
+                        raise WiringError(
+                            f"app {app}: {where} reacts to {event.__name__}, which the modules {both} both record; each "
+                            f"needs a class of its own"
+                        )
 
     @property
     def map(self) -> ModuleMap:

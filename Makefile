@@ -36,7 +36,7 @@ $(READY): requirements-dev.lock pyproject.toml
 	@touch $(RUNS)
 
 test: install        ## run the tests; what needs a server that isn't there is skipped
-	$(BIN)/pytest -n 4
+	$(BIN)/pytest -n 6
 
 check: install       ## lint, types, import rules, module boundaries
 	$(BIN)/ruff check .

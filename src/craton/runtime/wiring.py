@@ -54,8 +54,8 @@ class Wiring:
                     if event in also_by:
                         both = f"{self.recorder_of[event]} and {also_by[event]}"
                         raise WiringError(
-                            f"app {app}: {where} reacts to {event.__name__}, which the modules {both} both record; each "
-                            f"needs a class of its own"
+                            f"app {app}: {where} reacts to {event.__name__}, which the modules {both} both record; "
+                            f"each needs a class of its own"
                         )
 
     @property

@@ -189,10 +189,7 @@ class TestAnApp:
 
         (problem,) = App("test", modules=[door(provides={Greeting: choosing})], environment={}).wiring.problems()
 
-        assert (
-            problem
-            == "module door: choosing asks for nobodys: Name, which nothing provides. Give it to the module as provides={…}"
-        )
+        assert problem.startswith("module door: choosing asks for nobodys: Name, which nothing provides.")
 
 
 class TestAStart:
@@ -247,7 +244,4 @@ class TestAStart:
 
         (problem,) = App("test", modules=[door(start=start)], environment={}).wiring.problems()
 
-        assert (
-            problem
-            == "module door: start asks for nobodys: Name, which nothing provides. Give it to the module as provides={…}"
-        )
+        assert problem.startswith("module door: start asks for nobodys: Name, which nothing provides.")

@@ -181,14 +181,14 @@ class Subscription:
             return moved
         if page.position == self._written:
             return False
-        free = [event for event in page.events if self._handler.key(event) not in self._parked.keys]
+        free = [event for event in page.events if not self._is_blocked(event)]
         try:
             handled = await self._handler.handle(page, free)
             failed = {failure.event.position: failure.error for failure in handled.failed}
             parked = [
                 self._parked.entry(event, failed.get(event.position, ""))
                 for event in page.events
-                if event.position in failed or self._handler.key(event) in self._parked.keys
+                if event.position in failed or self._is_blocked(event)
             ]
             crash_point("subscription.handled")
             await self._write(Changeset(rows=handled.rows, checkpoint=(self.name, page.position), parked=parked))
@@ -272,6 +272,10 @@ class Subscription:
         unit.fence = self._fence
         unit.relies_on = self._options.relies_on
         return unit
+
+    def _is_blocked(self, event: StoredEvent) -> bool:
+        """Whether an event of the same key is parked."""
+        return bool(self._parked.keys) and self._handler.key(event) in self._parked.keys
 
     def _needs_commit(self, page: EventPage) -> bool:
         """Whether a page has effects, or the checkpoint was not written for too long."""

@@ -1,12 +1,12 @@
 """craton timers: commands that were scheduled."""
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 import typer
 
 from craton.cli.load import fail, out, require_module
-from craton.cli.operators import Reason, every, operate, text
+from craton.cli.operators import Reason, Work, every, operate, text
 from craton.cli.options import AppName, AsJson, Data, StoreUrl
 from craton.cli.output import print_records
 from craton.runtime.app import App
@@ -46,13 +46,11 @@ def retry(
 ) -> None:
     """Try parked timers again, with all their attempts."""
 
-    async def carry_out(loaded: App) -> None:
-        require_module(loaded, module)
-        for id in ids:
-            await _require_parked(loaded.operations.retry_timer(module, id, text(reason)), module, id)
-            out.print(f"{id} is due now.", markup=False)
+    async def retry_one(loaded: App, id: str) -> None:
+        await loaded.operations.retry_timer(module, id, text(reason))
+        out.print(f"{id} is due now.", markup=False)
 
-    operate(carry_out, app, data, store)
+    operate(_for_each(module, ids, retry_one), app, data, store)
 
 
 @cli.command()
@@ -66,17 +64,22 @@ def drop(
 ) -> None:
     """Drop parked timers: their commands never run."""
 
+    async def drop_one(loaded: App, id: str) -> None:
+        await loaded.operations.drop_timer(module, id, text(reason))
+        out.print(f"{id} is dropped.", markup=False)
+
+    operate(_for_each(module, ids, drop_one), app, data, store)
+
+
+def _for_each(module: str, ids: list[str], change: Callable[[App, str], Awaitable[None]]) -> Work:
+    """Change parked timers one after the other; stop at the first that isn't parked."""
+
     async def carry_out(loaded: App) -> None:
         require_module(loaded, module)
         for id in ids:
-            await _require_parked(loaded.operations.drop_timer(module, id, text(reason)), module, id)
-            out.print(f"{id} is dropped.", markup=False)
+            try:
+                await change(loaded, id)
+            except TimerNotFound:
+                fail(f"No timer {id} is parked in {module}.")
 
-    operate(carry_out, app, data, store)
-
-
-async def _require_parked(change: Awaitable[None], module: str, id: str) -> None:
-    try:
-        await change
-    except TimerNotFound:
-        fail(f"No timer {id} is parked in {module}.")
+    return carry_out

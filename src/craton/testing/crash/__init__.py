@@ -7,7 +7,7 @@
         ...                                     # now look at what there is
 
 A script is a function that is given `send` and sends one command after the other. Every command has an idempotency
-key, so that whoever got no answer can simply ask again. `sent` holds all that was asked and what was answered, in a
+key, so that a client that got no answer can ask again. `sent` holds all that was asked and what was answered, in a
 form from which a test computes what must be there.
 
 The crash is a SIGKILL that the process gives itself at a named point (`craton.ports.crash`): no handler runs, nothing

@@ -31,12 +31,12 @@ def free_port() -> int:
 
 
 @contextmanager
-def serving(command: list[str], port: int, environment: dict[str, str]) -> Iterator[None]:
+def serving(command: list[str], port: int, environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
     """Run a server while the block lasts."""
     server = subprocess.Popen(command, env=os.environ | environment, stdout=subprocess.DEVNULL)
     try:
         wait_until_open(server, port)
-        yield
+        yield server
     finally:
         server.terminate()
         try:

@@ -1,8 +1,9 @@
 """Load an order service over HTTP: orders placed, or orders read.
 
 A client of any service that has these routes. The buyers' tokens and the products' ids come as JSON on standard
-input: `{"tokens": [...], "product_ids": [...]}`. Requests are made as in `http_load`; `client_cpu` in the report is
-the share of one CPU that this process took, which says whether it was what held the rate down.
+input: `{"tokens": [...], "product_ids": [...], "user_ids": [...]}`. Requests are made as in `http_load`. In the report,
+`client_cpu` is the share of one CPU that this process took, which says whether it was what held the rate down, and
+`cpu_us` is what each of the watched processes took for a request, in microseconds of CPU time.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
+from benchmarks import cpu
 from benchmarks.http_load import Client, NextMessage, Response, measured, new_event_loop, percentile_ms
 
 MOST_OF_ONE = 5
@@ -31,6 +33,7 @@ class Service:
     host: str
     tokens: Sequence[str]
     product_ids: Sequence[str]
+    user_ids: Sequence[str]
     lines: int
 
     def order_of(self, token: str, keys: Iterator[str]) -> bytes:
@@ -46,10 +49,11 @@ class Service:
         )
         return (head + body).encode()
 
-    def read_of(self, token: str, order_id: str) -> bytes:
-        return (
-            f"GET /v1/orders/{order_id} HTTP/1.1\r\nHost: {self.host}\r\nAuthorization: Bearer {token}\r\n\r\n"
-        ).encode()
+    def read_of(self, token: str, path: str) -> bytes:
+        return f"GET {path} HTTP/1.1\r\nHost: {self.host}\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
+
+    def order_read(self, token: str, order_id: str) -> bytes:
+        return self.read_of(token, f"/v1/orders/{order_id}")
 
 
 def fresh_keys() -> Iterator[str]:
@@ -75,7 +79,7 @@ async def place_to_read(service: Service, clients: Sequence[Client], orders: int
         for _ in range(share):
             token = random.choice(service.tokens)
             placed = await must(client, service.order_of(token, keys))
-            reads.append(service.read_of(token, json.loads(placed.body)["order_id"]))
+            reads.append(service.order_read(token, json.loads(placed.body)["order_id"]))
         return reads
 
     shares = [len(range(first, orders, len(clients))) for first in range(len(clients))]
@@ -97,31 +101,50 @@ async def messages(options: argparse.Namespace, service: Service, clients: Seque
         reads = await place_to_read(service, clients, options.orders)
         await readable(clients[0], reads, options.patience)
         return lambda: random.choice(reads)
+    if options.scenario == "user":
+        owners = zip(service.tokens, service.user_ids, strict=True)
+        reads = [service.read_of(token, f"/v1/users/{user_id}") for token, user_id in owners]
+        for read in reads:
+            await must(clients[0], read)
+        return lambda: random.choice(reads)
     keys = fresh_keys()
     await must(clients[0], service.order_of(service.tokens[0], keys))
     return lambda: service.order_of(random.choice(service.tokens), keys)
 
 
+def service_of(options: argparse.Namespace, known: dict[str, Any]) -> Service:
+    user_ids = known.get("user_ids", ())
+    return Service(urlsplit(options.url).netloc, known["tokens"], known["product_ids"], user_ids, options.lines)
+
+
 async def load(options: argparse.Namespace, known: dict[str, Any]) -> None:
-    service = Service(urlsplit(options.url).netloc, known["tokens"], known["product_ids"], options.lines)
+    service = service_of(options, known)
     clients = [Client(options.url) for _ in range(options.connections)]
-    next_message = await messages(options, service, clients)
+    next_message, requests = await messages(options, service, clients), count()
+
+    def counted() -> bytes:
+        next(requests)
+        return next_message()
+
+    before = cpu.used(options.watched)
     began, cpu_began = time.perf_counter(), time.process_time()
-    report = await measured(clients, next_message, options.seconds)
+    report: dict[str, Any] = await measured(clients, counted, options.seconds)
     report["client_cpu"] = round((time.process_time() - cpu_began) / (time.perf_counter() - began), 2)
+    after, total = cpu.used(options.watched), next(requests)
+    report["cpu_us"] = {name: round((after[name] - before[name]) / total * 1e6) for name in after}
     print(json.dumps(report), flush=True)
 
 
 async def pace(options: argparse.Namespace, known: dict[str, Any]) -> None:
     """Place orders at a low rate; time each until it isn't pending any more, by asking often."""
-    service = Service(urlsplit(options.url).netloc, known["tokens"], known["product_ids"], options.lines)
+    service = service_of(options, known)
     keys, latencies = fresh_keys(), list[float]()
 
     async def check_out() -> None:
         client, token = Client(options.url), random.choice(service.tokens)
         began = time.perf_counter()
         placed = await must(client, service.order_of(token, keys))
-        read = service.read_of(token, json.loads(placed.body)["order_id"])
+        read = service.order_read(token, json.loads(placed.body)["order_id"])
         while json.loads((await must(client, read)).body)["status"] == "pending":
             await asyncio.sleep(ASK_AGAIN_SECONDS)
         latencies.append(time.perf_counter() - began)
@@ -137,13 +160,14 @@ async def pace(options: argparse.Namespace, known: dict[str, Any]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Load an order service over HTTP; JSON on standard input.")
-    parser.add_argument("scenario", choices=["place", "get", "pace"])
+    parser.add_argument("scenario", choices=["place", "get", "user", "pace"])
     parser.add_argument("--url", required=True, help="http://127.0.0.1:PORT")
     parser.add_argument("--connections", type=int, default=32)
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--rate", type=float, default=5.0, help="orders a second, when they are placed at a pace")
     parser.add_argument("--lines", type=int, default=3, help="lines of an order, each of another product")
     parser.add_argument("--orders", type=int, default=1_000, help="how many orders there are to get")
+    parser.add_argument("--watched", type=json.loads, default={}, help="processes by name, as JSON")
     parser.add_argument("--patience", type=float, default=30.0, help="seconds until every order can be got")
     options = parser.parse_args()
     with asyncio.Runner(loop_factory=new_event_loop) as runner:

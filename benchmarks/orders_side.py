@@ -1,8 +1,9 @@
 """Serve a shop, have people place orders or look at them over HTTP, stop it: one run, one JSON line.
 
-`orm` and `raw` are hand-written FastAPI services, which only record the work to be done later. `market` is `craton
-up`, with checkouts, payments, mails and read models in the same process meanwhile. `pair` is two of them, of which the
-first does all that work, and the second answers the requests.
+`orm` and `raw` are hand-written FastAPI services, `go`, `gorm` and `gorm-pq` are ones in Go; all of these only record
+the work to be done later. `market` is `craton up`, with checkouts, payments, mails and read models in the same process
+meanwhile. `pair` is two of them, of which the first does all that work, and the second answers the requests. `alone`
+leaves that work undone too, because its leases are held here.
 """
 
 import argparse
@@ -16,6 +17,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.request import Request, urlopen
 
+from benchmarks import idle
+from benchmarks.go_peers import program
 from benchmarks.http_side import free_port, serving
 from benchmarks.postgres import drop_schemas, is_postgres, unique_name
 
@@ -39,9 +42,10 @@ class Shop:
             self._ask("/v1/products", {"id": product, "name": product, "price": price}, self._admin)
             self._ask(f"/v1/products/{product}/stock", {"quantity": 1_000_000}, self._admin)
         emails = [f"buyer{number}@example.com" for number in range(BUYERS)]
-        for email in emails:
-            self._ask("/v1/users", {"email": email, "name": "Buyer", "password": PASSWORD})
-        return {"tokens": [self._log_in(email) for email in emails], "product_ids": products}
+        user_ids = [
+            self._ask("/v1/users", {"email": email, "name": "Buyer", "password": PASSWORD})["id"] for email in emails
+        ]
+        return {"tokens": [self._log_in(email) for email in emails], "product_ids": products, "user_ids": user_ids}
 
     def _log_in(self, email: str) -> str:
         return str(self._ask("/v1/login", {"email": email, "password": PASSWORD})["access_token"])
@@ -53,48 +57,92 @@ class Shop:
         return json.loads(content) if content else None
 
 
+CRATON = ("market", "pair", "alone")
+GO = ("go", "gorm", "gorm-pq")
+
+
+class Run:
+    """One run: its servers, and what the client needs to know of them."""
+
+    def __init__(self, options: argparse.Namespace, folder: str, name: str) -> None:
+        self._options = options
+        self._folder = Path(folder)
+        self._name = name
+        self._environment = {
+            "BENCH_APP": name,
+            "BENCH_UNCACHED": "1" if options.uncached else "",
+            "CRATON_LOG": "warning",
+            "CRATON_IDENTITY_ADMIN_PASSWORD": PASSWORD,
+            "CRATON_NOTIFICATIONS_FOLDER": str(self._folder / "mail"),
+            "CRATON_NOTIFICATIONS_LETTERS_A_DAY": "1000",
+        }
+        self._clients = self._folder / "clients.json"
+
+    def measure(self) -> None:
+        with ExitStack() as servers:
+            port, watched = free_port(), {}
+            if self._options.side == "alone":
+                asyncio.run(self._hold_leases())
+            if self._options.side == "pair":
+                watched["driver"] = servers.enter_context(self._serving(free_port())).pid
+            watched["server"] = servers.enter_context(self._serving(port)).pid
+            if self._options.side in ("market", "pair"):
+                self._open_shop(port)
+            load = [sys.executable, "-m", "benchmarks.orders_load", self._options.what]
+            load += ["--seconds", self._options.seconds, "--connections", self._options.connections]
+            load += ["--url", f"http://127.0.0.1:{port}", "--watched", json.dumps(watched)]
+            with self._clients.open() as known:
+                subprocess.run(load, stdin=known, check=True)
+
+    def _serving(self, port: int) -> Any:
+        return serving(self._command(port), port, self._environment)
+
+    def _open_shop(self, port: int) -> None:
+        self._clients.write_text(json.dumps(Shop(f"http://127.0.0.1:{port}").clients()))
+
+    async def _hold_leases(self) -> None:
+        where = self._options.store, self._folder, self._name
+        port = free_port()
+        with self._serving(port):
+            self._open_shop(port)
+            leases = await idle.held(*where)
+        await idle.hold(leases, *where)
+
+    def _command(self, port: int) -> list[str]:
+        side, store = self._options.side, self._options.store
+        if side in CRATON:
+            craton = str(Path(sys.executable).with_name("craton"))
+            where = ["--port", str(port), "--data", str(self._folder), "--store", store]
+            workers = [] if self._options.workers == 1 else ["--workers", str(self._options.workers)]
+            return [craton, "up", "benchmarks.shop:app", *where, *workers, "--empty"]
+        where = ["--port", str(port), "--store", store, "--clients", str(self._clients)]
+        if side in GO:
+            redis = ["--redis", self._options.redis] if self._options.redis else []
+            return [*program(side), *where, *redis]
+        return [self._options.python, str(PEERS / f"fastapi_orders{'_raw' * (side == 'raw')}.py"), *where]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Load a shop over HTTP.")
-    parser.add_argument("side", choices=["market", "pair", "orm", "raw"])
-    parser.add_argument("what", choices=["place", "get", "pace"])
+    parser.add_argument("side", choices=[*CRATON, "orm", "raw", *GO])
+    parser.add_argument("what", choices=["place", "get", "user", "pace"])
     parser.add_argument("--store", required=True, help="sqlite or postgresql://user@host:port/db")
     parser.add_argument("--data", type=Path, default=Path("var"), help="where SQLite's files go: on a real disk")
     parser.add_argument("--python", default=sys.executable, help="the interpreter that has the peer's packages")
     parser.add_argument("--seconds", default="5")
+    parser.add_argument("--connections", default="32")
+    parser.add_argument("--workers", type=int, default=1, help="processes of craton up")
+    parser.add_argument("--uncached", action="store_true", help="have craton read users from the store each time")
+    parser.add_argument("--redis", default="", help="host:port of gorm's cache")
     options = parser.parse_args()
-    name, port = unique_name(), free_port()
     options.data.mkdir(parents=True, exist_ok=True)
+    name = unique_name()
     with TemporaryDirectory(prefix="bench-", dir=options.data) as folder:
-        clients = Path(folder) / "clients.json"
-        environment = {
-            "BENCH_APP": name,
-            "CRATON_LOG": "warning",
-            "CRATON_IDENTITY_ADMIN_PASSWORD": PASSWORD,
-            "CRATON_NOTIFICATIONS_FOLDER": str(Path(folder) / "mail"),
-            "CRATON_NOTIFICATIONS_LETTERS_A_DAY": "1000",
-        }
         try:
-            with ExitStack() as servers:
-                ports = [free_port(), port] if options.side == "pair" else [port]
-                for each in ports:
-                    servers.enter_context(serving(command(options, each, folder, clients), each, environment))
-                if options.side in ("market", "pair"):
-                    clients.write_text(json.dumps(Shop(f"http://127.0.0.1:{port}").clients()))
-                load = [sys.executable, "-m", "benchmarks.orders_load", options.what, "--seconds", options.seconds]
-                with clients.open() as known:
-                    subprocess.run([*load, "--url", f"http://127.0.0.1:{port}"], stdin=known, check=True)
+            Run(options, folder, name).measure()
         finally:
             if is_postgres(options.store):
                 asyncio.run(drop_schemas(options.store, name, "peer_orders"))
-
-
-def command(options: argparse.Namespace, port: int, folder: str, clients: Path) -> list[str]:
-    if options.side in ("market", "pair"):
-        craton = str(Path(sys.executable).with_name("craton"))
-        where = ["--port", str(port), "--data", folder, "--store", options.store]
-        return [craton, "up", "benchmarks.shop:app", *where, "--empty"]
-    program = PEERS / ("fastapi_orders.py" if options.side == "orm" else "fastapi_orders_raw.py")
-    return [options.python, str(program), "--port", str(port), "--store", options.store, "--clients", str(clients)]
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import inspect
 
 from craton.application.errors import NotStorable
+from craton.application.fidelity import certainly_kept
 from craton.application.parts import parts_in, parts_of
 from craton.domain import Secret
 
@@ -70,6 +71,8 @@ def encode_to_keep(value: Any, kind: Any, what: str) -> bytes:
     """
     try:
         wire = _encoder.encode(value)
+        if certainly_kept(kind)(value):
+            return wire
         again = decoder(kind).decode(wire)
         equal = bool(again == value)
         difference = None if equal and _equality_tells(kind) else _difference(value, again, equal=equal)
@@ -89,7 +92,8 @@ def encode_answer(value: Any, kind: Any, what: str) -> bytes:
     encoder = _encoder if holds_secrets(kind) else _unsecret_encoder
     try:
         wire = encoder.encode(value)
-        decoder(kind).decode(wire)
+        if not certainly_kept(kind)(value):
+            decoder(kind).decode(wire)
     except Exception as problem:
         raise _not_storable(what, problem) from problem
     return wire

@@ -505,10 +505,9 @@ async def test_a_key_that_the_store_calls_taken_may_have_been_carried_out_whatev
         raise StoreUnavailable("The store can't be read.", maybe_executed=False)
 
     monkeypatch.setattr(shop.running["tills"].store, "find_result", find_result)
-    hurried = Context(key=CommandKey("key-1", is_new=True), actor=KEY.actor)
 
     with pytest.raises(Unavailable) as unavailable:
-        await ask(shop, Tills.charge, till, 5, context=hurried)
+        await ask(shop, Tills.charge, till, 5, context=KEY)
 
     assert unavailable.value.maybe_executed
 

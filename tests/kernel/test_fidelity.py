@@ -163,8 +163,9 @@ def same(value: Any, again: Any) -> bool:
 
 
 def require_kept_if_certain(value: Any) -> None:
-    if certainly_kept(type(value))(value):
-        assert same(value, decode(type(value), encode(value)))
+    kind: Any = type(value)
+    if certainly_kept(kind)(value):
+        assert same(value, decode(kind, encode(value)))
 
 
 @given(parcels)
@@ -221,7 +222,8 @@ def test_a_usual_value_is_certainly_kept() -> None:
     ids=lambda value: type(value).__name__,
 )
 def test_nothing_is_certain_where_reading_back_may_refuse_or_change_a_value(value: Any) -> None:
-    assert not certainly_kept(type(value))(value)
+    kind: Any = type(value)
+    assert not certainly_kept(kind)(value)
 
 
 def test_a_class_of_texts_that_changes_them_when_they_are_read_is_never_certain() -> None:

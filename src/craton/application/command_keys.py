@@ -18,8 +18,6 @@ class CommandKey(msgspec.Struct, frozen=True):
     """An idempotency key: a repeated command with the same key gives the same result and no second effect."""
 
     text: str
-    is_new: bool = False
-    """A hint that the key was never used: it isn't looked up before the command runs; the commit finds out."""
     keeps_refusals: bool = True
     """Whether a refusal is kept as the final answer to the key."""
     settles: bool = False
@@ -34,8 +32,8 @@ class CommandKeys:
 
     A key is made of the command's name and the number of commands with this name before it, so queries in between don't
     change it. A command that was refused for good and is to run again (it is in `refused`) gets a new key.
-    `settles`: the commands don't run; only their outcomes are looked up. `first`: most likely none of the keys was used
-    before. `keeps_refusals`: a refusal is the final answer to a key.
+    `settles`: the commands don't run; only their outcomes are looked up. `keeps_refusals`: a refusal is the final
+    answer to a key.
     """
 
     def __init__(
@@ -44,11 +42,10 @@ class CommandKeys:
         refused: tuple[str, ...] = (),
         *,
         settles: bool = False,
-        first: bool = False,
         keeps_refusals: bool = True,
     ) -> None:
         self.name = name
-        self._kind = CommandKey("", is_new=first, keeps_refusals=keeps_refusals, settles=settles)
+        self._kind = CommandKey("", keeps_refusals=keeps_refusals, settles=settles)
         self._refused = Counter(refused)
         self._given: list[str] = []
         self._running = False

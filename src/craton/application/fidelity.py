@@ -153,7 +153,11 @@ class _Tests:
             return known
         if not _is_plain(kind, info) or hasattr(kind, "__post_init__"):
             return _never
-        self._structs[info.cls] = lambda value: test(value)
+
+        def test_within(value: Any) -> bool:
+            return test(value)
+
+        self._structs[info.cls] = test_within
         tests = [self.of(field.type) for field in info.fields]
         test = self._structs[info.cls] = _fields(kind, [field.name for field in info.fields], tests)
         return test

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from operator import attrgetter
 from typing import Any
 
-from craton.adapters.postgres.refusals import Outdated, refusal
+from craton.adapters.postgres.refusals import Outdated, Taken, refusal
 from craton.ports import Changeset, RowOperation, VersionConflict, WriteOutcome
 from craton.ports.wellformed import require_well_formed
 
@@ -85,6 +85,15 @@ def refuse_outdated(
         if unit.inline not in (None, outdated.revision):
             outcomes[place] = outdated
     refuse(waiting, set().union(*(unit.streams for place, unit in waiting if place in outcomes)), outcomes)
+
+
+def refuse_taken(waiting: list[tuple[int, Changeset]], taken: Taken, outcomes: dict[int, WriteOutcome]) -> None:
+    """Refuse units whose keys were used before, and the units that build on those."""
+    with_key = [(place, unit) for place, unit in waiting if unit.result]
+    refused = [with_key[place] for place in sorted(taken.places)]
+    for place, _ in refused:
+        outcomes[place] = taken
+    refuse(waiting, set().union(*(unit.streams for _, unit in refused)), outcomes)
 
 
 def positions(units: Sequence[Changeset], drawn: Sequence[int]) -> list[int]:

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import asyncpg
 
+from craton.adapters.postgres.schema import TAKEN
 from craton.ports import (
     ChangesetRefused,
     DocumentChanged,
@@ -37,6 +38,14 @@ class Conflicts(VersionConflict):
     def __init__(self, streams: set[str]) -> None:
         super().__init__(min(streams))
         self.streams = streams
+
+
+class Taken(KeyTaken):
+    """Some keys of the batch were used before; nothing was written. `places` are those of their results, from 0."""
+
+    def __init__(self, places: set[int]) -> None:
+        super().__init__("the key was used by another unit")
+        self.places = places
 
 
 class Outdated(DocumentChanged):
@@ -84,6 +93,8 @@ def refusal(problem: Exception) -> ChangesetRefused:
         if problem.constraint_name == "events_id":
             return StatementFailed("two events of the log can't have one id")
         return VersionConflict("")
+    if problem.constraint_name == TAKEN:
+        return Taken({int(place) - 1 for place in (problem.detail or "").split()})
     if problem.table_name == "results":
         return KeyTaken("the key was used by another unit")
     # DETAIL: Key (email)=(a@b.c) already exists.

@@ -114,6 +114,9 @@ INSERT INTO {schema}.layout VALUES (2);
 # would need more of them takes one that stands for all.
 MAX_LOCKS: Final = 300
 
+TAKEN: Final = "keys_taken"
+"""The name by which the function below reports keys that were used before; DETAIL has their places in its arguments."""
+
 # 1. The shared lock of the store. The feed proves by its holders that a missing position is dead. The set of live
 #    inline projections is only changed under the same lock, taken alone: what is found here holds until the commit.
 # 2. A lock for each stream, in one order, so that batches of two processes neither deadlock nor slip past a check.
@@ -123,7 +126,8 @@ MAX_LOCKS: Final = 300
 #    transaction of several units may. Of two such that wait for each other Postgres ends one, which can be run again.)
 # 3. Only then, in a statement (and so a snapshot) of its own, the check that each stream is where the batch expects it,
 #    and the set of live inline projections the one that it was made for: `known` are the revisions of their document.
-# 4. Positions are drawn under a lock, so that those of a batch follow on each other and no unit is torn in the feed.
+# 4. Keys that were used before are reported together, before anything is drawn or written.
+# 5. Positions are drawn under a lock, so that those of a batch follow on each other and no unit is torn in the feed.
 #    Held until the commit that lock would make all commits wait for each other. It is taken in a subtransaction that
 #    ends by an error, which gives the lock back and keeps the numbers: so nothing can happen that leaves it held.
 # The functions of older versions are dropped: their processes don't say where a unit ends, which inline projections
@@ -172,6 +176,8 @@ CREATE OR REPLACE FUNCTION {schema}.append(
     e_last boolean[], known int[],
     OUT conflicts text[], OUT positions bigint[], OUT inline int
 ) LANGUAGE plpgsql AS $$
+DECLARE
+    taken text;
 BEGIN
     PERFORM {schema}.lock_streams(heads_stream);
     SELECT array_agg(head.stream), (SELECT d.revision FROM {schema}.documents d WHERE d.name = '{inline}')
@@ -182,6 +188,14 @@ BEGIN
     inline := coalesce(inline, 0);
     IF conflicts IS NOT NULL OR inline <> ANY (known) THEN
         RETURN;
+    END IF;
+    IF cardinality(r_key) > 0 THEN
+        SELECT string_agg(r.place::text, ' ') INTO taken
+            FROM unnest(r_scope, r_key) WITH ORDINALITY AS r(scope, key, place)
+            WHERE EXISTS (SELECT FROM {schema}.results k WHERE k.scope = r.scope AND k.key = r.key);
+        IF taken IS NOT NULL THEN
+            RAISE unique_violation USING TABLE = 'results', CONSTRAINT = '{taken}', DETAIL = taken;
+        END IF;
     END IF;
     IF cardinality(e_stream) > 0 THEN
         BEGIN
@@ -241,7 +255,7 @@ def schema_statements(schema: str, lock: int, found: int) -> list[str]:
             _ADD_COLUMN.format(schema=schema, table=table, column=column, definition=definition)
             for table, column, definition in _ADDED_COLUMNS
         ]
-    return [*statements, _APPEND.format(schema=schema, lock=lock, inline=INLINE, max_locks=MAX_LOCKS)]
+    return [*statements, _APPEND.format(schema=schema, lock=lock, inline=INLINE, max_locks=MAX_LOCKS, taken=TAKEN)]
 
 
 def within(schema: str, table: Table) -> Table:

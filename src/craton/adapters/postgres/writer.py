@@ -14,7 +14,7 @@ from msgspec.structs import astuple
 from craton.adapters import sql
 from craton.adapters.postgres import batch
 from craton.adapters.postgres.database import PostgresDatabase, transaction
-from craton.adapters.postgres.refusals import Conflicts, Outdated, refusal
+from craton.adapters.postgres.refusals import Conflicts, Outdated, Taken, refusal
 from craton.adapters.postgres.rows import RowWriter
 from craton.adapters.postgres.schema import table_statements, within
 from craton.ports import (
@@ -64,6 +64,9 @@ class PostgresWriter:
                 waiting = [(place, unit) for place, unit in waiting if place not in outcomes]
             except Outdated as outdated:
                 batch.refuse_outdated(waiting, outdated, outcomes)
+                waiting = [(place, unit) for place, unit in waiting if place not in outcomes]
+            except Taken as taken:
+                batch.refuse_taken(waiting, taken, outcomes)
                 waiting = [(place, unit) for place, unit in waiting if place not in outcomes]
             except StoreUnavailable:
                 raise

@@ -160,7 +160,7 @@ class Execution:
         if not isinstance(conflict, LocalConflict):
             self._resources.aggregates.forget(set(unit.tracked))
             if self.request is not None:
-                replay = await self._resources.results.look_up_again(self._operation, self.request)
+                replay = await self._resources.results.look_up(self._operation, self.request)
                 if replay is not None:
                     return replay
         tracked = unit.tracked.get(getattr(conflict, "stream", "")) if again else None

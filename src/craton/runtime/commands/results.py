@@ -83,9 +83,16 @@ class Results:
         self._module = module
         self._records = records
 
-    async def replay(self, operation: OperationDefinition, request: Request) -> Answer | None:
-        """The earlier answer to this key. Raises `KeyReused`, `AnswerNotKept`, or the refusal that was the answer."""
-        stored = await self._records.find_result(request.scope, request.key)
+    async def look_up(self, operation: OperationDefinition, request: Request) -> Answer | None:
+        """The earlier answer to this key, or the one that another process has left meanwhile; None if there is none.
+
+        Raises `KeyReused`, `AnswerNotKept`, or the refusal that was the answer; and `StoreUnavailable`, by which the
+        command may have run.
+        """
+        try:
+            stored = await self._records.find_result(request.scope, request.key)
+        except StoreUnavailable as problem:
+            raise StoreUnavailable(str(problem), maybe_executed=True) from problem
         if stored is None:
             return None
         if stored.fingerprint != request.fingerprint and stored.fingerprint.startswith(FINGERPRINT_FORM):
@@ -106,16 +113,9 @@ class Results:
             raise AnswerNotKept() from problem
         return Answer(result, stored.position, replayed=True, module=self._module)
 
-    async def look_up_again(self, operation: OperationDefinition, request: Request) -> Answer | None:
-        """The answer that another process may have left meanwhile. Until it is known, the command may have run."""
-        try:
-            return await self.replay(operation, request)
-        except StoreUnavailable as problem:
-            raise StoreUnavailable(str(problem), maybe_executed=True) from problem
-
     async def given(self, operation: OperationDefinition, request: Request) -> Answer:
         """The answer to a key that the store has just reported as taken."""
-        replay = await self.look_up_again(operation, request)
+        replay = await self.look_up(operation, request)
         if replay is None:
             raise Unavailable("The idempotency key was taken, but its answer is missing.", maybe_executed=True)
         return replay

@@ -1,8 +1,9 @@
 """Runs the commands and queries of a module.
 
-A command with an idempotency key that was answered before gets the same answer. A refusal that isn't kept under the key
-(it is temporary, or the caller doesn't want it kept) is returned only after the key was looked up again, because it may
-be caused by the same request in another process.
+A command with an idempotency key that was answered before gets the same answer. Nearly every key is new, so a key isn't
+looked up before the command runs: the commit finds out that it was used, and writes nothing. A command that fails
+without a commit under its key (a refusal that isn't kept, another module that can't be reached, an error) is believed
+only after the key was looked up, because the same request may have succeeded before.
 """
 
 from collections.abc import Awaitable
@@ -11,7 +12,7 @@ from typing import Any, Final
 from craton.application.api import Api, OperationDefinition
 from craton.application.codec import encode_text
 from craton.application.context import Context, context_var
-from craton.application.errors import MisuseError, Overtaken, Unavailable, UnusableKey
+from craton.application.errors import AnswerNotKept, KeyReused, MisuseError, Overtaken, Unavailable, UnusableKey
 from craton.application.unit_of_work import UnitOfWork, current_unit, enter_unit, leave_unit, require_unit
 from craton.domain import DomainError
 from craton.ports import Changeset, KeyTaken, StoreUnavailable
@@ -96,11 +97,10 @@ class UseCases:
         async with self._resources.queues.take([f"key {scope} {key}"]):
             if key.settles:
                 return await self._settle(operation, request)
-            replay = None if key.is_new else await results.replay(operation, request)
             try:
-                return replay or await execution.run()
-            except DomainError as refusal:
-                replay = None if execution.keeps(refusal) else await results.look_up_again(operation, request)
+                return await execution.run()
+            except Exception as problem:
+                replay = None if _is_final(problem, execution) else await results.look_up(operation, request)
                 if replay is None:
                     raise
                 return replay
@@ -114,6 +114,13 @@ class UseCases:
         except KeyTaken:
             return await self._resources.results.given(operation, request)
         raise overtaken
+
+
+def _is_final(problem: Exception, execution: Execution) -> bool:
+    """Whether a failure was the answer to the key, or says by itself that the command may have run."""
+    if isinstance(problem, DomainError):
+        return execution.keeps(problem)
+    return isinstance(problem, KeyReused | AnswerNotKept) or getattr(problem, "maybe_executed", False)
 
 
 def _within(seconds: float | None, work: Awaitable[Answer], *, executed: bool) -> Awaitable[Answer]:

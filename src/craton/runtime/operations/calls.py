@@ -89,7 +89,7 @@ async def _replay(modules: Modules, operation: OperationDefinition, request: Req
     """The answer that was given under this key before, in any of the modules."""
     if request is not None:
         for name, running in modules.items():
-            answer = await Results(name, running.store).replay(operation, request)
+            answer = await Results(name, running.store).look_up(operation, request)
             if answer is not None:
                 return answer
     return None

@@ -41,9 +41,9 @@ class StepRunner:
         step = state.step(action.step)
         key = f"{id}/{action.step}"
         if action.kind == "undo":
-            keys = CommandKeys(f"{key}/undo", step.undo_refused, first=not step.undo_attempts)
+            keys = CommandKeys(f"{key}/undo", step.undo_refused)
         else:
-            keys = CommandKeys(key, step.refused, settles=action.kind == "settle", first=not step.attempts)
+            keys = CommandKeys(key, step.refused, settles=action.kind == "settle")
         seconds = self._seconds(step) if action.kind == "do" else ATTEMPT_SECONDS
         context = Context(
             id=keys.name,

@@ -15,6 +15,7 @@ from craton.ports import (
     Store,
     StoredResult,
     Timer,
+    VersionConflict,
 )
 from craton.testing.conformance.making import NOON, append, appending, attempt, numbers, versions, write
 
@@ -61,6 +62,22 @@ class IdempotencyResults:
         assert numbers(outcomes) == [True, False, True]
         assert isinstance(outcomes[1], KeyTaken)
         assert [await versions(store, name) for name in "abc"] == [[1], [], [1]]
+
+    async def test_a_key_that_was_used_before_costs_its_batch_no_position(self, store: Store) -> None:
+        first = await write(store, appending("a", result=_result("k")))
+
+        outcomes = await store.write([appending("b"), appending("c", result=_result("k")), appending("d")])
+
+        assert (outcomes[0], outcomes[2]) == (first + 1, first + 2)
+        assert isinstance(outcomes[1], KeyTaken)
+
+    async def test_what_builds_on_a_unit_whose_key_was_used_before_is_refused_with_it(self, store: Store) -> None:
+        await write(store, appending("a", result=_result("k")))
+
+        outcomes = await store.write([appending("b", result=_result("k")), appending("b", 1)])
+
+        assert isinstance(outcomes[1], VersionConflict)
+        assert await versions(store, "b") == []
 
     async def test_the_same_key_of_another_scope_is_another_key(self, store: Store) -> None:
         outcomes = await store.write([Changeset(result=_result("k")), Changeset(result=_result("k", scope="bob/pay"))])

@@ -18,7 +18,8 @@ import asyncpg
 import msgspec
 import structlog
 
-from craton.adapters.postgres.refusals import LOST, faults_as_refusals, is_lost
+from craton.adapters.postgres.pool import Pool
+from craton.adapters.postgres.refusals import LOST, is_lost, refusal
 from craton.adapters.postgres.server import SESSION, keep_alive, require_suitable, warn_of_risks
 from craton.application.context import context_var
 from craton.domain import uuid7
@@ -69,6 +70,42 @@ class _Loan(msgspec.Struct, frozen=True):
     patient: bool
 
 
+class Lending:
+    """One use of a connection: `async with database.connection() as connection`."""
+
+    __slots__ = ("_database", "_lent", "_writing")
+
+    def __init__(self, database: "PostgresDatabase", *, writing: bool) -> None:
+        self._database = database
+        self._writing = writing
+        self._lent: Any = None
+
+    async def __aenter__(self) -> Any:
+        self._lent = await self._database.lend()
+        return self._lent
+
+    async def __aexit__(self, _kind: Any, problem: BaseException | None, _traceback: Any) -> None:
+        if problem is None:
+            self._database.take_back(self._lent)
+            return
+        meaning = self._meaning(problem)
+        if is_given_up(problem):
+            self._database.give_up(self._lent)
+        self._database.take_back(self._lent)
+        if meaning is not None:
+            raise meaning from problem
+
+    def _meaning(self, problem: BaseException) -> Exception | None:
+        """What is raised instead of an error; None if the error itself is raised."""
+        if not isinstance(problem, LOST) and not is_lost(self._lent):
+            at_fault = (asyncpg.PostgresError, asyncpg.InterfaceError, ValueError)
+            return refusal(problem) if isinstance(problem, at_fault) else None
+        if not isinstance(problem, (*LOST, asyncpg.InterfaceError)):
+            return None
+        refused = isinstance(problem, asyncpg.InsufficientResourcesError | asyncpg.ReadOnlySQLTransactionError)
+        return unavailable(problem, maybe_executed=self._writing and not refused)
+
+
 class PostgresDatabase:
     """A pool, a listener for other processes' writes, and one combined notification after commits."""
 
@@ -98,32 +135,25 @@ class PostgresDatabase:
                 self._start(self._listen())
             self._users += 1
 
-    async def _make_pool(self) -> Any:
+    async def _make_pool(self) -> Pool:
+        pool = Pool(self._connect, CONNECTIONS)
         try:
-            pool = await asyncpg.create_pool(
-                self._url, min_size=0, max_size=CONNECTIONS, reset=_keep, connect=self._connect
-            )
-            try:
-                connection = await pool.acquire(timeout=CONNECT_TIMEOUT_SECONDS)
-                await warn_of_risks(connection)
-                await pool.release(connection)
-            except BaseException:
-                pool.terminate()
-                raise
+            connection = await pool.acquire(CONNECT_TIMEOUT_SECONDS)
+            await warn_of_risks(connection)
         except (*LOST, asyncpg.InterfaceError, asyncpg.PostgresError, ValueError) as problem:
             # The driver's own texts name host, user or database, never the password; a bad URL might hold one.
             what = "the URL can't be read" if isinstance(problem, ValueError) else _sentence(problem)
             raise StoreUnavailable(f"Postgres can't be reached: {what}.", maybe_executed=False) from None
+        pool.release(connection)
         return pool
 
-    async def _connect(self, url: str, **options: Any) -> Any:
+    async def _connect(self) -> Any:
         """Return a connection to a server that is suitable."""
         connection = await asyncpg.connect(
-            url,
+            self._url,
             timeout=CONNECT_TIMEOUT_SECONDS,
             command_timeout=STATEMENT_TIMEOUT_SECONDS,
             server_settings=SESSION,
-            **options,
         )
         try:
             keep_alive(connection)
@@ -141,34 +171,39 @@ class PostgresDatabase:
                 for task in self._tasks:
                     task.cancel()
                 await asyncio.gather(*self._tasks, return_exceptions=True)
-                with contextlib.suppress(TimeoutError):
+                try:
                     async with asyncio.timeout(CLOSE_SECONDS):
                         await self._pool.close()
+                except TimeoutError:
+                    for connection in self._lent:
+                        connection.terminate()
                 self._pool = None
 
-    @asynccontextmanager
-    async def connection(self, *, writing: bool = False) -> AsyncIterator[Any]:
+    def connection(self, *, writing: bool = False) -> "Lending":
         """Lend a connection. Raises `StoreUnavailable` if there is none or it is lost (`writing`: while in use).
 
         Raises `ChangesetRefused` for other errors of the database, which are the statement's fault.
         """
-        lent = None
+        return Lending(self, writing=writing)
+
+    async def lend(self) -> Any:
+        """A connection, which is to be taken back. Raises `StoreUnavailable`."""
+        if self._pool is None:
+            raise StoreUnavailable("Postgres isn't connected.", maybe_executed=False)
         try:
-            lent = await self._pool.acquire(timeout=CONNECT_TIMEOUT_SECONDS)
-            self._lent[lent] = _Loan(self._generation, patient=context_var.get().deadline is None)
-            with faults_as_refusals(lent):
-                yield lent
-        except BaseException as problem:
-            if lent is not None and is_given_up(problem):
-                self.give_up(lent)
-            at_fault = (*LOST, asyncpg.InterfaceError, *(() if lent else (asyncpg.PostgresError,)))
-            if not isinstance(problem, at_fault):
-                raise  # the statement is at fault
-            refused = isinstance(problem, asyncpg.InsufficientResourcesError | asyncpg.ReadOnlySQLTransactionError)
-            raise unavailable(problem, maybe_executed=writing and lent is not None and not refused) from problem
-        finally:
-            if self._lent.pop(lent, None) is not None:
-                await self._pool.release(lent)
+            lent = await self._pool.acquire(CONNECT_TIMEOUT_SECONDS)
+        except (*LOST, asyncpg.InterfaceError, asyncpg.PostgresError) as problem:
+            raise unavailable(problem, maybe_executed=False) from problem
+        self._lent[lent] = _Loan(self._generation, patient=context_var.get().deadline is None)
+        return lent
+
+    def take_back(self, connection: Any) -> None:
+        loan = self._lent.pop(connection, None)
+        if loan is None:
+            return  # it was given up
+        if loan.generation != self._generation:
+            connection.terminate()
+        self._pool.release(connection)
 
     def give_up(self, connection: Any) -> None:
         """End a borrowed connection whose statement the server may still run, in the background."""
@@ -182,18 +217,21 @@ class PostgresDatabase:
                 await connection.close()  # tells the server to stop the statement first
         except TimeoutError:
             if generation == self._generation:
-                await self._begin_anew()
+                self._begin_anew()
         except (*LOST, asyncpg.InterfaceError, asyncpg.PostgresError):
             """The connection has ended in another way."""
+        finally:
+            connection.terminate()
+            self._pool.discard()
 
-    async def _begin_anew(self) -> None:
+    def _begin_anew(self) -> None:
         """Replace all present connections, because the cause that made one of them silent probably affects the others.
 
         Users with a deadline still wait until their deadline, and are told only then.
         """
         log.warning("Postgres doesn't answer; all connections to it are replaced")
         self._generation += 1
-        await self._pool.expire_connections()
+        self._pool.expire()
         hopeless = [connection for connection, loan in self._lent.items() if loan.patient]
         for connection in (*hopeless, *([self._listening] if self._listening else [])):
             connection.terminate()
@@ -242,7 +280,7 @@ class PostgresDatabase:
         """Keep a listening connection. After it was lost, wake all watchers, because hints were lost with it."""
         while True:
             with contextlib.suppress(*LOST, asyncpg.InterfaceError, asyncpg.PostgresError, StoreUnavailable):
-                connection = await self._connect(self._url)
+                connection = await self._connect()
                 try:
                     lost = asyncio.Event()
                     connection.add_termination_listener(lambda _: lost.set())  # noqa: B023
@@ -269,10 +307,6 @@ class PostgresDatabase:
         task = asyncio.get_running_loop().create_task(work, context=Context())  # it doesn't belong to a call
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-async def _keep(_connection: Any) -> None:
-    """Replaces the reset of returned connections: nothing here leaves anything behind on a connection."""
 
 
 def _sentence(problem: BaseException) -> str:

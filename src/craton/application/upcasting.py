@@ -106,10 +106,10 @@ class EventTypes:
         """Whether events of a type never change, so that several readers can share one."""
         return name in self._shared
 
-    def recorded(self, stored: StoredEvent) -> Recorded[Event]:
-        """Decode an event and its envelope."""
+    def recorded(self, stored: StoredEvent, fact: Event | None = None) -> Recorded[Event]:
+        """Decode an event, unless `fact` is given, and its envelope."""
         return Recorded(
-            data=self.data(stored),
+            data=self.data(stored) if fact is None else fact,
             position=stored.position,
             stream=stored.stream,
             version=stored.version,

@@ -16,17 +16,25 @@ class _Source:
     """The last millisecond in which an id was made, the counter within it, and a supply of random numbers."""
 
     millisecond = 0
+    prefix = ""
+    """The text of the millisecond."""
     counter = 0
-    random: Iterator[int] = iter(())
-    """64-bit numbers. Many are drawn from the system at once, because each system call costs more than all the rest."""
+    random: Iterator[tuple[int, str]] = iter(())
+    """Numbers below 2048, and the last parts of ids. Many are drawn from the system at once, because each system call
+    costs more than all the rest."""
     drawn_in: world.World | None = None
     """The world in which they were drawn."""
 
 
-def _refill() -> int:
-    first, *others = struct.unpack("512Q", world.random_bytes(8 * 512))
+def _refill() -> tuple[int, str]:
+    first, *others = [_random_parts(number) for number in struct.unpack("512Q", world.random_bytes(8 * 512))]
     _Source.random = iter(others)
-    return int(first)
+    return first
+
+
+def _random_parts(number: int) -> tuple[int, str]:
+    text = f"{number & 0x3FFF_FFFF_FFFF_FFFF | 0x8000_0000_0000_0000:016x}"
+    return number >> 53 & 0x7FF, f"-{text[:4]}-{text[4:]}"
 
 
 def _forget() -> None:
@@ -42,20 +50,19 @@ def uuid7() -> str:
     if _Source.drawn_in is not world.current():
         _forget()
         _Source.drawn_in, _Source.millisecond = world.current(), 0
-    number = next(_Source.random, None)
-    number = _refill() if number is None else number
+    start, tail = next(_Source.random, None) or _refill()
     if now > _Source.millisecond:
-        _Source.millisecond = now
-        _Source.counter = number >> 53 & 0x7FF
+        _begin_millisecond(now, start)
+    elif _Source.counter == 0xFFF:
+        _begin_millisecond(_Source.millisecond + 1, 0)
     else:
         _Source.counter += 1
-        if _Source.counter > 0xFFF:
-            _Source.millisecond += 1
-            _Source.counter = 0
-    head = _Source.millisecond << 16 | 0x7000 | _Source.counter
-    tail = number & 0x3FFF_FFFF_FFFF_FFFF | 0x8000_0000_0000_0000
-    text = f"{head << 64 | tail:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    return f"{_Source.prefix}-7{_Source.counter:03x}{tail}"
+
+
+def _begin_millisecond(millisecond: int, counter: int) -> None:
+    text = f"{millisecond:012x}"
+    _Source.millisecond, _Source.prefix, _Source.counter = millisecond, f"{text[:8]}-{text[8:]}", counter
 
 
 class Id(str):

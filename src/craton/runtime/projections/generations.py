@@ -100,6 +100,9 @@ class GenerationRecord:
         self._kind = kind
         self._store = store
         self._inline = inline
+        self._compared: Generation | None = None
+        self._readable: Generation | None = None
+        """The generation that was compared last, if this program can read it."""
 
     def is_current(self, generation: Generation | None) -> bool:
         """Whether a generation was made by this version of the program; others are left alone."""
@@ -110,9 +113,10 @@ class GenerationRecord:
     def readable(self) -> Generation | None:
         """The live generation, if this program can read its rows and keeps it in the way it is kept."""
         live = self._inline.generations.get(self._kind.name) if self._kind.inline else self.state.live
-        if live is None or live.shape != self.shape or live.tables != self._tables(live.number):
-            return None
-        return live
+        if live is not self._compared:
+            fits = live is not None and live.shape == self.shape and live.tables == self._tables(live.number)
+            self._compared, self._readable = live, live if fits else None
+        return self._readable
 
     def new_generation(self, number: int, *, indexed: bool = False) -> Generation:
         """A generation with this number, for this program."""

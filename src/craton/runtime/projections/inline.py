@@ -11,6 +11,7 @@ import structlog
 
 from craton.application.projection import ProjectionDefinition
 from craton.application.upcasting import EventTypes
+from craton.domain import Event
 from craton.domain.aggregate import AnyAggregate
 from craton.ports import Changeset, RowOperation, StoredEvent
 from craton.runtime.projections.generations import Generation, LiveInline
@@ -42,9 +43,15 @@ class InlineProjections:
         if self._known is not self._live.generations:
             self._look(self._live.generations)
         unit.inline = self._live.revision
+        facts = {
+            event.id: fact
+            for append in unit.appends
+            for event, fact in zip(append.events, states[append.stream].recorded, strict=True)
+            if self._events.may_be_shared(event.type)
+        }
         for name, projection in self._projections.items():
             if projection.definition.inline:
-                self._project(projection, unit, self._ours.get(name), states)
+                self._project(projection, unit, self._ours.get(name), states, facts)
         if self._foreign:
             self._require_known(event.type for append in unit.appends for event in append.events)
 
@@ -54,12 +61,13 @@ class InlineProjections:
         unit: Changeset,
         live: Generation | None,
         states: Mapping[str, AnyAggregate],
+        facts: Mapping[str, Event],
     ) -> None:
         """Add the rows of a projection to a unit of events, on the condition that this generation is still live.
 
-        `states` are the states of the aggregates after these events, by stream. A unit without events of the projection
-        stays unchanged. Raises `NotInStep` if no generation of this program is live, because its rows would miss the
-        events.
+        `states` are the states of the aggregates after these events, by stream; `facts` are the events that never
+        change, by id, so that they needn't be decoded. A unit without events of the projection stays unchanged. Raises
+        `NotInStep` if no generation of this program is live, because its rows would miss the events.
         """
         definition = running.definition
         if not any(
@@ -74,7 +82,8 @@ class InlineProjections:
         def project(stored: Sequence[StoredEvent]) -> Sequence[RowOperation]:
             operations = list(before(stored)) if before else []
             for event in _to_project(definition, stored):
-                changes = definition.changes(projection, self._events.recorded(event), states.get(event.stream))
+                recorded = self._events.recorded(event, facts.get(event.id))
+                changes = definition.changes(projection, recorded, states.get(event.stream))
                 operations += [change.in_transaction(generation) for change in changes]
             return operations
 

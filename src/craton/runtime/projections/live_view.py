@@ -13,7 +13,9 @@ from craton.runtime.projections.runner import ProjectionRunner
 
 VIEW_WAIT_SECONDS: Final = 5.0
 MAX_RECORD_AGE_SECONDS: Final = 1.0
-"""Another process may have made another generation live. A running projection looks twice a second."""
+"""Another process may have made another generation live. Where the projection runs, it looks twice a second."""
+MAX_UNWATCHED_AGE_SECONDS: Final = 0.05
+"""The same where the projection doesn't run, so that nothing looks by itself."""
 ELSEWHERE_POLL_SECONDS: Final = 0.01
 """How often a waiting query looks at the progress of another process."""
 RETRY_SECONDS: Final = 2
@@ -47,8 +49,9 @@ class LiveView:
     async def generation(self) -> int:
         """The generation to read, once it has reached the running query's position. Raises `Unavailable`."""
         wanted = context_var.get().positions.get(self._module, 0)
-        old = world.monotonic() - self._record.refreshed >= MAX_RECORD_AGE_SECONDS
-        if old or wanted > self._recorded or not self._runner.is_running:
+        most = MAX_RECORD_AGE_SECONDS if self._runner.is_running else MAX_UNWATCHED_AGE_SECONDS
+        old = world.monotonic() - self._record.refreshed >= most
+        if old or wanted > self._recorded:
             await self._record.refresh()
             self._recorded = max(self._recorded, wanted)
         if wanted and not self.in_step():

@@ -1,5 +1,6 @@
 """The address by which requests are counted and limited."""
 
+from functools import lru_cache
 from ipaddress import IPv4Address, ip_address, ip_network
 
 from starlette.types import Scope
@@ -11,6 +12,7 @@ def address_of_client(scope: Scope) -> str:
     return address_of(client[0]) if client else ""
 
 
+@lru_cache(maxsize=4_096)
 def address_of(host: str) -> str:
     """The address that counts: for IPv6 the network of 64 bits, because a client with one address there has them
     all."""

@@ -1,6 +1,5 @@
 """Reads a request's body: limited in size and time, and as strict JSON."""
 
-import asyncio
 import json
 import math
 from typing import Any, Final
@@ -11,6 +10,7 @@ from starlette.types import Receive, Scope
 
 from craton.adapters.http.head import head_of
 from craton.adapters.http.problems import BadRequest
+from craton.runtime.process.attempt import TimeOver, bounded
 
 MAX_BYTES: Final = 1024 * 1024
 TIMEOUT_SECONDS: Final = 10.0
@@ -29,18 +29,10 @@ async def read(scope: Scope, receive: Receive, limit: int = MAX_BYTES) -> bytes:
     declared = head_of(scope).get(b"content-length")
     if declared is not None and declared.isdigit() and int(declared) > limit:
         raise _too_large(limit)
-    message = await _receive(receive)
-    if not message.get("more_body"):
-        body: bytes = message.get("body", b"")
-    else:
-        try:
-            async with asyncio.timeout(TIMEOUT_SECONDS):
-                body = await _read_on(receive, message.get("body", b""), limit)
-        except TimeoutError:
-            raise BadRequest(408, "request-timeout", "The body did not arrive in time.") from None
-    if len(body) > limit:
-        raise _too_large(limit)
-    return body
+    try:
+        return await bounded(TIMEOUT_SECONDS, _read_all(receive, limit))
+    except TimeOver:
+        raise BadRequest(408, "request-timeout", "The body did not arrive in time.") from None
 
 
 async def read_bounded(request: Request, limit: int) -> bytes:
@@ -48,26 +40,17 @@ async def read_bounded(request: Request, limit: int) -> bytes:
     return await read(request.scope, request.receive, limit)
 
 
-async def _read_on(receive: Receive, first: bytes, limit: int) -> bytes:
-    body = bytearray(first)
+async def _read_all(receive: Receive, limit: int) -> bytes:
+    body = bytearray()
     while True:
-        message = await _receive(receive)
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
         body += message.get("body", b"")
         if len(body) > limit:
             raise _too_large(limit)
         if not message.get("more_body"):
             return bytes(body)
-
-
-async def _receive(receive: Receive) -> Any:
-    try:
-        async with asyncio.timeout(TIMEOUT_SECONDS):
-            message = await receive()
-    except TimeoutError:
-        raise BadRequest(408, "request-timeout", "The body did not arrive in time.") from None
-    if message["type"] == "http.disconnect":
-        raise ClientGone
-    return message
 
 
 def _too_large(limit: int) -> BadRequest:

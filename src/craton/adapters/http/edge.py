@@ -46,6 +46,8 @@ class Edge:
         self._inner: ASGIApp = _Dispatch(router)
         for wrap in reversed(middleware):
             self._inner = wrap(self._inner)
+        if middleware:
+            self._inner = _Guarded(self._inner)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -64,10 +66,20 @@ class Edge:
             await send(message)
 
         with entered(context):
-            await _answered(self._inner, scope, receive, send_on, request)
+            await self._inner(scope, receive, send_on)
         method = scope["method"] if scope["method"] in METHODS else "other"
         path = request.line.path if request.line is not None else "unmatched"
         self._metrics.observe(method, path, request.status, world.monotonic() - started)
+
+
+class _Guarded:
+    """Answers the errors of middleware."""
+
+    def __init__(self, application: ASGIApp) -> None:
+        self._application = application
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await _answered(self._application, scope, receive, send, scope[_REQUEST])
 
 
 class _Dispatch:

@@ -40,6 +40,7 @@ class Metrics:
             registry=self._registry,
             buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
         )
+        self._of_requests: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         labels = ("module", "projection")
         self._lag = Gauge("craton_projection_lag_events", "Events not yet projected.", labels, registry=self._registry)
         self._parked = Gauge("craton_projection_parked_events", "Parked events.", labels, registry=self._registry)
@@ -64,8 +65,14 @@ class Metrics:
         self._log_position = Gauge("craton_log_position", "Newest position.", ("module",), registry=self._registry)
 
     def observe(self, method: str, route: str, status: int, seconds: float) -> None:
-        self._requests.labels(method, route, status).inc()
-        self._seconds.labels(method, route).observe(seconds)
+        """Count a request. `method`, `route` and `status` each have few values, so their metrics are kept at hand."""
+        known = self._of_requests.get((method, route, status))
+        if known is None:
+            known = self._requests.labels(method, route, status), self._seconds.labels(method, route)
+            self._of_requests[method, route, status] = known
+        requests, times = known
+        requests.inc()
+        times.observe(seconds)
 
     async def text(self, app: App) -> bytes:
         """The present metrics. A module whose store can't be reached only has the metric that says so."""

@@ -16,6 +16,7 @@ import asyncio
 from collections import Counter, deque
 from enum import Enum, auto
 from http import HTTPStatus
+from math import inf
 from operator import itemgetter
 from typing import Any, Final
 
@@ -24,6 +25,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from craton.adapters.http import problems
 from craton.adapters.http.addresses import address_of
 from craton.adapters.http.replies import of_problem
+from craton.adapters.http.transport import JoiningTransport
 from craton.domain import uuid7
 
 MAX_CONNECTIONS: Final = 2_000
@@ -88,9 +90,11 @@ class BoundedProtocol(HttpToolsProtocol):
         self._unanswered: deque[RequestResponseCycle] = deque()
         self._watched: tuple[int, Stage] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._ends_at = inf
+        """When the stage runs out."""
         self._unread_timer: asyncio.TimerHandle | None = None
         self._refusal: bytes | None = None
-        super().connection_made(transport)
+        super().connection_made(JoiningTransport(transport, self.loop))  # type: ignore[arg-type]  # it has what is used
         self._address = address_of(self.client[0]) if self.client else ""
         self._addresses.take(self._address)
         self._watch()
@@ -217,7 +221,7 @@ class BoundedProtocol(HttpToolsProtocol):
         others = (other for other in self.connections if isinstance(other, BoundedProtocol) and other is not self)
         if self._addresses.has_too_many(self._address):
             others = (other for other in others if other._address == self._address)
-        silent = [(other._timer.when(), other) for other in others if other._is_silent and other._timer is not None]
+        silent = [(other._ends_at, other) for other in others if other._is_silent]
         if silent:
             min(silent, key=itemgetter(0))[1]._end()
         return bool(silent)
@@ -235,14 +239,30 @@ class BoundedProtocol(HttpToolsProtocol):
         return Stage.ANSWER if self._unanswered else Stage.IDLE
 
     def _watch(self) -> None:
-        """Start the timer of the stage that the connection has entered."""
+        """Note when the stage that the connection has entered runs out.
+
+        A timer that runs is left alone unless it would come too late: most stages end long before their time.
+        """
         at = (self._requests, self._stage)
-        if at != self._watched:
-            self._watched = at
-            if self._timer is not None:
-                self._timer.cancel()
-            seconds = STAGE_SECONDS.get(self._stage)
-            self._timer = None if seconds is None else self.loop.call_later(seconds, self._run_out)
+        if at == self._watched:
+            return
+        self._watched = at
+        seconds = STAGE_SECONDS.get(at[1])
+        self._ends_at = inf if seconds is None else self.loop.time() + seconds
+        if self._timer is None or self._ends_at < self._timer.when():
+            self._start_timer()
+
+    def _start_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None if self._ends_at == inf else self.loop.call_at(self._ends_at, self._time_passed)
+
+    def _time_passed(self) -> None:
+        self._timer = None
+        if self.loop.time() < self._ends_at:
+            self._start_timer()
+        else:
+            self._run_out()
 
     def _run_out(self) -> None:
         match self._stage:

@@ -1,6 +1,6 @@
 """Finds the line of the route table for a request."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
@@ -38,17 +38,23 @@ class _Node:
             self.parameter = _Node()
         return self.parameter
 
-    def find(self, parts: list[str], at: int = 0) -> Iterator["_Node"]:
-        """Yield all that match; `/transfers/batch` comes before `/transfers/{transfer}`."""
+    def find(self, parts: list[str], wanted: str, at: int = 0) -> Line | None:
+        """The line for a path and a method; `/transfers/batch` comes before `/transfers/{transfer}`."""
         if at == len(parts):
-            if self.lines:
-                yield self
-            return
-        literal = self.literal.get(parts[at])
-        if literal is not None:
-            yield from literal.find(parts, at + 1)
-        if self.parameter is not None and parts[at]:
-            yield from self.parameter.find(parts, at + 1)
+            return self.lines.get(wanted)
+        part = parts[at]
+        literal = self.literal.get(part)
+        found = None if literal is None else literal.find(parts, wanted, at + 1)
+        if found is None and self.parameter is not None and part:
+            return self.parameter.find(parts, wanted, at + 1)
+        return found
+
+    def methods(self, parts: list[str], at: int = 0) -> set[str]:
+        """The methods of all lines for a path."""
+        if at == len(parts):
+            return set(self.lines)
+        nodes = [self.literal.get(parts[at]), self.parameter if parts[at] else None]
+        return set[str]().union(*(node.methods(parts, at + 1) for node in nodes if node is not None))
 
 
 class Router:
@@ -71,15 +77,13 @@ class Router:
     def find(self, method: str, path: str) -> tuple[Line | None, dict[str, str]]:
         """Return the line, and the values of its path parameters. HEAD is answered by the line for GET."""
         parts = path.split("/", MAX_PARTS)
-        wanted = "GET" if method == "HEAD" else method
-        for node in self._root.find(parts):
-            line = node.lines.get(wanted)
-            if line is not None:
-                named = zip(line.path.split("/"), parts, strict=True)
-                return line, {name[1:-1]: part for name, part in named if name.startswith("{")}
-        return None, {}
+        line = self._root.find(parts, "GET" if method == "HEAD" else method)
+        if line is None:
+            return None, {}
+        named = zip(line.path.split("/"), parts, strict=True)
+        return line, {name[1:-1]: part for name, part in named if name.startswith("{")}
 
     def methods(self, path: str) -> list[str]:
         """The methods that a path supports."""
-        methods = {method for node in self._root.find(path.split("/", MAX_PARTS)) for method in node.lines}
+        methods = self._root.methods(path.split("/", MAX_PARTS))
         return sorted(methods | ({"HEAD"} if "GET" in methods else set()))

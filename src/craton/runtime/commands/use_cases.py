@@ -6,7 +6,7 @@ without a commit under its key (a refusal that isn't kept, another module that c
 only after the key was looked up, because the same request may have succeeded before.
 """
 
-from collections.abc import Awaitable
+from collections.abc import Coroutine
 from typing import Any, Final
 
 from craton.application.api import Api, OperationDefinition
@@ -123,7 +123,9 @@ def _is_final(problem: Exception, execution: Execution) -> bool:
     return isinstance(problem, KeyReused | AnswerNotKept) or getattr(problem, "maybe_executed", False)
 
 
-def _within(seconds: float | None, work: Awaitable[Answer], *, executed: bool) -> Awaitable[Answer]:
+def _within(
+    seconds: float | None, work: Coroutine[Any, Any, Answer], *, executed: bool
+) -> Coroutine[Any, Any, Answer]:
     return work if seconds is None else in_time(seconds, work, executed=executed)
 
 

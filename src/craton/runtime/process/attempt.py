@@ -1,7 +1,7 @@
 """Bounds awaited work in time, and makes sure that a cancellation isn't lost, even if the work inside swallows it."""
 
 import asyncio
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Coroutine, Generator, Iterable
 from typing import Any, Final, TypeVar
 
 from craton.application.errors import DeadlineExceeded
@@ -32,16 +32,59 @@ async def attempt(work: Awaitable[object], seconds: float = ATTEMPT_SECONDS) -> 
         heed_cancellation()
 
 
-async def in_time(seconds: float, work: Awaitable[T], *, executed: bool) -> T:
-    """Await the answer to a caller. Raises `DeadlineExceeded` when its time is over, whatever the work raises."""
+class TimeOver(TimeoutError):
+    """Work has taken more than its time."""
+
+
+async def bounded(seconds: float, work: Coroutine[Any, Any, T]) -> T:
+    """Await work. Raises `TimeOver` when its time is over, whatever the work raises then.
+
+    The work begins at once, and a timer is started only when it has to wait for something: most answers come from
+    memory, in less time than a timer costs.
+    """
+    try:
+        awaited = work.send(None)
+    except StopIteration as ended:
+        value: T = ended.value
+        return value
     limit = asyncio.timeout(seconds)
     try:
         async with limit:
-            return await work
+            return await _Begun(work, awaited)
     except Exception as problem:
         if not limit.expired():
             raise
-        raise DeadlineExceeded("The deadline passed before there was an answer.", maybe_executed=executed) from problem
+        raise TimeOver from problem
+
+
+class _Begun(Awaitable[T]):
+    """A coroutine that has run until it had to wait for `awaited`."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, T], awaited: Any) -> None:
+        self._coroutine = coroutine
+        self._awaited = awaited
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        awaited = self._awaited
+        try:
+            while True:
+                try:
+                    sent = yield awaited
+                except BaseException as thrown:
+                    awaited = self._coroutine.throw(thrown)
+                else:
+                    awaited = self._coroutine.send(sent)
+        except StopIteration as ended:
+            value: T = ended.value
+            return value
+
+
+async def in_time(seconds: float, work: Coroutine[Any, Any, T], *, executed: bool) -> T:
+    """Await the answer to a caller. Raises `DeadlineExceeded` when its time is over, whatever the work raises."""
+    try:
+        return await bounded(seconds, work)
+    except TimeOver as over:
+        raise DeadlineExceeded("The deadline passed before there was an answer.", maybe_executed=executed) from over
 
 
 def heed_cancellation() -> None:

@@ -11,6 +11,7 @@ import asyncpg
 from craton.adapters import sql
 from craton.adapters.postgres.database import PostgresDatabase, transaction
 from craton.adapters.postgres.feed import EVENT, FeedReader
+from craton.adapters.postgres.row_reads import RowReads
 from craton.adapters.postgres.rows import arrays
 from craton.adapters.postgres.schema import within
 from craton.adapters.postgres.writer import PostgresWriter
@@ -46,6 +47,7 @@ class PostgresReads:
         self._schema = schema
         self._writer = PostgresWriter(database, schema, lock)
         self._feed = FeedReader(database, schema, lock)
+        self._row_reads = RowReads(self._read_rows)
         self._load = (
             "SELECT w.n, s.version AS at, s.state, CASE WHEN e.position IS NULL THEN"
             f" (SELECT time FROM {schema}.events h WHERE h.stream = s.stream AND h.version = s.version) END AS since,"
@@ -120,6 +122,9 @@ class PostgresReads:
             return []
         for key in keys:
             sql.require_fit(table.name, table.key, key)
+        return await self._row_reads.get(table, keys)
+
+    async def _read_rows(self, table: Table, keys: Sequence[tuple[Any, ...]]) -> Sequence[str | None]:
         join = " AND ".join(f't."{column.name}" = w."{column.name}"' for column in table.key)
         rows = await self._rows(
             f"SELECT t.row FROM unnest({arrays(table, len(table.key))})"

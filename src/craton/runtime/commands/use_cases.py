@@ -123,9 +123,7 @@ def _is_final(problem: Exception, execution: Execution) -> bool:
     return isinstance(problem, KeyReused | AnswerNotKept) or getattr(problem, "maybe_executed", False)
 
 
-def _within(
-    seconds: float | None, work: Coroutine[Any, Any, Answer], *, executed: bool
-) -> Coroutine[Any, Any, Answer]:
+def _within(seconds: float | None, work: Coroutine[Any, Any, Answer], *, executed: bool) -> Coroutine[Any, Any, Answer]:
     return work if seconds is None else in_time(seconds, work, executed=executed)
 
 

@@ -228,12 +228,9 @@ def folded(text: str) -> str:
 
 def plain_value(value: Any) -> Any:
     """A value as databases know it: no subclass of str, no enumeration."""
-    kind = type(value)
-    if kind is str or kind is int:
-        return value
-    if isinstance(value, Enum):
-        return value.value
-    return str(value) if isinstance(value, str) else value
+    if isinstance(value, str):
+        return str.__str__(value)  # also of an enumeration of texts, whose own __str__ may give its name
+    return value.value if isinstance(value, Enum) else value
 
 
 class Rows(Generic[R]):

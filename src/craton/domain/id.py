@@ -3,7 +3,7 @@
 import os
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, Self
 from uuid import NAMESPACE_URL, uuid5
 
@@ -105,8 +105,7 @@ class Id(str):
         """Return the id that belongs to these parts: a UUIDv5 (RFC 9562) of the class's namespace and the parts."""
         return cls(str(uuid5(NAMESPACE_URL, ":".join((cls.namespace, *map(_without_separator, parts))))))
 
-    def encode_value(self) -> str:
-        return str(self)
+    encode_value = str.__str__
 
     @classmethod
     def decode_value(cls, wire: Any) -> Self:

@@ -186,8 +186,8 @@ class Money:
         exponent = EXPONENTS[self.currency]
         if not exponent:
             return str(self.minor)
-        whole, decimals = divmod(abs(self.minor), 10**exponent)
-        return f"{'-' if self.minor < 0 else ''}{whole}.{decimals:0{exponent}d}"
+        digits = str(abs(self.minor)).rjust(exponent + 1, "0")
+        return f"{'-' if self.minor < 0 else ''}{digits[:-exponent]}.{digits[-exponent:]}"
 
     def __str__(self) -> str:
         return f"{self.amount} {self.currency}"

@@ -1,5 +1,6 @@
 """Text that people typed: stripped, bounded, and in one Unicode form, so that texts that look equal are equal."""
 
+from collections.abc import Callable
 from typing import Any, ClassVar, Final, Self
 from unicodedata import category, normalize
 
@@ -7,6 +8,10 @@ _INVISIBLE: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"
 """Letters and marks that are invisible; the other invisible characters belong to the categories below."""
 _NO_CHARACTERS: Final = frozenset(("Cc", "Cf", "Zl", "Zp"))
 _VISIBLE: Final = frozenset("LNPS")
+
+
+def _holds_half_a_pair(text: str) -> bool:
+    return not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text)
 
 
 class Text(str):
@@ -27,12 +32,11 @@ class Text(str):
         stripped = (text if text.isascii() else normalize("NFC", text)).strip()
         if len(stripped) > cls.limit:
             raise ValueError(f"the text has {len(stripped)} characters; at most {cls.limit} are allowed")
-        if "\0" in stripped or any("\ud800" <= character <= "\udfff" for character in stripped):
+        if "\0" in stripped or _holds_half_a_pair(stripped):
             raise ValueError("the text holds a character that can't be stored")
         return super().__new__(cls, stripped)
 
-    def encode_value(self) -> str:
-        return str(self)
+    encode_value = str.__str__
 
     @classmethod
     def decode_value(cls, wire: Any) -> Self:

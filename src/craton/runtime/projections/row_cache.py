@@ -15,6 +15,7 @@ events up to there change. Whatever was committed before a step began is then ta
   or was told the position of.
 """
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from math import inf
@@ -33,6 +34,8 @@ from craton.runtime.subscriptions.subscription import PAGE
 MAX_AGE_SECONDS: Final = 1.0
 """A follower begins a step at least twice a second, so a working cache never gets this old."""
 MAX_CACHED_ROWS: Final = 50_000
+PAUSE_SECONDS: Final = 0.01
+"""The pause after events were followed. The commits meanwhile share a step; reads meanwhile go to the store."""
 
 Key = tuple[Any, ...]
 Load = Callable[[Sequence[Key]], Awaitable[Sequence[Any]]]
@@ -130,11 +133,14 @@ class RowCache:
             head = await self._feed.head()
             if head < self._position:
                 raise LogWentBack(f"the log ends at {head}, before {self._position}")
+            behind = self._position < head
             while self._position < head:
                 page = await self._feed.read(self._position, PAGE)
                 self._drop(page)
                 self._position = page.position
             self._followed = began
+            if behind:
+                await asyncio.sleep(PAUSE_SECONDS)
             await self._wake.wait(woken)
 
     def _drop(self, page: EventPage) -> None:

@@ -131,7 +131,6 @@ class TestOvertaking:
             await office.book_under(f"§{trip}/reserve/Desk.book#1", trip, "cabin")
 
         assert await office.booked(trip, "cabin") == {"cabin": 0}
-        assert "cabin" not in weather.calls
 
     async def test_a_later_command_of_a_step_that_ran_in_part_is_called_off_too(
         self, open_office: OpenOffice, weather: Weather

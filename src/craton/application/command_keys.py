@@ -18,6 +18,8 @@ class CommandKey(msgspec.Struct, frozen=True):
     """An idempotency key: a repeated command with the same key gives the same result and no second effect."""
 
     text: str
+    is_repeated: bool = False
+    """Whether the key was probably used before: then it is looked up before the command runs."""
     keeps_refusals: bool = True
     """Whether a refusal is kept as the final answer to the key."""
     settles: bool = False
@@ -32,8 +34,8 @@ class CommandKeys:
 
     A key is made of the command's name and the number of commands with this name before it, so queries in between don't
     change it. A command that was refused for good and is to run again (it is in `refused`) gets a new key.
-    `settles`: the commands don't run; only their outcomes are looked up. `keeps_refusals`: a refusal is the final
-    answer to a key.
+    `settles`: the commands don't run; only their outcomes are looked up. `is_repeated`: it isn't the first time that
+    the step is tried. `keeps_refusals`: a refusal is the final answer to a key.
     """
 
     def __init__(
@@ -42,10 +44,11 @@ class CommandKeys:
         refused: tuple[str, ...] = (),
         *,
         settles: bool = False,
+        is_repeated: bool = False,
         keeps_refusals: bool = True,
     ) -> None:
         self.name = name
-        self._kind = CommandKey("", keeps_refusals=keeps_refusals, settles=settles)
+        self._kind = CommandKey("", is_repeated=is_repeated, keeps_refusals=keeps_refusals, settles=settles)
         self._refused = Counter(refused)
         self._given: list[str] = []
         self._running = False

@@ -21,6 +21,8 @@ from craton.domain import Currency, Id, Money, Name, Text
 
 Test = Callable[[Any], bool]
 
+FIELDS_A_SCALAR: Final = 8
+"""How many fields of other types are read back in the time of one scalar."""
 _LARGEST: Final = 2**63 - 1
 
 
@@ -28,13 +30,23 @@ _LARGEST: Final = 2**63 - 1
 def certainly_kept(kind: Any) -> Test:
     """The test for values that will be read back as `kind`.
 
-    It says no to all values of a type without scalars: reading those back takes less time than the test would.
+    It says no to all values of a type with few scalars: reading those back takes less time than the test would.
     """
     try:
-        has_scalars = any(isinstance(part, inspect.CustomType) for part in parts_of(kind))
-        return _Tests().of(inspect.type_info(kind)) if has_scalars else _never
+        return _Tests().of(inspect.type_info(kind)) if _is_worth_it(kind) else _never
     except TypeError:  # it can't be encoded at all
         return _never
+
+
+def _is_worth_it(kind: Any) -> bool:
+    """Whether the test takes less time than reading a value back, which for anything but a scalar is fast."""
+    scalars = fields = 0
+    for part in parts_of(kind):
+        if isinstance(part, inspect.CustomType):
+            scalars += 1
+        elif isinstance(part, inspect.StructType):
+            fields += len(part.fields)
+    return scalars * FIELDS_A_SCALAR >= max(1, fields)
 
 
 def _never(_value: Any) -> bool:

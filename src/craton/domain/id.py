@@ -3,7 +3,7 @@
 import os
 import re
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, ClassVar, Self
 from uuid import NAMESPACE_URL, uuid5
 

@@ -29,6 +29,8 @@ _NEVER_CHANGE: Final = (
     Money,
     Secret,
 )
+UNCHANGED: Final = "unchanged"
+"""Marks a container that nobody changes, though its type would allow it: `Annotated[dict[str, Any], UNCHANGED]`."""
 _OF_THEIR_PARTS: Final = (tuple, frozenset, Union, types.UnionType)
 
 
@@ -42,7 +44,8 @@ def _is_immutable(hint: Any, within: frozenset[Any]) -> bool:
     if origin is Literal:
         return True
     if origin is Annotated:
-        return _is_immutable(get_args(hint)[0], within)
+        kind, *said = get_args(hint)
+        return UNCHANGED in said or _is_immutable(kind, within)
     if origin in _OF_THEIR_PARTS:
         return all(_is_immutable(part, within) for part in get_args(hint) if part is not ...)
     kind = origin or getattr(hint, "__supertype__", hint)  # a generic struct, a NewType

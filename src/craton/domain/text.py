@@ -1,6 +1,5 @@
 """Text that people typed: stripped, bounded, and in one Unicode form, so that texts that look equal are equal."""
 
-from collections.abc import Callable
 from typing import Any, ClassVar, Final, Self
 from unicodedata import category, normalize
 

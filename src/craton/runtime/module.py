@@ -43,7 +43,7 @@ from craton.runtime.subscriptions.feed import Feed
 from craton.runtime.subscriptions.policies import PolicyHandler, React, by_stream
 from craton.runtime.subscriptions.seals import NAME as SEALING
 from craton.runtime.subscriptions.seals import SEALS, SealHandler, broken_seals
-from craton.runtime.subscriptions.subscription import Options, Subscription
+from craton.runtime.subscriptions.subscription import PLAIN, Options, Subscription
 from craton.runtime.subscriptions.timers import TimerRunner
 from craton.runtime.wiring import Provisions, Sources, Wiring
 
@@ -188,7 +188,7 @@ class RunningModule:
             runs.append(self._subscribe(SEALING, SealHandler(self.store)).run())
         runs += [subscription.run() for subscription in reactions]
         if self.sagas is not None:
-            told = self._subscribe(SUBSCRIPTION, self.sagas.runner)
+            told = self._subscribe(SUBSCRIPTION, self.sagas.runner, Options(is_harmless=True))
             runs += [told.run(), self.sagas.runner.run(told)]
         self._tasks = [asyncio.create_task(run) for run in runs]
         for task in self._tasks:
@@ -200,10 +200,10 @@ class RunningModule:
             return Forgetting(self.background, self._retention, None, None)
         return Forgetting(self.background, self._retention, self.projections[SagaIndex.name], self.view(SagaRow))
 
-    def _subscribe(self, name: str, handler: Any) -> Subscription:
+    def _subscribe(self, name: str, handler: Any, options: Options = PLAIN) -> Subscription:
         """A subscription to the module's own log."""
         self._readers.append((self.store, name))
-        return Subscription(name, self.background, handler)
+        return Subscription(name, self.background, handler, options=options)
 
     def _reactions(self, running: Mapping[str, "RunningModule"]) -> Iterator[Subscription]:
         """A subscription for each policy, and each step that waits, to each module whose events it handles."""

@@ -4,7 +4,7 @@ from typing import Literal
 
 import msgspec
 
-from craton.application.sagas.definition import Fields
+from craton.application.sagas.events import Fields
 
 Kind = Literal["do", "settle", "undo"]
 

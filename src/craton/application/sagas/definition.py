@@ -20,6 +20,7 @@ import msgspec
 from craton.application.codec import (
     convert,
     decode,
+    encode,
     encode_to_keep,
     fingerprint,
     holds_secrets,
@@ -31,12 +32,12 @@ from craton.application.dependencies import Dependencies, dependencies_of
 from craton.application.errors import WiringError
 from craton.application.projection import event_types
 from craton.application.retry import Retry, minutes
+from craton.application.sagas.events import Fields
 from craton.application.shapes import shape_of
 from craton.domain import Event, Recorded, Value
 
 S = TypeVar("S", bound="Saga")
 Method = Callable[..., Awaitable[None]]
-Fields = dict[str, Any]
 M = TypeVar("M", bound=Method)
 
 
@@ -279,12 +280,16 @@ class SagaDefinition(Generic[S]):
         wire: Fields = plain(saga)
         return wire
 
-    def changes(self, before: Fields, saga: S) -> Fields:
-        """The changes of the fields. Raises `NotStorable` for a value that couldn't be read back."""
-        changed = {name: value for name, value in self.fields(saga).items() if value != before[name]}
-        if changed:
-            self.encode(saga)
-        return changed
+    def changes(self, before: bytes, saga: S) -> Fields:
+        """The fields that have changed since they were `before`, as JSON.
+
+        Raises `NotStorable` for a value that couldn't be read back.
+        """
+        if encode(saga) == before:
+            return {}
+        self.encode(saga)
+        former: Fields = msgspec.json.decode(before)
+        return {name: value for name, value in self.fields(saga).items() if value != former.get(name)}
 
     def checked(self, text: str, changes: Fields) -> Fields:
         """Changes of stored fields, in their stored form. Raises `msgspec.ValidationError` when they don't fit."""

@@ -1,9 +1,13 @@
 """What happens to a saga: the events of its stream."""
 
-from typing import Any
+from typing import Annotated, Any
 
 from craton.domain import Event, Id
+from craton.domain.immutability import UNCHANGED
 from craton.domain.value import Instant
+
+Fields = Annotated[dict[str, Any], UNCHANGED]
+"""Some of a saga's fields, as plain data."""
 
 
 class SagaId(Id):
@@ -44,7 +48,7 @@ class EventArrived(Event):
 
 class StepDone(Event):
     step: str
-    changes: dict[str, Any]
+    changes: Fields
     """Of the saga's fields."""
     at: Instant
 
@@ -57,7 +61,7 @@ class StepRefused(Event):
     """Which of its commands was refused; "" if it was the step itself that said no."""
     certain: bool
     """Whether it is certain that the step has changed nothing."""
-    changes: dict[str, Any]
+    changes: Fields
     at: Instant
 
 
@@ -66,7 +70,7 @@ class StepTried(Event):
 
     step: str
     error: str
-    changes: dict[str, Any]
+    changes: Fields
     retry_at: Instant | None
     """None: it isn't tried again."""
     at: Instant
@@ -85,7 +89,7 @@ class StepSettled(Event):
 
     step: str
     ran: bool
-    changes: dict[str, Any]
+    changes: Fields
     at: Instant
 
 
@@ -96,7 +100,7 @@ class UndoBegun(Event):
 
 class UndoDone(Event):
     step: str
-    changes: dict[str, Any]
+    changes: Fields
     at: Instant
 
 
@@ -135,7 +139,7 @@ class StepSkipped(Event):
     """An operator has a step, or its compensation, taken as done."""
 
     step: str
-    changes: dict[str, Any]
+    changes: Fields
     reason: str
     at: Instant
 

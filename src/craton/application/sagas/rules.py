@@ -17,10 +17,11 @@ import msgspec
 from craton.application.api import Api
 from craton.application.retry import Retry
 from craton.application.sagas.actions import Action, ActionOutcome, Done, Kind, Refused, Settled, Unknown
-from craton.application.sagas.definition import Fields, SagaDefinition
+from craton.application.sagas.definition import SagaDefinition
 from craton.application.sagas.events import (
     CompensationBegun,
     EventArrived,
+    Fields,
     SagaCompensated,
     SagaCompleted,
     SagaEvent,

@@ -1,7 +1,8 @@
 """Runs the commands and queries of a module.
 
 A command with an idempotency key that was answered before gets the same answer. Nearly every key is new, so a key isn't
-looked up before the command runs: the commit finds out that it was used, and writes nothing. A command that fails
+looked up before the command runs, unless its sender knows better: the commit finds out that it was used, and writes
+nothing. A command that fails
 without a commit under its key (a refusal that isn't kept, another module that can't be reached, an error) is believed
 only after the key was looked up, because the same request may have succeeded before.
 """
@@ -97,8 +98,9 @@ class UseCases:
         async with self._resources.queues.take([f"key {scope} {key}"]):
             if key.settles:
                 return await self._settle(operation, request)
+            known = await results.look_up(operation, request) if key.is_repeated else None
             try:
-                return await execution.run()
+                return known or await execution.run()
             except Exception as problem:
                 replay = None if _is_final(problem, execution) else await results.look_up(operation, request)
                 if replay is None:

@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 import structlog
 
-from craton.application.codec import decode
+from craton.application.codec import decode, encode
 from craton.application.command_keys import CommandKeys
 from craton.application.context import Context, entered
 from craton.application.errors import AnswerNotKept, CallFailed, KeyReused
@@ -41,9 +41,9 @@ class StepRunner:
         step = state.step(action.step)
         key = f"{id}/{action.step}"
         if action.kind == "undo":
-            keys = CommandKeys(f"{key}/undo", step.undo_refused)
+            keys = CommandKeys(f"{key}/undo", step.undo_refused, is_repeated=step.undo_attempts > 0)
         else:
-            keys = CommandKeys(key, step.refused, settles=action.kind == "settle")
+            keys = CommandKeys(key, step.refused, settles=action.kind == "settle", is_repeated=step.attempts > 0)
         seconds = self._seconds(step) if action.kind == "do" else ATTEMPT_SECONDS
         context = Context(
             id=keys.name,
@@ -66,7 +66,7 @@ class StepRunner:
     ) -> ActionOutcome:
         definition = self._definition
         saga = definition.decode(step.fields)
-        before = definition.fields(saga)
+        before = encode(saga)
         method, given = self._method(step, kind, cause)
         refusal: DomainError | None = None
         try:

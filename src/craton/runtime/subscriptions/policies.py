@@ -121,7 +121,7 @@ class PolicyHandler:
             tried += 1
             await self._require_ownership()
             try:
-                await self._once(page.recorded(event))
+                await self._once(page.recorded(event), is_repeated=tried > 1)
             except (KeyReused, AnswerNotKept) as used:
                 return describe(used)
             except Exception as problem:
@@ -145,14 +145,14 @@ class PolicyHandler:
         if not owned:
             raise FenceLost(self.name)
 
-    async def _once(self, event: Recorded[Any]) -> None:
+    async def _once(self, event: Recorded[Any], *, is_repeated: bool) -> None:
         context = Context(
             id=event.id,
             actor=f"policy:{self.name}",
             tenant=event.metadata.tenant,
             correlation=event.metadata.correlation,
             deadline=world.monotonic() + ATTEMPT_SECONDS,
-            command_keys=CommandKeys(f"{self.name}/{event.id}", keeps_refusals=False),
+            command_keys=CommandKeys(f"{self.name}/{event.id}", is_repeated=is_repeated, keeps_refusals=False),
         )
         with entered(context):
             await attempt(self._react(event))

@@ -9,7 +9,8 @@ What they guarantee:
   process that lost the lease in the middle of them begins with one the next time.
 - Events of one key are handled in order. One that can't be handled is parked with its key: later events of that key
   queue up behind it, all others flow. What an operator asks for a parked event the owner carries out (`parked.py`).
-- Events that a handler with effects passes over cost no commit: the checkpoint is written behind them a little later.
+- Events that a handler with effects passes over, or that may be handled again, cost no commit: the checkpoint is
+  written behind them a little later.
 - The checkpoint, the lease and what is parked lie in the store of the module that reads, whichever module's log it is.
 - Nothing here relies on a wake-up: a lost one costs a poll, never an event.
 """
@@ -58,11 +59,13 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """The number of events that it reads at a time."""
     has_effects: Callable[[StoredEvent], bool] | None = None
     """Tells which of its events have effects outside of the store; None: none has."""
+    is_harmless: bool = False
+    """Whether it has no effects that last, so that it may handle the same events again."""
     relies_on: Sequence[tuple[str, int]] = ()
     """Documents that must stay at these revisions; otherwise it stops writing."""
 
 
-_PLAIN: Final = Options()
+PLAIN: Final = Options()
 
 
 class Subscription:
@@ -76,7 +79,7 @@ class Subscription:
         *,
         feed: Feed | None = None,
         commit: Commit | None = None,
-        options: Options = _PLAIN,
+        options: Options = PLAIN,
     ) -> None:
         self.name = name
         self.position = 0
@@ -179,7 +182,7 @@ class Subscription:
             moved = page.position > self.position
             self._advance(page.position)
             return moved
-        if page.position == self._written:
+        if page.position == self.position and (page.position == self._written or not self._note_is_due):
             return False
         free = [event for event in page.events if not self._is_blocked(event)]
         try:
@@ -191,6 +194,9 @@ class Subscription:
                 if event.position in failed or self._is_blocked(event)
             ]
             crash_point("subscription.handled")
+            if self._options.is_harmless and not parked and not self._note_is_due:
+                self._advance(page.position)
+                return True
             await self._write(Changeset(rows=handled.rows, checkpoint=(self.name, page.position), parked=parked))
         except (NotUnique, StatementFailed):
             # Find the unit one by one, and then the event within the unit.
@@ -283,8 +289,12 @@ class Subscription:
             self._options.has_effects is None
             or bool(self._parked.keys)
             or any(map(self._options.has_effects, page.events))
-            or world.monotonic() >= self._written_at + NOTE_SECONDS
+            or self._note_is_due
         )
+
+    @property
+    def _note_is_due(self) -> bool:
+        return world.monotonic() >= self._written_at + NOTE_SECONDS
 
     def _observe(self, position: int) -> None:
         """Note the checkpoint, as it was read or written."""

@@ -122,7 +122,10 @@ class TimerRunner:
         operation, arguments = self._read(timer)
         metadata: dict[str, str] = msgspec.json.decode(timer.metadata)
         context = Context(
-            actor="timer", key=CommandKey(timer.id), correlation=metadata.get("correlation"), deadline=deadline
+            actor="timer",
+            key=CommandKey(timer.id, is_repeated=timer.attempts > 0),
+            correlation=metadata.get("correlation"),
+            deadline=deadline,
         )
         answer = await self._use_cases.run(operation, arguments, context, timer=timer.id)
         if isinstance(answer.result, DomainError):

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from craton.application import Api, Module, Saga, Sagas, WiringError, command, step, wait_for
+from craton.application.codec import encode
 from craton.application.sagas import SagaDefinition
 from craton.domain import Event, Recorded, Secret
 from craton.runtime import App
@@ -25,6 +26,41 @@ class Lost(Event):
 
 class Sealed(Event):
     token: Secret
+
+
+class Ticketing(Saga):
+    trip: TripId
+    seats: tuple[str, ...]
+    note: str = ""
+
+    @step
+    async def print(self, desk: Desk) -> None:
+        await desk.book(self.trip, "ticket")
+
+
+class TestFields:
+    definition = SagaDefinition(Ticketing)
+
+    def test_only_those_that_a_step_has_set_anew_are_changed(self) -> None:
+        saga = Ticketing(trip=TripId.new(), seats=("1A", "1B"))
+        before = encode(saga)
+
+        saga.note = "printed"
+
+        assert self.definition.changes(before, saga) == {"note": "printed"}
+
+    def test_changes_are_as_they_are_read_back(self) -> None:
+        saga = Ticketing(trip=TripId.new(), seats=())
+        before = encode(saga)
+
+        saga.seats = ("1A",)
+
+        assert self.definition.changes(before, saga) == {"seats": ["1A"]}
+
+    def test_values_that_an_operator_gives_are_as_they_are_read_back(self) -> None:
+        text = self.definition.encode(Ticketing(trip=TripId.new(), seats=()))
+
+        assert self.definition.checked(text, {"seats": ["1A"]}) == {"seats": ["1A"]}
 
 
 class TestSteps:

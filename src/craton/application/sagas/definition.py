@@ -24,7 +24,6 @@ from craton.application.codec import (
     encode_to_keep,
     fingerprint,
     holds_secrets,
-    plain,
     shape,
     unencodable,
 )
@@ -276,8 +275,8 @@ class SagaDefinition(Generic[S]):
         return decode(self.kind, text)
 
     def fields(self, saga: S) -> Fields:
-        """The saga's fields as plain data."""
-        wire: Fields = plain(saga)
+        """The saga's fields as plain data, as they are read from JSON."""
+        wire: Fields = msgspec.json.decode(encode(saga))
         return wire
 
     def changes(self, before: bytes, saga: S) -> Fields:
@@ -289,7 +288,7 @@ class SagaDefinition(Generic[S]):
             return {}
         self.encode(saga)
         former: Fields = msgspec.json.decode(before)
-        return {name: value for name, value in self.fields(saga).items() if value != former.get(name)}
+        return {name: value for name, value in self.fields(saga).items() if value != former[name]}
 
     def checked(self, text: str, changes: Fields) -> Fields:
         """Changes of stored fields, in their stored form. Raises `msgspec.ValidationError` when they don't fit."""

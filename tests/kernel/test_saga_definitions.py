@@ -38,7 +38,7 @@ class Ticketing(Saga):
         await desk.book(self.trip, "ticket")
 
 
-class TestFields:
+class TestChanges:
     definition = SagaDefinition(Ticketing)
 
     def test_only_those_that_a_step_has_set_anew_are_changed(self) -> None:

@@ -11,6 +11,11 @@ from craton.ports import Store
 POSTGRES = ("postgresql://", "postgres://")
 
 
+def is_shared(url: str) -> bool:
+    """Whether several processes can use a store together."""
+    return url.startswith(POSTGRES)
+
+
 def stores(url: str, data: Path, app: str) -> Callable[[str], Store]:
     """Return the function that makes a module's store from the module's name.
 

@@ -112,9 +112,10 @@ async def _without_data(app: App, open_store: Callable[[str], Store]) -> list[st
     return [name for name, exists in zip(app.modules, exist, strict=True) if not exists]
 
 
-def execute(work: Callable[[], Coroutine[Any, Any, int | None]], level: str) -> None:
-    """Run a command to its exit code; print an error as a sentence."""
-    set_up_logging(level)
+def execute(work: Callable[[], Coroutine[Any, Any, int | None]], level: str, *, worker: int | None = None) -> None:
+    """Run a command to its exit code; print an error as a sentence. `worker` is the number of this process, if it is
+    one of several."""
+    set_up_logging(level, worker)
     try:
         code = _run(work())
     except StoreUnavailable as problem:
@@ -126,8 +127,13 @@ def execute(work: Callable[[], Coroutine[Any, Any, int | None]], level: str) -> 
     raise SystemExit(code or 0)
 
 
-def set_up_logging(level: str) -> None:
-    """Write one line for each event to stderr: readable on a terminal, JSON elsewhere."""
+def set_up_logging(level: str, worker: int | None = None) -> None:
+    """Write one line for each event to stderr: readable on a terminal, JSON elsewhere. A worker's has its number."""
+
+    def numbered(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        line["worker"] = worker
+        return line
+
     renderer: Any = (
         structlog.dev.ConsoleRenderer(exception_formatter=_brief_traceback)
         if sys.stderr.isatty()
@@ -136,6 +142,7 @@ def set_up_logging(level: str) -> None:
     warnings.showwarning = _log_warning
     structlog.configure(
         processors=[
+            *([] if worker is None else [numbered]),
             _correlated,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),

@@ -1,14 +1,18 @@
 """craton up: serve the application."""
 
 import faulthandler
+import socket
+from collections.abc import Callable, Sequence
 from typing import Annotated, Final
 
 import typer
 
 from craton.adapters.http import asgi, listen, origins_of, serve
+from craton.adapters.stores import is_shared
 from craton.application.errors import WiringError
 from craton.cli.load import WRONG_USE, execute, fail, load_app, out, running, settings
 from craton.cli.options import Data, StoreUrl
+from craton.cli.workers import Supervisor, Worker
 from craton.ports.crash import arm_from_environment
 from craton.runtime.app import App
 from craton.runtime.process.garbage import collect_rarely
@@ -25,12 +29,14 @@ def up(
     port: Annotated[int | None, typer.Option(help="The port to listen on.")] = None,
     data: Data = None,
     store: StoreUrl = None,
+    workers: Annotated[int | None, typer.Option(help="How many processes serve; more than one needs Postgres.")] = None,
     empty: Annotated[
         bool, typer.Option("--empty", help="Start without demo data; in production there never are any.")
     ] = False,
 ) -> None:
     """Serve the application, until Ctrl-C or SIGTERM."""
-    chosen = settings(app=app, host=host, port=port, data=data, store=store)
+    chosen = settings(app=app, host=host, port=port, data=data, store=store, workers=workers)
+    worker = Worker.from_environment()
     app_to_serve = load_app(chosen["app"])
     if chosen.in_production:
         _require_earnest(chosen, app_to_serve)
@@ -39,7 +45,13 @@ def up(
         arm_from_environment()
     except ValueError as problem:
         fail(f"CRATON_CRASH_AT: {problem}.", WRONG_USE)
-    execute(lambda: _serve(chosen, empty=empty), chosen["log"])
+    if worker is not None:
+        execute(lambda: _work(chosen, worker, empty=empty), chosen["log"], worker=worker.number)
+    elif chosen.workers > 1:
+        _require_shared(chosen)
+        execute(lambda: _supervise(chosen, app_to_serve), chosen["log"])
+    else:
+        execute(lambda: _serve(chosen, empty=empty), chosen["log"])
 
 
 def _require_earnest(chosen: ToolkitSettings, app: App) -> None:
@@ -52,42 +64,89 @@ def _require_earnest(chosen: ToolkitSettings, app: App) -> None:
         fail("\n".join(["This can't be used in production (CRATON_MODE):", *unfit]), WRONG_USE)
 
 
-async def _serve(chosen: ToolkitSettings, *, empty: bool) -> None:
+def _require_shared(chosen: ToolkitSettings) -> None:
+    """Exit unless several processes can use the store."""
+    if not is_shared(chosen["store"]):
+        fail(
+            f"{chosen.workers} workers can't share the store {chosen['store']}: each would need a file of its own. Use "
+            f"Postgres (--store, CRATON_STORE), or one worker ({chosen.source('workers')}).",
+            WRONG_USE,
+        )
+
+
+def _listen(chosen: ToolkitSettings) -> socket.socket:
     try:
-        listening = listen(chosen["host"], chosen.port)
+        return listen(chosen["host"], chosen.port)
     except (OSError, OverflowError) as problem:
         reason = getattr(problem, "strerror", None) or str(problem)
         fail(f"Can't listen on {chosen['host']}:{chosen.port}: {reason}. Choose another with --port or CRATON_PORT.")
+
+
+async def _serve(chosen: ToolkitSettings, *, empty: bool) -> None:
+    """Serve in this process alone."""
+    with _listen(chosen) as listening:
+        port = listening.getsockname()[1]
+        await _run(chosen, listening, lambda app, said: _tell(chosen, app, port, said), empty=empty)
+
+
+async def _supervise(chosen: ToolkitSettings, app: App) -> int:
+    """Have workers serve."""
+    with _listen(chosen) as listening:
+        port = listening.getsockname()[1]
+        supervisor = Supervisor(chosen.workers, listening, lambda said: _tell(chosen, app, port, said))
+        return await supervisor.run()
+
+
+async def _work(chosen: ToolkitSettings, worker: Worker, *, empty: bool) -> None:
+    """Serve as one of several workers. Only the first adds demo data."""
+    worker.end_with_supervisor()
+    with worker.socket() as listening:
+        await _run(
+            chosen,
+            listening,
+            lambda _, said: worker.has_started(said),
+            empty=empty or worker.number > 1,
+            shares_socket=True,
+        )
+
+
+async def _run(
+    chosen: ToolkitSettings,
+    listening: socket.socket,
+    has_started: Callable[[App, Sequence[str]], None],
+    *,
+    empty: bool,
+    shares_socket: bool = False,
+) -> None:
     collect_rarely()
-    with listening:
-        async with running(chosen, subscriptions=True, existing=False) as app:
-            application = asgi(app, origins=origins_of(chosen["origins"]))
-            said = await app.begin(empty=empty)
-
-            def tell() -> None:
-                _banner(chosen, app, listening.getsockname()[1])
-                for sentence in said:
-                    out.print(f"  {sentence}", markup=False)
-
-            async with watched():
-                await serve(
-                    application,
-                    listening,
-                    has_started=tell,
-                    told_to_stop=lambda: faulthandler.dump_traceback_later(STOP_SECONDS, exit=True),
-                    address_share=chosen.address_share,
-                    proxies=chosen["proxies"],
-                )
+    async with running(chosen, subscriptions=True, existing=False) as app:
+        application = asgi(app, origins=origins_of(chosen["origins"]))
+        said = await app.begin(empty=empty)
+        async with watched():
+            await serve(
+                application,
+                listening,
+                has_started=lambda: has_started(app, said),
+                shares_socket=shares_socket,
+                told_to_stop=lambda: faulthandler.dump_traceback_later(STOP_SECONDS, exit=True),
+                address_share=chosen.address_share,
+                proxies=chosen["proxies"],
+            )
 
 
-def _banner(chosen: ToolkitSettings, app: App, port: int) -> None:
+def _tell(chosen: ToolkitSettings, app: App, port: int, said: Sequence[str]) -> None:
+    """Show the banner, and what the application says at its start."""
     host = f"[{chosen['host']}]" if ":" in chosen["host"] else chosen["host"]
     data = f", data in {chosen.data.resolve()}" if chosen["store"] == "sqlite" else ""
+    workers = f"  workers  {chosen.workers}\n" if chosen.workers > 1 else ""
     out.print(
         f"[bold]{app.name}[/bold] is up\n"
         f"  API      http://{host}:{port}\n"
         f"  docs     http://{host}:{port}/docs\n"
         f"  store    {masked(chosen['store'])}{data}\n"
         f"  modules  {', '.join(app.modules)}\n"
+        f"{workers}"
         f"  Ctrl-C to stop"
     )
+    for sentence in said:
+        out.print(f"  {sentence}", markup=False)

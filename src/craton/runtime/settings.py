@@ -36,6 +36,7 @@ SETTINGS: Final = (
     Setting("app", "", "the application, as module:name"),
     Setting("host", "127.0.0.1", "the address to listen on"),
     Setting("port", "8000", "the port to listen on"),
+    Setting("workers", "1", "how many processes serve; more than one needs Postgres"),
     Setting("data", "./var", "the folder of the SQLite files"),
     Setting("store", "sqlite", "sqlite, memory, or a postgresql:// URL"),
     Setting(
@@ -56,7 +57,9 @@ SETTINGS: Final = (
 )
 
 
-VARIABLES: Final = frozenset(("CRATON_CRASH_AT", *(f"CRATON_{setting.name.upper()}" for setting in SETTINGS)))
+VARIABLES: Final = frozenset(
+    ("CRATON_CRASH_AT", "CRATON_WORKER", *(f"CRATON_{setting.name.upper()}" for setting in SETTINGS))
+)
 """All environment variables that the toolkit itself reads."""
 
 
@@ -81,6 +84,7 @@ class ToolkitSettings:
         self._require_number("result_days", "how many days answers are kept", 1, 36_500)
         self._require_number("ended_saga_days", "how many days ended sagas are listed", 1, 36_500)
         self._require_number("address_share", "the share of an address, in per cent,", 1, 100)
+        self._require_number("workers", "the number of workers", 1, 64)
         if "*" in self["proxies"]:
             raise WiringError(
                 f"proxies must be addresses or networks, not {self['proxies']!r}: any client could claim to "
@@ -107,6 +111,10 @@ class ToolkitSettings:
     @property
     def port(self) -> int:
         return int(self["port"])
+
+    @property
+    def workers(self) -> int:
+        return int(self["workers"])
 
     @property
     def retention(self) -> Retention:

@@ -1,12 +1,20 @@
-"""The metrics, for Prometheus."""
+"""The metrics, for Prometheus.
+
+Where several workers serve, each counts its own requests in a file, by the client library's means for that, and any of
+them shows the sum. All other metrics are looked up when they are asked for, and are the same for all.
+"""
 
 import asyncio
 import contextlib
+import os
 from collections import Counter as Counts
 from collections import defaultdict
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 
 from craton.application.errors import Unavailable
 from craton.ports import StoreUnavailable
@@ -21,23 +29,34 @@ Heads = dict[str, int | None]
 """The newest position of each module's log; None if its store can't be reached."""
 
 
+class _Merged:
+    """What several processes have counted, as a registry."""
+
+    def __init__(self, files: list[str]) -> None:
+        self._files = files
+
+    def collect(self) -> Any:
+        return MultiProcessCollector.merge(self._files)  # type: ignore[no-untyped-call]
+
+
 class Metrics:
     """The metrics of one server."""
 
     def __init__(self) -> None:
         self._one_at_a_time = asyncio.Lock()
         self._registry = CollectorRegistry()
+        self._counted = CollectorRegistry()
         self._requests = Counter(
             "craton_http_requests",
             "Answered requests.",
             ("method", "route", "status"),
-            registry=self._registry,
+            registry=self._counted,
         )
         self._seconds = Histogram(
             "craton_http_request_seconds",
             "Time from the first byte of a request to its answer.",
             ("method", "route"),
-            registry=self._registry,
+            registry=self._counted,
             buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
         )
         self._of_requests: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
@@ -87,7 +106,15 @@ class Metrics:
             await asyncio.gather(
                 *(self._look_at(name, running, readers[name], heads) for name, running in app.running.items())
             )
-            return generate_latest(self._registry)
+            return self._of_all_workers() + generate_latest(self._registry)
+
+    def _of_all_workers(self) -> bytes:
+        """The metrics of requests, of all processes that serve the application here."""
+        folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+        if folder is None:
+            return generate_latest(self._counted)
+        files = [str(file) for kind in ("counter", "histogram") for file in Path(folder).glob(f"{kind}_*.db")]
+        return generate_latest(_Merged(files))
 
     async def _head_of(self, name: str, running: RunningModule) -> tuple[str, int | None]:
         """The newest position of a module's log; None if its store can't be reached."""

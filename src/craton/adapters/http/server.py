@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import uvicorn
 
+from craton.adapters.http.accept import SharedAccept
 from craton.adapters.http.protocol import STAGE_SECONDS, Addresses, BoundedProtocol, Stage
 
 FINISH_SECONDS: Final = 4
@@ -19,15 +20,33 @@ FINISH_SECONDS: Final = 4
 
 class _Server(uvicorn.Server):
     def __init__(
-        self, config: uvicorn.Config, has_started: Callable[[], None], told_to_stop: Callable[[], None]
+        self,
+        config: uvicorn.Config,
+        has_started: Callable[[], None],
+        told_to_stop: Callable[[], None],
+        *,
+        shares_socket: bool,
     ) -> None:
         super().__init__(config)
+        self._shares_socket = shares_socket
         self._has_started = has_started
         self._told_to_stop = told_to_stop
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        if self._shares_socket:
+            await super().startup([])
+            accepting: list[Any] = [SharedAccept(listening, self._new_protocol) for listening in sockets or ()]
+            self.servers += accepting  # they are only closed
+        else:
+            await super().startup(sockets)
         self._has_started()
+
+    def _new_protocol(self) -> asyncio.Protocol:
+        protocol: Any = self.config.http_protocol_class
+        made: asyncio.Protocol = protocol(
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return made
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -59,13 +78,15 @@ async def serve(
     told_to_stop: Callable[[], None] = lambda: None,
     address_share: int = 50,
     proxies: str = "",
+    shares_socket: bool = False,
 ) -> None:
     """Serve until SIGINT or SIGTERM; then stop accepting and finish what runs, for four seconds at most.
 
     `has_started` is called when the server serves and a signal would end it cleanly; `told_to_stop` when the signal
     comes.
     `address_share` is the share of all connections, in per cent, that one address may hold: 100 behind a proxy.
-    `proxies` are the addresses of the proxies whose X-Forwarded-For header is trusted.
+    `proxies` are the addresses of the proxies whose X-Forwarded-For header is trusted. `shares_socket`: other processes
+    accept from the same socket.
     """
     protocol: Any = partial(BoundedProtocol, addresses=Addresses(address_share))
     config = uvicorn.Config(
@@ -81,4 +102,4 @@ async def serve(
         timeout_keep_alive=int(STAGE_SECONDS[Stage.IDLE]),
         timeout_graceful_shutdown=FINISH_SECONDS,
     )
-    await _Server(config, has_started, told_to_stop).serve(sockets=[listening])
+    await _Server(config, has_started, told_to_stop, shares_socket=shares_socket).serve(sockets=[listening])

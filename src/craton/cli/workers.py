@@ -1,0 +1,159 @@
+"""Several processes of one application on one listening socket: `craton up --workers 4`.
+
+The first process that is told to serve becomes the supervisor. It opens the socket, starts the workers, writes one
+banner, and starts a worker again that has ended, after a pause that grows. It serves nothing and opens no store. Which
+worker does the work in the background is settled by the leases, as between any processes.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import msgspec
+import structlog
+
+from craton.domain import world
+
+MAX_WORKERS: Final = 64
+VARIABLE: Final = "CRATON_WORKER"
+"""How the supervisor tells a process that it is a worker, and which of its files are for it."""
+FIRST_PAUSE_SECONDS: Final = 0.5
+LONGEST_PAUSE_SECONDS: Final = 30.0
+STEADY_SECONDS: Final = 60.0
+"""A worker that has served for so long is started again after the first pause."""
+KILL_SECONDS: Final = 12.0
+"""A worker that hasn't ended after this time is killed; by itself it gives up after ten seconds."""
+FAILED: Final = 1
+
+log = structlog.get_logger("craton.workers")
+
+
+class Worker(msgspec.Struct, frozen=True):
+    """What a worker is given: its number, and open files, which it alone reads or writes."""
+
+    number: int
+    listening: int
+    told: int
+    """Where it writes, once, that it serves."""
+    supervisor: int
+    """Open as long as the supervisor lives."""
+
+    @staticmethod
+    def from_environment() -> "Worker | None":
+        """This process as a worker; None if it is none."""
+        text = os.environ.get(VARIABLE)
+        return None if text is None else msgspec.json.decode(text, type=Worker)
+
+    def socket(self) -> socket.socket:
+        listening = socket.socket(fileno=self.listening)
+        listening.setblocking(False)
+        return listening
+
+    def has_started(self, said: Sequence[str]) -> None:
+        """Tell the supervisor that this worker serves, and what is to be shown to people."""
+        with os.fdopen(self.told, "w", encoding="utf-8") as told:
+            told.write(json.dumps(list(said)))
+
+    def end_with_supervisor(self) -> None:
+        """End this process when the supervisor has ended, however it did."""
+        asyncio.get_running_loop().add_reader(self.supervisor, self._end)
+
+    def _end(self) -> None:
+        asyncio.get_running_loop().remove_reader(self.supervisor)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+class Supervisor:
+    """Runs the workers until it is told to stop. `tell` shows the banner, with the sentences of the first worker."""
+
+    def __init__(self, count: int, listening: socket.socket, tell: Callable[[Sequence[str]], None]) -> None:
+        self._count = count
+        self._listening = listening
+        self._tell = tell
+        self._running: dict[int, asyncio.subprocess.Process] = {}
+        self._stopping = asyncio.Event()
+        self._alive, self._mine = os.pipe()  # closed with this process, which the workers notice
+
+    async def run(self) -> int:
+        """Return the exit code: 0, or that of the first worker if it can't start."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._stopping.set)
+        with tempfile.TemporaryDirectory(prefix="craton-metrics-") as metrics:
+            said = await self._start(1, metrics)
+            if said is None:
+                code = await self._running[1].wait()
+                return 0 if self._stopping.is_set() else code or FAILED
+            await asyncio.gather(*(self._start(number, metrics) for number in range(2, self._count + 1)))
+            self._tell(said)
+            keeping = [asyncio.create_task(self._keep(number, metrics)) for number in self._running]
+            await self._stopping.wait()
+            await asyncio.gather(*(self._end(process) for process in self._running.values()))
+            for task in keeping:
+                task.cancel()
+            await asyncio.wait(keeping)
+        return 0
+
+    async def _start(self, number: int, metrics: str) -> list[str] | None:
+        """Start a worker, and wait until it serves. Returns what it says; None if it has ended instead."""
+        told, tell = os.pipe()
+        worker = Worker(number, self._listening.fileno(), tell, self._alive)
+        try:
+            self._running[number] = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-c",
+                "from craton.cli.main import run; run()",
+                *sys.argv[1:],
+                env={
+                    **os.environ,
+                    VARIABLE: msgspec.json.encode(worker).decode(),
+                    "PROMETHEUS_MULTIPROC_DIR": metrics,
+                },
+                pass_fds=(worker.listening, worker.told, worker.supervisor),
+                start_new_session=True,  # Ctrl-C in a terminal is for the supervisor, which then ends the workers
+            )
+        finally:
+            os.close(tell)
+        with os.fdopen(told, encoding="utf-8") as answers:
+            text = await self._until_stopped(asyncio.to_thread(answers.read), number)
+        return json.loads(text) if text else None
+
+    async def _until_stopped(self, work: Any, number: int) -> str:
+        """Await what a worker says; if all is to stop, end the worker, which ends the wait."""
+        reading, stopping = asyncio.ensure_future(work), asyncio.create_task(self._stopping.wait())
+        await asyncio.wait([reading, stopping], return_when=asyncio.FIRST_COMPLETED)
+        if not reading.done():
+            await self._end(self._running[number])
+        stopping.cancel()
+        return str(await reading)
+
+    async def _keep(self, number: int, metrics: str) -> None:
+        """Start a worker again each time it has ended."""
+        pause, began = FIRST_PAUSE_SECONDS, world.monotonic()
+        while True:
+            code = await self._running[number].wait()
+            if self._stopping.is_set():
+                return
+            if world.monotonic() - began > STEADY_SECONDS:
+                pause = FIRST_PAUSE_SECONDS
+            log.error("a worker has ended and is started again", worker=number, exit_code=code, after_seconds=pause)
+            await asyncio.sleep(pause)
+            pause, began = min(2 * pause, LONGEST_PAUSE_SECONDS), world.monotonic()
+            await self._start(number, metrics)
+
+    async def _end(self, process: asyncio.subprocess.Process) -> None:
+        with contextlib.suppress(ProcessLookupError):  # it has ended already
+            process.terminate()
+            try:
+                async with asyncio.timeout(KILL_SECONDS):
+                    await process.wait()
+            except TimeoutError:
+                process.kill()
+                await process.wait()

@@ -40,7 +40,7 @@ from craton.runtime.process.attempt import heed_cancellation
 from craton.runtime.process.signal import POLL_SECONDS, Signal
 from craton.runtime.subscriptions.feed import EventPage, Feed
 from craton.runtime.subscriptions.handler import Handler
-from craton.runtime.subscriptions.lease import LEASE_SECONDS, Lease
+from craton.runtime.subscriptions.lease import ASK_SECONDS, LEASE_SECONDS, Lease
 from craton.runtime.subscriptions.parked import PARKED_PAGE, ParkedEvents
 
 PAGE: Final = 1_000
@@ -122,7 +122,9 @@ class Subscription:
         except Exception:
             self._lose()
             raise
-        if not busy:
+        if self._fence is None:
+            await asyncio.sleep(ASK_SECONDS)  # whatever is recorded meanwhile concerns the owner
+        elif not busy:
             await self._feed.signal.wait(seen, POLL_SECONDS if self._written == self.position else NOTE_SECONDS)
 
     async def _renew_meanwhile(self) -> None:

@@ -34,13 +34,15 @@ from craton.runtime.commands.use_cases import UseCases
 from craton.runtime.process.attempt import ATTEMPT_SECONDS, attempt
 from craton.runtime.process.signal import POLL_SECONDS
 from craton.runtime.projections.handler import describe
-from craton.runtime.subscriptions.lease import Lease
+from craton.runtime.subscriptions.lease import ASK_SECONDS, Lease
 from craton.runtime.subscriptions.parked import MAX_ERROR_LENGTH
 
 MAX_RUNNING: Final = 100
 """How many timers run at the same time."""
 RETRY: Final = Retry(attempts=10, pause=seconds(5), longest_pause=minutes(10))
 LEASE: Final = "timers"
+TOGETHER_SECONDS: Final = 0.02
+"""The time within which commits share a look at the timers; each may have scheduled one."""
 
 log = structlog.get_logger("craton.timers")
 
@@ -74,7 +76,11 @@ class TimerRunner:
     async def _start_due_and_wait(self, group: asyncio.TaskGroup) -> None:
         seen = self._signal.seen()
         fence = await self._own()
-        pause = POLL_SECONDS if fence is None else await self._start_due(group, fence)
+        if fence is None:
+            await asyncio.sleep(ASK_SECONDS)
+            return
+        pause = await self._start_due(group, fence)
+        await asyncio.sleep(min(pause, TOGETHER_SECONDS))
         await self._signal.wait(seen, pause)
 
     async def _own(self) -> Fence | None:

@@ -1,4 +1,8 @@
-"""Accepts connections from a socket that several processes share."""
+"""Accepts connections from a socket that several processes share.
+
+When many clients connect at once, the process that wakes first would take them all. So a process takes one connection
+and pauses, which lets others take theirs; if there are still more then, it takes two, then four, until all are taken.
+"""
 
 import asyncio
 import socket
@@ -7,13 +11,16 @@ from typing import Final
 
 import structlog
 
-PAUSE_SECONDS: Final = 1.0
+PAUSE_SECONDS: Final = 0.001
+MOST_AT_ONCE: Final = 64
+EXHAUSTED_SECONDS: Final = 1.0
+"""The pause when the process can't open any more connections."""
 
 log = structlog.get_logger("craton.http")
 
 
 class SharedAccept:
-    """Takes one connection at a time, so that a process doesn't take all that have come while another is idle."""
+    """Has one process take its share of the connections."""
 
     def __init__(self, listening: socket.socket, new_protocol: Callable[[], asyncio.Protocol]) -> None:
         self._listening = listening
@@ -21,6 +28,7 @@ class SharedAccept:
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[object]] = set()
         self._closed = False
+        self._at_once = 1
         self._begin()
 
     def close(self) -> None:
@@ -39,15 +47,23 @@ class SharedAccept:
 
     def _accept(self) -> None:
         try:
-            connection, _ = self._listening.accept()
+            for _ in range(self._at_once):
+                self._open(self._listening.accept()[0])
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-            return  # another process was faster, or the client has gone
-        except OSError as problem:  # there are no more file descriptors
+            self._at_once = 1  # all are taken
+        except OSError as problem:
             log.error("connections can't be accepted now", reason=str(problem))
-            self._loop.remove_reader(self._listening)
-            self._loop.call_later(PAUSE_SECONDS, self._begin)
-            return
+            self._pause(EXHAUSTED_SECONDS)
+        else:
+            self._at_once = min(2 * self._at_once, MOST_AT_ONCE)
+            self._pause(PAUSE_SECONDS)
+
+    def _open(self, connection: socket.socket) -> None:
         connection.setblocking(False)
         task = self._loop.create_task(self._loop.connect_accepted_socket(self._new_protocol, connection))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def _pause(self, seconds: float) -> None:
+        self._loop.remove_reader(self._listening)
+        self._loop.call_later(seconds, self._begin)

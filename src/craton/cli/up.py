@@ -1,5 +1,6 @@
 """craton up: serve the application."""
 
+import asyncio
 import faulthandler
 import socket
 from collections.abc import Callable, Sequence
@@ -100,13 +101,14 @@ async def _supervise(chosen: ToolkitSettings, app: App) -> int:
 async def _work(chosen: ToolkitSettings, worker: Worker, *, empty: bool) -> None:
     """Serve as one of several workers. Only the first adds demo data."""
     worker.end_with_supervisor()
+    all_have_started = worker.all_have_started()
     with worker.socket() as listening:
         await _run(
             chosen,
             listening,
             lambda _, said: worker.has_started(said),
             empty=empty or worker.number > 1,
-            shares_socket=True,
+            shared_from=all_have_started,
         )
 
 
@@ -116,7 +118,7 @@ async def _run(
     has_started: Callable[[App, Sequence[str]], None],
     *,
     empty: bool,
-    shares_socket: bool = False,
+    shared_from: asyncio.Future[None] | None = None,
 ) -> None:
     collect_rarely()
     async with running(chosen, subscriptions=True, existing=False) as app:
@@ -127,7 +129,7 @@ async def _run(
                 application,
                 listening,
                 has_started=lambda: has_started(app, said),
-                shares_socket=shares_socket,
+                shared_from=shared_from,
                 told_to_stop=lambda: faulthandler.dump_traceback_later(STOP_SECONDS, exit=True),
                 address_share=chosen.address_share,
                 proxies=chosen["proxies"],

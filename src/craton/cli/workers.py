@@ -42,6 +42,9 @@ class Worker(msgspec.Struct, frozen=True):
     listening: int
     told: int
     """Where it writes, once, that it serves."""
+    go: int
+    """Where it is told that all workers serve, so that it may accept connections: otherwise the first worker would take
+    all that came before the others were there."""
     supervisor: int
     """Open as long as the supervisor lives."""
 
@@ -61,6 +64,19 @@ class Worker(msgspec.Struct, frozen=True):
         with os.fdopen(self.told, "w", encoding="utf-8") as told:
             told.write(json.dumps(list(said)))
 
+    def all_have_started(self) -> asyncio.Future[None]:
+        """A future that is done when all workers serve."""
+        loop = asyncio.get_running_loop()
+        started: asyncio.Future[None] = loop.create_future()
+
+        def note() -> None:
+            loop.remove_reader(self.go)
+            os.close(self.go)
+            started.set_result(None)
+
+        loop.add_reader(self.go, note)
+        return started
+
     def end_with_supervisor(self) -> None:
         """End this process when the supervisor has ended, however it did."""
         asyncio.get_running_loop().add_reader(self.supervisor, self._end)
@@ -78,6 +94,9 @@ class Supervisor:
         self._listening = listening
         self._tell = tell
         self._running: dict[int, asyncio.subprocess.Process] = {}
+        self._waiting: list[int] = []
+        """Where the workers that may not accept yet are told so, by closing it."""
+        self._all_have_started = False
         self._stopping = asyncio.Event()
         self._alive, self._mine = os.pipe()  # closed with this process, which the workers notice
 
@@ -92,6 +111,8 @@ class Supervisor:
                 code = await self._running[1].wait()
                 return 0 if self._stopping.is_set() else code or FAILED
             await asyncio.gather(*(self._start(number, metrics) for number in range(2, self._count + 1)))
+            self._all_have_started = True
+            self._let_accept()
             self._tell(said)
             keeping = [asyncio.create_task(self._keep(number, metrics)) for number in self._running]
             await self._stopping.wait()
@@ -103,8 +124,9 @@ class Supervisor:
 
     async def _start(self, number: int, metrics: str) -> list[str] | None:
         """Start a worker, and wait until it serves. Returns what it says; None if it has ended instead."""
-        told, tell = os.pipe()
-        worker = Worker(number, self._listening.fileno(), tell, self._alive)
+        (told, tell), (go, let_go) = os.pipe(), os.pipe()
+        self._waiting.append(let_go)
+        worker = Worker(number, self._listening.fileno(), tell, go, self._alive)
         try:
             self._running[number] = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -116,14 +138,21 @@ class Supervisor:
                     VARIABLE: msgspec.json.encode(worker).decode(),
                     "PROMETHEUS_MULTIPROC_DIR": metrics,
                 },
-                pass_fds=(worker.listening, worker.told, worker.supervisor),
+                pass_fds=(worker.listening, worker.told, worker.go, worker.supervisor),
                 start_new_session=True,  # Ctrl-C in a terminal is for the supervisor, which then ends the workers
             )
         finally:
             os.close(tell)
+            os.close(go)
+        if self._all_have_started:
+            self._let_accept()
         with os.fdopen(told, encoding="utf-8") as answers:
             text = await self._until_stopped(asyncio.to_thread(answers.read), number)
         return json.loads(text) if text else None
+
+    def _let_accept(self) -> None:
+        while self._waiting:
+            os.close(self._waiting.pop())
 
     async def _until_stopped(self, work: Any, number: int) -> str:
         """Await what a worker says; if all is to stop, end the worker, which ends the wait."""

@@ -14,6 +14,7 @@ import uvicorn
 from craton.adapters.http.accept import SharedAccept
 from craton.adapters.http.protocol import STAGE_SECONDS, Addresses, BoundedProtocol, Stage
 
+LOOK_SECONDS: Final = 0.1
 FINISH_SECONDS: Final = 4
 """How long requests may continue after the server was told to stop, in seconds."""
 
@@ -24,22 +25,24 @@ class _Server(uvicorn.Server):
         config: uvicorn.Config,
         has_started: Callable[[], None],
         told_to_stop: Callable[[], None],
-        *,
-        shares_socket: bool,
+        shared_from: asyncio.Future[None] | None,
     ) -> None:
         super().__init__(config)
-        self._shares_socket = shares_socket
+        self._shared_from = shared_from
         self._has_started = has_started
         self._told_to_stop = told_to_stop
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        if self._shares_socket:
-            await super().startup([])
-            accepting: list[Any] = [SharedAccept(listening, self._new_protocol) for listening in sockets or ()]
-            self.servers += accepting  # they are only closed
-        else:
+        if self._shared_from is None:
             await super().startup(sockets)
+            self._has_started()
+            return
+        await super().startup([])
         self._has_started()
+        while not self._shared_from.done() and not self.should_exit:
+            await asyncio.wait([self._shared_from], timeout=LOOK_SECONDS)
+        accepting: list[Any] = [SharedAccept(listening, self._new_protocol) for listening in sockets or ()]
+        self.servers += accepting  # they are only closed
 
     def _new_protocol(self) -> asyncio.Protocol:
         protocol: Any = self.config.http_protocol_class
@@ -78,15 +81,15 @@ async def serve(
     told_to_stop: Callable[[], None] = lambda: None,
     address_share: int = 50,
     proxies: str = "",
-    shares_socket: bool = False,
+    shared_from: asyncio.Future[None] | None = None,
 ) -> None:
     """Serve until SIGINT or SIGTERM; then stop accepting and finish what runs, for four seconds at most.
 
     `has_started` is called when the server serves and a signal would end it cleanly; `told_to_stop` when the signal
     comes.
     `address_share` is the share of all connections, in per cent, that one address may hold: 100 behind a proxy.
-    `proxies` are the addresses of the proxies whose X-Forwarded-For header is trusted. `shares_socket`: other processes
-    accept from the same socket.
+    `proxies` are the addresses of the proxies whose X-Forwarded-For header is trusted. `shared_from`: other processes
+    accept from the same socket, and this one begins when this future is done.
     """
     protocol: Any = partial(BoundedProtocol, addresses=Addresses(address_share))
     config = uvicorn.Config(
@@ -102,4 +105,4 @@ async def serve(
         timeout_keep_alive=int(STAGE_SECONDS[Stage.IDLE]),
         timeout_graceful_shutdown=FINISH_SECONDS,
     )
-    await _Server(config, has_started, told_to_stop, shares_socket=shares_socket).serve(sockets=[listening])
+    await _Server(config, has_started, told_to_stop, shared_from).serve(sockets=[listening])

@@ -132,11 +132,11 @@ class ProjectionDefinition:
         kept = None if row is None else rows.own(row)  # a copy: the row may share parts with the aggregate
         return [RowChange(rows, key, lambda _: kept, blind=True)]
 
-    def keys(self, projection: Projection, event: Recorded[Event]) -> list[tuple[Any, ...]]:
-        """The keys of the rows that an event changes."""
+    def keys(self, projection: Projection, stream: str, event: Callable[[], Recorded[Event]]) -> list[tuple[Any, ...]]:
+        """The keys of the rows that an event of this stream changes; `event` decodes it, if that is necessary."""
         if self.aggregate is not None:
-            return [(event.subject,)]
-        return [change.key for change in self.changes(projection, event)]
+            return [(stream.removeprefix(self._prefix),)]
+        return [change.key for change in self.changes(projection, event())]
 
 
 def events_of(aggregate: type[AnyAggregate]) -> tuple[type[Event], ...]:

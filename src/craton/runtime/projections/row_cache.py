@@ -18,6 +18,7 @@ events up to there change. Whatever was committed before a step began is then ta
 import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 from math import inf
 from typing import Any, Final
 
@@ -147,6 +148,6 @@ class RowCache:
         for event in page.events:
             if self._definition.concerns(event.type, event.stream):
                 self._changes += 1
-                for key in self._definition.keys(self._projection, page.recorded(event)):
+                for key in self._definition.keys(self._projection, event.stream, partial(page.recorded, event)):
                     for rows in self._rows.values():
                         rows.pop(key, None)

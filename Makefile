@@ -8,8 +8,9 @@ READY  := $(VENV)/.ready
 unexport PYTHONDONTWRITEBYTECODE
 
 CLIENTS := tests/clients
+STORE   ?= sqlite
 
-.PHONY: up demo install test check clients bench lock clean
+.PHONY: up demo install test check clients bench profile lock clean
 
 up: $(RUNS)          ## run the market on http://127.0.0.1:8000, its data in ./var
 	@exec $(BIN)/craton up
@@ -56,6 +57,9 @@ $(CLIENTS)/venv: $(CLIENTS)/requirements.lock
 
 bench: install       ## measure beside the peers; they get an environment of their own
 	$(BIN)/python -m benchmarks.run $(BENCH)
+
+profile: install     ## a flame graph of placing orders, in var/profile.svg
+	$(BIN)/python -m benchmarks.orders_side alone place --store $(STORE) --seconds 10 --profile var/profile.svg
 
 lock:                ## pin the newest allowed versions; needs uv
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \

@@ -11,7 +11,8 @@ import asyncio
 import json
 import subprocess
 import sys
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -91,11 +92,27 @@ class Run:
             load = [sys.executable, "-m", "benchmarks.orders_load", self._options.what]
             load += ["--seconds", self._options.seconds, "--connections", self._options.connections]
             load += ["--url", f"http://127.0.0.1:{port}", "--watched", json.dumps(watched)]
-            with self._clients.open() as known:
+            with self._clients.open() as known, self._profiling(watched["server"]):
                 subprocess.run(load, stdin=known, check=True)
 
     def _serving(self, port: int) -> Any:
         return serving(self._command(port), port, self._environment)
+
+    @contextmanager
+    def _profiling(self, server: int) -> Iterator[None]:
+        """Have py-spy look at the server while the block lasts, and draw a flame graph."""
+        picture = self._options.profile
+        if picture is None:
+            yield
+            return
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        seconds = str(round(float(self._options.seconds)))
+        command = [str(Path(sys.executable).with_name("py-spy")), "record", "--output", str(picture)]
+        profiler = subprocess.Popen([*command, "--duration", seconds, "--rate", "250", "--pid", str(server)])
+        try:
+            yield
+        finally:
+            profiler.wait()
 
     def _open_shop(self, port: int) -> None:
         self._clients.write_text(json.dumps(Shop(f"http://127.0.0.1:{port}").clients()))
@@ -133,6 +150,7 @@ def main() -> None:
     parser.add_argument("--connections", default="32")
     parser.add_argument("--workers", type=int, default=1, help="processes of craton up")
     parser.add_argument("--uncached", action="store_true", help="have craton read users from the store each time")
+    parser.add_argument("--profile", type=Path, help="an SVG file: a flame graph of the server, by py-spy")
     parser.add_argument("--redis", default="", help="host:port of gorm's cache")
     options = parser.parse_args()
     options.data.mkdir(parents=True, exist_ok=True)

@@ -17,6 +17,7 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from benchmarks import go_peers
 from benchmarks.postgres import drop_schemas, is_postgres
 from benchmarks.scenarios import PEERS, PEERS_PYTHON, PEERS_VENV, ROOT, Metric, Scenario, scenarios
 
@@ -56,7 +57,8 @@ def measure(scenario: Scenario, store: str, rounds: int) -> tuple[list[Report], 
         with TemporaryDirectory(prefix="bench-", dir=scratch()) as folder:
             craton = scenario.craton(store, Path(folder))
             peer = scenario.peer(store, Path(folder)) if scenario.peer else None
-            assert craton is not None
+            if craton is None:
+                raise SystemExit(f"{scenario.name} doesn't run on {store}")
             ours.append(run(craton))
             if peer is not None:
                 theirs.append(run(peer))
@@ -73,11 +75,14 @@ def scratch() -> Path:
 
 def row(scenario: Scenario, metric: Metric, store: str, ours: list[Report], theirs: list[Report]) -> str:
     craton = median(report[metric.key] for report in ours)
-    cells = [metric.title, "Postgres" if is_postgres(store) else "SQLite", figure(craton, metric)]
+    cells = [metric.title, "Postgres" if is_postgres(store) else "SQLite", with_cpu(figure(craton, metric), ours)]
     if theirs:
         peer = median(report[metric.peer_key or metric.key] for report in theirs)
         ratio = peer / craton if metric.lower_is_better else craton / peer
-        cells += [f"{figure(peer, metric)} ({scenario.peer_name})", f"{ratio:.2g}x" if ratio < 10 else f"{ratio:.0f}x"]
+        cells += [
+            f"{with_cpu(figure(peer, metric), theirs)} ({scenario.peer_name})",
+            f"{ratio:.2g}x" if ratio < 10 else f"{ratio:.0f}x",
+        ]
     else:
         cells += ["-", "-"]
     return f"| {' | '.join(cells)} |"
@@ -85,6 +90,15 @@ def row(scenario: Scenario, metric: Metric, store: str, ours: list[Report], thei
 
 def figure(value: float, metric: Metric) -> str:
     return f"{value:,.2f}{metric.unit}" if metric.lower_is_better else f"{value:,.0f}{metric.unit}"
+
+
+def with_cpu(shown: str, reports: list[Any]) -> str:
+    """A figure, and the CPU time of a request where it was measured: that of the server and of Postgres."""
+    used = [report["cpu_us"] for report in reports if "cpu_us" in report]
+    if not used:
+        return shown
+    server, postgres = (median(each[name] for each in used) for name in ("server", "postgres"))
+    return f"{shown}, {server:.0f} + {postgres:.0f} µs"
 
 
 def rows(options: argparse.Namespace) -> Iterator[str]:
@@ -97,7 +111,10 @@ def rows(options: argparse.Namespace) -> Iterator[str]:
         for scenario in scenarios(quick=options.quick):
             if not scenario.name.startswith(options.only):
                 continue
-            if scenario.name.endswith("-bound") and not is_postgres(store):
+            if scenario.needs_postgres and not is_postgres(store):
+                continue
+            if scenario.needs_go and not go_peers.is_installed():
+                say(f"{scenario.name} is left out: it needs Go (benchmarks/peers/go/README.md)")
                 continue
             ours, theirs = measure(scenario, store, rounds)
             for metric in scenario.metrics:

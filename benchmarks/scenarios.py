@@ -39,6 +39,12 @@ class Scenario:
     craton: Program
     peer: Program | None
     peer_name: str
+    needs_postgres: bool = False
+    needs_go: bool = False
+
+
+ORM, RAW, GORM, GO = "FastAPI + SQLAlchemy", "FastAPI + asyncpg", "Gin + GORM", "net/http + pgx in Go"
+REDIS = "127.0.0.1:6379"
 
 
 def craton(*arguments: str) -> Program:
@@ -71,7 +77,7 @@ def fastapi_http(*arguments: str) -> Program:
 
 def orders(side: str, what: str, *arguments: str) -> Program:
     command = [sys.executable, "-m", "benchmarks.orders_side", side, what, "--python", PEERS_PYTHON, *arguments]
-    if side in ("orm", "raw"):
+    if side in ("orm", "raw", "go", "gorm"):
         return on_postgres(*command)
     return lambda store, data: [*command, "--store", store, "--data", str(data)]
 
@@ -102,6 +108,7 @@ def scenarios(*, quick: bool) -> list[Scenario]:
                 craton("append", "--callers", str(callers), *seconds),
                 on_postgres(*batched, str(callers), *seconds),
                 "upper bound",
+                needs_postgres=True,
             )
             for callers in (16, 64)
         ),
@@ -165,18 +172,48 @@ def scenarios(*, quick: bool) -> list[Scenario]:
         ),
         *(
             Scenario(
-                f"{side}-{what}-{peer}",
-                (Metric(title),),
-                orders(side, what, *seconds),
+                f"{what}-{peer}{'-workers' * bool(workers)}",
+                (Metric(f"{title}{', two workers' * bool(workers)}"),),
+                orders(side, what, *workers, *seconds),
                 orders(peer, what, *seconds),
-                "FastAPI + SQLAlchemy" if peer == "orm" else "FastAPI + asyncpg",
+                name,
+                needs_postgres=True,
+                needs_go=peer in ("go", "gorm"),
             )
             for side, what, title in (
-                ("pair", "place", "place an order, 32 connections; its checkout in another process"),
-                ("market", "place", "place an order, with its checkout and mails in the same process"),
+                ("alone", "place", "place an order, 32 connections; nobody drives checkouts"),
                 ("market", "get", "get an order, 32 connections"),
             )
-            for peer in ("orm", "raw")
+            for peer, name, workers in (
+                ("orm", ORM, ()),
+                ("raw", RAW, ()),
+                ("gorm", GORM, ()),
+                ("go", GO, ()),
+                ("go", GO, ("--workers", "2")),
+            )
+        ),
+        *(
+            Scenario(
+                f"user-{kind}{'-workers' * bool(workers)}",
+                (Metric(f"read a user, {kind}, 32 connections{', two workers' * bool(workers)}"),),
+                orders("alone", "user", *workers, *ours, *seconds),
+                orders("gorm", "user", *theirs, *seconds),
+                name,
+                needs_postgres=True,
+                needs_go=True,
+            )
+            for kind, ours, theirs, name in (
+                ("cached", (), ("--redis", REDIS), f"{GORM} + Redis"),
+                ("uncached", ("--uncached",), (), GORM),
+            )
+            for workers in ((), ("--workers", "2"))
+        ),
+        Scenario(
+            "checkout",
+            (Metric("place an order, with its whole checkout and mails in the same process"),),
+            orders("market", "place", *seconds),
+            None,
+            "itself",
         ),
         Scenario(
             "pace-of-checkouts",

@@ -18,11 +18,13 @@ from typing import Any
 
 import structlog
 
+from benchmarks import reactions
 from benchmarks.bank import Bank, bank, record
 from benchmarks.errands import Errands, Finished, modules
 from benchmarks.http_load import new_event_loop
 from benchmarks.peers.stats import latency_report, print_report
 from benchmarks.postgres import drop_schemas, is_postgres, unique_name
+from benchmarks.reactions import Letters, Written
 from craton.adapters.stores import stores
 from craton.domain import Currency, Money, Name
 from craton.ports import Store
@@ -215,6 +217,40 @@ async def finished_errand(api: Errands, finished: Finished) -> None:
     await finished.of(errand)
 
 
+async def run_drain(options: Options, own: Stores) -> Report:
+    """The policy starts on a log that holds all letters."""
+    written = Written()
+    async with App("bench", modules=reactions.modules(written)).run(own, subscriptions=False) as app:
+        letters = app.api(Letters)
+        for first in range(0, options.events, 500):
+            await asyncio.gather(*(letters.receive(number) for number in range(first, first + 500)))
+    began = time.perf_counter()
+    async with App("bench", modules=reactions.modules(written)).run(own):
+        while written.count < options.events:
+            await asyncio.sleep(POLL_SECONDS)
+        return {"rate": round(options.events / (time.perf_counter() - began), 1)}
+
+
+async def run_react(options: Options, own: Stores) -> Report:
+    """Letters come at fixed times; each is timed from when it was due until its receipt is durable."""
+    written = Written()
+    async with App("bench", modules=reactions.modules(written)).run(own) as app:
+        letters = app.api(Letters)
+
+        async def receive(number: int, due: float) -> float:
+            await asyncio.sleep(due - time.perf_counter())
+            receipt = asyncio.ensure_future(written.of(number))
+            await asyncio.sleep(0)
+            await letters.receive(number)
+            await receipt
+            return time.perf_counter() - due
+
+        await receive(-1, time.perf_counter())
+        first = time.perf_counter()
+        dues = [first + number / options.rate for number in range(int(options.rate * options.seconds))]
+        return latency_report(await asyncio.gather(*map(receive, range(len(dues)), dues)))
+
+
 async def caught_up(app: App) -> None:
     """Return when no projection has any lag."""
     projections = [runner for running in app.running.values() for runner in running.projections.values()]
@@ -232,6 +268,8 @@ SCENARIOS: dict[str, Callable[[Options, Stores], Awaitable[Report]]] = {
     "latency": run_latency,
     "hot": run_hot,
     "linear": run_linear,
+    "drain": run_drain,
+    "react": run_react,
     "saga": run_saga,
     "saga-latency": run_saga_latency,
 }

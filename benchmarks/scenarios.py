@@ -170,6 +170,23 @@ def scenarios(*, quick: bool) -> list[Scenario]:
             on_postgres(PEERS_PYTHON, str(PEERS / "dbos_peer.py"), "saga-latency", "--rate", "5", *seconds),
             "DBOS",
         ),
+        Scenario(
+            "drain",
+            (Metric("react to an event that is there already, durably"),),
+            craton("drain", "--events", "5000" if quick else "20000"),
+            on_postgres(PEERS_PYTHON, str(PEERS / "procrastinate_peer.py"), "drain", "--events", "500"),
+            "procrastinate",
+        ),
+        Scenario(
+            "react",
+            (
+                Metric("reaction to an event is durable, at 50 a second, median", "p50_ms", "p50_ms", " ms"),
+                Metric("reaction to an event is durable, at 50 a second, 99 %", "p99_ms", "p99_ms", " ms"),
+            ),
+            craton("react", "--rate", "50", *seconds),
+            on_postgres(PEERS_PYTHON, str(PEERS / "procrastinate_peer.py"), "react", "--rate", "50", *seconds),
+            "procrastinate",
+        ),
         *(
             Scenario(
                 f"{what}-{peer}{'-workers' * bool(workers)}",

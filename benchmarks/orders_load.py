@@ -135,6 +135,26 @@ async def load(options: argparse.Namespace, known: dict[str, Any]) -> None:
     print(json.dumps(report), flush=True)
 
 
+async def checkout(options: argparse.Namespace, known: dict[str, Any]) -> None:
+    """Place orders as fast as they are taken; time until none of them is pending any more."""
+    service = service_of(options, known)
+    clients = [Client(options.url) for _ in range(options.connections)]
+    await must(clients[0], service.order_of(service.tokens[0], fresh_keys()))
+    before, began = cpu.used(options.watched), time.perf_counter()
+    for read in await place_to_read(service, clients, options.orders):
+        while await is_pending(clients[0], read):
+            await asyncio.sleep(ASK_AGAIN_SECONDS)
+    elapsed, after = time.perf_counter() - began, cpu.used(options.watched)
+    used = {name: round((after[name] - before[name]) / options.orders * 1e6) for name in after}
+    print(json.dumps({"rate": round(options.orders / elapsed, 1), "cpu_us": used}), flush=True)
+
+
+async def is_pending(client: Client, read: bytes) -> bool:
+    """Whether an order waits for its checkout; one that can't be found yet does."""
+    answer = await client.send(read)
+    return answer.status == 404 or json.loads(answer.body)["status"] == "pending"
+
+
 async def pace(options: argparse.Namespace, known: dict[str, Any]) -> None:
     """Place orders at a low rate; time each until it isn't pending any more, by asking often."""
     service = service_of(options, known)
@@ -160,7 +180,7 @@ async def pace(options: argparse.Namespace, known: dict[str, Any]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Load an order service over HTTP; JSON on standard input.")
-    parser.add_argument("scenario", choices=["place", "get", "user", "pace"])
+    parser.add_argument("scenario", choices=["place", "get", "user", "checkout", "pace"])
     parser.add_argument("--url", required=True, help="http://127.0.0.1:PORT")
     parser.add_argument("--connections", type=int, default=32)
     parser.add_argument("--seconds", type=float, default=5.0)
@@ -171,7 +191,7 @@ def main() -> None:
     parser.add_argument("--patience", type=float, default=30.0, help="seconds until every order can be got")
     options = parser.parse_args()
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        run = pace if options.scenario == "pace" else load
+        run = {"pace": pace, "checkout": checkout}.get(options.scenario, load)
         runner.run(run(options, json.load(sys.stdin)))
 
 

@@ -1,9 +1,9 @@
 """Serve a shop, have people place orders or look at them over HTTP, stop it: one run, one JSON line.
 
 `orm` and `raw` are hand-written FastAPI services, `go`, `gorm` and `gorm-pq` are ones in Go; all of these only record
-the work to be done later. `market` is `craton up`, with checkouts, payments, mails and read models in the same process
-meanwhile. `pair` is two of them, of which the first does all that work, and the second answers the requests. `alone`
-leaves that work undone too, because its leases are held here.
+the work to be done later. `orm-checkout` does it, by jobs in its own process. `market` is `craton up`, with checkouts,
+payments, mails and read models in the same process meanwhile. `pair` is two of them, of which the first does all that
+work, and the second answers the requests. `alone` leaves that work undone too, because its leases are held here.
 """
 
 import argparse
@@ -59,6 +59,7 @@ class Shop:
 
 
 CRATON = ("market", "pair", "alone")
+FASTAPI = {"orm": "fastapi_orders.py", "raw": "fastapi_orders_raw.py", "orm-checkout": "fastapi_checkout.py"}
 GO = ("go", "gorm", "gorm-pq")
 
 
@@ -136,13 +137,13 @@ class Run:
         if side in GO:
             redis = ["--redis", self._options.redis] if self._options.redis else []
             return [*program(side), *where, *redis]
-        return [self._options.python, str(PEERS / f"fastapi_orders{'_raw' * (side == 'raw')}.py"), *where]
+        return [self._options.python, str(PEERS / FASTAPI[side]), *where]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Load a shop over HTTP.")
-    parser.add_argument("side", choices=[*CRATON, "orm", "raw", *GO])
-    parser.add_argument("what", choices=["place", "get", "user", "pace"])
+    parser.add_argument("side", choices=[*CRATON, *FASTAPI, *GO])
+    parser.add_argument("what", choices=["place", "get", "user", "checkout", "pace"])
     parser.add_argument("--store", required=True, help="sqlite or postgresql://user@host:port/db")
     parser.add_argument("--data", type=Path, default=Path("var"), help="where SQLite's files go: on a real disk")
     parser.add_argument("--python", default=sys.executable, help="the interpreter that has the peer's packages")

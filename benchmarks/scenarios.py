@@ -77,7 +77,7 @@ def fastapi_http(*arguments: str) -> Program:
 
 def orders(side: str, what: str, *arguments: str) -> Program:
     command = [sys.executable, "-m", "benchmarks.orders_side", side, what, "--python", PEERS_PYTHON, *arguments]
-    if side in ("orm", "raw", "go", "gorm"):
+    if side not in ("market", "pair", "alone"):
         return on_postgres(*command)
     return lambda store, data: [*command, "--store", store, "--data", str(data)]
 
@@ -227,10 +227,10 @@ def scenarios(*, quick: bool) -> list[Scenario]:
         ),
         Scenario(
             "checkout",
-            (Metric("place an order, with its whole checkout and mails in the same process"),),
-            orders("market", "place", *seconds),
-            None,
-            "itself",
+            (Metric("a thousand orders with their whole checkouts, until all are confirmed"),),
+            orders("market", "checkout"),
+            orders("orm-checkout", "checkout"),
+            f"{ORM} + procrastinate",
         ),
         Scenario(
             "pace-of-checkouts",

@@ -188,9 +188,13 @@ class SqlAlchemyOrders:
                 lines=lines,
             )
             message = OutboxMessage(topic="order-placed", payload=placed_payload(order_id, buyer_id, priced))
-            job = Job(kind="checkout", payload=checkout_payload(order_id, request))
-            session.add_all([order, message, job])
+            session.add_all([order, message])
+            await self.also(session, order, request)
         return order_id
+
+    async def also(self, session: AsyncSession, order: Order, request: PlaceOrder) -> None:
+        """Write down, in the transaction of a new order, what is to be done later."""
+        session.add(Job(kind="checkout", payload=checkout_payload(order.id, request)))
 
     async def read(self, caller_id: UUID, order_id: UUID) -> OrderView:
         async with self._reading() as session:

@@ -54,6 +54,7 @@ def test_each_setting_is_shown_with_its_source(tmp_path: Path) -> None:
         "app": ("", "default"),
         "host": ("::1", "CRATON_HOST"),
         "port": ("9001", "CRATON_PORT"),
+        "workers": ("1", "default"),
         "data": ("/somewhere", "flag"),
         "store": ("sqlite", "default"),
         "mode": ("development", "default"),

@@ -139,7 +139,11 @@ class PostgresDatabase:
         pool = Pool(self._connect, CONNECTIONS)
         try:
             connection = await pool.acquire(CONNECT_TIMEOUT_SECONDS)
-            await warn_of_risks(connection)
+            try:
+                await warn_of_risks(connection)
+            except BaseException:
+                connection.terminate()
+                raise
         except (*LOST, asyncpg.InterfaceError, asyncpg.PostgresError, ValueError) as problem:
             # The driver's own texts name host, user or database, never the password; a bad URL might hold one.
             what = "the URL can't be read" if isinstance(problem, ValueError) else _sentence(problem)

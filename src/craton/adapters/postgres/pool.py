@@ -76,8 +76,12 @@ class Pool:
             if not waiter.done():
                 waiter.set_exception(asyncpg.InterfaceError("the pool is closed"))
         free, self._free = self._free, []
-        await asyncio.gather(*(_close(connection) for connection, _ in free))
-        self._taken -= len(free)
+        try:
+            await asyncio.gather(*(_close(connection) for connection, _ in free))
+        finally:
+            for connection, _ in free:
+                connection.terminate()
+            self._taken -= len(free)
         while self._taken:
             self._returned.clear()
             await self._returned.wait()

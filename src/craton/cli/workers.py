@@ -21,7 +21,6 @@ import structlog
 
 from craton.domain import world
 
-MAX_WORKERS: Final = 64
 VARIABLE: Final = "CRATON_WORKER"
 """How the supervisor tells a process that it is a worker, and which of its files are for it."""
 FIRST_PAUSE_SECONDS: Final = 0.5

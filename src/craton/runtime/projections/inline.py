@@ -28,6 +28,7 @@ class InlineProjections:
         self._live = live
         self._events = events
         self._projections = projections
+        self._inline = {name: projection for name, projection in projections.items() if projection.definition.inline}
         self._known: dict[str, Generation] | None = None
         self._ours: dict[str, Generation] = {}
         self._foreign: dict[str, str] = {}
@@ -43,14 +44,14 @@ class InlineProjections:
         if self._known is not self._live.generations:
             self._look(self._live.generations)
         unit.inline = self._live.revision
-        facts = {
-            event.id: fact
-            for append in unit.appends
-            for event, fact in zip(append.events, states[append.stream].recorded, strict=True)
-            if self._events.may_be_shared(event.type)
-        }
-        for name, projection in self._projections.items():
-            if projection.definition.inline:
+        if self._inline:
+            facts = {
+                event.id: fact
+                for append in unit.appends
+                for event, fact in zip(append.events, states[append.stream].recorded, strict=True)
+                if self._events.may_be_shared(event.type)
+            }
+            for name, projection in self._inline.items():
                 self._project(projection, unit, self._ours.get(name), states, facts)
         if self._foreign:
             self._require_known(event.type for append in unit.appends for event in append.events)

@@ -141,7 +141,7 @@ class TillService(Tills):
 
     async def try_charge(self, till: TillId, amount: int) -> int:
         found = await self._tills.find_or_add(till)
-        if found.refusals < 2:
+        if found.refusals < 2 + self.busy:
             found.record(Refused())
             raise Busy(retry_after=1)
         found.record(Charged(amount=amount))
@@ -510,6 +510,20 @@ async def test_a_key_that_the_store_calls_taken_may_have_been_carried_out_whatev
         await ask(shop, Tills.charge, till, 5, context=KEY)
 
     assert unavailable.value.maybe_executed
+
+
+async def test_a_repeated_request_leaves_nothing_behind_even_if_it_would_be_refused_for_a_while_now(
+    shop: App, till: TillId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(2):
+        with pytest.raises(Busy):
+            await shop.api(Tills).try_charge(till, 5)
+    first = await ask(shop, Tills.try_charge, till, 5, context=KEY)
+    before = len(await shop.running["tills"].store.read_stream(f"till-{till}", limit=10))
+    monkeypatch.setattr(TillService, "busy", 5)
+
+    assert (await ask(shop, Tills.try_charge, till, 5, context=KEY)).result == first.result
+    assert len(await shop.running["tills"].store.read_stream(f"till-{till}", limit=10)) == before
 
 
 class TestFindOrAdd:

@@ -23,6 +23,8 @@ from craton.domain import world
 
 VARIABLE: Final = "CRATON_WORKER"
 """How the supervisor tells a process that it is a worker, and which of its files are for it."""
+TOGETHER_SECONDS: Final = 30.0
+"""How long workers that have started wait for the others before they accept connections."""
 FIRST_PAUSE_SECONDS: Final = 0.5
 LONGEST_PAUSE_SECONDS: Final = 30.0
 STEADY_SECONDS: Final = 60.0
@@ -109,16 +111,17 @@ class Supervisor:
             if said is None:
                 code = await self._running[1].wait()
                 return 0 if self._stopping.is_set() else code or FAILED
-            await asyncio.gather(*(self._start(number, metrics) for number in range(2, self._count + 1)))
+            others = [asyncio.create_task(self._start(number, metrics)) for number in range(2, self._count + 1)]
+            await asyncio.wait(others, timeout=TOGETHER_SECONDS)
             self._all_have_started = True
             self._let_accept()
             self._tell(said)
-            keeping = [asyncio.create_task(self._keep(number, metrics)) for number in self._running]
+            keeping = [asyncio.create_task(self._keep(number, metrics)) for number in range(1, self._count + 1)]
             await self._stopping.wait()
             await asyncio.gather(*(self._end(process) for process in self._running.values()))
-            for task in keeping:
+            for task in (*others, *keeping):
                 task.cancel()
-            await asyncio.wait(keeping)
+            await asyncio.wait([*others, *keeping])
         return 0
 
     async def _start(self, number: int, metrics: str) -> list[str] | None:
@@ -140,6 +143,9 @@ class Supervisor:
                 pass_fds=(worker.listening, worker.told, worker.go, worker.supervisor),
                 start_new_session=True,  # Ctrl-C in a terminal is for the supervisor, which then ends the workers
             )
+        except OSError:
+            os.close(told)
+            raise
         finally:
             os.close(tell)
             os.close(go)
@@ -166,7 +172,8 @@ class Supervisor:
         """Start a worker again each time it has ended."""
         pause, began = FIRST_PAUSE_SECONDS, world.monotonic()
         while True:
-            code = await self._running[number].wait()
+            running = self._running.get(number)
+            code = None if running is None else await running.wait()
             if self._stopping.is_set():
                 return
             if world.monotonic() - began > STEADY_SECONDS:
@@ -174,7 +181,11 @@ class Supervisor:
             log.error("a worker has ended and is started again", worker=number, exit_code=code, after_seconds=pause)
             await asyncio.sleep(pause)
             pause, began = min(2 * pause, LONGEST_PAUSE_SECONDS), world.monotonic()
-            await self._start(number, metrics)
+            try:
+                await self._start(number, metrics)
+            except OSError as problem:  # there is no room for another process now
+                self._running.pop(number, None)
+                log.error("a worker can't be started", worker=number, reason=str(problem))
 
     async def _end(self, process: asyncio.subprocess.Process) -> None:
         with contextlib.suppress(ProcessLookupError):  # it has ended already

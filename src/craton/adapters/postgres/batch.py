@@ -89,11 +89,15 @@ def refuse_outdated(
 
 def refuse_taken(waiting: list[tuple[int, Changeset]], taken: Taken, outcomes: dict[int, WriteOutcome]) -> None:
     """Refuse units whose keys were used before, and the units that build on those."""
-    with_key = [(place, unit) for place, unit in waiting if unit.result]
-    refused = [with_key[place] for place in sorted(taken.places)]
-    for place, _ in refused:
-        outcomes[place] = taken
-    refuse(waiting, set().union(*(unit.streams for _, unit in refused)), outcomes)
+    streams: set[str] = set()
+    for place, unit in waiting:
+        stale = unit.streams & streams
+        if unit.result and (unit.result.scope, unit.result.key) in taken.keys:
+            outcomes[place] = taken
+        elif stale:
+            outcomes[place] = VersionConflict(min(stale))
+        if place in outcomes:
+            streams |= unit.streams
 
 
 def positions(units: Sequence[Changeset], drawn: Sequence[int]) -> list[int]:

@@ -68,6 +68,7 @@ class _Loan(msgspec.Struct, frozen=True):
 
     generation: int
     patient: bool
+    pool: Pool
 
 
 class Lending:
@@ -198,7 +199,7 @@ class PostgresDatabase:
             lent = await self._pool.acquire(CONNECT_TIMEOUT_SECONDS)
         except (*LOST, asyncpg.InterfaceError, asyncpg.PostgresError) as problem:
             raise unavailable(problem, maybe_executed=False) from problem
-        self._lent[lent] = _Loan(self._generation, patient=context_var.get().deadline is None)
+        self._lent[lent] = _Loan(self._generation, context_var.get().deadline is None, self._pool)
         return lent
 
     def take_back(self, connection: Any) -> None:
@@ -207,26 +208,26 @@ class PostgresDatabase:
             return  # it was given up
         if loan.generation != self._generation:
             connection.terminate()
-        self._pool.release(connection)
+        loan.pool.release(connection)
 
     def give_up(self, connection: Any) -> None:
         """End a borrowed connection whose statement the server may still run, in the background."""
         loan = self._lent.pop(connection, None)
         if loan is not None:
-            self._start(self._end(connection, loan.generation))
+            self._start(self._end(connection, loan))
 
-    async def _end(self, connection: Any, generation: int) -> None:
+    async def _end(self, connection: Any, loan: _Loan) -> None:
         try:
             async with asyncio.timeout(END_SECONDS):
                 await connection.close()  # tells the server to stop the statement first
         except TimeoutError:
-            if generation == self._generation:
+            if loan.generation == self._generation:
                 self._begin_anew()
         except (*LOST, asyncpg.InterfaceError, asyncpg.PostgresError):
             """The connection has ended in another way."""
         finally:
             connection.terminate()
-            self._pool.discard()
+            loan.pool.discard()
 
     def _begin_anew(self) -> None:
         """Replace all present connections, because the cause that made one of them silent probably affects the others.

@@ -6,7 +6,6 @@ from typing import Any, Final
 
 import asyncpg
 
-from craton.adapters.postgres.schema import TAKEN
 from craton.ports import (
     ChangesetRefused,
     DocumentChanged,
@@ -41,11 +40,11 @@ class Conflicts(VersionConflict):
 
 
 class Taken(KeyTaken):
-    """Some keys of the batch were used before; nothing was written. `places` are those of their results, from 0."""
+    """Some keys of the batch were used before; nothing was written. `keys` are they, each with its scope."""
 
-    def __init__(self, places: set[int]) -> None:
+    def __init__(self, keys: set[tuple[str, str]]) -> None:
         super().__init__("the key was used by another unit")
-        self.places = places
+        self.keys = keys
 
 
 class Outdated(DocumentChanged):
@@ -93,8 +92,6 @@ def refusal(problem: Exception) -> ChangesetRefused:
         if problem.constraint_name == "events_id":
             return StatementFailed("two events of the log can't have one id")
         return VersionConflict("")
-    if problem.constraint_name == TAKEN:
-        return Taken({int(place) - 1 for place in (problem.detail or "").split()})
     if problem.table_name == "results":
         return KeyTaken("the key was used by another unit")
     # DETAIL: Key (email)=(a@b.c) already exists.

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from operator import attrgetter
 from typing import Any, Final
 
+import asyncpg
 from msgspec.structs import astuple
 
 from craton.adapters import sql
@@ -16,7 +17,7 @@ from craton.adapters.postgres import batch
 from craton.adapters.postgres.database import PostgresDatabase, transaction
 from craton.adapters.postgres.refusals import Conflicts, Outdated, Taken, refusal
 from craton.adapters.postgres.rows import RowWriter
-from craton.adapters.postgres.schema import table_statements, within
+from craton.adapters.postgres.schema import TAKEN, table_statements, within
 from craton.ports import (
     Changeset,
     DocumentChanged,
@@ -181,17 +182,23 @@ class PostgresWriter:
             if unit.result:
                 results.append(unit.result)
                 last.append(count if unit.appends else 0)
-        row = await connection.fetchrow(
-            self._append,
-            list(heads),
-            list(heads.values()),
-            *batch.columns(events, _EVENT_FIELDS),
-            *batch.columns(snapshots, ("stream", "version", "fingerprint", "state")),
-            *batch.columns(results, ("scope", "key", "fingerprint", "outcome", "time")),
-            last,
-            ends,
-            list(known),
-        )
+        try:
+            row = await connection.fetchrow(
+                self._append,
+                list(heads),
+                list(heads.values()),
+                *batch.columns(events, _EVENT_FIELDS),
+                *batch.columns(snapshots, ("stream", "version", "fingerprint", "state")),
+                *batch.columns(results, ("scope", "key", "fingerprint", "outcome", "time")),
+                last,
+                ends,
+                list(known),
+            )
+        except asyncpg.UniqueViolationError as problem:
+            if problem.constraint_name != TAKEN:
+                raise
+            places = [int(place) - 1 for place in (problem.detail or "").split()]
+            raise Taken({(results[place].scope, results[place].key) for place in places}) from problem
         if row["conflicts"]:
             raise Conflicts(set(row["conflicts"]))
         if known - {row["inline"]}:

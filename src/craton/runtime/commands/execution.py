@@ -206,6 +206,8 @@ class Execution:
         crash_point("call.decided")
         try:
             kept = self._kept(result)
+            if kept is None and await self._is_answered():
+                raise KeyTaken("the key was used before")
             if not unit.dirty and unit.transaction is None and self._timer is None:
                 _require_store_read(unit)
                 if self.request is None:
@@ -250,6 +252,12 @@ class Execution:
             return kept_result(self._operation, self.request, result)
         require_refusal_can_be_kept(result)
         return kept_refusal(self.request, result) if self.request is not None and self.keeps(result) else None
+
+    async def _is_answered(self) -> bool:
+        """Whether the key has an answer already. No commit finds out if this attempt leaves none."""
+        if self.request is None:
+            return False
+        return await self._resources.results.look_up(self._operation, self.request) is not None
 
     def _without_changes(self, result: StoredResult) -> Changeset:
         return Changeset(result=result, timers_done=[self._timer] if self._timer else ())

@@ -8,6 +8,7 @@ from craton.ports import (
     Append,
     Changeset,
     Document,
+    KeyTaken,
     NewEvent,
     Query,
     RowOperation,
@@ -134,6 +135,31 @@ class Appending:
 
 class Batches:
     """Units that are written together do each other no harm."""
+
+    async def test_only_the_unit_whose_key_was_used_is_refused_for_it_whatever_the_others_hold(
+        self, store: Store
+    ) -> None:
+        used, fresh = (StoredResult("ann/pay", key, "request", "null", NOON) for key in ("used", "fresh"))
+        await write(store, Changeset(result=used))
+
+        outcomes = await store.write(
+            [
+                appending("a", result=fresh, documents=[Document("doc", 1, "{}")]),
+                appending("b", result=used),
+                appending("c"),
+            ]
+        )
+
+        assert numbers(outcomes) == [True, False, True]
+        assert isinstance(outcomes[1], KeyTaken)
+
+    async def test_a_unit_before_the_one_whose_key_was_used_is_written(self, store: Store) -> None:
+        used = StoredResult("ann/pay", "used", "request", "null", NOON)
+        await write(store, Changeset(result=used))
+
+        outcomes = await store.write([appending("a"), appending("a", 1, result=used), appending("a", 2)])
+
+        assert numbers(outcomes) == [True, False, False]
 
     async def test_a_batch_of_nothing_is_nothing(self, store: Store) -> None:
         assert list(await store.write([])) == []

@@ -19,7 +19,7 @@ from craton.runtime.projections.swap import BUILD_PAGE, Swap
 from craton.runtime.subscriptions.subscription import PAGE, Options, Subscription
 
 BUILD_POLL_SECONDS: Final = 0.05
-LOOK_SECONDS: Final = 0.1
+LOOK_SECONDS: Final = 0.05
 """The time within which commits share a look at the generations; one of them may have begun to build a new one."""
 
 

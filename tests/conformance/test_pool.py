@@ -7,6 +7,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from craton.adapters.postgres import PostgresDatabase
 from craton.adapters.postgres.pool import IDLE_SECONDS, Pool
 from craton.domain import world
 
@@ -116,6 +117,19 @@ async def test_one_that_was_not_needed_for_long_is_closed(pool: Pool) -> None:
 
     assert old.is_closed()
     assert await pool.acquire(PATIENCE) is new
+
+
+async def test_a_connection_that_is_given_up_is_closed_though_the_database_is_closed_at_once(
+    postgres_url: str,
+) -> None:
+    database = PostgresDatabase(postgres_url)
+    await database.open()
+    connection = await database.lend()
+
+    database.give_up(connection)
+    await database.close()
+
+    assert connection.is_closed()
 
 
 async def test_closing_waits_for_what_is_lent_and_refuses_those_that_wait(pool: Pool) -> None:

@@ -69,11 +69,12 @@ def without_stale(
 
 
 def refuse(waiting: list[tuple[int, Changeset]], streams: set[str], outcomes: dict[int, WriteOutcome]) -> None:
-    """Refuse units that touch the streams, and the units that build on those."""
+    """Refuse units that touch the streams or that build on a refused unit."""
     for place, unit in waiting:
         stale = unit.streams & streams
         if stale:
             outcomes.setdefault(place, VersionConflict(min(stale)))
+        if place in outcomes:
             streams = streams | unit.streams
 
 
@@ -84,20 +85,15 @@ def refuse_outdated(
     for place, unit in waiting:
         if unit.inline not in (None, outdated.revision):
             outcomes[place] = outdated
-    refuse(waiting, set().union(*(unit.streams for place, unit in waiting if place in outcomes)), outcomes)
+    refuse(waiting, set(), outcomes)
 
 
 def refuse_taken(waiting: list[tuple[int, Changeset]], taken: Taken, outcomes: dict[int, WriteOutcome]) -> None:
     """Refuse units whose keys were used before, and the units that build on those."""
-    streams: set[str] = set()
     for place, unit in waiting:
-        stale = unit.streams & streams
         if unit.result and (unit.result.scope, unit.result.key) in taken.keys:
             outcomes[place] = taken
-        elif stale:
-            outcomes[place] = VersionConflict(min(stale))
-        if place in outcomes:
-            streams |= unit.streams
+    refuse(waiting, set(), outcomes)
 
 
 def positions(units: Sequence[Changeset], drawn: Sequence[int]) -> list[int]:

@@ -19,7 +19,7 @@ import msgspec
 import structlog
 
 from craton.adapters.postgres.pool import Pool
-from craton.adapters.postgres.refusals import LOST, is_lost, refusal
+from craton.adapters.postgres.refusals import LOST, is_lost, is_statements_fault, refusal
 from craton.adapters.postgres.server import SESSION, keep_alive, require_suitable, warn_of_risks
 from craton.application.context import context_var
 from craton.domain import uuid7
@@ -98,9 +98,8 @@ class Lending:
 
     def _meaning(self, problem: BaseException) -> Exception | None:
         """What is raised instead of an error; None if the error itself is raised."""
-        if not isinstance(problem, LOST) and not is_lost(self._lent):
-            at_fault = (asyncpg.PostgresError, asyncpg.InterfaceError, ValueError)
-            return refusal(problem) if isinstance(problem, at_fault) else None
+        if is_statements_fault(problem, self._lent):
+            return refusal(problem)
         if not isinstance(problem, (*LOST, asyncpg.InterfaceError)):
             return None
         refused = isinstance(problem, asyncpg.InsufficientResourcesError | asyncpg.ReadOnlySQLTransactionError)
@@ -184,7 +183,7 @@ class PostgresDatabase:
                         connection.terminate()
                 self._pool = None
 
-    def connection(self, *, writing: bool = False) -> "Lending":
+    def connection(self, *, writing: bool = False) -> Lending:
         """Lend a connection. Raises `StoreUnavailable` if there is none or it is lost (`writing`: while in use).
 
         Raises `ChangesetRefused` for other errors of the database, which are the statement's fault.
@@ -214,20 +213,18 @@ class PostgresDatabase:
         """End a borrowed connection whose statement the server may still run, in the background."""
         loan = self._lent.pop(connection, None)
         if loan is not None:
-            self._start(self._end(connection, loan))
+            ending = self._start(self._end(connection, loan.generation))
+            ending.add_done_callback(lambda _: _discard(connection, loan))  # it may be cancelled before it begins
 
-    async def _end(self, connection: Any, loan: _Loan) -> None:
+    async def _end(self, connection: Any, generation: int) -> None:
         try:
             async with asyncio.timeout(END_SECONDS):
                 await connection.close()  # tells the server to stop the statement first
         except TimeoutError:
-            if loan.generation == self._generation:
+            if generation == self._generation:
                 self._begin_anew()
         except (*LOST, asyncpg.InterfaceError, asyncpg.PostgresError):
             """The connection has ended in another way."""
-        finally:
-            connection.terminate()
-            loan.pool.discard()
 
     def _begin_anew(self) -> None:
         """Replace all present connections, because the cause that made one of them silent probably affects the others.
@@ -308,10 +305,16 @@ class PostgresDatabase:
         for wake in self._wakes.get(schema, ()):
             wake()
 
-    def _start(self, work: Any) -> None:
+    def _start(self, work: Any) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work, context=Context())  # it doesn't belong to a call
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
+
+
+def _discard(connection: Any, loan: _Loan) -> None:
+    connection.terminate()
+    loan.pool.discard()
 
 
 def _sentence(problem: BaseException) -> str:

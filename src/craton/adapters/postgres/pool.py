@@ -50,24 +50,25 @@ class Pool:
 
     def release(self, connection: Any) -> None:
         """Take a connection back; it may be closed."""
-        if self._closed and not connection.is_closed():
-            connection.terminate()
-        if connection.is_closed():
-            self._free_place()
+        if self._closed or connection.is_closed():
+            connection.terminate()  # one that was cut off hasn't tidied up after itself
+            self.discard()
         elif not self._hand_over(connection):
             self._free.append((connection, world.monotonic()))
             self._close_idle()
 
     def discard(self) -> None:
-        """Have no more use for a connection that was lent: its place is free."""
-        self._free_place()
+        """Have no more use for a connection: its place is free."""
+        if not self._hand_over(None):
+            self._taken -= 1
+            self._returned.set()
 
     def expire(self) -> None:
         """Close the free connections."""
         free, self._free = self._free, []
         for connection, _ in free:
             connection.terminate()
-            self._free_place()
+            self.discard()
 
     async def close(self) -> None:
         """Lend no more, wait until all connections are back, and close them."""
@@ -93,7 +94,8 @@ class Pool:
             connection, _ = self._free.pop()
             if not connection.is_closed():
                 return connection
-            self._free_place()
+            connection.terminate()
+            self.discard()
         return None
 
     async def _wait(self) -> Any:
@@ -105,7 +107,7 @@ class Pool:
             if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
                 # It was given something in the same moment in which its wait ended.
                 if waiter.result() is None:
-                    self._free_place()
+                    self.discard()
                 else:
                     self.release(waiter.result())
             raise
@@ -114,7 +116,7 @@ class Pool:
         try:
             return await self._connect()
         except BaseException:
-            self._free_place()
+            self.discard()
             raise
 
     def _hand_over(self, connection: Any) -> bool:
@@ -126,17 +128,12 @@ class Pool:
                 return True
         return False
 
-    def _free_place(self) -> None:
-        if not self._hand_over(None):
-            self._taken -= 1
-            self._returned.set()
-
     def _close_idle(self) -> None:
         connection, since = self._free[0]
         if world.monotonic() >= since + IDLE_SECONDS:
             del self._free[0]
             connection.terminate()
-            self._free_place()
+            self.discard()
 
 
 async def _close(connection: Any) -> None:

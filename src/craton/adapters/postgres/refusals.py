@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 import asyncpg
 
@@ -68,12 +68,16 @@ def faults_as_refusals(connection: Any) -> Iterator[None]:
     """Turn errors in the block into refusals, unless the database itself has failed."""
     try:
         yield
-    except LOST:
-        raise
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as problem:
-        if is_lost(connection):
+    except Exception as problem:
+        if not is_statements_fault(problem, connection):
             raise
         raise refusal(problem) from problem
+
+
+def is_statements_fault(problem: BaseException, connection: Any) -> TypeGuard[Exception]:
+    """Whether an error is due to the statement, and neither to the database nor to the program."""
+    at_fault = isinstance(problem, asyncpg.PostgresError | asyncpg.InterfaceError | ValueError)
+    return at_fault and not isinstance(problem, LOST) and not is_lost(connection)
 
 
 def refusal(problem: Exception) -> ChangesetRefused:

@@ -19,8 +19,6 @@ from craton.runtime.projections.swap import BUILD_PAGE, Swap
 from craton.runtime.subscriptions.subscription import PAGE, Options, Subscription
 
 BUILD_POLL_SECONDS: Final = 0.05
-LOOK_SECONDS: Final = 0.05
-"""The time within which commits share a look at the generations; one of them may have begun to build a new one."""
 
 
 class ProjectionRunner:
@@ -56,7 +54,7 @@ class ProjectionRunner:
         if self._record.state.building:
             await self._background.signal.wait(seen, BUILD_POLL_SECONDS)
         else:
-            await asyncio.sleep(LOOK_SECONDS)  # pause, because under load each commit would wake it
+            await asyncio.sleep(BUILD_POLL_SECONDS)  # pause, because under load each commit would wake it
             await self._background.signal.wait(seen)
 
     async def _run_generations(self, state: Generations) -> None:

@@ -1,6 +1,5 @@
 """Keeps a program from working in the background, by holding its leases."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 from craton.adapters.stores import stores
@@ -32,5 +31,5 @@ async def hold(leases: Leases, url: str, data: Path, app: str) -> None:
 
 
 def _stores(url: str, data: Path, app: str) -> dict[str, Store]:
-    open_store: Callable[[str], Store] = stores(url, data, app)
+    open_store = stores(url, data, app)
     return {module.name: open_store(module.name) for module in MODULES}

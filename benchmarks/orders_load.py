@@ -152,7 +152,11 @@ async def checkout(options: argparse.Namespace, known: dict[str, Any]) -> None:
 async def is_pending(client: Client, read: bytes) -> bool:
     """Whether an order waits for its checkout; one that can't be found yet does."""
     answer = await client.send(read)
-    return answer.status == 404 or json.loads(answer.body)["status"] == "pending"
+    if answer.status == 404:
+        return True
+    if not answer.succeeded:
+        raise SystemExit(f"an order can't be read: {answer.status} {answer.body!r}")
+    return bool(json.loads(answer.body)["status"] == "pending")
 
 
 async def pace(options: argparse.Namespace, known: dict[str, Any]) -> None:
@@ -165,7 +169,7 @@ async def pace(options: argparse.Namespace, known: dict[str, Any]) -> None:
         began = time.perf_counter()
         placed = await must(client, service.order_of(token, keys))
         read = service.order_read(token, json.loads(placed.body)["order_id"])
-        while json.loads((await must(client, read)).body)["status"] == "pending":
+        while await is_pending(client, read):
             await asyncio.sleep(ASK_AGAIN_SECONDS)
         latencies.append(time.perf_counter() - began)
         client.close()

@@ -2,8 +2,8 @@
 
 `orm` and `raw` are hand-written FastAPI services, `go`, `gorm` and `gorm-pq` are ones in Go; all of these only record
 the work to be done later. `orm-checkout` does it, by jobs in its own process. `market` is `craton up`, with checkouts,
-payments, mails and read models in the same process meanwhile. `pair` is two of them, of which the first does all that
-work, and the second answers the requests. `alone` leaves that work undone too, because its leases are held here.
+payments, mails and read models in the same process meanwhile. `alone` leaves that work undone too, because its leases
+are held here.
 """
 
 import argparse
@@ -58,7 +58,7 @@ class Shop:
         return json.loads(content) if content else None
 
 
-CRATON = ("market", "pair", "alone")
+CRATON = ("market", "alone")
 FASTAPI = {"orm": "fastapi_orders.py", "raw": "fastapi_orders_raw.py", "orm-checkout": "fastapi_checkout.py"}
 GO = ("go", "gorm", "gorm-pq")
 
@@ -82,18 +82,16 @@ class Run:
 
     def measure(self) -> None:
         with ExitStack() as servers:
-            port, watched = free_port(), {}
+            port = free_port()
             if self._options.side == "alone":
                 asyncio.run(self._hold_leases())
-            if self._options.side == "pair":
-                watched["driver"] = servers.enter_context(self._serving(free_port())).pid
-            watched["server"] = servers.enter_context(self._serving(port)).pid
-            if self._options.side in ("market", "pair"):
+            server = servers.enter_context(self._serving(port)).pid
+            if self._options.side == "market":
                 self._open_shop(port)
             load = [sys.executable, "-m", "benchmarks.orders_load", self._options.what]
             load += ["--seconds", self._options.seconds, "--connections", self._options.connections]
-            load += ["--url", f"http://127.0.0.1:{port}", "--watched", json.dumps(watched)]
-            with self._clients.open() as known, self._profiling(watched["server"]):
+            load += ["--url", f"http://127.0.0.1:{port}", "--watched", json.dumps({"server": server})]
+            with self._clients.open() as known, self._profiling(server):
                 subprocess.run(load, stdin=known, check=True)
 
     def _serving(self, port: int) -> Any:

@@ -47,6 +47,11 @@ ORM, RAW, GORM, GO = "FastAPI + SQLAlchemy", "FastAPI + asyncpg", "Gin + GORM", 
 REDIS = "127.0.0.1:6379"
 
 
+def percentiles(title: str) -> tuple[Metric, Metric]:
+    """The two rows of a latency."""
+    return Metric(f"{title}, median", "p50_ms", "p50_ms", " ms"), Metric(f"{title}, 99 %", "p99_ms", "p99_ms", " ms")
+
+
 def craton(*arguments: str) -> Program:
     command = [sys.executable, "-m", "benchmarks.craton_side", *arguments]
     return lambda store, data: [*command, "--store", store, "--data", str(data)]
@@ -77,7 +82,7 @@ def fastapi_http(*arguments: str) -> Program:
 
 def orders(side: str, what: str, *arguments: str) -> Program:
     command = [sys.executable, "-m", "benchmarks.orders_side", side, what, "--python", PEERS_PYTHON, *arguments]
-    if side not in ("market", "pair", "alone"):
+    if side not in ("market", "alone"):
         return on_postgres(*command)
     return lambda store, data: [*command, "--store", store, "--data", str(data)]
 
@@ -121,10 +126,7 @@ def scenarios(*, quick: bool) -> list[Scenario]:
         ),
         Scenario(
             "latency",
-            (
-                Metric("append at 50 a second, median", "p50_ms", "p50_ms", " ms"),
-                Metric("append at 50 a second, 99 %", "p99_ms", "p99_ms", " ms"),
-            ),
+            percentiles("append at 50 a second"),
             craton("latency", "--rate", "50", *seconds),
             eventsourcing("latency", "--rate", "50", *seconds),
             "eventsourcing",
@@ -162,10 +164,7 @@ def scenarios(*, quick: bool) -> list[Scenario]:
         ),
         Scenario(
             "pace-of-sagas",
-            (
-                Metric("saga at 5 a second, median", "p50_ms", "p50_ms", " ms"),
-                Metric("saga at 5 a second, 99 %", "p99_ms", "p99_ms", " ms"),
-            ),
+            percentiles("saga at 5 a second"),
             craton("saga-latency", "--rate", "5", *seconds),
             on_postgres(PEERS_PYTHON, str(PEERS / "dbos_peer.py"), "saga-latency", "--rate", "5", *seconds),
             "DBOS",
@@ -179,10 +178,7 @@ def scenarios(*, quick: bool) -> list[Scenario]:
         ),
         Scenario(
             "react",
-            (
-                Metric("reaction to an event is durable, at 50 a second, median", "p50_ms", "p50_ms", " ms"),
-                Metric("reaction to an event is durable, at 50 a second, 99 %", "p99_ms", "p99_ms", " ms"),
-            ),
+            percentiles("reaction to an event is durable, at 50 a second"),
             craton("react", "--rate", "50", *seconds),
             on_postgres(PEERS_PYTHON, str(PEERS / "procrastinate_peer.py"), "react", "--rate", "50", *seconds),
             "procrastinate",
@@ -234,10 +230,7 @@ def scenarios(*, quick: bool) -> list[Scenario]:
         ),
         Scenario(
             "pace-of-checkouts",
-            (
-                Metric("checkout at 5 a second until the order is confirmed, median", "p50_ms", "p50_ms", " ms"),
-                Metric("checkout at 5 a second until the order is confirmed, 99 %", "p99_ms", "p99_ms", " ms"),
-            ),
+            percentiles("checkout at 5 a second until the order is confirmed"),
             orders("market", "pace", *seconds),
             None,
             "itself",

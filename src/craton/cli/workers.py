@@ -19,6 +19,7 @@ from typing import Any, Final
 import msgspec
 import structlog
 
+from craton.cli.load import FAILED
 from craton.domain import world
 
 VARIABLE: Final = "CRATON_WORKER"
@@ -31,7 +32,6 @@ STEADY_SECONDS: Final = 60.0
 """A worker that has served for so long is started again after the first pause."""
 KILL_SECONDS: Final = 12.0
 """A worker that hasn't ended after this time is killed; by itself it gives up after ten seconds."""
-FAILED: Final = 1
 
 log = structlog.get_logger("craton.workers")
 

@@ -2,9 +2,8 @@
 
 A command with an idempotency key that was answered before gets the same answer. Nearly every key is new, so a key isn't
 looked up before the command runs, unless its sender knows better: the commit finds out that it was used, and writes
-nothing. A command that fails
-without a commit under its key (a refusal that isn't kept, another module that can't be reached, an error) is believed
-only after the key was looked up, because the same request may have succeeded before.
+nothing. A command that fails without a commit under its key (a refusal that isn't kept, another module that can't be
+reached, an error) is believed only after the key was looked up, because the same request may have succeeded before.
 """
 
 from collections.abc import Coroutine

@@ -6,10 +6,11 @@ from datetime import UTC, datetime
 from craton.application import Api, Column, Key, Module, Projection, Repository, Row, Rows, View, command, query
 from craton.application.codec import encode_text
 from craton.domain import Aggregate, Currency, Event, Id, Metadata, Name, Recorded, uuid7
-from craton.ports import Append, Changeset, ChangesetRefused, NewEvent, Store
+from craton.ports import Append, Changeset, ChangesetRefused, Fence, FenceLost, NewEvent, Store
 
 ACCOUNTS = 1_000
 BULK_DEPOSITS = 5  # to each account in one unit
+DEAD_AFTER = 100
 
 
 class AccountId(Id):
@@ -95,14 +96,23 @@ class BankService(Bank):
 bank = Module("bank", api=Bank, service=BankService, projections=[Balances])
 
 
-async def record(store: Store, total: int) -> int:
-    """Write `total` events in bulk, spread evenly over new accounts; return how many are deposits of 1."""
+async def record(store: Store, total: int, *, dead: bool = False) -> int:
+    """Write `total` events in bulk, spread evenly over new accounts; return how many are deposits of 1.
+
+    `dead`: after every hundred events the store refuses ten, whose positions stay without an event, as if their
+    transactions had been rolled back.
+    """
     ids = [AccountId.new() for _ in range(min(ACCOUNTS, total))]
     opened = Opened(owner=Name("owner"), currency=Currency("EUR"))
     await _write(store, Changeset(appends=[_append(id, 0, opened) for id in ids]))
     deposits = total - len(ids)
     for unit in _deposits(ids, deposits):
-        await _write(store, unit)
+        if not dead:
+            await _write(store, unit)
+            continue
+        for first in range(0, len(unit.appends), DEAD_AFTER // BULK_DEPOSITS):
+            await _write(store, Changeset(appends=unit.appends[first : first + DEAD_AFTER // BULK_DEPOSITS]))
+            await _refuse(store)
     return deposits
 
 
@@ -128,6 +138,14 @@ def _append(id: AccountId, version: int, *events: Event) -> Append:
         for number, event in enumerate(events, version + 1)
     ]
     return Append(stream, version, new)
+
+
+async def _refuse(store: Store) -> None:
+    """Have events refused after they were given positions: their writer doesn't hold the lease that it names."""
+    append = _append(AccountId.new(), 0, *[Deposited(amount=1)] * (DEAD_AFTER // 10))
+    (outcome,) = await store.write([Changeset(appends=[append], fence=Fence("nobody's", 1))])
+    if not isinstance(outcome, FenceLost):
+        raise TypeError(f"the events were to be refused; the store answered {outcome!r}")
 
 
 async def _write(store: Store, unit: Changeset) -> None:

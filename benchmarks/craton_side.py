@@ -53,6 +53,7 @@ class Options:
     events: int
     rate: float
     sagas: int
+    dead: bool
 
 
 @asynccontextmanager
@@ -148,7 +149,7 @@ async def run_rebuild(options: Options, own: Stores) -> Report:
     """The app starts on a log that its projection has never seen."""
     store = own("bank")
     await store.open()
-    deposits = await record(store, options.events)
+    deposits = await record(store, options.events, dead=options.dead)
     await store.close()
     began = time.perf_counter()
     async with App("bench", modules=[bank]).run(own) as app:
@@ -291,6 +292,7 @@ def parse_options(arguments: Sequence[str] | None = None) -> Options:
     parser.add_argument("--events", type=int, default=50_000)
     parser.add_argument("--rate", type=float, default=50.0)
     parser.add_argument("--sagas", type=int, default=5_000)
+    parser.add_argument("--dead", action="store_true", help="leave a tenth of the positions without an event")
     return Options(**vars(parser.parse_args(arguments)))
 
 

@@ -23,7 +23,7 @@ from benchmarks.scenarios import PEERS, PEERS_PYTHON, PEERS_VENV, ROOT, Metric, 
 
 ROUNDS = 5
 QUICK_ROUNDS = 2
-RUN_SECONDS = 600.0
+RUN_SECONDS = 1_800.0
 PEER_SCHEMAS = ("peer_eventsourcing", "peer_fastapi", "peer_orders")
 
 Report = dict[str, float]

@@ -92,7 +92,7 @@ def scenarios(*, quick: bool) -> list[Scenario]:
     events = ("--events", "20000" if quick else "50000")
     # The peer rebuilds about a thousand events a second, so it is given fewer.
     few = ("--events", "2000" if quick else "5000")
-    many = "100000" if quick else "1000000"
+    many = "100000" if quick else "5000000"
     hot = ("hot", "--callers", "32", *seconds)
     batched = (sys.executable, "-m", "benchmarks.batched_rows", "--batch")
     return [
@@ -143,10 +143,18 @@ def scenarios(*, quick: bool) -> list[Scenario]:
         ),
         Scenario(
             "long-rebuild",
-            (Metric(f"rebuild a projection, {10 * int(events[1]):,} events"),),
-            craton("rebuild", "--events", str(10 * int(events[1]))),
+            (Metric(f"rebuild a projection, {int(many):,} events"),),
+            craton("rebuild", "--events", many),
             craton("rebuild", *events),
             f"itself, {int(events[1]):,}",
+        ),
+        Scenario(
+            "rebuild-dead",
+            (Metric("rebuild a projection, a tenth of the positions without an event"),),
+            craton("rebuild", "--dead", *events),
+            craton("rebuild", *events),
+            "itself, without gaps",
+            needs_postgres=True,
         ),
         Scenario(
             "hot",

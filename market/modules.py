@@ -4,9 +4,22 @@ from market.catalog.module import catalog
 from market.identity.module import identity
 from market.inventory.module import inventory
 from market.ledger.module import ledger
+from market.messaging.module import messaging
 from market.notifications.module import notifications
 from market.ordering.module import ordering
 from market.payments.module import payments
+from market.recipes.module import recipes
 from market.shipping.module import shipping
 
-MODULES = (identity, catalog, inventory, ordering, payments, ledger, shipping, notifications)
+MODULES = (
+    identity,
+    messaging,
+    recipes,
+    catalog,
+    inventory,
+    ordering,
+    payments,
+    ledger,
+    shipping,
+    notifications,
+)

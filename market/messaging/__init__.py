@@ -1,0 +1,1 @@
+"""Messaging: people write to each other."""

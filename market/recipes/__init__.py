@@ -1,0 +1,1 @@
+"""Recipes: what they are made of, and how many calories that is."""

@@ -1,7 +1,5 @@
 """What recipes tell: ids, values, events and refusals. Others may import it."""
 
-from __future__ import annotations
-
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from typing import Final, Self
@@ -26,7 +24,7 @@ class Unit(StrEnum):
     MILLILITER = "milliliter"
 
     @classmethod
-    def _missing_(cls, value: object) -> Unit | None:
+    def _missing_(cls, value: object) -> "Unit | None":
         return SPELLINGS.get(value.strip().rstrip(".").casefold()) if isinstance(value, str) else None
 
 

@@ -1,10 +1,12 @@
 """A refusal is a type with a stable code, a sentence, and its details."""
 
+import sys
+import types
 from typing import Any
 
 import pytest
 
-from craton.application.codec import encode
+from craton.application.codec import decode, encode
 from craton.domain import AggregateNotFound, Conflict, DomainError, InvalidValue, Money, NotFound
 
 
@@ -89,3 +91,19 @@ def test_money_may_be_a_detail() -> None:
     error = TooDear(price=Money.of("1", "EUR"))
 
     assert encode(error.details) == b'{"price":{"amount":"1.00","currency":"EUR"}}'
+
+
+def test_details_are_read_back_where_annotations_are_kept_as_text() -> None:
+    module = types.ModuleType("later")
+    sys.modules["later"] = module
+    source = """from __future__ import annotations
+from craton.domain import Money, NotFound
+class TooDear(NotFound):
+    price: Money
+"""
+    exec(compile(source, "later.py", "exec"), module.__dict__)  # noqa: S102 — the import must be the file's own
+    refusal = module.TooDear(price=Money.of("1.00", "EUR"))
+
+    read = decode(refusal.details_type(), encode(refusal.details))
+
+    assert read == refusal.details

@@ -33,7 +33,9 @@ class DomainError(Exception):
             for name, hint in _own_annotations(cls)
             if hint is not ClassVar
         ]
-        cls._details = msgspec.defstruct(f"{cls.__name__}Details", fields, bases=(cls._details,), kw_only=True)
+        cls._details = msgspec.defstruct(
+            f"{cls.__name__}Details", fields, bases=(cls._details,), kw_only=True, module=cls.__module__
+        )
 
     def __init__(self, **details: Any) -> None:
         complete = self._details(**details)  # raises TypeError for a missing or unknown detail

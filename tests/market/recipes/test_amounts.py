@@ -45,7 +45,7 @@ def test_common_spellings_of_units_are_understood(written: str, unit: Unit) -> N
 def test_other_units_are_refused(written: str) -> None:
     if written.strip().rstrip(".").casefold() in SPELLINGS:
         return
-    with pytest.raises(ValueError):  # noqa: PT011 — the sentence is Python's
+    with pytest.raises(ValueError):
         Amount.of("1", written)
 
 

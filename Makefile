@@ -63,9 +63,9 @@ profile: install     ## a flame graph of placing orders, in var/profile.svg
 
 lock:                ## pin the newest allowed versions; needs uv
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-	    --extra postgres --extra remote --extra speed --group dev pyproject.toml -o requirements-dev.lock
+	    --all-extras --group dev pyproject.toml -o requirements-dev.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-	    --extra postgres --extra remote --extra speed --group run --constraint requirements-dev.lock pyproject.toml \
+	    --all-extras --group run --constraint requirements-dev.lock pyproject.toml \
 	    -o requirements.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	    $(CLIENTS)/requirements.in -o $(CLIENTS)/requirements.lock

@@ -1,6 +1,7 @@
 """The market's modules."""
 
 from market.catalog.module import catalog
+from market.courses.module import courses
 from market.identity.module import identity
 from market.inventory.module import inventory
 from market.ledger.module import ledger
@@ -15,6 +16,7 @@ MODULES = (
     identity,
     messaging,
     recipes,
+    courses,
     catalog,
     inventory,
     ordering,

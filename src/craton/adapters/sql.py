@@ -49,6 +49,26 @@ def numbered(statement: Statement) -> tuple[str, list[Any]]:
     return _PARAMETER.sub(number, statement.sql), values
 
 
+def placed(statement: Statement) -> tuple[str, list[Any]]:
+    """Return the statement with `%s` for each parameter, and `%%` for each `%`, and the values in their order.
+
+    Raises `StatementFailed`.
+    """
+    require_storable(statement.sql)
+    values: list[Any] = []
+
+    def place(match: re.Match[str]) -> str:
+        name = match[1]
+        if name is None:
+            return match[0]
+        if name not in statement.parameters:
+            raise StatementFailed(f"the statement has no value for its parameter :{name}")
+        values.append(statement.parameters[name])
+        return "%s"
+
+    return _PARAMETER.sub(place, statement.sql.replace("%", "%%")), values
+
+
 def conditions(table: Table, query: Query, position: str) -> tuple[str, dict[str, Any]]:
     """Return a WHERE clause and its parameters; `position` is the database's function that finds a text in a text."""
     for name in query.order:

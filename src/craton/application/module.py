@@ -22,7 +22,7 @@ from craton.application.settings import Settings
 from craton.application.upcasting import EventTypes, Upcaster
 from craton.domain import Event
 from craton.domain.aggregate import AnyAggregate
-from craton.ports import OWN_TABLES
+from craton.ports import OWN_TABLES, Store
 
 Start = Callable[..., Awaitable[Sequence[str]]]
 Part = Literal["service", "adapter", "hook", "handler", "policy", "saga"]
@@ -47,6 +47,9 @@ class Module:
     and not retired, the start refuses it, because the name may only have been changed; retired events are skipped.
     `start` is called, with the parameters it declares, each time before the module serves, so it must be repeatable. It
     returns sentences that are shown at start.
+    `tables` are statements that make the module's own tables; each is run at every start, so it must be repeatable.
+    `database` may place these tables elsewhere: it is called with the store and the module's settings, and returns the
+    store with its tables in another database, such as `MariaDbTables`. Such a module has neither aggregates nor sagas.
     `sealed` chains a hash over the log, so that `craton verify` detects changes of the past. `verify` is the module's
     own audit: it is called with the parameters it declares and returns a sentence for each thing that is wrong.
     """
@@ -67,6 +70,7 @@ class Module:
         provides: dict[type[Any], Any] | None = None,
         start: Start | None = None,
         tables: Sequence[str] = (),
+        database: Callable[[Store, Any], Store] | None = None,
         sealed: bool = False,
         verify: Callable[..., Awaitable[Sequence[str]]] | None = None,
     ) -> None:
@@ -93,7 +97,7 @@ class Module:
         for table in filter(None, map(_MADE, self.tables)):
             if table[1].lower() in OWN_TABLES:
                 raise WiringError(f"module {name}: its table {table[1]} has the name of a table of Craton's; rename it")
-        """SQL that makes the module's own tables. Each statement is run at every start, so it must be repeatable."""
+        self.database = database
         self.sealed = sealed
         self.verify = verify
         self.service_dependencies = dependencies_of(service.__init__, f"module {name}: {service.__name__}")
@@ -113,6 +117,11 @@ class Module:
             OperatorLog,
         )
         """The module's own aggregates, and those that the toolkit keeps in its store."""
+        if database is not None and (sagas or set(self.aggregates) - TOOLKIT_AGGREGATES):
+            raise WiringError(
+                f"module {name}: its own tables may be in another database, so that one commit can't hold them "
+                f"together with events; give the aggregates and sagas a module of their own"
+            )
         prefixes = [aggregate.stream_prefix for aggregate in set(self.aggregates)]
         for prefix in prefixes:
             if prefixes.count(prefix) > 1:

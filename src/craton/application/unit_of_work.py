@@ -5,15 +5,17 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from contextvars import ContextVar
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from craton.application.api import operation_of
-from craton.application.codec import encode_text, encode_to_keep
+from craton.application.codec import convert, encode_text, encode_to_keep
 from craton.application.context import Context
 from craton.application.errors import MisuseError
 from craton.domain import uuid7
 from craton.domain.aggregate import AnyAggregate
 from craton.ports import Isolation, Statement, Store, Timer, Transaction
+
+T = TypeVar("T")
 
 
 class Base(Protocol):
@@ -201,6 +203,14 @@ class Database:
         if unit is not None and unit.transaction is not None:
             return list(await unit.transaction.fetch(statement))
         return list(await self._store.fetch(statement))
+
+    async def fetch_as(self, kind: type[T], sql: str, **parameters: Any) -> list[T]:
+        """Run a statement that reads; return its rows as values of a class, whose fields are called as the columns.
+
+        Texts are read as the fields say: as ids, as times (RFC 3339). Raises `msgspec.ValidationError` for a row that
+        doesn't fit.
+        """
+        return [convert(row, kind, strict=False) for row in await self.fetch(sql, **parameters)]
 
 
 @asynccontextmanager

@@ -19,6 +19,7 @@ from craton.application.policy import Policy
 from craton.application.repository import Repository
 from craton.application.sagas.index import SagaIndex, SagaRow
 from craton.application.sagas.rules import SagaProcess
+from craton.application.settings import read_settings
 from craton.application.view import View, ViewSource
 from craton.domain import DomainError, Event, Recorded
 from craton.ports import Changeset, DocumentChanged, SerializationConflict, Statement, Store, StoredEvent
@@ -73,6 +74,8 @@ class RunningModule:
     """One module with its store open."""
 
     def __init__(self, module: Module, store: Store, host: Host) -> None:
+        if module.database is not None:
+            store = module.database(store, read_settings(module.settings, module.name, host.environment))
         self.module = module
         self.store = store
         self._wiring = host.wiring

@@ -1,0 +1,1 @@
+"""Courses: who takes part in which, in plain tables."""

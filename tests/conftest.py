@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 from uuid import uuid4
 
+import asyncmy
 import asyncpg
 import pytest
 
@@ -25,6 +26,7 @@ from craton.runtime.process.garbage import collect_rarely  # noqa: E402
 from tests.crash.databases import fresh_database  # noqa: E402
 
 POSTGRES_URL = os.environ.get("CRATON_TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432/test")
+MARIADB_URL = os.environ.get("CRATON_TEST_MARIADB", "mysql://root@127.0.0.1:3306")
 SERVICES_REQUIRED = os.environ.get("CRATON_REQUIRE_SERVICES") == "1"
 TEST_SECONDS = 300
 """A test that waits this long waits for something that never comes, on a slow and busy machine, too."""
@@ -132,6 +134,36 @@ async def postgres_place(postgres_url: str) -> AsyncIterator[PostgresPlace]:
     place = PostgresPlace(postgres_url)
     yield place
     await place.drop()
+
+
+@pytest.fixture
+def mariadb_url() -> Iterator[str]:
+    """The URL of a database of the test's own; without a MariaDB the test is skipped, or fails if it is required."""
+    name = f"craton_test_{uuid4().hex[:12]}"
+    with ThreadPoolExecutor(1) as thread:
+        problem = thread.submit(asyncio.run, _ask_mariadb(f"CREATE DATABASE {name}")).result()
+        if problem and SERVICES_REQUIRED:
+            pytest.fail(problem, pytrace=False)
+        if problem:
+            pytest.skip(problem)
+        yield f"{MARIADB_URL}/{name}"
+        thread.submit(asyncio.run, _ask_mariadb(f"DROP DATABASE {name}")).result()
+
+
+async def _ask_mariadb(sql: str) -> str | None:
+    """Run a statement; return why it can't be run."""
+    parts = urlsplit(MARIADB_URL)
+    host, port = parts.hostname or "127.0.0.1", parts.port or 3306
+    try:
+        connection = await asyncmy.connect(
+            host=host, port=port, user=parts.username or "root", password=parts.password or "", connect_timeout=5
+        )
+    except (OSError, asyncmy.errors.Error) as problem:
+        return f"MariaDB can't be reached at {host}: {type(problem).__name__}"
+    async with connection.cursor() as cursor:
+        await cursor.execute(sql)
+    await connection.ensure_closed()
+    return None
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ class CoursesSettings(Settings):
     database: Annotated[
         Secret | None,
         Meta(
-            description="the MariaDB database of the participants and courses, as mysql://user:password@host:3306/name; "
-            "without one, they are in the store, like everything else"
+            description="the MariaDB database of the participants and courses, as "
+            "mysql://user:password@host:3306/name; without one, they are in the store, like everything else"
         ),
     ] = None

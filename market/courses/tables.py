@@ -42,7 +42,8 @@ class Participants:
         count = await self._database.fetch(f"SELECT count(*) AS total FROM participants {where}", **named)
         items = await self._database.fetch_as(
             Participant,
-            f"SELECT {PARTICIPANT} FROM participants {where} ORDER BY created DESC, id DESC LIMIT :limit OFFSET :offset",
+            f"SELECT {PARTICIPANT} FROM participants {where}"
+            " ORDER BY created DESC, id DESC LIMIT :limit OFFSET :offset",
             limit=paging.page_size,
             offset=paging.offset,
             **named,

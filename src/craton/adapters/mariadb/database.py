@@ -214,8 +214,8 @@ class MariaConnection:
 def _bound(value: Any) -> Any:
     """A value as the driver takes it. Raises `StatementFailed` for one that has no place in a database."""
     match value:
-        case None | bytes():
-            return value
+        case None:
+            return None
         case bool():
             return int(value)
         case str():
@@ -227,7 +227,9 @@ def _bound(value: Any) -> Any:
             return float(value)
         case datetime() if value.utcoffset() is not None:
             return value.astimezone(UTC).replace(tzinfo=None)
-    raise StatementFailed(f"{value!r} can't be a parameter: it is too large, a time without a zone, or of another type")
+    raise StatementFailed(
+        f"{value!r} can't be a parameter: texts, numbers, booleans and times with a zone can, and numbers have 64 bits"
+    )
 
 
 def _read(value: Any) -> Any:

@@ -35,7 +35,7 @@ RESULTS: Final = "craton_results"
 """The table of answers. They are found by a digest, because keys may be longer than MariaDB's indexes allow."""
 _OWN: Final = frozenset(("statements", "result"))
 _MAKE: Final = (
-    f"CREATE TABLE IF NOT EXISTS {RESULTS} (id BINARY(32) PRIMARY KEY, scope TEXT NOT NULL, result_key TEXT NOT NULL,"
+    f"CREATE TABLE IF NOT EXISTS {RESULTS} (id CHAR(64) PRIMARY KEY, scope TEXT NOT NULL, result_key TEXT NOT NULL,"
     " fingerprint TEXT NOT NULL, outcome LONGTEXT NOT NULL, time DATETIME(6) NOT NULL)"
 )
 
@@ -133,14 +133,14 @@ class MariaDbTables:
             seen = await connection.fetch(
                 Statement(
                     f"SELECT id, result_key, time FROM {RESULTS} WHERE id > :after ORDER BY id LIMIT :limit",
-                    {"after": bytes.fromhex(last), "limit": limit},
+                    {"after": last, "limit": limit},
                 )
             )
             for row in seen:
                 if row["time"] < before and not row["result_key"].startswith(spared):
                     await connection.execute(Statement(f"DELETE FROM {RESULTS} WHERE id = :id", {"id": row["id"]}))
         if len(seen) == limit:
-            return "", seen[-1]["id"].hex()
+            return "", seen[-1]["id"]
         return await self._base.forget_results(before, ("", ""), limit, spared)
 
 
@@ -192,5 +192,5 @@ async def _write(connection: MariaConnection, unit: Changeset) -> int:
     return 0
 
 
-def _digest(scope: str, key: str) -> bytes:
-    return hashlib.sha256(msgspec.json.encode([scope, key])).digest()
+def _digest(scope: str, key: str) -> str:
+    return hashlib.sha256(msgspec.json.encode([scope, key])).hexdigest()

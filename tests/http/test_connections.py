@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from craton.adapters.http.addresses import address_of
+from craton.adapters.addresses import address_of
 from craton.adapters.http.protocol import MAX_HEAD_BYTES, MAX_HEAD_LINES, STAGE_SECONDS, Stage
 from tests.http.client import Client
 

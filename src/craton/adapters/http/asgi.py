@@ -6,7 +6,7 @@ from typing import Any
 
 from starlette.types import ASGIApp
 
-from craton.adapters.http.callers import Callers
+from craton.adapters.callers import Callers
 from craton.adapters.http.cors import sharing
 from craton.adapters.http.documentation import documentation_lines
 from craton.adapters.http.edge import Edge

@@ -5,8 +5,8 @@ from typing import Any, Final
 import msgspec
 from starlette.types import Receive, Scope, Send
 
+from craton.adapters.callers import Callers
 from craton.adapters.http.binding import Binding
-from craton.adapters.http.callers import Callers
 from craton.adapters.http.head import RequestHead, etag, head_of
 from craton.adapters.http.problems import BadRequest, of_validation
 from craton.adapters.http.replies import REPLAYED, Headers, Reply, of_problem, of_value
@@ -37,7 +37,7 @@ class Endpoint:
         await reply.send(send)
 
     async def _respond(self, scope: Scope, receive: Receive) -> Reply:
-        caller = await self._callers.admit(self.route.access, scope)
+        caller = await self._callers.admit(self.route.access, head_of(scope).token)
         try:
             arguments = await self.binding.arguments(scope, receive, caller)
         except msgspec.ValidationError as invalid:

@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from craton.adapters.http.callers import Callers
+from craton.adapters.callers import Callers
 from craton.adapters.http.head import head_of
 from craton.application.access import STRANGER, Access
 from craton.application.context import Context, context, entered
@@ -32,7 +32,7 @@ class Handwritten:
         self._given = given or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        caller = STRANGER if self._callers is None else await self._callers.admit(self._access, scope)
+        caller = STRANGER if self._callers is None else await self._callers.admit(self._access, head_of(scope).token)
         asked = Context(
             id=context().id,
             actor=caller.id or None,

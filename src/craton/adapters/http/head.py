@@ -6,18 +6,15 @@ from typing import Final, Literal
 
 from starlette.types import Scope
 
-from craton.adapters.http.addresses import address_of_client
+from craton.adapters.addresses import address_of
+from craton.adapters.callers import bearer_token
 from craton.adapters.http.problems import BadRequest
 from craton.application.command_keys import CommandKey
-from craton.domain import Unauthenticated
 from craton.runtime.commands.use_cases import MAX_KEY_LENGTH
 
 MAX_POSITIONS: Final = 50
-MAX_TOKEN_LENGTH: Final = 4_096
 
 _HEAD: Final = "craton.head"
-_TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*", re.ASCII).fullmatch
-"""RFC 6750, section 2.1."""
 _TAG: Final = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
 _TAGS: Final = re.compile(rf"[ \t,]*{_TAG}(?:[ \t]*,[ \t,]*{_TAG})*[ \t,]*").fullmatch
 _EACH: Final = re.compile(_TAG).findall
@@ -31,7 +28,8 @@ class RequestHead:
 
     def __init__(self, scope: Scope) -> None:
         self.raw = scope["headers"]
-        self.address = address_of_client(scope)
+        client = scope.get("client")
+        self.address = address_of(client[0]) if client else ""
         """Where it comes from; empty if that isn't known."""
         self._values: dict[bytes, bytes] = {}
         self._repeated: set[bytes] = set()
@@ -50,13 +48,7 @@ class RequestHead:
     @cached_property
     def token(self) -> str | None:
         """The access token, None if there is none. Raises `Unauthenticated` for what isn't one."""
-        said = self.get(b"authorization")
-        if said is None:
-            return None
-        scheme, _, token = said.partition(" ")
-        if scheme.lower() != "bearer" or len(token) > MAX_TOKEN_LENGTH or not _TOKEN(token):
-            raise Unauthenticated()
-        return token
+        return bearer_token(self.get(b"authorization"))
 
     @property
     def command_key(self) -> CommandKey | None:

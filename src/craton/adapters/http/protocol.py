@@ -22,8 +22,8 @@ from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from craton.adapters.addresses import address_of
 from craton.adapters.http import problems
-from craton.adapters.http.addresses import address_of
 from craton.adapters.http.replies import of_problem
 from craton.adapters.http.transport import JoiningTransport
 from craton.domain import uuid7

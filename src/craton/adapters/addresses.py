@@ -3,19 +3,13 @@
 from functools import lru_cache
 from ipaddress import IPv4Address, ip_address, ip_network
 
-from starlette.types import Scope
-
-
-def address_of_client(scope: Scope) -> str:
-    """The address a request comes from; empty if it is unknown."""
-    client = scope.get("client")
-    return address_of(client[0]) if client else ""
-
 
 @lru_cache(maxsize=4_096)
 def address_of(host: str) -> str:
-    """The address that counts: for IPv6 the network of 64 bits, because a client with one address there has them
-    all."""
+    """The address that counts; empty if it is unknown.
+
+    For IPv6 it is the network of 64 bits, because a client with one address there has them all.
+    """
     try:
         address = ip_address(host)
     except ValueError:

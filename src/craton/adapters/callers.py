@@ -1,13 +1,27 @@
-"""Finds the caller of a request by the token in Authorization."""
+"""Finds callers from outside by their tokens."""
 
-from starlette.types import Scope
+import re
+from typing import Final
 
-from craton.adapters.http.head import head_of
 from craton.application.access import STRANGER, Access
 from craton.application.context import Caller, Context, context
 from craton.application.routes import DEFAULT_TIMEOUT_SECONDS
 from craton.domain import Unauthenticated, world
 from craton.runtime.app import App
+
+MAX_TOKEN_LENGTH: Final = 4_096
+_TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*", re.ASCII).fullmatch
+"""RFC 6750, section 2.1."""
+
+
+def bearer_token(authorization: str | None) -> str | None:
+    """The token in an Authorization header, None if there is no header. Raises `Unauthenticated` for what isn't one."""
+    if authorization is None:
+        return None
+    scheme, _, token = authorization.partition(" ")
+    if scheme.lower() != "bearer" or len(token) > MAX_TOKEN_LENGTH or not _TOKEN(token):
+        raise Unauthenticated()
+    return token
 
 
 class Callers:
@@ -16,12 +30,11 @@ class Callers:
     def __init__(self, app: App) -> None:
         self._app = app
 
-    async def admit(self, access: Access, scope: Scope) -> Caller:
+    async def admit(self, access: Access, token: str | None) -> Caller:
         """Check a request against its guard, and return its caller. Raises `Unauthenticated` or `AccessDenied`.
 
         A public route ignores an expired token, because clients send their old token until they have a new one.
         """
-        token = head_of(scope).token
         caller = STRANGER
         if token is not None and self._app.authenticate is not None:
             asked = Context(

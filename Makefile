@@ -8,17 +8,18 @@ READY  := $(VENV)/.ready
 unexport PYTHONDONTWRITEBYTECODE
 
 CLIENTS := tests/clients
+GENERATED := market/courses/courses_pb2.py
 STORE   ?= sqlite
 
 .PHONY: up demo install test check clients bench profile lock clean
 
-up: $(RUNS)          ## run the market on http://127.0.0.1:8000, its data in ./var
+up: $(RUNS) $(GENERATED)          ## run the market on http://127.0.0.1:8000, its data in ./var
 	@exec $(BIN)/craton up
 
-demo: $(RUNS)        ## a day in the market, told in the terminal
+demo: $(RUNS) $(GENERATED)        ## a day in the market, told in the terminal
 	@exec $(BIN)/craton demo
 
-install: $(READY)    ## make the environment in .venv, with what development needs
+install: $(READY) $(GENERATED)    ## make the environment in .venv, with what development needs
 
 define install_from
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Craton needs Python 3.11 or newer: make PYTHON=python3.12 …")'
@@ -28,6 +29,9 @@ define install_from
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 endef
+
+%_pb2.py: %.proto | $(RUNS)
+	@$(BIN)/python -m grpc_tools.protoc --proto_path=. --python_out=. $<
 
 $(RUNS): requirements.lock pyproject.toml
 	$(call install_from,requirements.lock,running)

@@ -3,6 +3,7 @@
 from craton.application import Module
 from market.courses.adapters import choose_database
 from market.courses.api import Courses
+from market.courses.grpc import rpcs
 from market.courses.http import routes
 from market.courses.settings import CoursesSettings
 from market.courses.tables import TABLES
@@ -13,6 +14,7 @@ courses = Module(
     api=Courses,
     service=CoursesService,
     routes=routes,
+    rpcs=rpcs,
     settings=CoursesSettings,
     tables=TABLES,
     database=choose_database,

@@ -25,6 +25,7 @@ from craton.application.repository import AuditEvent, Repository
 from craton.application.retry import Retry, minutes, seconds
 from craton.application.routes import Routes, delete, get, post, put
 from craton.application.rows import Column, Hidden, Index, Key, Row, Rows, Search, Unique
+from craton.application.rpcs import Rpcs, rpc
 from craton.application.sagas import Cause, Saga, Sagas, step, wait_for
 from craton.application.settings import Settings
 from craton.application.unit_of_work import Database, now, schedule, transaction
@@ -62,6 +63,7 @@ __all__ = [
     "Routes",
     "Row",
     "Rows",
+    "Rpcs",
     "Saga",
     "Sagas",
     "Search",
@@ -88,6 +90,7 @@ __all__ = [
     "public",
     "put",
     "query",
+    "rpc",
     "schedule",
     "seconds",
     "signed_in",

@@ -15,6 +15,7 @@ from craton.application.projection import Projection, ProjectionDefinition, even
 from craton.application.repository import Repository
 from craton.application.routes import Routes
 from craton.application.rows import RowDefinition
+from craton.application.rpcs import Rpcs
 from craton.application.sagas import Saga, SagaDefinition
 from craton.application.sagas.index import SagaIndex
 from craton.application.sagas.rules import SagaProcess
@@ -42,6 +43,7 @@ class Module:
     Instead of an adapter, `provides` may name a function that makes it; the function gets its parameters in the same
     way, and the adapter is closed at the end if it has an async `close`. Policies, steps of sagas and handlers of
     routes that are written by hand get their parameters in the same way too.
+    `routes` and `rpcs` say which URL and which gRPC procedure is which method of the API.
     `retired` are names that the store may still hold but the module no longer has: of policies, projections, their
     rows, sagas and their steps (`Checkout.charge`), commands of timers, stream prefixes and events. If a name is gone
     and not retired, the start refuses it, because the name may only have been changed; retired events are skipped.
@@ -65,6 +67,7 @@ class Module:
         retired: Sequence[str] = (),
         sagas: Sequence[type[Saga]] = (),
         routes: Routes | None = None,
+        rpcs: Rpcs | None = None,
         upcasters: Sequence[Upcaster] = (),
         settings: type[Settings] = Settings,
         provides: dict[type[Any], Any] | None = None,
@@ -88,6 +91,7 @@ class Module:
         self.api = api
         self.service = service
         self.routes = routes or Routes()
+        self.rpcs = rpcs
         self.upcasters = tuple(upcasters)
         self.settings = settings
         self.provides = provides or {}

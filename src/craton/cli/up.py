@@ -13,6 +13,7 @@ from craton.adapters.stores import is_shared
 from craton.application.errors import WiringError
 from craton.cli.load import WRONG_USE, execute, fail, load_app, out, running, settings
 from craton.cli.options import Data, StoreUrl
+from craton.cli.procedures import Procedures, procedures
 from craton.cli.workers import Supervisor, Worker
 from craton.ports.crash import arm_from_environment
 from craton.runtime.app import App
@@ -124,16 +125,21 @@ async def _run(
     async with running(chosen, subscriptions=True, existing=False) as app:
         application = asgi(app, origins=origins_of(chosen["origins"]))
         said = await app.begin(empty=empty)
-        async with watched():
+        async with watched(), procedures(chosen, app) as grpc:
             await serve(
                 application,
                 listening,
-                has_started=lambda: has_started(app, said),
+                has_started=lambda: has_started(app, [*said, *grpc.said]),
                 shared_from=shared_from,
-                told_to_stop=lambda: faulthandler.dump_traceback_later(STOP_SECONDS, exit=True),
+                told_to_stop=lambda: _stop(grpc),
                 address_share=chosen.address_share,
                 proxies=chosen["proxies"],
             )
+
+
+def _stop(grpc: Procedures) -> None:
+    faulthandler.dump_traceback_later(STOP_SECONDS, exit=True)
+    grpc.stop()
 
 
 def _tell(chosen: ToolkitSettings, app: App, port: int, said: Sequence[str]) -> None:

@@ -36,6 +36,9 @@ SETTINGS: Final = (
     Setting("app", "", "the application, as module:name"),
     Setting("host", "127.0.0.1", "the address to listen on"),
     Setting("port", "8000", "the port to listen on"),
+    Setting("grpc_port", "50051", "the port of gRPC, if the application has such services; any free one beside port 0"),
+    Setting("grpc_certificate", "", "the PEM file with the certificate of gRPC; without one, it isn't encrypted"),
+    Setting("grpc_key", "", "the PEM file with the key of that certificate"),
     Setting("workers", "1", "how many processes serve; more than one needs Postgres"),
     Setting("data", "./var", "the folder of the SQLite files"),
     Setting("store", "sqlite", "sqlite, memory, or a postgresql:// URL"),
@@ -81,6 +84,7 @@ class ToolkitSettings:
                 value, source = setting.default, "default"
             self.values[setting.name] = SettingValue(setting.name, value, source, setting.meaning)
         self._require_number("port", "the port", 0, 65_535)
+        self._require_number("grpc_port", "the port of gRPC", 0, 65_535)
         self._require_number("result_days", "how many days answers are kept", 1, 36_500)
         self._require_number("ended_saga_days", "how many days ended sagas are listed", 1, 36_500)
         self._require_number("address_share", "the share of an address, in per cent,", 1, 100)
@@ -111,6 +115,11 @@ class ToolkitSettings:
     @property
     def port(self) -> int:
         return int(self["port"])
+
+    @property
+    def grpc_port(self) -> int:
+        is_chosen = self.source("grpc_port") != "default"
+        return int(self["grpc_port"]) if is_chosen or self.port else 0
 
     @property
     def workers(self) -> int:

@@ -47,8 +47,10 @@ class Process:
         self._folder = folder
         self._prepare = prepare
         self._environment = {
-            name: value for name, value in os.environ.items() if not name.startswith("CRATON_")
-        } | dict(environment or {})
+            **{name: value for name, value in os.environ.items() if not name.startswith("CRATON_")},
+            "CRATON_GRPC_PORT": "0",  # so that processes that run at the same time don't get in each other's way
+            **(environment or {}),
+        }
         if crash_at is not None:
             self._environment["CRATON_CRASH_AT"] = crash_at
         self._process: subprocess.Popen[bytes] | None = None

@@ -1,0 +1,102 @@
+"""Binds the fields of a message to the parameters of an operation, by name, and its result to those of another.
+
+Between the two, values have the form that they have in JSON (https://protobuf.dev/programming-guides/json/), so that a
+time is a Timestamp, and an id a string.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Final, get_args
+
+import msgspec
+from google.protobuf import json_format
+from google.protobuf.descriptor import Descriptor, MethodDescriptor
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+
+from craton.application.codec import convert, encode
+from craton.application.context import Caller
+from craton.application.page import Page, Paging
+from craton.application.rpcs import Rpc
+from craton.domain import Id, Unauthenticated
+
+PAGING: Final = Paging.parameters
+
+
+class Binding:
+    """One procedure: its messages, and the operation that it calls."""
+
+    def __init__(self, rpc: Rpc, method: MethodDescriptor) -> None:
+        self.request: type[Message] = GetMessageClass(method.input_type)
+        self.answer: type[Message] = GetMessageClass(method.output_type)
+        self._rpc = rpc
+        operation = rpc.operation
+        self._paging = next((name for name, hint in operation.parameters.items() if hint is Paging), None)
+        given = [name for name in operation.parameters if name not in (rpc.caller, self._paging)]
+        self._fields = msgspec.defstruct(
+            f"{operation}_request",
+            [operation.field(name) for name in given],
+            kw_only=True,
+            rename=_wire_name,
+            forbid_unknown_fields=True,
+        )
+
+    def arguments(self, message: Message, caller: Caller) -> dict[str, Any]:
+        """The arguments. Raises `msgspec.ValidationError`, or `Unauthenticated`."""
+        fields = json_format.MessageToDict(message, preserving_proto_field_name=True)
+        arguments: dict[str, Any] = {}
+        if self._rpc.caller is not None:
+            if caller.is_stranger:
+                raise Unauthenticated()
+            arguments[self._rpc.caller] = convert(str(caller.id), self._rpc.operation.parameters[self._rpc.caller])
+        if self._paging is not None:
+            page, size = (fields.pop(name, None) for name in PAGING)
+            arguments[self._paging] = Paging.lenient(page and str(page), size and str(size))
+        given = convert(fields, self._fields, strict=False)
+        return arguments | {name: getattr(given, name) for name in given.__struct_fields__}
+
+    def answered(self, result: Any) -> Message:
+        """The message that holds a result."""
+        if result is None:
+            return self.answer()
+        shown = {"id": result} if isinstance(result, Id) else result
+        return json_format.Parse(encode(shown), self.answer())
+
+
+def mistakes(rpc: Rpc, method: MethodDescriptor) -> Iterator[str]:
+    """Yield a sentence for each way in which a procedure's messages don't fit the operation."""
+    operation = rpc.operation
+    if method.client_streaming or method.server_streaming:
+        yield f"{rpc.name} is a stream; a procedure of the table has one request and one answer"
+    if rpc.caller is not None and rpc.caller not in operation.parameters:
+        yield f"caller={rpc.caller!r} names no parameter of {operation}"
+    parameters: dict[str, bool] = {}
+    for name, hint in operation.parameters.items():
+        if hint is Paging:
+            parameters |= dict.fromkeys(PAGING, False)
+        elif name != rpc.caller:
+            parameters[_wire_name(name)] = name not in operation.defaults
+    sent = _names(method.input_type)
+    for name in sent - parameters.keys():
+        yield f"{method.input_type.name}.{name} is no parameter of {operation}"
+    for name, is_required in parameters.items():
+        if is_required and name not in sent:
+            yield f"{method.input_type.name} has no {name}, which {operation} needs"
+    answered = _names(method.output_type)
+    for name in sorted(_result_fields(operation.result) - answered):
+        yield f"{method.output_type.name} has no {name}, which {operation} returns"
+
+
+def _result_fields(result: Any) -> set[str]:
+    if isinstance(result, type) and issubclass(result, Id):
+        return {"id"}
+    kind = Page if getattr(result, "__origin__", None) is Page and get_args(result) else result
+    return set(getattr(kind, "__struct_encode_fields__", ()))
+
+
+def _names(message: Descriptor) -> set[str]:
+    return {field.name for field in message.fields}
+
+
+def _wire_name(name: str) -> str:
+    """The name in messages: `from_` is `from` outside of Python."""
+    return name.rstrip("_")

@@ -1,5 +1,6 @@
 """The market's modules."""
 
+from market.analytics.module import analytics
 from market.catalog.module import catalog
 from market.courses.module import courses
 from market.identity.module import identity
@@ -24,4 +25,5 @@ MODULES = (
     ledger,
     shipping,
     notifications,
+    analytics,
 )

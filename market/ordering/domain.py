@@ -57,7 +57,7 @@ class Order(Aggregate[OrderId]):
 
     def confirm(self) -> None:
         self._require(OrderStatus.PENDING)
-        self.record(OrderConfirmed(buyer=self.buyer, total=self.total))
+        self.record(OrderConfirmed(buyer=self.buyer, total=self.total, lines=self.lines))
 
     def ship(self) -> None:
         self._require(OrderStatus.CONFIRMED)
@@ -71,7 +71,8 @@ class Order(Aggregate[OrderId]):
         if not reason:
             raise BlankReason()
         self._require(OrderStatus.PENDING, OrderStatus.CONFIRMED, OrderStatus.SHIPPED)
-        self.record(OrderCancelled(buyer=self.buyer, reason=reason))
+        returned = () if self.status is OrderStatus.PENDING else self.lines
+        self.record(OrderCancelled(buyer=self.buyer, reason=reason, returned=returned))
 
     def fail(self, reason: Text) -> None:
         """The checkout has failed: cancel the order, unless it is cancelled already."""

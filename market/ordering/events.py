@@ -57,6 +57,8 @@ class OrderPlaced(Event):
 class OrderConfirmed(Event):
     buyer: Id
     total: Money
+    lines: tuple[OrderLine, ...] = ()
+    """What is sold by it. Events of orders that were confirmed before this was recorded have none."""
 
 
 class OrderShipped(Event):
@@ -70,6 +72,8 @@ class OrderDelivered(Event):
 class OrderCancelled(Event):
     buyer: Id
     reason: Text
+    returned: tuple[OrderLine, ...] = ()
+    """What was sold and is taken back; nothing if the order wasn't confirmed."""
 
 
 class BuyerKnown(Event):

@@ -130,6 +130,8 @@ class Module:
         for prefix in prefixes:
             if prefixes.count(prefix) > 1:
                 raise WiringError(f"module {name}: two kinds of aggregates have streams called {prefix}-…")
+        self.foreign = {name: found for name, found in self.projections.items() if self._is_foreign(found)}
+        """The projections of another module's events."""
         self.events = EventTypes(self._event_kinds(), self.upcasters, self.retired)
 
     def with_adapters(self, adapters: Mapping[Any, Any]) -> "Module":
@@ -162,6 +164,8 @@ class Module:
         """The parts that react to events, each with the kinds of events it reacts to."""
         for policy in self.policies.values():
             yield policy.kind.__name__, policy.events
+        for projection in self.foreign.values():
+            yield projection.kind.__name__, projection.events
         for definition in self.sagas.values():
             for step, events in definition.awaits.items():
                 yield f"{definition.name}.{step}", events
@@ -182,13 +186,29 @@ class Module:
         for aggregate in self.aggregates:
             kinds.update(dict.fromkeys(events_of(aggregate)))
         for projection in self.projections.values():
-            for kind in projection.events:
-                if set(self.aggregates) - TOOLKIT_AGGREGATES and kind not in kinds:
-                    raise WiringError(
-                        f"module {self.name}: {projection.kind.__name__} projects {kind.__name__}, which none of its "
-                        f"aggregates applies"
-                    )
+            if projection.settings_class not in (None, self.settings):
+                raise WiringError(
+                    f"module {self.name}: {projection.kind.__name__} uses settings that aren't the module's"
+                )
         return list(kinds)
+
+    def _is_foreign(self, projection: ProjectionDefinition) -> bool:
+        """Whether a projection reads another module's log. Raises `WiringError` if it can't."""
+        own = {event for aggregate in self.aggregates for event in events_of(aggregate)}
+        foreign = [event.__name__ for event in projection.events if event not in own]
+        where = f"module {self.name}: {projection.kind.__name__} projects {', '.join(foreign)}"
+        if not foreign:
+            return False
+        if len(foreign) < len(projection.events):
+            raise WiringError(
+                f"{where}, which none of its aggregates applies; a projection reads one log: make two of them"
+            )
+        if projection.inline or projection.aggregate is not None:
+            raise WiringError(
+                f"{where} of another module, whose commits and aggregates it has no part in: use `project`, and leave "
+                f"`inline` away"
+            )
+        return True
 
 
 def _is(hint: Any, generic: type[Any]) -> bool:

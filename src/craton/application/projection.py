@@ -1,11 +1,13 @@
 """Projections: read models derived from events."""
 
+import copy
 from collections.abc import Callable, Mapping
 from types import UnionType
 from typing import Any, ClassVar, Union, get_args, get_origin, get_type_hints
 
 from craton.application.errors import MisuseError, WiringError
 from craton.application.rows import Row, RowChange, RowDefinition, Rows, plain_value
+from craton.application.settings import Settings
 from craton.application.upcasting import stored_names
 from craton.domain import Aggregate, Event, Recorded
 from craton.domain.aggregate import AnyAggregate, applied_events
@@ -18,7 +20,9 @@ class Projection:
     None for no row. It is called after each event, with the aggregate's state at that time and the event.
     Free form: `def project(self, event: Recorded[…]) -> None` puts, changes or deletes rows through attributes that are
     annotated, as in `accounts: Rows[Balance]`.
-    Both forms must depend only on their arguments, because a rebuild calls them again for every event.
+    Both forms must depend only on their arguments, because a rebuild calls them again for every event. A projection may
+    also use its module's settings, in an attribute that is annotated with their class: it is built again when they
+    change. The free form may also read the log of another module, if all its events are that module's.
     """
 
     version: ClassVar[int] = 1
@@ -59,6 +63,9 @@ class ProjectionDefinition:
         self.version = kind.version
         self.inline = kind.inline
         self.cached = kind.cached
+        self.settings: Settings | None = None
+        """The settings that it uses; None if it uses none, or before they are read."""
+        self._settings_attribute = _settings_attribute(kind)
         if self.cached and not self.inline:
             raise WiringError(f"projection {kind.__name__} can't be cached: its rows change later than its events")
         forms = [form for form in ("row", "project") if callable(getattr(kind, form, None))]
@@ -109,9 +116,23 @@ class ProjectionDefinition:
         """Whether an event of this type, in this stream, changes its rows."""
         return type in self._names and stream.startswith(self._prefix)
 
+    @property
+    def settings_class(self) -> type[Settings] | None:
+        """The class of the settings that it uses."""
+        return None if self._settings_attribute is None else self._settings_attribute[1]
+
+    def using(self, settings: Settings) -> "ProjectionDefinition":
+        """The definition with the settings that its instances use."""
+        definition = copy.copy(self)
+        definition.settings = settings
+        return definition
+
     def new(self) -> Projection:
         """A new instance, ready to be given events."""
-        return self.kind({} if self.aggregate is not None else self.rows)
+        projection = self.kind({} if self.aggregate is not None else self.rows)
+        if self._settings_attribute is not None and self.settings is not None:
+            setattr(projection, self._settings_attribute[0], self.settings)
+        return projection
 
     def changes(
         self, projection: Projection, event: Recorded[Event], aggregate: AnyAggregate | None = None
@@ -137,6 +158,14 @@ class ProjectionDefinition:
         if self.aggregate is not None:
             return [(stream.removeprefix(self._prefix),)]
         return [change.key for change in self.changes(projection, event())]
+
+
+def _settings_attribute(kind: type[Projection]) -> tuple[str, type[Settings]] | None:
+    """The attribute that holds the settings, and their class."""
+    for name, hint in get_type_hints(kind).items():
+        if isinstance(hint, type) and issubclass(hint, Settings):
+            return name, hint
+    return None
 
 
 def events_of(aggregate: type[AnyAggregate]) -> tuple[type[Event], ...]:

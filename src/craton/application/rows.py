@@ -3,7 +3,7 @@
 import copy
 import re
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from enum import Enum
 from functools import cache
 from types import NoneType, UnionType
@@ -104,6 +104,7 @@ _COLUMN_TYPES: Final[tuple[tuple[type, ColumnType], ...]] = (
     (int, "integer"),
     (float, "real"),
     (datetime, "time"),
+    (date, "text"),
     (str, "text"),
 )
 _GENERATION_BYTES: Final = 7
@@ -214,7 +215,7 @@ def _column_type(row: type, name: str, hint: Any) -> ColumnType:
     for python_type, column_type in _COLUMN_TYPES:
         if isinstance(kind, type) and issubclass(kind, python_type):
             return column_type
-    raise WiringError(f"{row.__name__}.{name} can't be a column: use a text, number, boolean or time")
+    raise WiringError(f"{row.__name__}.{name} can't be a column: use a text, number, boolean, date or time")
 
 
 def _is_union(hint: Any) -> bool:
@@ -230,6 +231,8 @@ def plain_value(value: Any) -> Any:
     """A value as databases know it: no subclass of str, no enumeration."""
     if isinstance(value, str):
         return str.__str__(value)  # also of an enumeration of texts, whose own __str__ may give its name
+    if type(value) is date:
+        return value.isoformat()
     return value.value if isinstance(value, Enum) else value
 
 

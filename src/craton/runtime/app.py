@@ -162,13 +162,15 @@ class App:
         opened: list[RunningModule] = []
         noting: asyncio.Task[None] | None = None
         try:
-            for module in self.modules.values():
-                running = RunningModule(module, open_store(module.name), host)
+            made = {name: RunningModule(module, open_store(name), host) for name, module in self.modules.items()}
+            for running in made.values():
+                running.link(made)
+            for running in made.values():
                 if not looking:
                     running.make()
                 await running.store.open(upgrade=subscriptions)
                 opened.append(running)
-                self._running[module.name] = running
+                self._running[running.module.name] = running
             stores = {running.module.name: running.store for running in opened}
             readers = list(self.event_readers)
             self.rounds = Rounds(self.name, stores, readers, self._clock)

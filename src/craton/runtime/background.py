@@ -28,14 +28,16 @@ class Background(msgspec.Struct, frozen=True, kw_only=True):
 
     module: str
     store: Store
+    source: str
+    """The module whose log is read: this one, but for projections of another module's events."""
     events: EventTypes
-    """The kinds of events of the module."""
+    """The kinds of events in that log."""
     commit: Commit
     """Writes a changeset into the module's store."""
     feed: Feed
-    """The module's log."""
+    """That log."""
     signal: Signal
-    """Fires when something was written to the module's store."""
+    """Fires when something was written to the store of the log."""
     owner: str
     """The name by which this process holds leases."""
     clock: Clock

@@ -19,7 +19,7 @@ from craton.application.policy import Policy
 from craton.application.repository import Repository
 from craton.application.sagas.index import SagaIndex, SagaRow
 from craton.application.sagas.rules import SagaProcess
-from craton.application.settings import read_settings
+from craton.application.settings import Settings, read_settings
 from craton.application.view import View, ViewSource
 from craton.domain import DomainError, Event, Recorded
 from craton.ports import Changeset, DocumentChanged, SerializationConflict, Statement, Store, StoredEvent
@@ -74,9 +74,9 @@ class RunningModule:
     """One module with its store open."""
 
     def __init__(self, module: Module, store: Store, host: Host) -> None:
-        if module.database is not None:
-            store = module.database(store, read_settings(module.settings, module.name, host.environment))
         self.module = module
+        if module.database is not None:
+            store = module.database(store, self._read_settings(host))
         self.store = store
         self._wiring = host.wiring
         self._operators = host.operators
@@ -89,6 +89,7 @@ class RunningModule:
         self.background = Background(
             module=module.name,
             store=store,
+            source=module.name,
             events=module.events,
             # Where a single writer writes everything, pages share its commits; elsewhere they needn't wait for it.
             commit=self._committer.submit if store.writers == 1 else partial(write_alone, store),
@@ -98,22 +99,48 @@ class RunningModule:
             clock=host.clock,
         )
         self._live_inline = LiveInline(store)
+        self._definitions = {
+            name: definition if definition.settings_class is None else definition.using(self._read_settings(host))
+            for name, definition in module.projections.items()
+        }
         self.projections = {
             name: RunningProjection(definition, self.background, self._committer, self._live_inline)
-            for name, definition in module.projections.items()
+            for name, definition in self._definitions.items()
+            if name not in module.foreign
         }
         inline = InlineProjections(self._live_inline, module.events, self.projections)
         self._resources = Resources(module.name, store, aggregates, self._committer, inline, host.clock)
         self._caches = {
             name: RowCache(definition, self.background, lambda: self._committer.newest, self._proven)
-            for name, definition in module.projections.items()
+            for name, definition in self._definitions.items()
             if definition.cached
         }
         self._provisions = Provisions(
             host.wiring, module, store, aggregates, Sources(self.view, self._recorded, host.find_api), host.environment
         )
+        self._sources: dict[str, RunningModule] = {}
+        """The modules whose logs projections read that aren't this one."""
         self._readers: list[tuple[Store, str]] = []
         """The subscriptions to this module's log in this process, with the store where each keeps its checkpoint."""
+
+    def _read_settings(self, host: Host) -> Settings:
+        return read_settings(self.module.settings, self.module.name, host.environment)
+
+    def link(self, running: Mapping[str, "RunningModule"]) -> None:
+        """Make the projections that read the logs of other modules; `running` are all modules, not yet open."""
+        for name in self.module.foreign:
+            source = running[self._wiring.source_of(self.module.foreign[name])]
+            background = msgspec.structs.replace(
+                self.background,
+                source=source.module.name,
+                events=source.background.events,
+                feed=source.background.feed,
+                signal=source.background.signal,
+            )
+            self.projections[name] = RunningProjection(
+                self._definitions[name], background, self._committer, self._live_inline
+            )
+            self._sources[name] = source
 
     # Everything that runs the module's own code is made at first use, because looking at data needs none of it.
 
@@ -290,8 +317,8 @@ class RunningModule:
     def _checks(self) -> Iterator[AsyncIterator[str]]:
         if self.module.sealed:
             yield broken_seals(self.store)
-        for projection in self.projections.values():
-            yield projection.differences(self.events)
+        for name, projection in self.projections.items():
+            yield projection.differences(self._sources.get(name, self).events)
         yield differing_snapshots(self.module, self.store, self.events)
         yield self._own_audit()
 

@@ -11,7 +11,7 @@ from craton.application.api import Api
 from craton.application.dependencies import Dependencies, dependencies_of
 from craton.application.errors import WiringError
 from craton.application.module import TOOLKIT_AGGREGATES, Module, Part
-from craton.application.projection import events_of
+from craton.application.projection import ProjectionDefinition, events_of
 from craton.application.repository import Repository
 from craton.application.sagas import Sagas
 from craton.application.sagas.rules import SagaProcess
@@ -47,16 +47,27 @@ class Wiring:
                     if self.recorder_of.setdefault(event, module.name) != module.name:
                         also_by[event] = module.name
         for module in modules:
+            projected = {found.kind.__name__: found.events for found in module.foreign.values()}
             for where, events in module.reactions:
                 for event in events:
                     if event not in self.recorder_of:
-                        raise WiringError(f"app {app}: {where} reacts to {event.__name__}, which no module records")
+                        verb = "projects" if event in projected.get(where, ()) else "reacts to"
+                        raise WiringError(f"app {app}: {where} {verb} {event.__name__}, which no module records")
                     if event in also_by:
                         both = f"{self.recorder_of[event]} and {also_by[event]}"
                         raise WiringError(
                             f"app {app}: {where} reacts to {event.__name__}, which the modules {both} both record; "
                             f"each needs a class of its own"
                         )
+
+        for module in modules:
+            for projection in module.foreign.values():
+                sources = sorted(self.recorders(projection.events))
+                if len(sources) > 1:
+                    raise WiringError(
+                        f"app {app}: {projection.kind.__name__} of the module {module.name} projects events of "
+                        f"{' and '.join(sources)}; a projection reads one log: make one for each"
+                    )
 
     @property
     def map(self) -> ModuleMap:
@@ -69,6 +80,10 @@ class Wiring:
         for event in events:
             found.setdefault(self.recorder_of[event], []).append(event)
         return found
+
+    def source_of(self, projection: ProjectionDefinition) -> str:
+        """The module whose log a projection of foreign events reads."""
+        return self.recorder_of[projection.events[0]]
 
     def problems(self) -> Iterator[str]:
         """Yield a sentence for each thing that would fail later."""

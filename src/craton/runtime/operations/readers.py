@@ -58,7 +58,7 @@ def _of_projection(progress: ProjectionProgress, leases: Mapping[str, HeldLease]
         module=progress.module,
         name=name,
         kind="projection",
-        source=progress.module,
+        source=progress.source,
         position=progress.position,
         head=progress.head,
         lag=progress.lag,

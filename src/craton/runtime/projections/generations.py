@@ -14,7 +14,7 @@ from math import inf
 
 import msgspec
 
-from craton.application.codec import decode, encode_text, fingerprint
+from craton.application.codec import canonical, decode, encode_text, fingerprint
 from craton.application.projection import ProjectionDefinition
 from craton.domain import world
 from craton.ports import (
@@ -96,7 +96,8 @@ class GenerationRecord:
         self.revision = 0
         self.refreshed = -inf
         """When the newest completed reading of the record began."""
-        self.shape = fingerprint([row_type.shape for row_type in kind.rows.values()])
+        shapes = [row_type.shape for row_type in kind.rows.values()]
+        self.shape = fingerprint(shapes if kind.settings is None else [*shapes, canonical(kind.settings)])
         self._kind = kind
         self._store = store
         self._inline = inline

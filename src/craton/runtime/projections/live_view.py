@@ -39,7 +39,7 @@ class LiveView:
         runner: ProjectionRunner,
     ) -> None:
         self._definition = definition
-        self._module = background.module
+        self._source = background.source
         self._store = background.store
         self._record = record
         self._runner = runner
@@ -48,7 +48,7 @@ class LiveView:
 
     async def generation(self) -> int:
         """The generation to read, once it has reached the running query's position. Raises `Unavailable`."""
-        wanted = context_var.get().positions.get(self._module, 0)
+        wanted = context_var.get().positions.get(self._source, 0)
         most = MAX_RECORD_AGE_SECONDS if self._runner.is_running else MAX_UNWATCHED_AGE_SECONDS
         old = world.monotonic() - self._record.refreshed >= most
         if old or wanted > self._recorded:

@@ -26,6 +26,8 @@ class ProjectionProgress(msgspec.Struct, frozen=True, kw_only=True):
 
     version_tells_all: ClassVar[bool] = False
     module: str
+    source: str
+    """The module whose log it reads."""
     projection: str
     version: int
     inline: bool
@@ -78,12 +80,14 @@ class RunningProjection:
         """Read the generations, or create the first; begin a new one if this version of the program has none."""
         await self.record.adopt()
         while self.record.revision == 0:
-            nothing_yet = await self._background.store.head() == 0
+            # Only the commits of the store's own log can make sure that nothing is in it yet.
+            nothing_yet = self._is_own and await self._background.feed.head() == 0
             with contextlib.suppress(
                 DocumentChanged, PositionPassed, SerializationConflict
             ):  # another process was faster
                 await self.record.begin(self.record.state, live=nothing_yet)
             await self.record.refresh()
+        await self._require_position_in_log()
         state = self.record.state
         known = [generation for generation in (state.live, state.building) if generation is not None]
         if any(map(self.record.is_current, known)):
@@ -97,6 +101,26 @@ class RunningProjection:
                 module=self._background.module,
                 projection=self.definition.name,
             )
+
+    @property
+    def _is_own(self) -> bool:
+        """Whether it reads the log of its own module."""
+        return self._background.source == self._background.module
+
+    async def _require_position_in_log(self) -> None:
+        """Build the read model again if another module's log, restored from a backup, ends before what it has read."""
+        live = self.record.state.live
+        if self._is_own or live is None:
+            return
+        reached = await self._background.store.checkpoint(self.record.subscription(live.number))
+        if reached > await self._background.feed.head():
+            log.error(
+                "the log ends before what this read model has read, so it is built again",
+                module=self._background.module,
+                projection=self.definition.name,
+                source=self._background.source,
+            )
+            await self.rebuild()
 
     async def rebuild(self) -> ProjectionProgress:
         """Begin to build a new generation beside the live one; if one is being built already, it continues."""
@@ -168,7 +192,7 @@ class RunningProjection:
         if building is None:
             return 0
         name = self.record.subscription(building.number)
-        if await self._background.store.checkpoint(name) < await self._background.store.head():
+        if await self._background.store.checkpoint(name) < await self._background.feed.head():
             return 0
         parked = await self._background.store.parked(name)
         return 0 if any(entry.operator_request for entry in parked) else len(parked)
@@ -184,7 +208,7 @@ class RunningProjection:
         return await self._progress(await self.record.refresh())
 
     async def _progress(self, state: Generations) -> ProjectionProgress:
-        head = await self._background.store.head()
+        head = await self._background.feed.head()
         live, building, previous = (
             generation.number if generation else 0 for generation in (state.live, state.building, state.previous)
         )
@@ -192,6 +216,7 @@ class RunningProjection:
         position = head if in_step else await self._background.store.checkpoint(self.record.subscription(live))
         return ProjectionProgress(
             module=self._background.module,
+            source=self._background.source,
             projection=self.definition.name,
             version=self.definition.version,
             inline=self.definition.inline,

@@ -43,7 +43,7 @@ class Swap:
         subscription = self._record.subscription(state.building.number)
         at_head = self._record.swaps_at_head(state)
         if at_head or state.live is None:
-            goal = await self._background.store.head()
+            goal = await self._background.feed.head()
         else:
             goal = await self._background.store.checkpoint(self._record.subscription(state.live.number))
         built = await self._background.store.checkpoint(subscription)
@@ -90,7 +90,7 @@ class Swap:
 
     async def _catches_up(self, subscription: str) -> bool:
         """Catch up while commits are paused. Returns False if this takes too long; it is tried again later."""
-        head = await self._background.store.head()
+        head = await self._background.feed.head()
         self._background.signal.fire()
         until = asyncio.get_running_loop().time() + PAUSE_SECONDS
         while await self._background.store.checkpoint(subscription) < head:

@@ -18,6 +18,13 @@ from craton.testing.conformance.inline import InlineProjecting, LiveInlineProjec
 from craton.testing.conformance.leases import Fencing, LeaseHolding
 from craton.testing.conformance.looking import LookingAtTimersAndLeases, Searching
 from craton.testing.conformance.malformed import EventIds, MalformedUnits
+from craton.testing.conformance.own_tables import (
+    OwnAnswers,
+    OwnCrowds,
+    OwnStatements,
+    OwnTransactions,
+    OwnValues,
+)
 from craton.testing.conformance.parking import ParkedEvents
 from craton.testing.conformance.refusing import UnfitReads, UnfitValues
 from craton.testing.conformance.tables import MakingTables, RowWriting, UniqueColumns
@@ -54,8 +61,11 @@ SUITES = (
     UnfitValues,
     UnfitReads,
 )
+OWN_TABLES = (OwnStatements, OwnValues, OwnAnswers, OwnTransactions, OwnCrowds)
+"""What a store of a module's own tables must do, wherever everything else is kept."""
 
 __all__ = [
+    "OWN_TABLES",
     "SUITES",
     "Appending",
     "Batches",
@@ -75,6 +85,11 @@ __all__ = [
     "MakingTables",
     "MalformedUnits",
     "ManyWriters",
+    "OwnAnswers",
+    "OwnCrowds",
+    "OwnStatements",
+    "OwnTransactions",
+    "OwnValues",
     "ParkedEvents",
     "RowWriting",
     "Searching",

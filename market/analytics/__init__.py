@@ -1,0 +1,1 @@
+"""Analytics: what was sold, what came in, and how far orders get."""

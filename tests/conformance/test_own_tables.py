@@ -1,8 +1,7 @@
 """The conformance suites of a module's own tables, over each store that can hold them."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
@@ -81,17 +80,9 @@ async def test_the_level_of_one_transaction_is_not_that_of_the_next(store: Store
     assert sizes == [0, 1, 0]
 
 
+@pytest.mark.parametrize("place", ["postgres", "mariadb"], indirect=True)
 class TestColumnsWithTypes:
     """A database that knows the types of its columns cuts nothing off and makes nothing up; SQLite doesn't."""
-
-    @pytest.fixture(params=["postgres", "mariadb"])
-    async def store(self, request: pytest.FixtureRequest, open_stores: Callable[[Store], Any]) -> Store:
-        opened: Store = await open_stores(request.getfixturevalue(f"{request.param}_place")())
-        await write(
-            opened,
-            unit(statement("CREATE TABLE typed (text VARCHAR(3), number INTEGER, small SMALLINT, day DATE)")),
-        )
-        return opened
 
     @pytest.mark.parametrize(
         "wrong",
@@ -108,6 +99,9 @@ class TestColumnsWithTypes:
         ids=lambda wrong: wrong.sql.partition("typed ")[2],
     )
     async def test_a_value_that_does_not_fit_is_refused(self, store: Store, wrong: Statement) -> None:
+        make = "CREATE TABLE typed (text VARCHAR(3), number INTEGER, small SMALLINT, day DATE)"
+        await write(store, unit(statement(make)))
+
         refusal = await attempt(store, unit(wrong))
 
         assert isinstance(refusal, StatementFailed)

@@ -159,14 +159,23 @@ class TestAModule:
         with pytest.raises(WiringError, match="BalanceRow is kept by two projections"):
             bank(projections=[Balances, Owners, Again])
 
-    def test_projects_only_events_of_its_own(self) -> None:
+    def test_projects_no_events_that_no_module_records(self) -> None:
         class Foreign(Projection):
             stored: Rows[Stored]
 
             def project(self, event: Recorded[Gone]) -> None: ...
 
-        with pytest.raises(WiringError, match="module bank: Foreign projects Gone, which none of its aggregates"):
-            bank(projections=[Balances, Owners, Foreign])
+        with pytest.raises(WiringError, match="app bank: Foreign projects Gone, which no module records"):
+            App("bank", modules=[bank(projections=[Balances, Owners, Foreign])])
+
+    def test_projects_no_events_of_two_logs(self) -> None:
+        class Both(Projection):
+            stored: Rows[Stored]
+
+            def project(self, event: Recorded[Gone | MoneyDeposited]) -> None: ...
+
+        with pytest.raises(WiringError, match="Both projects Gone, which none of its aggregates applies; a projection"):
+            bank(projections=[Balances, Owners, Both])
 
     def test_names_the_projection_that_does_not_say_its_events_or_rows(self) -> None:
         class NoRows(Projection):

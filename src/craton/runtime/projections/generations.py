@@ -231,6 +231,17 @@ class GenerationRecord:
             await self.drop(seen.building)
         return position
 
+    async def begin_anew(self, seen: Generations) -> None:
+        """Record a new generation and give up all others, which have read what isn't in the log any more.
+
+        Raises `DocumentChanged`.
+        """
+        new = self.new_generation(seen.newest + 1)
+        await self.replace(seen, Generations(building=new, newest=new.number))
+        for generation in (seen.live, seen.building, seen.previous):
+            if generation is not None:
+                await self.drop(generation)
+
     async def parked(self, generation: Generation) -> list[int]:
         """The positions of the events that are parked for a generation."""
         return [entry.position for entry in await self._store.parked(self.subscription(generation.number))]

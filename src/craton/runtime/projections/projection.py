@@ -120,7 +120,8 @@ class RunningProjection:
                 projection=self.definition.name,
                 source=self._background.source,
             )
-            await self.rebuild()
+            with contextlib.suppress(DocumentChanged):  # another process was faster
+                await self.record.begin_anew(self.record.state)
 
     async def rebuild(self) -> ProjectionProgress:
         """Begin to build a new generation beside the live one; if one is being built already, it continues."""

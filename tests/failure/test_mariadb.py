@@ -285,11 +285,13 @@ async def test_under_kills_what_was_answered_is_there_once_and_what_was_refused_
 
 
 class Lossy(Line):
-    """A line that, when it is told to, passes the next COMMIT on to the server and is cut when the answer comes."""
+    """A line that, when it is told to, passes the next COMMIT of a change on to the server, and is cut when the answer
+    comes."""
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
         self._is_armed = False
+        self._changed: set[threading.Event] = set()
         self._lost: set[threading.Event] = set()
 
     def lose_the_next_commit(self) -> None:
@@ -298,7 +300,9 @@ class Lossy(Line):
     def _pass_on(self, source: socket.socket, sink: socket.socket, flow: threading.Event, outward: bool) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(65_536):
-                if outward and self._is_armed and b"COMMIT" in data:
+                if outward and b"INSERT" in data:
+                    self._changed.add(flow)
+                if outward and self._is_armed and flow in self._changed and b"COMMIT" in data:
                     self._is_armed = False
                     self._lost.add(flow)
                 if not outward and flow in self._lost:

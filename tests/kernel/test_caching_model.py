@@ -2,18 +2,21 @@
 
 Any answer of the store may be held up, before or after it is made, for as long as the test likes. Two processes commit;
 one of them reads. All rows count how often they were written, so that a row shows which commits it has seen.
+
+With a shared cache, both read, and what memory has lost may be found there: its answers are held up, too.
 """
 
 import asyncio
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -31,12 +34,16 @@ from craton.runtime.background import Background
 from craton.runtime.committer import Committer, write_alone
 from craton.runtime.process.signal import Signal
 from craton.runtime.projections.row_cache import MAX_AGE_SECONDS, RowCache
+from craton.runtime.projections.shared_rows import SharedRows
 from craton.runtime.subscriptions.feed import Feed
 from tests.conftest import Place, PostgresPlace, SqlitePlace
 
 KEYS: Final = ("ada", "bob", "slow")
 HELD_UP: Final = ("get_rows", "find_rows", "sum_rows", "head", "read_feed", "write")
-PLACES: Final = [(name, made) for name in (*HELD_UP, "get_rows", "head", "head") for made in (False, True, True)]
+SHARED: Final = ("get", "put")
+PLACES: Final = [
+    (name, made) for name in (*HELD_UP, *SHARED, "get_rows", "head", "head") for made in (False, True, True)
+]
 """Where an answer may be held up: before it is made or, more often, when it is."""
 
 State = dict[str, int]
@@ -97,7 +104,7 @@ class HeldUp:
     def _held_up(self, name: str, ask: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
         async def answer(*arguments: Any) -> Any:
             self.reads += name == "get_rows"
-            await self._wait(name, made=False)
+            await self.hold(name, made=False)
             self.working[name] += 1
             try:
                 found = await ask(*arguments)
@@ -106,12 +113,13 @@ class HeldUp:
             if name == "write":
                 for unit, position in zip(*arguments, found, strict=True):
                     self._written(unit, position)
-            await self._wait(name, made=True)
+            await self.hold(name, made=True)
             return found
 
         return answer
 
-    async def _wait(self, name: str, *, made: bool) -> None:
+    async def hold(self, name: str, *, made: bool) -> None:
+        """Wait here if the next answer that gets to this place is to be held up."""
         if (name, made) in self.next_held:
             self.next_held.remove((name, made))
             gate = asyncio.get_running_loop().create_future()
@@ -129,10 +137,33 @@ class HeldUp:
                 gate.set_exception(problem)
 
 
+class Shelf:
+    """A shared cache whose answers are held up, too."""
+
+    def __init__(self, store: HeldUp) -> None:
+        self._store = store
+        self._texts: dict[str, str] = {}
+
+    async def get(self, keys: Sequence[str]) -> Sequence[str | None]:
+        with suppress(StoreUnavailable):
+            await self._store.hold("get", made=False)
+        found = [self._texts.get(key) for key in keys]
+        with suppress(StoreUnavailable):
+            await self._store.hold("get", made=True)
+        return found
+
+    async def put(self, entries: Mapping[str, str]) -> None:
+        with suppress(StoreUnavailable):
+            await self._store.hold("put", made=False)
+        self._texts |= entries
+
+    async def close(self) -> None: ...
+
+
 class World:
     """A process that reads through a cache, another one that writes, and all that was ever committed."""
 
-    def __init__(self, ours: Store, theirs: Store, clock: Clock) -> None:
+    def __init__(self, ours: Store, theirs: Store, clock: Clock, *, shared: bool) -> None:
         self.clock = clock
         self.store = HeldUp(ours, self._committed)
         self._theirs = theirs
@@ -142,8 +173,10 @@ class World:
         types = EventTypes([Written])
         self._feed = Feed(self.store, types, self._signal)
         self._committer = Committer(self.store, self._signal.fire)
+        shelf = Shelf(self.store)
         background = Background(
             module="m",
+            source="m",
             store=self.store,
             events=types,
             commit=self._committer.submit,
@@ -152,7 +185,9 @@ class World:
             owner="ann",
             clock=machine.now,
         )
-        self._cache = RowCache(COUNTS, background, lambda: self._committer.newest, self._proven)
+        self._cache = RowCache(
+            COUNTS, background, lambda: self._committer.newest, self._proven, SharedRows(shelf, "m") if shared else None
+        )
         self.view = View(ViewSource(ROWS, self.store, self._live, self._cache))
         self.states: list[State] = [dict.fromkeys(KEYS, 0)]
         self._times = [0.0]
@@ -163,10 +198,21 @@ class World:
         self._changes: dict[str, State] = {}
         """By stream, what its unit has made of the rows it counts up."""
         self.tasks: list[asyncio.Task[None]] = []
-        self._following = asyncio.create_task(self._cache.run())
+        self._following = [asyncio.create_task(self._cache.run())]
+        self._their_signal = Signal()
+        self._their_view: View[CountRow] | None = None
+        if shared:
+            feed = Feed(theirs, types, self._their_signal)
+            neighbour = msgspec.structs.replace(background, store=theirs, feed=feed, signal=self._their_signal)
+            cache = RowCache(COUNTS, neighbour, lambda: 0, self._nothing_proven, SharedRows(shelf, "m"))
+            self._their_view = View(ViewSource(ROWS, theirs, self._live, cache))
+            self._following.append(asyncio.create_task(cache.run()))
 
     async def _proven(self) -> int:
         return self._heard
+
+    async def _nothing_proven(self) -> int:
+        return 0
 
     async def _live(self) -> int:
         return 1
@@ -199,6 +245,17 @@ class World:
         with suppress(StoreUnavailable):
             position = await self._committer.submit(self._unit(self._several(number & 3)))
             self._raise_floor(self._positions[position])
+
+    async def they_read(self, number: int) -> None:
+        """Have the other process read rows, which it may share then."""
+        if self._their_view is not None:
+            view, keys = self._their_view, self._several(number)
+            self._their_signal.fire()
+            self.tasks.append(asyncio.create_task(_ignored(view.all(keys))))
+
+    async def lose(self, _: int) -> None:
+        """Have memory lose all rows, as if there were too many."""
+        self._cache._rows.clear()
 
     async def read(self, number: int) -> None:
         key = KEYS[number % len(KEYS)]
@@ -329,7 +386,7 @@ class World:
     async def stop(self) -> None:
         await self.they_close(0)
         await self.let_all_go(0)
-        tasks = [self._following, *self.tasks]
+        tasks = [*self._following, *self.tasks]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -363,11 +420,17 @@ class World:
             assert self.floor == self.states[-1]
 
 
+async def _ignored(reading: Awaitable[Any]) -> None:
+    await reading
+
+
 ACTIONS: Final = [
     *[World.they_write] * 4,
     World.they_open,
     World.they_close,
     World.we_write,
+    *[World.they_read] * 3,
+    *[World.lose] * 2,
     *[World.read] * 6,
     *[World.read_several] * 6,
     World.list,
@@ -447,14 +510,45 @@ A_ROW_IS_READ_DURING_A_STEP: Final = [
 ]
 
 
-async def play(history: History, place: Place, clock: Clock) -> None:
+A_SHARED_ROW_IS_OLDER_THAN_WHAT_THE_STORE_HAS_TOLD: Final = [
+    (World.they_write, BOTH),
+    (World.wake, 0),
+    (World.they_read, BOTH),
+    (World.they_read, BOTH),
+    (World.read_several, BOTH),
+    held("head", made=True),
+    (World.wake, 0),
+    (World.they_write, ADA),
+    (World.read_several, ADA),
+    (World.lose, 0),
+    (World.read_several, ADA),
+    (World.let_go, 0),
+    (World.read_several, ADA),
+]
+A_SHARED_ROW_CHANGES_WHILE_IT_IS_FETCHED: Final = [
+    (World.they_write, BOTH),
+    (World.wake, 0),
+    (World.they_read, BOTH),
+    (World.they_read, BOTH),
+    (World.lose, 0),
+    held("get", made=True),
+    (World.read_several, ADA),
+    (World.they_write, ADA),
+    (World.wake, 0),
+    (World.read_several, BOTH),
+    (World.let_go, 0),
+    (World.read_several, ADA),
+]
+
+
+async def play(history: History, place: Place, clock: Clock, *, shared: bool = False) -> None:
     async with AsyncExitStack() as stack:
         stores = place(), place()
         for store in stores:
             await store.open()
             stack.push_async_callback(store.close)
         await stores[0].create_table(TABLE)
-        world = World(*stores, clock)
+        world = World(*stores, clock, shared=shared)
         stack.push_async_callback(world.stop)
         for act, number in history:
             await act(world, number)
@@ -480,6 +574,15 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
 def test_on_sqlite(history: History, clock: Clock, tmp_path: Path) -> None:
     with TemporaryDirectory(dir=tmp_path) as folder:
         asyncio.run(play(history, SqlitePlace(Path(folder)), clock))
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(history=histories)
+@example(history=A_SHARED_ROW_IS_OLDER_THAN_WHAT_THE_STORE_HAS_TOLD)
+@example(history=A_SHARED_ROW_CHANGES_WHILE_IT_IS_FETCHED)
+def test_with_a_shared_cache(history: History, clock: Clock, tmp_path: Path) -> None:
+    with TemporaryDirectory(dir=tmp_path) as folder:
+        asyncio.run(play(history, SqlitePlace(Path(folder)), clock, shared=True))
 
 
 @settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))

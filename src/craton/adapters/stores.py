@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from craton.application.errors import WiringError
-from craton.ports import Store
+from craton.ports import SharedCache, Store
 
 POSTGRES = ("postgresql://", "postgres://")
 
@@ -14,6 +14,17 @@ POSTGRES = ("postgresql://", "postgres://")
 def is_shared(url: str) -> bool:
     """Whether several processes can use a store together."""
     return url.startswith(POSTGRES)
+
+
+def shared_cache(url: str) -> SharedCache | None:
+    """The cache at a URL; None without one. Raises `WiringError` for a URL that doesn't fit."""
+    if not url:
+        return None
+    if importlib.util.find_spec("redis") is None:
+        raise WiringError("the cache needs Redis's client: pip install craton[redis]")
+    from craton.adapters.redis import RedisCache  # noqa: PLC0415
+
+    return RedisCache(url)
 
 
 def stores(url: str, data: Path, app: str) -> Callable[[str], Store]:

@@ -20,6 +20,7 @@ class Cache(Protocol):
 
     async def read(
         self,
+        rows: RowDefinition[Any],
         table: str,
         keys: Sequence[tuple[Any, ...]],
         load: Callable[[Sequence[tuple[Any, ...]]], Awaitable[Sequence[Any]]],
@@ -51,7 +52,7 @@ class ViewSource(Generic[R]):
         table = await self._table()
         if self._cache is None:
             return await self._load(table, keys)
-        rows = await self._cache.read(table.name, keys, partial(self._load, table))
+        rows = await self._cache.read(self.rows, table.name, keys, partial(self._load, table))
         return rows if self.rows.never_changes else [None if row is None else self.rows.own(row) for row in rows]
 
     async def _load(self, table: Table, keys: Sequence[tuple[Any, ...]]) -> list[R | None]:

@@ -17,7 +17,7 @@ import structlog
 import structlog.tracebacks
 from rich.console import Console
 
-from craton.adapters.stores import stores
+from craton.adapters.stores import shared_cache, stores
 from craton.application.context import context_var
 from craton.application.errors import CallFailed, MisuseError, WiringError
 from craton.ports import Store, StoreUnavailable
@@ -101,9 +101,14 @@ async def running(chosen: ToolkitSettings, *, subscriptions: bool, existing: boo
             f"(CRATON_DATA, CRATON_STORE), or run `craton up`, which creates it.",
             WRONG_USE,
         )
+    cache = shared_cache(chosen["cache"]) if subscriptions else None
     options = {"subscriptions": subscriptions, "looking": not subscriptions}
-    async with app.run(open_store, **options, retention=chosen.retention):
-        yield app
+    try:
+        async with app.run(open_store, **options, retention=chosen.retention, cache=cache):
+            yield app
+    finally:
+        if cache is not None:
+            await cache.close()
 
 
 async def _without_data(app: App, open_store: Callable[[str], Store]) -> list[str]:

@@ -1,5 +1,6 @@
 """What the toolkit needs from a store: small Protocols, and the plain records that pass through them."""
 
+from craton.ports.cache import SharedCache
 from craton.ports.errors import (
     ChangesetRefused,
     DocumentChanged,
@@ -95,6 +96,7 @@ __all__ = [
     "RowOperation",
     "RowPut",
     "SerializationConflict",
+    "SharedCache",
     "Snapshot",
     "Statement",
     "StatementFailed",

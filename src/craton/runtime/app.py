@@ -15,7 +15,7 @@ from craton.application.module import Module
 from craton.application.settings import read_settings, unfit_for_production, variable
 from craton.domain import uuid7, world
 from craton.domain.immutable import Immutable
-from craton.ports import Store, StoreUnavailable
+from craton.ports import SharedCache, Store, StoreUnavailable
 from craton.runtime.background import Clock
 from craton.runtime.commands.calls import Call, copied, proxy
 from craton.runtime.commands.results import Answer
@@ -139,12 +139,14 @@ class App:
         subscriptions: bool = True,
         looking: bool = False,
         retention: Retention = _KEPT_AS_USUAL,
+        cache: SharedCache | None = None,
     ) -> AsyncIterator["App"]:
         """Run all modules while the block lasts, each in the store that `open_store` makes for its name.
 
         Without `subscriptions` nothing goes on in the background: no projections, no timers. Data of an older
         program are refused then, not upgraded. `looking`: what runs the modules' own code, with their settings and
         adapters, is only made when it is called. `retention` says how long what is only of use for a time is kept.
+        `cache` is what processes share rows through that they keep in memory.
         Raises `WiringError` or `StoreUnavailable`.
         """
         for problem in self.wiring.unprovided():
@@ -157,6 +159,7 @@ class App:
             environment=self.environment,
             operators=self.operators,
             retention=retention,
+            cache=cache,
             check_all=self._copied_calls,
         )
         opened: list[RunningModule] = []

@@ -11,18 +11,28 @@ import msgspec
 import structlog
 
 from craton.application.api import Api
+from craton.application.codec import holds_secrets
 from craton.application.dependencies import Dependencies, dependencies_of
 from craton.application.errors import WiringError
 from craton.application.module import Module
 from craton.application.operators import OperatorLog
 from craton.application.policy import Policy
+from craton.application.projection import ProjectionDefinition
 from craton.application.repository import Repository
 from craton.application.sagas.index import SagaIndex, SagaRow
 from craton.application.sagas.rules import SagaProcess
 from craton.application.settings import Settings, read_settings
 from craton.application.view import View, ViewSource
 from craton.domain import DomainError, Event, Recorded
-from craton.ports import Changeset, DocumentChanged, SerializationConflict, Statement, Store, StoredEvent
+from craton.ports import (
+    Changeset,
+    DocumentChanged,
+    SerializationConflict,
+    SharedCache,
+    Statement,
+    Store,
+    StoredEvent,
+)
 from craton.runtime.background import Background, Clock
 from craton.runtime.commands.aggregates import Aggregates
 from craton.runtime.commands.execution import Resources
@@ -35,6 +45,7 @@ from craton.runtime.projections.handler import describe
 from craton.runtime.projections.inline import InlineProjections
 from craton.runtime.projections.projection import RunningProjection
 from craton.runtime.projections.row_cache import RowCache
+from craton.runtime.projections.shared_rows import SharedRows
 from craton.runtime.projections.verification import differing_snapshots
 from craton.runtime.retention import Forgetting, Retention
 from craton.runtime.sagas.control import SagaControlService
@@ -66,6 +77,8 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
     operators: frozenset[str]
     """The roles that operators have."""
     retention: Retention
+    cache: SharedCache | None
+    """What processes share rows through."""
     check_all: bool
     """Whether every change of an aggregate's state is checked, for tests."""
 
@@ -111,7 +124,13 @@ class RunningModule:
         inline = InlineProjections(self._live_inline, module.events, self.projections)
         self._resources = Resources(module.name, store, aggregates, self._committer, inline, host.clock)
         self._caches = {
-            name: RowCache(definition, self.background, lambda: self._committer.newest, self._proven)
+            name: RowCache(
+                definition,
+                self.background,
+                lambda: self._committer.newest,
+                self._proven,
+                _shared(definition, host, module),
+            )
             for name, definition in self._definitions.items()
             if definition.cached
         }
@@ -347,6 +366,14 @@ class RunningModule:
         if not self._resting:
             problem = None if task.cancelled() else task.exception()
             log.critical("a background task has died", module=self.module.name, task=task.get_name(), exc_info=problem)
+
+
+def _shared(definition: ProjectionDefinition, host: Host, module: Module) -> SharedRows | None:
+    """The rows of a projection in the cache that processes share. Secrets never get there."""
+    kinds: list[Any] = [rows.row for rows in definition.rows.values()]
+    if host.cache is None or any(map(holds_secrets, kinds)):
+        return None
+    return SharedRows(host.cache, f"craton:{host.wiring.app}:{module.name}")
 
 
 def reader_name(part: str, source: str) -> str:

@@ -42,6 +42,7 @@ SETTINGS: Final = (
     Setting("workers", "1", "how many processes serve; more than one needs Postgres"),
     Setting("data", "./var", "the folder of the SQLite files"),
     Setting("store", "sqlite", "sqlite, memory, or a postgresql:// URL"),
+    Setting("cache", "", "a redis:// URL: processes share the rows that they keep in memory; without one, they don't"),
     Setting(
         "mode",
         "development",

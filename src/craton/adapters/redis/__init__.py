@@ -1,0 +1,5 @@
+"""A cache that processes share, in Redis."""
+
+from craton.adapters.redis.cache import RedisCache
+
+__all__ = ["RedisCache"]

@@ -251,7 +251,14 @@ class World:
         if self._their_view is not None:
             view, keys = self._their_view, self._several(number)
             self._their_signal.fire()
-            self.tasks.append(asyncio.create_task(_ignored(view.all(keys))))
+            self.tasks.append(asyncio.create_task(self._they_read(view, keys)))
+
+    async def _they_read(self, view: View[CountRow], keys: Sequence[str]) -> None:
+        self.store.working["theirs"] += 1
+        try:
+            await view.all(keys)
+        finally:
+            self.store.working["theirs"] -= 1
 
     async def lose(self, _: int) -> None:
         """Have memory lose all rows, as if there were too many."""
@@ -420,10 +427,6 @@ class World:
             assert self.floor == self.states[-1]
 
 
-async def _ignored(reading: Awaitable[Any]) -> None:
-    await reading
-
-
 ACTIONS: Final = [
     *[World.they_write] * 4,
     World.they_open,
@@ -540,6 +543,21 @@ A_SHARED_ROW_CHANGES_WHILE_IT_IS_FETCHED: Final = [
     (World.read_several, ADA),
 ]
 
+A_ROW_CHANGES_BEFORE_IT_IS_SHARED: Final = [
+    (World.they_write, BOTH),
+    (World.hear, 0),
+    (World.wake, 0),
+    held("head", made=True),
+    (World.wake, 0),
+    (World.read_several, ADA),
+    (World.they_write, ADA),
+    (World.let_go, 0),
+    (World.hear, 0),
+    (World.wait, 3),
+    (World.wake, 0),
+    (World.read_several, ADA),
+]
+
 
 async def play(history: History, place: Place, clock: Clock, *, shared: bool = False) -> None:
     async with AsyncExitStack() as stack:
@@ -580,6 +598,7 @@ def test_on_sqlite(history: History, clock: Clock, tmp_path: Path) -> None:
 @given(history=histories)
 @example(history=A_SHARED_ROW_IS_OLDER_THAN_WHAT_THE_STORE_HAS_TOLD)
 @example(history=A_SHARED_ROW_CHANGES_WHILE_IT_IS_FETCHED)
+@example(history=A_ROW_CHANGES_BEFORE_IT_IS_SHARED)
 def test_with_a_shared_cache(history: History, clock: Clock, tmp_path: Path) -> None:
     with TemporaryDirectory(dir=tmp_path) as folder:
         asyncio.run(play(history, SqlitePlace(Path(folder)), clock, shared=True))

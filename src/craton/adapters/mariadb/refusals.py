@@ -9,13 +9,16 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from craton.ports import ChangesetRefused, SerializationConflict, StatementFailed, StoreUnavailable
 
 DUPLICATE: Final = 1062
-_COLLISIONS: Final = frozenset((1020, 1205, 1213))
-"""A row that has changed since the snapshot, a lock that wasn't to be had, a deadlock: running it again may succeed."""
-_LOST: Final = frozenset((1040, 1041, 1053, 1077, 1158, 1159, 1160, 1161, 1203, 1226, 1290, 1836, 1927))
+TOO_LARGE: Final = 1153
+"""The statement is larger than the server allows, and the server ends the connection."""
+_COLLISIONS: Final = frozenset((1020, 1205, 1206, 1213))
+"""A row that has changed since the snapshot, locks that weren't to be had, a deadlock: running it again may succeed."""
+_LOST: Final = frozenset((1040, 1041, 1053, 1077, TOO_LARGE, 1158, 1159, 1160, 1161, 1203, 1226, 1290, 1836, 1927))
 """The server is full, stopping, read-only, or has ended the connection: https://mariadb.com/kb/en/mariadb-error-codes/"""
 _CLIENT: Final = range(2000, 3000)
 """Errors of the connection, found by the driver."""
-_DUPLICATE_KEY: Final = re.compile(r" for key '(?:[^'.]*\.)?([^']*)'").search
+_DUPLICATE_KEY: Final = re.compile(r".* for key '(?:[^'.]*\.)?([^']*)'$", re.DOTALL).match
+"""The end of the message; what comes before it was chosen by the caller."""
 
 
 def code_of(problem: BaseException) -> int:
@@ -26,7 +29,8 @@ def code_of(problem: BaseException) -> int:
 
 def duplicate_key(problem: BaseException) -> str:
     """The name of the index that a duplicate would break."""
-    found = _DUPLICATE_KEY(str(problem.orig)) if isinstance(problem, DBAPIError) else None
+    arguments = getattr(getattr(problem, "orig", None), "args", ())
+    found = _DUPLICATE_KEY(str(arguments[-1])) if arguments else None
     return found[1] if found else ""
 
 
@@ -36,6 +40,11 @@ def is_lost(problem: BaseException) -> bool:
         return True
     code = code_of(problem)
     return isinstance(problem, DBAPIError) and (problem.connection_invalidated or code in _LOST or code in _CLIENT)
+
+
+def is_silent(problem: BaseException) -> bool:
+    """Whether the server has only not answered in time, so that it may still be running the statement."""
+    return isinstance(problem, TimeoutError) and not isinstance(problem, PoolTimeout)
 
 
 def unavailable(problem: BaseException, *, maybe_executed: bool) -> StoreUnavailable:

@@ -5,7 +5,6 @@ that is repeated under its key runs once. All the rest, such as timers and the p
 around which this one is built; one unit can't change both.
 """
 
-import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -29,7 +28,7 @@ from craton.ports import (
     WriteOutcome,
 )
 from craton.ports.crash import crash_point
-from craton.ports.wellformed import require_count, require_well_formed
+from craton.ports.wellformed import require_count, require_storable, require_well_formed
 
 RESULTS: Final = "craton_results"
 """The table of answers. They are found by a digest, because keys may be longer than MariaDB's indexes allow."""
@@ -58,7 +57,7 @@ class MariaDbTables:
         await self._base.open(upgrade=upgrade)
         try:
             async with self._database.transaction() as connection:
-                await connection.execute(Statement(_MAKE, {}))
+                await connection.execute(Statement(_MAKE, {}), alone=True)
         except BaseException as problem:
             await self.close()
             if isinstance(problem, ChangesetRefused):
@@ -87,19 +86,27 @@ class MariaDbTables:
             outcomes[place] = StatementFailed(
                 "a unit can't hold SQL for MariaDB together with events, timers or other changes of the module's store"
             )
+        for place in own:  # in their order, so that the first of two with one key gets it
+            outcomes[place] = await self._alone(units[place])
         written = [place for place in others if place not in mixed]
-        for place, outcome in zip(own, await asyncio.gather(*(self._alone(units[p]) for p in own)), strict=True):
+        for place, outcome in zip(written, await self._written_in_base([units[p] for p in written]), strict=True):
             outcomes[place] = outcome
-        if written:
-            for place, base_outcome in zip(written, await self._base.write([units[p] for p in written]), strict=True):
-                outcomes[place] = base_outcome
         return [outcome for outcome in outcomes if outcome is not None]
+
+    async def _written_in_base(self, units: Sequence[Changeset]) -> Sequence[WriteOutcome]:
+        """Write units into the other store. If that fails, the units in MariaDB are written nevertheless."""
+        if not units:
+            return []
+        try:
+            return await self._base.write(units)
+        except StoreUnavailable as problem:
+            return [problem] * len(units)
 
     async def _alone(self, unit: Changeset) -> WriteOutcome:
         """Write a unit in a transaction of its own."""
         try:
             async with self._database.transaction() as connection:
-                position = await _write(connection, unit)
+                position = await _write(connection, unit, alone=True)
         except (ChangesetRefused, StoreUnavailable) as problem:
             return problem
         crash_point("commit.durable")
@@ -138,8 +145,13 @@ class MariaDbTables:
             )
             for row in seen:
                 if row["time"] < before and not row["result_key"].startswith(spared):
-                    await connection.execute(Statement(f"DELETE FROM {RESULTS} WHERE id = :id", {"id": row["id"]}))
-        if len(seen) == limit:
+                    await connection.execute(
+                        Statement(
+                            f"DELETE FROM {RESULTS} WHERE id = :id AND time < :before",
+                            {"id": row["id"], "before": before},
+                        )
+                    )
+        if seen and len(seen) == limit:
             return "", seen[-1]["id"]
         return await self._base.forget_results(before, ("", ""), limit, spared)
 
@@ -170,9 +182,20 @@ def _is_own(unit: Changeset) -> bool:
     return all(value is None or value in ((), []) for value in others)
 
 
-async def _write(connection: MariaConnection, unit: Changeset) -> int:
-    """Write a unit; the position of its last event is 0, because it has none."""
+async def _write(connection: MariaConnection, unit: Changeset, *, alone: bool = False) -> int:
+    """Write a unit; the position of its last event is 0, because it has none. `alone`: the transaction holds no
+    other."""
     require_well_formed(unit)
+    if len(unit.statements) == 1 and unit.result is None:
+        await connection.execute(unit.statements[0], alone=alone)
+    elif unit.statements or unit.result:
+        async with connection.savepoint():
+            await _write_parts(connection, unit)
+    crash_point("commit.written")
+    return 0
+
+
+async def _write_parts(connection: MariaConnection, unit: Changeset) -> None:
     for statement in unit.statements:
         await connection.execute(statement)
     result = unit.result
@@ -188,9 +211,8 @@ async def _write(connection: MariaConnection, unit: Changeset) -> int:
             )
         except NotUnique as problem:
             raise KeyTaken("the key was used by another unit") from problem
-    crash_point("commit.written")
-    return 0
 
 
 def _digest(scope: str, key: str) -> str:
+    require_storable(scope + key)
     return hashlib.sha256(msgspec.json.encode([scope, key])).hexdigest()

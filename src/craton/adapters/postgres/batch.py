@@ -1,5 +1,6 @@
 """Checks a batch of units before it is written, and assigns positions to the units afterwards."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from operator import attrgetter
 from typing import Any
@@ -89,10 +90,19 @@ def refuse_outdated(
 
 
 def refuse_taken(waiting: list[tuple[int, Changeset]], taken: Taken, outcomes: dict[int, WriteOutcome]) -> None:
-    """Refuse units whose keys were used before, and the units that build on those."""
+    """Refuse units whose keys were used before, and the units that build on those.
+
+    If several units of the batch have one key, the first of them is tried again: it may be that only they collide.
+    """
+    keys = Counter((unit.result.scope, unit.result.key) for _, unit in waiting if unit.result)
+    tried: set[tuple[str, str]] = set()
     for place, unit in waiting:
-        if unit.result and (unit.result.scope, unit.result.key) in taken.keys:
+        key = (unit.result.scope, unit.result.key) if unit.result else None
+        if key is None or key not in taken.keys:
+            continue
+        if keys[key] == 1 or key in tried:
             outcomes[place] = taken
+        tried.add(key)
     refuse(waiting, set(), outcomes)
 
 

@@ -555,10 +555,6 @@ class OwnTransactions:
 
         assert counts == [2, 1, 0, 0, 2, 3]
 
-    async def test_making_a_table_changes_no_rows(self, store: Store) -> None:
-        async with store.transaction("read committed") as transaction:
-            assert await transaction.execute(statement(MAKE)) == 0
-
     @pytest.mark.parametrize(
         ("wrong", "refusal"),
         [

@@ -50,6 +50,7 @@ def background(store: Store, owner: str) -> Background:
     signal, types = Signal(), EventTypes([])
     return Background(
         module="seats",
+        source="seats",
         store=store,
         events=types,
         commit=Committer(store, signal.fire).submit,

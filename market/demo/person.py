@@ -36,6 +36,11 @@ class Person:
         answer.raise_for_status()
         return answer.json() if answer.content else None
 
+    async def refusal(self, path: str, **body: Any) -> str:
+        """The sentence with which a request is refused; empty if it isn't."""
+        answer = await self._http.post(self._server.url + path, json=body, headers=self._headers)
+        return str(answer.json()["detail"]) if answer.status_code == 409 else ""
+
     async def all(self, path: str) -> list[Any]:
         """The items of all pages of a list."""
         items: list[Any] = []

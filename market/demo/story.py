@@ -41,6 +41,7 @@ class Story:
                 await self._admin.post(f"/v1/products/{product}/stock", quantity=quantity)
             ada, bob, cleo = [await self._register(name) for name in ("Ada", "Bob", "Cleo")]
         said(f"the market is open at {self._server.url}; Ada, Bob and Cleo have registered")
+        await self._cooks(ada, bob)
         await self._scene("Ada buys a knife by card", ada, "product_1")
         await self._wallet(bob)
         await self._scene("Cleo's card is declined", cleo, "product_2", card="pm_card_declined")
@@ -66,6 +67,28 @@ class Story:
         body = {"email": email, "name": name, "password": password}
         (await self._http.post(f"{self._server.url}/v1/users", json=body)).raise_for_status()
         return await Person.log_in(self._server, self._http, name, email, password)
+
+    async def _cooks(self, ada: Person, bob: Person) -> None:
+        """What people do beside buying: they write to each other, publish recipes, and learn."""
+        with console.status("Ada asks, Bob answers"):
+            await ada.post("/v1/messages", body="Who has a recipe for bread?")
+            await bob.post("/v1/messages", body="I have; look at the recipes.")
+            messages = await ada.all("/v1/messages")
+        said(f"Ada asks: {messages[1]['body']} Bob answers: {messages[0]['body']}")
+        with console.status("Bob publishes a recipe"):
+            recipe = await bob.post("/v1/recipes", name="Bread", description="Flour, water, salt and time.")
+            flour = {"name": "Flour", "amount": {"quantity": "0.5", "unit": "kg"}, "calories": 1820}
+            salt = {"name": "Salt", "amount": {"quantity": "10", "unit": "g"}, "calories": 0}
+            await bob.post(f"/v1/recipes/{recipe['id']}/ingredients", ingredients=[flour, salt])
+            shown = await ada.get(f"/v1/recipes/{recipe['id']}")
+        said(f"Bob publishes a recipe for {shown['name'].lower()}: {shown['total_calories']} calories")
+        with console.status("both want the last seat of a course"):
+            course = await self._admin.post("/v1/courses", title="Bread for beginners", capacity=1)
+            for person in (ada, bob):
+                await person.post("/v1/participants", name=person.name)
+            seats = f"/v1/courses/{course['id']}/enrolments"
+            refused = [await person.refusal(seats, participant=person.name) for person in (ada, bob)]
+        said(f"Ada gets the last seat of a course; Bob hears: {refused[1]}")
 
     async def _scene(self, what: str, person: Person, product: str, **how: Any) -> None:
         with console.status(what):

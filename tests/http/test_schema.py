@@ -16,8 +16,6 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from craton.application.api import OperationDefinition
-from craton.application.routes import Route
 from craton.testing.crash import Process
 from market.modules import MODULES
 
@@ -70,10 +68,6 @@ class Town:
         while self.ask("GET", f"/v1/orders/{order}", "ada")["status"] != "confirmed":
             time.sleep(0.02)
         return order
-
-    def paid(self, order: str) -> str:
-        (payment,) = self.ask("GET", f"/v2/payments?order={order}", "ada")["items"]
-        return str(payment["id"])
 
     def headers(self, role: str) -> dict[str, str]:
         return {"authorization": f"Bearer {self.tokens[role]}"} if role in self.tokens else {}
@@ -142,64 +136,6 @@ def raise_if_let_in(method: str, path: str, status: int, roles: frozenset[str] |
         assert status == 401, f"{status} for nobody"
     elif access.roles is not None and access.owner is None and access.roles.isdisjoint(roles):
         assert status == 403, f"{status} for {set(roles)}"
-
-
-WHAT_IS_ADAS: Final[dict[str, Callable[[Town], str]]] = {
-    "user": lambda town: town.ids["ada"],
-    "order": lambda town: town.ids["order"],
-    "payment": lambda town: town.paid(town.ids["order"]),
-    "shipment": lambda town: town.ask("GET", "/v1/shipments", "ada")["items"][0]["id"],
-    "account": lambda town: town.ask("GET", "/v2/wallet", "ada")["id"],
-    "transfer": lambda town: town.ids["transfer"],
-}
-SHOWN_TO_ALL: Final = {("GET", "/v1/users/{user}")}
-"""Others see the name."""
-BODIES: Final[dict[str, dict[str, Any]]] = {
-    "cancel": {"reason": "out of spite"},
-    "close": {"reason": "out of spite"},
-    "withdrawals": {"money": {"amount": "1.00", "currency": "EUR"}},
-    "deposits": {"money": {"amount": "1.00", "currency": "EUR"}},
-    "roles": {"roles": ["admin"]},
-}
-
-
-def filled(town: Town) -> dict[str, str]:
-    """Put money into Ada's wallet and have her buy from it, once; the transfer is called as the payment is."""
-    if "transfer" not in town.ids:
-        money = {"amount": "50.00", "currency": "EUR"}
-        town.ask("POST", "/v2/wallet/deposit", "ada", json={"money": money, "payment_method": "pm_card_visa"})
-        while town.ask("GET", "/v2/wallet", "ada")["balance"]["amount"] != "50.00":
-            time.sleep(0.02)
-        town.ids["transfer"] = town.paid(town.bought("wallet"))
-    return town.ids
-
-
-def of_somebody(route: Route) -> bool:
-    named = [part.strip("{}") for part in route.path.split("/") if part.startswith("{")]
-    return bool(named) and named[-1] in WHAT_IS_ADAS and (route.method, route.path) not in SHOWN_TO_ALL
-
-
-@pytest.mark.parametrize(
-    "route", [route for route in ROUTES if of_somebody(route)], ids=lambda route: f"{route.method} {route.path}"
-)
-def test_one_buyers_things_are_closed_to_another_buyer(town: Town, route: Route) -> None:
-    filled(town)
-    name = [part.strip("{}") for part in route.path.split("/") if part.startswith("{")][-1]
-    path = route.path.replace(f"{{{name}}}", WHAT_IS_ADAS[name](town))
-    body = BODIES.get(path.rpartition("/")[2], {}) if isinstance(route.handler, OperationDefinition) else {}
-
-    answer = town.http.request(
-        route.method, town.url + path, headers=town.headers("buyer"), json=None if route.method == "GET" else body
-    )
-
-    assert answer.status_code == 403, answer.text
-
-
-def test_every_route_that_names_something_is_known_to_this_test() -> None:
-    open_to_all = {"product", "saga"}
-    names = {part.strip("{}") for route in ROUTES for part in route.path.split("/") if part.startswith("{")}
-
-    assert names <= WHAT_IS_ADAS.keys() | open_to_all
 
 
 @pytest.mark.parametrize("path", ["/v1/orders", "/v2/payments", "/v1/shipments", "/v1/notifications"])

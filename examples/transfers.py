@@ -43,7 +43,7 @@ class TooLittleMoney(Conflict):
 
 
 class ToItself(InvalidValue):
-    """Money is transferred from one account to another."""
+    """Source and target are the same account."""
 
 
 class Account(Value):

@@ -16,6 +16,7 @@ from uuid import uuid4
 import asyncmy
 import asyncpg
 import pytest
+import redis
 
 pytest.register_assert_rewrite("craton.testing.conformance")
 
@@ -27,6 +28,7 @@ from tests.crash.databases import fresh_database  # noqa: E402
 
 POSTGRES_URL = os.environ.get("CRATON_TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432/test")
 MARIADB_URL = os.environ.get("CRATON_TEST_MARIADB", "mysql://root@127.0.0.1:3306")
+REDIS_URL = os.environ.get("CRATON_TEST_REDIS", "redis://127.0.0.1:6379/0")
 SERVICES_REQUIRED = os.environ.get("CRATON_REQUIRE_SERVICES") == "1"
 TEST_SECONDS = 300
 """A test that waits this long waits for something that never comes, on a slow and busy machine, too."""
@@ -164,6 +166,22 @@ async def _ask_mariadb(sql: str) -> str | None:
         await cursor.execute(sql)
     await connection.ensure_closed()
     return None
+
+
+@pytest.fixture
+def redis_url() -> str:
+    """The URL of a Redis; without one the test is skipped, or fails if it is required."""
+    problem = ""
+    try:
+        with redis.Redis.from_url(REDIS_URL, socket_connect_timeout=5) as client:
+            client.ping()
+    except redis.RedisError as found:
+        problem = f"Redis can't be reached at {urlsplit(REDIS_URL).hostname}: {type(found).__name__}"
+    if problem and SERVICES_REQUIRED:
+        pytest.fail(problem, pytrace=False)
+    if problem:
+        pytest.skip(problem)
+    return REDIS_URL
 
 
 @pytest.fixture

@@ -15,7 +15,11 @@ class CourseId(Id):
 
 
 class BlankName(InvalidValue):
-    """A participant needs a name, and a course a title."""
+    """A participant needs a name."""
+
+
+class BlankTitle(InvalidValue):
+    """A course needs a title."""
 
 
 class NameIsId(InvalidValue):

@@ -25,6 +25,12 @@ PARTICIPANT: Final = "id, name, department, created"
 COURSE: Final = "id, title, capacity, enrolled"
 
 
+class Registered(Participant):
+    """A participant, and the user that has registered it."""
+
+    registrar: Id
+
+
 class Participants:
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -50,10 +56,17 @@ class Participants:
         )
         return Page.of(items, count[0]["total"], paging)
 
-    async def registrar(self, participant: ParticipantId) -> str:
-        """The user that has registered a participant."""
-        (row,) = await self._database.fetch("SELECT registrar FROM participants WHERE id = :id", id=participant)
-        return str(row["registrar"])
+    async def lock(self, participant: Name) -> Registered | None:
+        """The participant with this id or this name, which nobody else changes until the end of the transaction."""
+        await self._database.execute(
+            "UPDATE participants SET name = name WHERE id = :key OR name = :key", key=participant
+        )
+        found = await self._database.fetch_as(
+            Registered,
+            f"SELECT {PARTICIPANT}, registrar FROM participants WHERE id = :key OR name = :key",
+            key=participant,
+        )
+        return found[0] if found else None
 
     async def add(self, id: ParticipantId, name: Name, department: Name | None, at: datetime, registrar: Id) -> None:
         await self._database.execute(

@@ -30,7 +30,7 @@ class CoursesService(Courses):
         return id
 
     async def modify(self, participant: Name, *, name: Name | None = None, department: Name | None = None) -> None:
-        async with transaction("serializable"):
+        async with transaction():
             found = await self._own(participant)
             if name is not None:
                 require_name(name)
@@ -46,7 +46,7 @@ class CoursesService(Courses):
     async def modify_and_unregister(
         self, participant: Name, *, name: Name | None = None, department: Name | None = None
     ) -> None:
-        async with transaction("serializable"):
+        async with transaction():
             await self.modify(participant, name=name, department=department)
             await self.unregister(name or participant)
 
@@ -86,9 +86,14 @@ class CoursesService(Courses):
         return await self._courses.page(paging)
 
     async def _own(self, participant: Name) -> Participant:
-        """A participant that the caller has registered. Raises `AccessDenied` for another's."""
-        found = await self.find(participant)
-        permit(await self._participants.registrar(found.id), *STAFF)
+        """A participant that the caller may change, locked. Raises `AccessDenied` for that of another user.
+
+        Every change of a participant or its seats begins here, so that such changes happen one after the other.
+        """
+        found = await self._participants.lock(participant)
+        if found is None:
+            raise ParticipantNotFound(participant=participant)
+        permit(found.registrar, *STAFF)
         return found
 
     async def _no_seat(self, course: CourseId) -> CourseFull | CourseNotFound:

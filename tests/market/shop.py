@@ -24,6 +24,7 @@ import asyncpg
 from craton.adapters.stores import stores
 from craton.application import Api, Module
 from craton.domain.world import now
+from craton.ports import SharedCache
 from craton.runtime import App
 from craton.testing import until
 from market.identity.adapters.argon2 import Argon2
@@ -110,6 +111,7 @@ class Shop:
         self.clock = clock
         self.modules = modules
         self.hasher = hasher
+        self.cache: SharedCache | None = None
         self.settings = {
             "CRATON_NOTIFICATIONS_FOLDER": str(self.mails),
             "CRATON_NOTIFICATIONS_LETTERS_A_DAY": "1000",
@@ -125,7 +127,7 @@ class Shop:
     async def run(self) -> AsyncIterator[App]:
         """Run here, as one process would, but behind no socket."""
         app = self.made(App)
-        async with app.run(stores(self.url, self.folder, self.name)):
+        async with app.run(stores(self.url, self.folder, self.name), cache=self.cache):
             yield app
 
     def made(self, kind: type[P]) -> P:

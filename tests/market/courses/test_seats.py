@@ -104,7 +104,7 @@ async def test_what_is_unknown_or_wrong_is_refused(school: Shop) -> None:
     assert (await enrolled(school.nobody, course, "Zoë")).status == 401
     for wrong in ({"title": "Bread", "capacity": 0}, {"title": "Bread", "capacity": 1.5}, {"title": "Bread"}):
         assert (await admin.post("/v1/courses", wrong)).status == 422
-    assert (await admin.post("/v1/courses", {"title": " ", "capacity": 1})).code == "blank-name"
+    assert (await admin.post("/v1/courses", {"title": " ", "capacity": 1})).code == "blank-title"
     assert (await ada.post("/v1/courses", {"title": "Cake", "capacity": 1})).status == 403
 
 

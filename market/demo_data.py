@@ -43,7 +43,7 @@ COURSES = (("course_1", "Bread for beginners", 12), ("course_2", "Knives, sharp 
 
 
 async def fill(app: App) -> Sequence[str]:
-    """Add products, stock, courses, users and recipes; return the users' passwords. Idempotency keys let only the first start do it."""
+    """Add products, stock, courses, users and recipes; return the users' passwords. Only the first start does it."""
     for id, name, description, price, quantity in PRODUCTS:
         product = ProductId(id)
         await _once(

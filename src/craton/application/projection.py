@@ -161,11 +161,15 @@ class ProjectionDefinition:
 
 
 def _settings_attribute(kind: type[Projection]) -> tuple[str, type[Settings]] | None:
-    """The attribute that holds the settings, and their class."""
-    for name, hint in get_type_hints(kind).items():
-        if isinstance(hint, type) and issubclass(hint, Settings):
-            return name, hint
-    return None
+    """The attribute that holds the settings, and their class. Raises `WiringError` for one that can't be filled."""
+    found = [
+        (name, hint)
+        for name, hint in get_type_hints(kind).items()
+        if any(isinstance(option, type) and issubclass(option, Settings) for option in _options(hint))
+    ]
+    if len(found) > 1 or any(not isinstance(hint, type) for _, hint in found):
+        raise WiringError(f"{kind.__name__} uses settings: annotate one attribute with their class, and nothing else")
+    return found[0] if found else None
 
 
 def events_of(aggregate: type[AnyAggregate]) -> tuple[type[Event], ...]:

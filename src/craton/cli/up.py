@@ -93,10 +93,20 @@ async def _serve(chosen: ToolkitSettings, *, empty: bool) -> None:
 
 async def _supervise(chosen: ToolkitSettings, app: App) -> int:
     """Have workers serve."""
+    if any(module.rpcs is not None for module in app.modules.values()):
+        _require_free(chosen["host"], chosen.grpc_port)
     with _listen(chosen) as listening:
         port = listening.getsockname()[1]
         supervisor = Supervisor(chosen.workers, listening, lambda said: _tell(chosen, app, port, said))
         return await supervisor.run()
+
+
+def _require_free(host: str, port: int) -> None:
+    """Exit if the port of gRPC is taken: the workers share it, so that they wouldn't notice."""
+    try:
+        listen(host, port).close()
+    except OSError as problem:
+        fail(f"gRPC can't listen on {host}:{port}: {problem.strerror}. Choose another with CRATON_GRPC_PORT.")
 
 
 async def _work(chosen: ToolkitSettings, worker: Worker, *, empty: bool) -> None:

@@ -11,7 +11,7 @@ import msgspec
 import structlog
 
 from craton.application.api import Api
-from craton.application.codec import holds_secrets
+from craton.application.codec import fingerprint, holds_secrets
 from craton.application.dependencies import Dependencies, dependencies_of
 from craton.application.errors import WiringError
 from craton.application.module import Module
@@ -373,7 +373,9 @@ def _shared(definition: ProjectionDefinition, host: Host, module: Module) -> Sha
     kinds: list[Any] = [rows.row for rows in definition.rows.values()]
     if host.cache is None or any(map(holds_secrets, kinds)):
         return None
-    return SharedRows(host.cache, f"craton:{host.wiring.app}:{module.name}")
+    shapes = fingerprint([rows.shape for rows in definition.rows.values()])
+    made_by = f"{definition.version}.{shapes[:12]}"  # numbers of generations are used again after a restore
+    return SharedRows(host.cache, f"craton:{host.wiring.app}:{module.name}:{made_by}")
 
 
 def reader_name(part: str, source: str) -> str:

@@ -172,7 +172,7 @@ def test_each_refusal_has_a_status_and_a_reason(client: Client) -> None:
 
     assert client.refusal("RegisterUser", {"name": "Uma"}) == ("ALREADY_EXISTS", "value-taken")
     assert client.refusal("RegisterUser", {"name": " "}) == ("INVALID_ARGUMENT", "blank-name")
-    assert client.refusal("RegisterUser", {}) == ("INVALID_ARGUMENT", "invalid-value")
+    assert client.refusal("RegisterUser", {}) == ("INVALID_ARGUMENT", "blank-name")
     assert client.refusal("UnregisterUser", {"participant": "Nobody"}) == ("NOT_FOUND", "participant-not-found")
     assert client.as_nobody().refusal("FindUser", {"participant": "Uma"}) == ("UNAUTHENTICATED", "unauthenticated")
 
@@ -199,6 +199,16 @@ def test_a_repeated_call_under_one_key_runs_once(client: Client) -> None:
     assert client.told["idempotency-replayed"] == "true"
     reused = client.refusal("RegisterUser", {"name": "Tim"}, key="tom")
     assert reused == ("FAILED_PRECONDITION", "idempotency-key-reused")
+
+
+def test_what_is_no_message_is_refused_without_internal_texts(channel: grpc.Channel) -> None:
+    send = channel.unary_unary(f"/{SERVICE}/FindUser")
+
+    with pytest.raises(grpc.RpcError) as refused:
+        send(b"\xff\xff\xff", timeout=SECONDS)
+
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert refused.value.details() == "The request isn't a message of the procedure."
 
 
 def test_of_fifty_registrations_of_one_name_one_succeeds(client: Client) -> None:

@@ -10,9 +10,10 @@ from typing import Any, Final, get_args
 import msgspec
 from google.protobuf import json_format
 from google.protobuf.descriptor import Descriptor, MethodDescriptor
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
+from craton.adapters.grpc.statuses import Malformed
 from craton.application.codec import convert, encode
 from craton.application.context import Caller
 from craton.application.page import Page, Paging
@@ -31,6 +32,7 @@ class Binding:
         self._rpc = rpc
         operation = rpc.operation
         self._paging = next((name for name, hint in operation.parameters.items() if hint is Paging), None)
+        self._needed = {_wire_name(name) for name in operation.parameters if name not in operation.defaults}
         given = [name for name in operation.parameters if name not in (rpc.caller, self._paging)]
         self._fields = msgspec.defstruct(
             f"{operation}_request",
@@ -40,9 +42,20 @@ class Binding:
             forbid_unknown_fields=True,
         )
 
+    def read(self, wire: bytes) -> Message:
+        """The message with this wire form. Raises `Malformed`."""
+        try:
+            return self.request.FromString(wire)
+        except DecodeError:
+            raise Malformed("The request isn't a message of the procedure.") from None
+
     def arguments(self, message: Message, caller: Caller) -> dict[str, Any]:
         """The arguments. Raises `msgspec.ValidationError`, or `Unauthenticated`."""
         fields = json_format.MessageToDict(message, preserving_proto_field_name=True)
+        for field in message.DESCRIPTOR.fields:
+            # A field that can't tell its zero from being left out is its zero, unless the parameter may be left out.
+            if not field.has_presence and not field.is_repeated and field.name in self._needed:
+                fields.setdefault(field.name, field.default_value)
         arguments: dict[str, Any] = {}
         if self._rpc.caller is not None:
             if caller.is_stranger:
@@ -62,19 +75,28 @@ class Binding:
         return json_format.Parse(encode(shown), self.answer())
 
 
-def mistakes(rpc: Rpc, method: MethodDescriptor) -> Iterator[str]:
+def wrong_messages(rpc: Rpc, method: MethodDescriptor) -> Iterator[str]:
     """Yield a sentence for each way in which a procedure's messages don't fit the operation."""
     operation = rpc.operation
     if method.client_streaming or method.server_streaming:
         yield f"{rpc.name} is a stream; a procedure of the table has one request and one answer"
     if rpc.caller is not None and rpc.caller not in operation.parameters:
         yield f"caller={rpc.caller!r} names no parameter of {operation}"
+    owner = rpc.access.owner
+    if owner is not None and owner not in operation.parameters:
+        yield f"own({owner!r}) names no parameter of {operation}"
     parameters: dict[str, bool] = {}
     for name, hint in operation.parameters.items():
         if hint is Paging:
             parameters |= dict.fromkeys(PAGING, False)
         elif name != rpc.caller:
             parameters[_wire_name(name)] = name not in operation.defaults
+    for field in method.input_type.fields:
+        default = next(
+            (operation.defaults[name] for name in operation.defaults if _wire_name(name) == field.name), None
+        )
+        if default is not None and not field.has_presence and field.default_value != default:
+            yield f"{method.input_type.name}.{field.name} must be optional, because {operation} has another default"
     sent = _names(method.input_type)
     for name in sent - parameters.keys():
         yield f"{method.input_type.name}.{name} is no parameter of {operation}"

@@ -39,12 +39,13 @@ class Procedure:
         self._rpc = rpc
         self._binding = binding
 
-    async def respond(self, message: Message, call: ServicerContext[Any, Any]) -> Message:
+    async def respond(self, wire: bytes, call: ServicerContext[Any, Any]) -> Message:
         context = Context(address=_address(call.peer()), deadline=_deadline(call))
         told = [("craton-request-id", context.id)]
         try:
             with entered(context):
-                answer = await self._answer(message, call, context)
+                answer = await self._answer(self._binding.read(wire), call, context)
+                message = self._binding.answered(answer.result)
         except Exception as error:
             failure = failure_of(error, self._app.name)
             if failure is None:
@@ -59,7 +60,7 @@ class Procedure:
         if answer.replayed:
             told.append(("idempotency-replayed", "true"))
         call.set_trailing_metadata(tuple(told))
-        return self._binding.answered(answer.result)
+        return message
 
     async def _answer(self, message: Message, call: ServicerContext[Any, Any], context: Context) -> Answer:
         said = _metadata(call)

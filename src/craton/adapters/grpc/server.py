@@ -12,7 +12,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from craton.adapters.callers import Callers
-from craton.adapters.grpc.binding import Binding, mistakes
+from craton.adapters.grpc.binding import Binding, wrong_messages
 from craton.adapters.grpc.procedure import Procedure
 from craton.application.errors import WiringError
 from craton.application.module import Module
@@ -50,6 +50,9 @@ class GrpcServer:
             maximum_concurrent_rpcs=MAX_CONCURRENT_CALLS,
         )
         self._services = [self._add(module, module.rpcs) for module in app.modules.values() if module.rpcs is not None]
+        for name in self._services:
+            if self._services.count(name) > 1:
+                raise WiringError(f"app {app.name}: two modules serve {name}")
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         names = (*self._services, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
@@ -62,7 +65,8 @@ class GrpcServer:
             else:
                 port = self._server.add_secure_port(self._address, self._credentials)
         except RuntimeError as problem:
-            raise OSError(f"gRPC can't listen on {self._address}; is the port taken?") from problem
+            what = "is the port taken?" if self._credentials is None else "is the port taken, or the certificate wrong?"
+            raise OSError(f"gRPC can't listen on {self._address}; {what}") from problem
         await self._server.start()
         self._looking = asyncio.create_task(self._look())
         return int(port)
@@ -86,13 +90,18 @@ class GrpcServer:
 
     def _add(self, module: Module, table: Rpcs) -> str:
         service = _described(module, table)
+        guarded = [rpc.name for rpc in table if rpc.caller is not None or not rpc.access.public]
+        if guarded and self._app.authenticate is None:
+            raise WiringError(
+                f"app {self._app.name}: {table.service}.{guarded[0]} is not for strangers, and nothing tells who "
+                f"calls: give the App an `authenticate`, or the procedure `access=public`"
+            )
         callers = Callers(self._app)
         handlers = {}
         for rpc in table:
             binding = Binding(rpc, service.methods_by_name[rpc.name])
             handlers[rpc.name] = grpc.unary_unary_rpc_method_handler(
                 Procedure(self._app, callers, rpc, binding).respond,
-                request_deserializer=binding.request.FromString,
                 response_serializer=binding.answer.SerializeToString,
             )
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(table.service, handlers),))
@@ -112,24 +121,27 @@ def _described(module: Module, table: Rpcs) -> ServiceDescriptor:
     service: ServiceDescriptor | None = generated.DESCRIPTOR.services_by_name.get(name)
     if service is None or service.full_name != table.service:
         raise WiringError(f"module {module.name}: {table.generated} has no service {table.service}")
-    wrong = [f"module {module.name}: {table.service}: {mistake}" for mistake in _mistakes(service, list(table))]
+    mistakes = _mistakes(module, service, list(table))
+    wrong = [f"module {module.name}: {table.service}: {mistake}" for mistake in mistakes]
     if wrong:
         raise WiringError("; ".join(wrong))
     return service
 
 
-def _mistakes(service: ServiceDescriptor, rpcs: list[Rpc]) -> Iterator[str]:
+def _mistakes(module: Module, service: ServiceDescriptor, rpcs: list[Rpc]) -> Iterator[str]:
     names = [rpc.name for rpc in rpcs]
     for name in sorted(set(service.methods_by_name) - set(names)):
         yield f"the table has no {name}"
     for name in sorted({name for name in names if names.count(name) > 1}):
         yield f"{name} is in the table twice"
     for rpc in rpcs:
+        if rpc.operation.api is not module.api:
+            yield f"{rpc.operation} is another module's; a procedure calls its own module's {module.api.__name__}"
         method = service.methods_by_name.get(rpc.name)
         if method is None:
             yield f"the .proto file has no {rpc.name}"
         else:
-            yield from mistakes(rpc, method)
+            yield from wrong_messages(rpc, method)
 
 
 def _credentials(certificate: str, key: str) -> grpc.ServerCredentials | None:

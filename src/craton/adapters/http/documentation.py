@@ -4,6 +4,7 @@ The page is Swagger UI, whose files are unchanged in `docs/swagger-ui`. Among th
 that loads nothing from other sites, and needs no inline styles and no `eval`.
 """
 
+import asyncio
 import hashlib
 from collections.abc import Callable
 from functools import cached_property
@@ -46,11 +47,16 @@ class Asset:
     def _body(self) -> bytes:
         return self._read()
 
+    def _prepare(self) -> None:
+        _ = self._tag
+
     @cached_property
     def _tag(self) -> str:
         return f'"{hashlib.sha256(self._body).hexdigest()[:32]}"'
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if "_tag" not in self.__dict__:
+            await asyncio.to_thread(self._prepare)  # a document of many modules takes its time, once
         kept: Headers = [(b"etag", self._tag.encode()), (b"cache-control", b"no-cache")]
         if head_of(scope).knows(self._tag):
             reply = Reply(304, kept, b"")

@@ -90,14 +90,16 @@ class LiveInline:
 class GenerationRecord:
     """The generations of one projection, as this process knows them and changes them."""
 
-    def __init__(self, kind: ProjectionDefinition, store: Store, inline: LiveInline) -> None:
+    def __init__(self, kind: ProjectionDefinition, store: Store, inline: LiveInline, source: str = "") -> None:
+        """`source` is the module whose log it reads, if that isn't its own."""
         self.state = Generations(newest=0)
         self.document = _document(kind.name)
         self.revision = 0
         self.refreshed = -inf
         """When the newest completed reading of the record began."""
         shapes = [row_type.shape for row_type in kind.rows.values()]
-        self.shape = fingerprint(shapes if kind.settings is None else [*shapes, canonical(kind.settings)])
+        used = [] if kind.settings is None else [canonical(kind.settings)]
+        self.shape = fingerprint([*shapes, *used, *filter(None, [source])])
         self._kind = kind
         self._store = store
         self._inline = inline

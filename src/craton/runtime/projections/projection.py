@@ -60,7 +60,8 @@ class RunningProjection:
         self, definition: ProjectionDefinition, background: Background, committer: Committer, inline: LiveInline
     ) -> None:
         self.definition = definition
-        self.record = GenerationRecord(definition, background.store, inline)
+        source = "" if background.source == background.module else background.source
+        self.record = GenerationRecord(definition, background.store, inline, source)
         self.runner = ProjectionRunner(
             definition, background, self.record, Swap(definition, background, self.record, committer)
         )

@@ -138,24 +138,26 @@ class HeldUp:
 
 
 class Shelf:
-    """A shared cache whose answers are held up, too."""
+    """A shared cache. The answers to our process are held up, as those of its store are."""
 
-    def __init__(self, store: HeldUp) -> None:
+    def __init__(self, texts: dict[str, str], store: HeldUp | None = None) -> None:
         self._store = store
-        self._texts: dict[str, str] = {}
+        self._texts = texts
 
     async def get(self, keys: Sequence[str]) -> Sequence[str | None]:
-        with suppress(StoreUnavailable):
-            await self._store.hold("get", made=False)
+        await self._hold("get", made=False)
         found = [self._texts.get(key) for key in keys]
-        with suppress(StoreUnavailable):
-            await self._store.hold("get", made=True)
+        await self._hold("get", made=True)
         return found
 
     async def put(self, entries: Mapping[str, str]) -> None:
-        with suppress(StoreUnavailable):
-            await self._store.hold("put", made=False)
-        self._texts |= entries
+        await self._hold("put", made=False)
+        self._texts.update(entries)
+
+    async def _hold(self, name: str, *, made: bool) -> None:
+        if self._store is not None:
+            with suppress(StoreUnavailable):
+                await self._store.hold(name, made=made)
 
     async def close(self) -> None: ...
 
@@ -173,7 +175,8 @@ class World:
         types = EventTypes([Written])
         self._feed = Feed(self.store, types, self._signal)
         self._committer = Committer(self.store, self._signal.fire)
-        shelf = Shelf(self.store)
+        texts: dict[str, str] = {}
+        shelf = SharedRows(Shelf(texts, self.store), "m") if shared else None
         background = Background(
             module="m",
             source="m",
@@ -185,9 +188,7 @@ class World:
             owner="ann",
             clock=machine.now,
         )
-        self._cache = RowCache(
-            COUNTS, background, lambda: self._committer.newest, self._proven, SharedRows(shelf, "m") if shared else None
-        )
+        self._cache = RowCache(COUNTS, background, lambda: self._committer.newest, self._proven, shelf)
         self.view = View(ViewSource(ROWS, self.store, self._live, self._cache))
         self.states: list[State] = [dict.fromkeys(KEYS, 0)]
         self._times = [0.0]
@@ -204,7 +205,7 @@ class World:
         if shared:
             feed = Feed(theirs, types, self._their_signal)
             neighbour = msgspec.structs.replace(background, store=theirs, feed=feed, signal=self._their_signal)
-            cache = RowCache(COUNTS, neighbour, lambda: 0, self._nothing_proven, SharedRows(shelf, "m"))
+            cache = RowCache(COUNTS, neighbour, lambda: 0, self._nothing_proven, SharedRows(Shelf(texts), "m"))
             self._their_view = View(ViewSource(ROWS, theirs, self._live, cache))
             self._following.append(asyncio.create_task(cache.run()))
 

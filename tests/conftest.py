@@ -45,7 +45,9 @@ RUN_BY_ONE_WORKER: Final = (
     "tests/crash/test_crash_points.py",
     "tests/crash/test_market_crashes.py",
     "tests/failure/test_hostile_http.py",
+    "tests/http/test_description.py",
     "tests/http/test_schema.py",
+    "tests/market/courses/test_grpc.py",
     "tests/market/payments/test_stripe.py",
     "tests/market/payments/test_webhooks.py",
 )

@@ -41,7 +41,7 @@ class RedisCache:
             pool.make_connection()  # type: ignore[no-untyped-call]  # finds what is wrong with the URL
         except Exception:
             raise WiringError("the cache must be a redis://, rediss:// or unix:// URL without options") from None
-        self._redis = Redis(connection_pool=pool)
+        self._redis = Redis.from_pool(pool)  # which is closed with it
         self._asking = asyncio.Semaphore(CONNECTIONS)
         self._pause = 0.0
         self._closed_at = self._closed_until = 0.0

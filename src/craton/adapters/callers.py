@@ -8,6 +8,7 @@ from craton.application.context import Caller, Context, context
 from craton.application.routes import DEFAULT_TIMEOUT_SECONDS
 from craton.domain import Unauthenticated, world
 from craton.runtime.app import App
+from craton.runtime.commands.use_cases import MAX_KEY_LENGTH
 
 MAX_TOKEN_LENGTH: Final = 4_096
 _TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*", re.ASCII).fullmatch
@@ -22,6 +23,11 @@ def bearer_token(authorization: str | None) -> str | None:
     if scheme.lower() != "bearer" or len(token) > MAX_TOKEN_LENGTH or not _TOKEN(token):
         raise Unauthenticated()
     return token
+
+
+def is_client_key(text: str) -> bool:
+    """Whether a client may use a text as its idempotency key."""
+    return 1 <= len(text) <= MAX_KEY_LENGTH and text.isprintable() and text.isascii()
 
 
 class Callers:

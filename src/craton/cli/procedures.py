@@ -13,6 +13,15 @@ from craton.runtime.settings import ToolkitSettings
 NEEDED: Final = ("grpc", "grpc_health", "grpc_reflection", "grpc_status")
 
 
+def are_served(app: App) -> bool:
+    """Whether the application has gRPC services, and what serves them is installed."""
+    return _has_services(app) and all(map(find_spec, NEEDED))
+
+
+def _has_services(app: App) -> bool:
+    return any(module.rpcs is not None for module in app.modules.values())
+
+
 class Procedures:
     """What is said about gRPC at the start, and how it is told to stop."""
 
@@ -43,9 +52,9 @@ async def procedures(chosen: ToolkitSettings, app: App) -> AsyncIterator[Procedu
 
 
 async def _started(chosen: ToolkitSettings, app: App) -> Procedures:
-    if not any(module.rpcs is not None for module in app.modules.values()):
+    if not _has_services(app):
         return Procedures(())
-    if not all(map(find_spec, NEEDED)):
+    if not are_served(app):
         return Procedures(["gRPC isn't served: it needs pip install craton[grpc]."])
     if chosen.workers > 1 and chosen.grpc_port == 0:
         raise WiringError("several workers need one port of gRPC: set CRATON_GRPC_PORT to a number other than 0")

@@ -13,7 +13,7 @@ from craton.adapters.stores import is_shared
 from craton.application.errors import WiringError
 from craton.cli.load import WRONG_USE, execute, fail, load_app, out, running, settings
 from craton.cli.options import Data, StoreUrl
-from craton.cli.procedures import Procedures, procedures
+from craton.cli.procedures import Procedures, are_served, procedures
 from craton.cli.workers import Supervisor, Worker
 from craton.ports.crash import arm_from_environment
 from craton.runtime.app import App
@@ -93,7 +93,7 @@ async def _serve(chosen: ToolkitSettings, *, empty: bool) -> None:
 
 async def _supervise(chosen: ToolkitSettings, app: App) -> int:
     """Have workers serve."""
-    if any(module.rpcs is not None for module in app.modules.values()):
+    if are_served(app):
         _require_free(chosen["host"], chosen.grpc_port)
     with _listen(chosen) as listening:
         port = listening.getsockname()[1]

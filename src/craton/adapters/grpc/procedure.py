@@ -8,7 +8,7 @@ from grpc import StatusCode
 from grpc.aio import ServicerContext
 
 from craton.adapters.addresses import address_of
-from craton.adapters.callers import Callers, bearer_token
+from craton.adapters.callers import Callers, bearer_token, is_client_key
 from craton.adapters.grpc.binding import Binding
 from craton.adapters.grpc.statuses import Failure, Malformed, failure_of
 from craton.application.command_keys import CommandKey
@@ -91,7 +91,7 @@ def _metadata(call: ServicerContext[Any, Any]) -> dict[str, str]:
 def _key(text: str | None) -> CommandKey | None:
     if text is None:
         return None
-    if not 1 <= len(text) <= MAX_KEY_LENGTH or not text.isprintable() or not text.isascii():
+    if not is_client_key(text):
         raise Malformed(f"idempotency-key must have 1 to {MAX_KEY_LENGTH} printable ASCII characters.")
     return CommandKey(text)
 

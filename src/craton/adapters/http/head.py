@@ -7,7 +7,7 @@ from typing import Final, Literal
 from starlette.types import Scope
 
 from craton.adapters.addresses import address_of
-from craton.adapters.callers import bearer_token
+from craton.adapters.callers import bearer_token, is_client_key
 from craton.adapters.http.problems import BadRequest
 from craton.application.command_keys import CommandKey
 from craton.runtime.commands.use_cases import MAX_KEY_LENGTH
@@ -56,7 +56,7 @@ class RequestHead:
         key = self.get(b"idempotency-key")
         if key is None:
             return None
-        if not 1 <= len(key) <= MAX_KEY_LENGTH or not key.isprintable() or not key.isascii():
+        if not is_client_key(key):
             raise BadRequest(
                 400,
                 "malformed-header",

@@ -78,20 +78,20 @@ class MariaDbTables:
             return await connection.fetch(statement)
 
     async def write(self, units: Sequence[Changeset]) -> Sequence[WriteOutcome]:
-        outcomes: list[WriteOutcome | None] = [None] * len(units)
-        others = [place for place, unit in enumerate(units) if not _is_own(unit)]
-        own = [place for place, unit in enumerate(units) if _is_own(unit)]
-        mixed = [place for place in others if units[place].statements]
-        for place in mixed:
-            outcomes[place] = StatementFailed(
-                "a unit can't hold SQL for MariaDB together with events, timers or other changes of the module's store"
-            )
-        for place in own:  # in their order, so that the first of two with one key gets it
-            outcomes[place] = await self._alone(units[place])
-        written = [place for place in others if place not in mixed]
-        for place, outcome in zip(written, await self._written_in_base([units[p] for p in written]), strict=True):
-            outcomes[place] = outcome
-        return [outcome for outcome in outcomes if outcome is not None]
+        outcomes: dict[int, WriteOutcome] = {}
+        rest: dict[int, Changeset] = {}
+        for place, unit in enumerate(units):  # in their order, so that the first of two with one key gets it
+            if _is_own(unit):
+                outcomes[place] = await self._alone(unit)
+            elif unit.statements:
+                outcomes[place] = StatementFailed(
+                    "a unit can't hold SQL for MariaDB together with events, timers or other changes of the module's "
+                    "store"
+                )
+            else:
+                rest[place] = unit
+        outcomes |= zip(rest, await self._written_in_base([*rest.values()]), strict=True)
+        return [outcomes[place] for place in range(len(units))]
 
     async def _written_in_base(self, units: Sequence[Changeset]) -> Sequence[WriteOutcome]:
         """Write units into the other store. If that fails, the units in MariaDB are written nevertheless."""

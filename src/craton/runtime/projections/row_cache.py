@@ -107,6 +107,7 @@ class RowCache:
                 is_right = found is not None and all(map(self._shared.is_right, found))
                 if found is not None and is_right and self._is_usable() and not self._are_newly_read(table, keys):
                     self._rows[table] |= {one.key: _Kept(one.row, -inf) for one in found}
+                    self._keep_bounded()
                     return [one.row for one in found]
         changes = self._changes
         loaded = await load(keys)
@@ -146,9 +147,12 @@ class RowCache:
                     self._shared.filled(rows, table, key, known[key])
             else:
                 known.pop(key, None)
+        self._keep_bounded()
+        self._wake.fire()
+
+    def _keep_bounded(self) -> None:
         if sum(map(len, self._rows.values())) > MAX_CACHED_ROWS:
             self._rows.clear()
-        self._wake.fire()
 
     async def run(self) -> None:
         """Follow the feed, for ever."""

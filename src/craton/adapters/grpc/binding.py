@@ -7,18 +7,18 @@ time is a Timestamp, and an id a string.
 from collections.abc import Iterator
 from typing import Any, Final, get_args
 
-import msgspec
 from google.protobuf import json_format
 from google.protobuf.descriptor import Descriptor, MethodDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
+from craton.adapters.arguments import fields_of, fill, own_id, wire_name
 from craton.adapters.grpc.statuses import Malformed
 from craton.application.codec import convert, encode
 from craton.application.context import Caller
 from craton.application.page import Page, Paging
 from craton.application.rpcs import Rpc
-from craton.domain import Id, Unauthenticated
+from craton.domain import Id
 
 PAGING: Final = Paging.parameters
 
@@ -32,15 +32,9 @@ class Binding:
         self._rpc = rpc
         operation = rpc.operation
         self._paging = next((name for name, hint in operation.parameters.items() if hint is Paging), None)
-        self._needed = {_wire_name(name) for name in operation.parameters if name not in operation.defaults}
+        self._needed = {wire_name(name) for name in operation.parameters if name not in operation.defaults}
         given = [name for name in operation.parameters if name not in (rpc.caller, self._paging)]
-        self._fields = msgspec.defstruct(
-            f"{operation}_request",
-            [operation.field(name) for name in given],
-            kw_only=True,
-            rename=_wire_name,
-            forbid_unknown_fields=True,
-        )
+        self._fields = fields_of(operation, f"{operation}_request", given, forbid_unknown_fields=True)
 
     def read(self, wire: bytes) -> Message:
         """The message with this wire form. Raises `Malformed`."""
@@ -58,14 +52,12 @@ class Binding:
                 fields.setdefault(field.name, field.default_value)
         arguments: dict[str, Any] = {}
         if self._rpc.caller is not None:
-            if caller.is_stranger:
-                raise Unauthenticated()
-            arguments[self._rpc.caller] = convert(str(caller.id), self._rpc.operation.parameters[self._rpc.caller])
+            arguments[self._rpc.caller] = own_id(self._rpc.operation, self._rpc.caller, caller)
         if self._paging is not None:
             page, size = (fields.pop(name, None) for name in PAGING)
             arguments[self._paging] = Paging.lenient(page and str(page), size and str(size))
-        given = convert(fields, self._fields, strict=False)
-        return arguments | {name: getattr(given, name) for name in given.__struct_fields__}
+        fill(arguments, convert(fields, self._fields, strict=False))
+        return arguments
 
     def answered(self, result: Any) -> Message:
         """The message that holds a result."""
@@ -90,11 +82,9 @@ def wrong_messages(rpc: Rpc, method: MethodDescriptor) -> Iterator[str]:
         if hint is Paging:
             parameters |= dict.fromkeys(PAGING, False)
         elif name != rpc.caller:
-            parameters[_wire_name(name)] = name not in operation.defaults
+            parameters[wire_name(name)] = name not in operation.defaults
     for field in method.input_type.fields:
-        default = next(
-            (operation.defaults[name] for name in operation.defaults if _wire_name(name) == field.name), None
-        )
+        default = next((operation.defaults[name] for name in operation.defaults if wire_name(name) == field.name), None)
         if default is not None and not field.has_presence and field.default_value != default:
             yield f"{method.input_type.name}.{field.name} must be optional, because {operation} has another default"
     sent = _names(method.input_type)
@@ -117,8 +107,3 @@ def _result_fields(result: Any) -> set[str]:
 
 def _names(message: Descriptor) -> set[str]:
     return {field.name for field in message.fields}
-
-
-def _wire_name(name: str) -> str:
-    """The name in messages: `from_` is `from` outside of Python."""
-    return name.rstrip("_")

@@ -1,14 +1,13 @@
 """Binds path, query and body to the parameters of an operation, by name."""
 
-import math
 import re
-from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl
 
 import msgspec
 from starlette.types import Receive, Scope
 
+from craton.adapters.arguments import fields_of, fill, own_id
 from craton.adapters.http.body import parse, read
 from craton.adapters.http.head import head_of
 from craton.adapters.http.problems import BadRequest
@@ -17,7 +16,6 @@ from craton.application.codec import convert
 from craton.application.context import Caller
 from craton.application.page import Paging
 from craton.application.routes import Route
-from craton.domain import Unauthenticated
 
 MAX_QUERY_FIELDS = 50
 _WITH_BODY = ("POST", "PUT", "PATCH")
@@ -44,30 +42,22 @@ class Binding:
         self.body_type = self._struct("Body", self.in_body, forbid_unknown_fields=True)
 
     def _struct(self, what: str, names: tuple[str, ...], **options: Any) -> type[msgspec.Struct]:
-        return msgspec.defstruct(
-            f"{self._name}_{what}",
-            [self.operation.field(name) for name in names],
-            kw_only=True,
-            rename=wire_name,
-            **options,
-        )
+        return fields_of(self.operation, f"{self._name}_{what}", names, **options)
 
     async def arguments(self, scope: Scope, receive: Receive, caller: Caller) -> dict[str, Any]:
         """Return the arguments. Raises `BadRequest`, `msgspec.ValidationError`, or `Unauthenticated`."""
         arguments: dict[str, Any] = {}
         if self.caller is not None:
-            if caller.is_stranger:
-                raise Unauthenticated()
-            arguments[self.caller] = convert(str(caller.id), self.operation.parameters[self.caller])
+            arguments[self.caller] = own_id(self.operation, self.caller, caller)
         if self.in_path:
-            _fill(arguments, convert(scope["path_params"], self.path_type, strict=False))
+            fill(arguments, convert(scope["path_params"], self.path_type, strict=False))
         if self.has_body:
-            _fill(arguments, convert(await self._body(scope, receive), self.body_type))
+            fill(arguments, convert(await self._body(scope, receive), self.body_type))
         query = _query(scope) if scope["query_string"] else {}
         if self.paging:
             arguments[self.paging] = Paging.lenient(query.pop("page", None), query.pop("page_size", None))
         if query or self.in_query:
-            _fill(arguments, convert(query, self.query_type, strict=False))
+            fill(arguments, convert(query, self.query_type, strict=False))
         return arguments
 
     async def _body(self, scope: Scope, receive: Receive) -> Any:
@@ -77,24 +67,6 @@ class Binding:
         if head_of(scope).media_type != "application/json":
             raise BadRequest(415, "unsupported-media-type", "The body must be application/json.")
         return parse(body)
-
-
-def wire_name(name: str) -> str:
-    """The name on the wire: `from_` is `from` outside of Python."""
-    return name.rstrip("_")
-
-
-def _fill(arguments: dict[str, Any], struct: msgspec.Struct) -> None:
-    for name in struct.__struct_fields__:
-        value = getattr(struct, name)
-        if isinstance(value, float) and not math.isfinite(value):
-            raise msgspec.ValidationError(f"Expected a finite number - at `$.{wire_name(name)}`")
-        if isinstance(value, datetime):
-            try:
-                value = value.astimezone(UTC)
-            except OverflowError:
-                raise msgspec.ValidationError(f"The time is beyond the calendar - at `$.{wire_name(name)}`") from None
-        arguments[name] = value
 
 
 def _query(scope: Scope) -> dict[str, str]:

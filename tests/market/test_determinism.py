@@ -5,7 +5,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
-LONG, SHORT = 1_200, 300
+LONG, SHORT = 1_000, 60
 """Seconds of virtual time. The long one is more than the fifteen minutes for which an unpaid order keeps its goods."""
 
 

@@ -95,12 +95,18 @@ class Process:
     def start(self) -> None:
         """Start the process and wait until it serves. Raises `RuntimeError` with what it said when it does not."""
         self.launch()
+        if not self.comes_up():
+            raise RuntimeError(f"it did not start (exit code {self.exit_code}): {self.output}{self.log}")
+
+    def comes_up(self) -> bool:
+        """Wait until it serves; False if it ended before that, or takes too long."""
         deadline = time.monotonic() + START_SECONDS
         while (port := self._announced_port()) is None:
             if self.exit_code is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"it did not start (exit code {self.exit_code}): {self.output}{self.log}")
+                return False
             time.sleep(0.01)
         self._port = port
+        return True
 
     def stop(self, seconds: float = STOP_SECONDS) -> int:
         """Ask it to end (SIGTERM), wait for that; return its exit code."""

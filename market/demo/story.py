@@ -45,7 +45,7 @@ class Story:
         await self._scene("Ada buys a knife by card", ada, "product_1")
         await self._wallet(bob)
         await self._scene("Cleo's card is declined", cleo, "product_2", card="pm_card_declined")
-        await self._scene("Ada orders eleven pans, but there are ten", ada, "product_2", quantity=11)
+        await self._scene("Ada orders eleven pans, and there are fewer", ada, "product_2", quantity=11)
         await self._scene(
             "the payment gateway's answer for Bob's card gets lost", bob, "product_3", card="pm_card_timeout"
         )

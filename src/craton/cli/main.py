@@ -35,7 +35,11 @@ class _Commands(TyperGroup):
                 f"craton has no command {cmd_name!r}, and the application's own commands can't be read: {problem}.",
                 WRONG_USE,
             )
-        return typer.main.get_command(own[cmd_name]) if cmd_name in own else None
+        if cmd_name not in own:
+            return None
+        command = typer.main.get_command(own[cmd_name])
+        command.name = cmd_name  # the help shows it
+        return command
 
     @staticmethod
     def _own() -> dict[str, typer.Typer]:

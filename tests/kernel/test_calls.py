@@ -95,7 +95,7 @@ class TestTheContext:
 
         await ask(app, Bank.open, "Ann", "ann@example.org", context=asked)
 
-        (event,) = [event async for event in app.running["bank"].events()]
+        (event,) = [event async for event in app.running["bank"].source.stored()]
         assert json.loads(event.metadata) == {
             "actor": "ann",
             "tenant": "acme",
@@ -109,7 +109,7 @@ class TestTheContext:
 
         await ask(app, Bank.open, "Ann", "ann@example.org", context=asked)
 
-        (event,) = [event async for event in app.running["bank"].events()]
+        (event,) = [event async for event in app.running["bank"].source.stored()]
         assert json.loads(event.metadata) == {"correlation": asked.id, "causation": asked.id}
 
     async def test_of_a_call_inside_a_call_is_of_the_same_people_and_conversation(self, app: App) -> None:

@@ -176,7 +176,7 @@ async def vault(start: StartApp) -> App:
 
 
 async def events(app: App) -> list[str]:
-    return [event.type async for event in app.running["vault"].events()]
+    return [event.type async for event in app.running["vault"].source.stored()]
 
 
 async def code_tried(app: App, code: str, context: Context | None = None) -> DomainError | None:

@@ -638,7 +638,7 @@ class TestSagas:
             await app.api(Shelf).send(BOX)
 
             async def has_ended() -> bool:
-                return any([e.type == SagaCompleted.__name__ async for e in app.running["shelf"].events()])
+                return any([e.type == SagaCompleted.__name__ async for e in app.running["shelf"].source.stored()])
 
             await until(has_ended)
 

@@ -100,7 +100,7 @@ async def _drive_too(office: Office, trip: TripId) -> None:
     """Have an office drive a saga though it may not be the owner, as one does that was only thought dead."""
     module = office.app.running["tours"]
     assert module.sagas is not None
-    events = [event async for event in module.events() if event.stream == f"saga-{trip}"]
+    events = [event async for event in module.source.stored() if event.stream == f"saga-{trip}"]
     await module.sagas.runner.handle(EventPage(events, events[-1].position, module.module.events), events)
 
 

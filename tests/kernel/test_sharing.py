@@ -106,7 +106,7 @@ def baskets(app: App) -> Baskets:
 
 
 async def recorded(app: App) -> list[dict[str, Any]]:
-    return [msgspec.json.decode(event.data) async for event in app.running["baskets"].events()]
+    return [msgspec.json.decode(event.data) async for event in app.running["baskets"].source.stored()]
 
 
 class Options(Value):

@@ -76,7 +76,7 @@ class TestATimer:
         running = await start(bank(), clock=clock, subscriptions=True)
         await until(lambda: _all_ran(running))
 
-        *_, last = [event async for event in running.running["bank"].events()]
+        *_, last = [event async for event in running.running["bank"].source.stored()]
         assert '"correlation":"conversation-1"' in last.metadata
         assert '"actor":"timer"' in last.metadata
 

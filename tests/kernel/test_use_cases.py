@@ -163,7 +163,7 @@ class TestJoining:
         await api.transfer(source, target, 4)
 
         assert [(await api.state(id)).balance for id in (source, target)] == [6, 4]
-        last = [event async for event in app.running["bank"].events()][-2:]
+        last = [event async for event in app.running["bank"].source.stored()][-2:]
         assert {event.stream for event in last} == {f"account-{source}", f"account-{target}"}
 
     async def test_when_a_later_part_is_refused_the_earlier_is_undone(self, api: Bank) -> None:
@@ -353,7 +353,7 @@ class TestUniqueValues:
         )
 
         assert sorted(type(outcome).__name__ for outcome in outcomes) == ["AccountId"] * 5 + ["ValueTaken"] * 15
-        assert len([event async for event in app.running["bank"].events()]) == 5
+        assert len([event async for event in app.running["bank"].source.stored()]) == 5
 
 
 class TestDeadlines:

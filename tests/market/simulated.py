@@ -48,7 +48,7 @@ async def act_in_the_market(seed: int, seconds: float) -> str:
         await asyncio.gather(*(client.act(n, seconds) for n, client in enumerate(clients)))
         digest = hashlib.sha256()
         for name, running in app.running.items():
-            async for event in running.events():
+            async for event in running.source.stored():
                 digest.update(repr((name, event)).encode())
         return digest.hexdigest()
 

@@ -98,7 +98,7 @@ def test_an_app_runs_alike() -> None:
             made = [running.api(Workshop).bring(name) for name in ("Ann", "Bob", "Cleo")]
             ids = await asyncio.gather(*made)
             await running.turn(hours=1)
-            events = [event async for event in running.app.running["workshop"].events()]
+            events = [event async for event in running.app.running["workshop"].source.stored()]
             return [*ids, *map(repr, events)]
 
     assert simulate(3, repairs) == simulate(3, repairs)

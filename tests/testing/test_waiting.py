@@ -41,7 +41,7 @@ class TestTheClock:
             running.clock.turn(days=1)
             await running.api(Workshop).finish(repair)
 
-            times = [event.time async for event in running.app.running["workshop"].events()]
+            times = [event.time async for event in running.app.running["workshop"].source.stored()]
 
         assert [(time - START).days for time in times] == [0, 1]
 
@@ -64,7 +64,7 @@ class TestTheClock:
 
             await running.turn(days=30)
 
-            events = [event async for event in running.app.running["workshop"].events()]
+            events = [event async for event in running.app.running["workshop"].source.stored()]
         days = [(event.time - START).days for event in events if event.type == "Warned"]
         assert days == [0, 1, 2, 3]
         assert (running.clock() - START).days == 30
@@ -76,7 +76,7 @@ class TestTheClock:
 
             await running.turn(hours=1)
 
-            events = [event async for event in running.app.running["courier"].events()]
+            events = [event async for event in running.app.running["courier"].source.stored()]
         assert {event.time for event in events} == {START}
 
     async def test_when_turned_by_the_app_has_all_done_that_is_due(self) -> None:

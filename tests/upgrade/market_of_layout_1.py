@@ -163,7 +163,7 @@ class OldMarket(Shop):
 async def digest(app: App, module: str, events: int) -> str:
     """A digest of the first events of a module's log."""
     found = hashlib.sha256()
-    async for event in app.running[module].events():
+    async for event in app.running[module].source.stored():
         if not events:
             break
         events -= 1

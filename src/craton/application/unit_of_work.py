@@ -122,6 +122,15 @@ def current_unit() -> UnitOfWork | None:
     return _current.get()
 
 
+def dual_write(operation: str, module: str, outer: UnitOfWork) -> MisuseError:
+    """The error of a command that was called inside another module's unit of work, or inside a query."""
+    what = "a query" if outer.read_only else f"a unit of work of the module {outer.module!r}"
+    return MisuseError(
+        f"{operation} is a command of the module {module!r} and was called inside {what}: that would be "
+        f"a dual write. Use a saga or a policy to change another module, or a query to ask it."
+    )
+
+
 def require_unit(what: str) -> UnitOfWork:
     """Return the current unit of work. Raises `MisuseError` outside of a use case."""
     unit = _current.get()

@@ -4,7 +4,7 @@ import asyncio
 import copy
 import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
 
@@ -13,10 +13,12 @@ from craton.application.context import Context
 from craton.application.errors import WiringError
 from craton.application.module import Module
 from craton.application.settings import read_settings, unfit_for_production, variable
+from craton.application.unit_of_work import current_unit, dual_write
+from craton.application.upcasting import stored_names
 from craton.domain import uuid7, world
 from craton.domain.immutable import Immutable
 from craton.ports import SharedCache, Store, StoreUnavailable
-from craton.runtime.background import Clock
+from craton.runtime.background import Clock, keep_running
 from craton.runtime.commands.calls import Call, copied, proxy
 from craton.runtime.commands.results import Answer
 from craton.runtime.compatibility.names import keep_names
@@ -28,8 +30,10 @@ from craton.runtime.operations.api import Operations
 from craton.runtime.operations.calls import call_operations
 from craton.runtime.process.attempt import cancelled
 from craton.runtime.projections.projection import RunningProjection
+from craton.runtime.remote import Remote, RemoteLog
 from craton.runtime.retention import Retention
 from craton.runtime.settings import VARIABLES
+from craton.runtime.subscriptions.source import Source
 from craton.runtime.wiring import Wiring
 
 A = TypeVar("A", bound=Api)
@@ -88,6 +92,7 @@ class App:
         self.name = name
         self.wiring = Wiring(name, modules)
         self.modules = self.wiring.modules
+        """The modules that run in this process."""
         self.about = about or About()
         self.authenticate = None if authenticate is None else operation_of(authenticate)
         self._fill = fill
@@ -98,6 +103,9 @@ class App:
         self._clock = clock
         self.environment = environment
         self._running: dict[str, RunningModule] = {}
+        self._remote: Remote | None = None
+        self.caller_seconds = 0.0
+        """How long a caller is remembered that was found by its token."""
         self._copied_calls = copied_calls
         self._call: Call = copied(self.call) if copied_calls else self.call
 
@@ -129,6 +137,26 @@ class App:
         twin._running = {}
         twin._copied_calls = True
         twin._call = copied(twin.call)
+        return twin
+
+    def part(self, modules: Collection[str], remote: Remote, *, caller_seconds: float = 0.0) -> "App":
+        """The same app, of which only some modules run in this process; the others are reached through `remote`.
+
+        `caller_seconds` says how long a caller is remembered that another service has found by its token.
+        """
+        twin = copy.copy(self)
+        twin.modules = {name: module for name, module in self.wiring.modules.items() if name in modules}
+        twin._running = {}
+        twin._remote = remote
+        twin.caller_seconds = caller_seconds
+        twin._call = copied(twin.call) if twin._copied_calls else twin.call
+        return twin
+
+    def together(self, running: Mapping[str, RunningModule]) -> "App":
+        """The same app, with modules that other apps of this process run."""
+        twin = copy.copy(self)
+        twin._running = {name: running[name] for name in self.modules}
+        twin._call = copied(twin.call) if twin._copied_calls else twin.call
         return twin
 
     @asynccontextmanager
@@ -163,11 +191,15 @@ class App:
             check_all=self._copied_calls,
         )
         opened: list[RunningModule] = []
-        noting: asyncio.Task[None] | None = None
+        tasks: list[asyncio.Task[None]] = []
+        rounds: Rounds | None = None
         try:
             made = {name: RunningModule(module, open_store(name), host) for name, module in self.modules.items()}
+            logs = self._remote_logs()
+            sources = {name: running.source for name, running in made.items()}
+            sources |= {name: Source.of(self.wiring.modules[name], log) for name, log in logs.items()}
             for running in made.values():
-                running.link(made)
+                running.link(sources)
             for running in made.values():
                 if not looking:
                     running.make()
@@ -175,8 +207,8 @@ class App:
                 opened.append(running)
                 self._running[running.module.name] = running
             stores = {running.module.name: running.store for running in opened}
-            readers = list(self.event_readers)
-            self.rounds = Rounds(self.name, stores, readers, self._clock)
+            readers = [reader for reader in self.event_readers if reader.source in stores]
+            self.rounds = rounds = Rounds(self.name, stores, readers, self._clock)
             modules = [(running.module, running.store) for running in opened]
             await keep_names(self.name, modules, working=subscriptions)
             if subscriptions:
@@ -187,18 +219,28 @@ class App:
                 await running.prepare()
             if subscriptions:
                 for running in opened:
-                    running.start_background(self._running)
-                noting = asyncio.create_task(self.rounds.run(), name="rounds")
+                    running.start_background(sources)
+                tasks.append(asyncio.create_task(rounds.run(), name="rounds"))
+                tasks += [asyncio.create_task(_watch(sources[name], log)) for name, log in logs.items()]
             yield self
         finally:
-            if noting is not None:
-                await cancelled([noting], REST_SECONDS)
+            await cancelled(tasks, REST_SECONDS)
             # All modules stop their work before the first is closed, because the work of one may need another.
             await asyncio.gather(*(running.rest() for running in opened))
-            if noting is not None:
-                await self.rounds.end()
+            if rounds is not None and tasks:
+                await rounds.end()
             await asyncio.gather(*(running.close() for running in opened))
             self._running.clear()
+
+    def _remote_logs(self) -> dict[str, RemoteLog]:
+        """The logs of other services that the modules of this process read."""
+        types: dict[str, set[str]] = {}
+        for module in self.modules.values():
+            for _, events in module.reactions:
+                for source, kinds in self.wiring.recorders(events).items():
+                    if source not in self.modules:
+                        types.setdefault(source, set()).update(stored_names(kinds))
+        return {} if self._remote is None else {name: self._remote.log(name, types[name]) for name in sorted(types)}
 
     @property
     def event_readers(self) -> Iterator[Reader]:
@@ -237,8 +279,13 @@ class App:
 
     async def call(self, operation: OperationDefinition, arguments: dict[str, Any], context: Context) -> Answer:
         """Run one operation of a module."""
-        running = self._running.get(self.wiring.owner_of[operation.api])
+        owner = self.wiring.owner_of[operation.api]
+        running = self._running.get(owner)
         if running is None:
+            if self._remote is not None and owner not in self.modules:
+                if operation.kind == "command" and (unit := current_unit()) is not None:
+                    raise dual_write(str(operation), owner, unit)
+                return await self._remote.call(owner, operation, arguments, context)
             raise WiringError(f"app {self.name}: {operation} was called while the app is not running")
         return await running.use_cases.run(operation, arguments, context)
 
@@ -270,7 +317,7 @@ class App:
 
     def _unread_settings(self) -> list[str]:
         """The variables that look like settings but aren't."""
-        modules = self.modules.values()
+        modules = self.wiring.modules.values()
         known = {variable(module.name, field) for module in modules for field in module.settings.__struct_fields__}
         known |= VARIABLES
         return sorted(name for name in self.environment if name.startswith("CRATON_") and name not in known)
@@ -279,6 +326,18 @@ class App:
         """Ask every store; return the modules whose store doesn't answer in time, with the reasons."""
         problems = await asyncio.gather(*(_problem_of(running.store) for running in self._running.values()))
         return {name: problem for name, problem in zip(self._running, problems, strict=True) if problem}
+
+
+async def _watch(source: Source, log: RemoteLog) -> None:
+    """Wake the readers of another service's log when it grows."""
+    position = 0
+
+    async def look() -> None:
+        nonlocal position
+        position = await log.grown(position)
+        source.signal.fire()
+
+    await keep_running(f"wake-ups from {source.module}", look)
 
 
 async def _problem_of(store: Store) -> str | None:

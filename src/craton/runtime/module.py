@@ -31,7 +31,6 @@ from craton.ports import (
     SharedCache,
     Statement,
     Store,
-    StoredEvent,
 )
 from craton.runtime.background import Background, Clock
 from craton.runtime.commands.aggregates import Aggregates
@@ -39,7 +38,6 @@ from craton.runtime.commands.execution import Resources
 from craton.runtime.commands.use_cases import UseCases
 from craton.runtime.committer import Committer, write_alone
 from craton.runtime.process.attempt import cancelled
-from craton.runtime.process.signal import Signal
 from craton.runtime.projections.generations import LiveInline, retire
 from craton.runtime.projections.handler import describe
 from craton.runtime.projections.inline import InlineProjections
@@ -51,15 +49,14 @@ from craton.runtime.retention import Forgetting, Retention
 from craton.runtime.sagas.control import SagaControlService
 from craton.runtime.sagas.host import SagaHost
 from craton.runtime.sagas.runner import SUBSCRIPTION
-from craton.runtime.subscriptions.feed import Feed
 from craton.runtime.subscriptions.policies import PolicyHandler, React, by_stream
 from craton.runtime.subscriptions.seals import NAME as SEALING
 from craton.runtime.subscriptions.seals import SEALS, SealHandler, broken_seals
+from craton.runtime.subscriptions.source import Source
 from craton.runtime.subscriptions.subscription import PLAIN, Options, Subscription
 from craton.runtime.subscriptions.timers import TimerRunner
 from craton.runtime.wiring import Provisions, Sources, Wiring
 
-LOG_PAGE: Final = 2_000
 REST_SECONDS: Final = 2.0
 ADAPTER_SECONDS = 1.0
 
@@ -96,9 +93,9 @@ class RunningModule:
         self._retention = host.retention
         self._tasks: list[asyncio.Task[None]] = []
         self._resting = False
-        signal = Signal()
+        self.source = Source.of(module, store)
         aggregates = Aggregates(store, module.events, check_all=host.check_all)
-        self._committer = Committer(store, signal.fire)
+        self._committer = Committer(store, self.source.signal.fire)
         self.background = Background(
             module=module.name,
             store=store,
@@ -106,8 +103,8 @@ class RunningModule:
             events=module.events,
             # Where a single writer writes everything, pages share its commits; elsewhere they needn't wait for it.
             commit=self._committer.submit if store.writers == 1 else partial(write_alone, store),
-            feed=Feed(store, module.events, signal),
-            signal=signal,
+            feed=self.source.feed,
+            signal=self.source.signal,
             owner=host.owner,
             clock=host.clock,
         )
@@ -137,29 +134,23 @@ class RunningModule:
         self._provisions = Provisions(
             host.wiring, module, store, aggregates, Sources(self.view, self._recorded, host.find_api), host.environment
         )
-        self._sources: dict[str, RunningModule] = {}
-        """The modules whose logs projections read that aren't this one."""
-        self._readers: list[tuple[Store, str]] = []
-        """The subscriptions to this module's log in this process, with the store where each keeps its checkpoint."""
+        self._foreign: dict[str, Source] = {}
+        """The logs of other modules that projections read."""
 
     def _read_settings(self, host: Host) -> Settings:
         return read_settings(self.module.settings, self.module.name, host.environment)
 
-    def link(self, running: Mapping[str, "RunningModule"]) -> None:
-        """Make the projections that read the logs of other modules; `running` are all modules, not yet open."""
+    def link(self, sources: Mapping[str, Source]) -> None:
+        """Make the projections that read the logs of other modules."""
         for name in self.module.foreign:
-            source = running[self._wiring.source_of(self.module.foreign[name])]
+            source = sources[self._wiring.source_of(self.module.foreign[name])]
             background = msgspec.structs.replace(
-                self.background,
-                source=source.module.name,
-                events=source.background.events,
-                feed=source.background.feed,
-                signal=source.background.signal,
+                self.background, source=source.module, events=source.events, feed=source.feed, signal=source.signal
             )
             self.projections[name] = RunningProjection(
                 self._definitions[name], background, self._committer, self._live_inline
             )
-            self._sources[name] = source
+            self._foreign[name] = source
 
     # Everything that runs the module's own code is made at first use, because looking at data needs none of it.
 
@@ -224,9 +215,9 @@ class RunningModule:
             return ()
         return await start(**self.provide(dependencies_of(start, f"module {self.module.name}")))
 
-    def start_background(self, running: Mapping[str, "RunningModule"]) -> None:
-        """Start reading the feed, running timers and sagas, and reacting to the events of the `running` modules."""
-        reactions = list(self._reactions(running))  # first, because their dependencies may be refused
+    def start_background(self, sources: Mapping[str, Source]) -> None:
+        """Start reading the feed, running timers and sagas, and reacting to the events of the `sources`."""
+        reactions = list(self._reactions(sources))  # first, because their dependencies may be refused
         runs = [
             self.timers.run(),
             *(projection.runner.run() for projection in self.projections.values()),
@@ -251,38 +242,38 @@ class RunningModule:
 
     def _subscribe(self, name: str, handler: Any, options: Options = PLAIN) -> Subscription:
         """A subscription to the module's own log."""
-        self._readers.append((self.store, name))
+        self.source.readers.append((self.store, name))
         return Subscription(name, self.background, handler, options=options)
 
-    def _reactions(self, running: Mapping[str, "RunningModule"]) -> Iterator[Subscription]:
+    def _reactions(self, sources: Mapping[str, Source]) -> Iterator[Subscription]:
         """A subscription for each policy, and each step that waits, to each module whose events it handles."""
         for name, reaction in self.module.policies.items():
             policy = reaction.kind()
             react = partial(policy.react, **self.provide(reaction.dependencies))
             for source, events in self._wiring.recorders(reaction.events).items():
-                types = running[source].module.events
+                types = sources[source].events
                 handler = PolicyHandler(name, events, react, reaction.kind, types, policy.key)
-                yield self._listen(running[source], handler)
+                yield self._listen(sources[source], handler)
         if self.sagas is not None:
             for definition, step in self.sagas.waiting:
                 name = f"{self.module.name}.{definition.name}.{step.name}"
                 deliver: React = self.sagas.deliver(definition, step)
                 for source, events in self._wiring.recorders(definition.awaits[step.name]).items():
-                    types = running[source].module.events
-                    yield self._listen(running[source], PolicyHandler(name, events, deliver, Policy, types, by_stream))
+                    types = sources[source].events
+                    yield self._listen(sources[source], PolicyHandler(name, events, deliver, Policy, types, by_stream))
 
-    def _listen(self, source: "RunningModule", handler: PolicyHandler) -> Subscription:
+    def _listen(self, source: Source, handler: PolicyHandler) -> Subscription:
         """A subscription to another module's log; its progress lies in this module's store."""
-        name = reader_name(handler.name, source.module.name)
-        source._readers.append((self.store, name))
+        name = reader_name(handler.name, source.module)
+        source.readers.append((self.store, name))
         options = Options(has_effects=handler.concerns)
-        subscription = Subscription(name, self.background, handler, feed=source.background.feed, options=options)
+        subscription = Subscription(name, self.background, handler, feed=source.feed, options=options)
         handler.is_owned = subscription.is_owned
         return subscription
 
     async def _proven(self) -> int:
         """A position that a reader of the feed has reached, so that no event before it is missing."""
-        return max([await store.checkpoint(name) for store, name in self._readers], default=0)
+        return max([await store.checkpoint(name) for store, name in self.source.readers], default=0)
 
     async def rest(self) -> None:
         """Stop the background tasks."""
@@ -310,16 +301,6 @@ class RunningModule:
             name = type(adapter).__name__
             log.error("an adapter could not be closed", module=self.module.name, adapter=name, reason=describe(problem))
 
-    async def events(self, after: int = 0) -> AsyncIterator[StoredEvent]:
-        """All events in order, as stored."""
-        while True:
-            page = await self.store.read_feed(after, LOG_PAGE)
-            if page.position == after:
-                return
-            for event in page.events:
-                yield event
-            after = page.position
-
     async def verify(self) -> AsyncIterator[str]:
         """Yield a sentence for each difference between the store and its log."""
         for check in self._checks():
@@ -337,8 +318,8 @@ class RunningModule:
         if self.module.sealed:
             yield broken_seals(self.store)
         for name, projection in self.projections.items():
-            yield projection.differences(self._sources.get(name, self).events)
-        yield differing_snapshots(self.module, self.store, self.events)
+            yield projection.differences(self._foreign.get(name, self.source).stored)
+        yield differing_snapshots(self.module, self.store, self.source.stored)
         yield self._own_audit()
 
     async def _own_audit(self) -> AsyncIterator[str]:
@@ -358,7 +339,7 @@ class RunningModule:
         return View(ViewSource(definition, self.store, self.projections[projection.name].view.generation, cache))
 
     async def _recorded(self) -> AsyncIterator[Recorded[Event]]:
-        async for event in self.events():
+        async for event in self.source.stored():
             if event.type not in self.module.events.retired:
                 yield self.module.events.recorded(event)
 

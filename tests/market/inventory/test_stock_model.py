@@ -229,7 +229,7 @@ async def told(market: RunningApp) -> tuple[dict[str, Counter[str]], dict[str, S
     running = market.app.running["inventory"]
     made: dict[str, Counter[str]] = {}
     shelf = {str(product): StockItem(product) for product in PRODUCTS}
-    async for stored in running.events():
+    async for stored in running.source.stored():
         event = running.module.events.recorded(stored)
         match event.data:
             case ReservationMade(lines=lines):

@@ -387,7 +387,7 @@ async def test_names_and_subjects_cannot_add_headers(shop_sqlite: Shop) -> None:
 
 async def recorded(shop: Shop, kind: str, letter: str = "") -> int:
     """How many events of a kind are recorded, for one letter or for all."""
-    events = [event async for event in shop.app.running["notifications"].events()]
+    events = [event async for event in shop.app.running["notifications"].source.stored()]
     return len([event for event in events if event.type == kind and event.stream.endswith(letter)])
 
 

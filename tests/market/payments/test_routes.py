@@ -41,7 +41,9 @@ async def events(shop: Shop) -> list[Any]:
     """What payments have recorded."""
     running = shop.app.running["payments"]
     return [
-        running.module.events.recorded(event).data async for event in running.events() if "saga" not in event.stream
+        running.module.events.recorded(event).data
+        async for event in running.source.stored()
+        if "saga" not in event.stream
     ]
 
 

@@ -96,7 +96,7 @@ async def tell(shop: Shop, body: bytes, *, key: str = SECRET, age: int = 0, of: 
 
 async def recorded(shop: Shop, kind: type[Any]) -> list[Any]:
     running = shop.app.running["payments"]
-    facts = [running.module.events.recorded(stored).data async for stored in running.events()]
+    facts = [running.module.events.recorded(stored).data async for stored in running.source.stored()]
     return [fact for fact in facts if isinstance(fact, kind)]
 
 

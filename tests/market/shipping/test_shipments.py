@@ -53,7 +53,7 @@ async def shown(shop: Shop, viewer: Person, order: str, status: str) -> Any:
 
 
 async def facts(app: App) -> list[str]:
-    return [event.type async for event in app.running["shipping"].events()]
+    return [event.type async for event in app.running["shipping"].source.stored()]
 
 
 # --- rules ---------------------------------------------------------------------------------------------------

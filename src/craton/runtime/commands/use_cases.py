@@ -13,7 +13,7 @@ from craton.application.api import Api, OperationDefinition
 from craton.application.codec import encode_text
 from craton.application.context import Context, context_var
 from craton.application.errors import AnswerNotKept, KeyReused, MisuseError, Overtaken, Unavailable, UnusableKey
-from craton.application.unit_of_work import UnitOfWork, current_unit, enter_unit, leave_unit, require_unit
+from craton.application.unit_of_work import UnitOfWork, current_unit, dual_write, enter_unit, leave_unit, require_unit
 from craton.domain import DomainError
 from craton.ports import Changeset, KeyTaken, StoreUnavailable
 from craton.ports.wellformed import storable
@@ -75,11 +75,7 @@ class UseCases:
     async def _join(self, outer: UnitOfWork, operation: OperationDefinition, arguments: dict[str, Any]) -> Answer:
         module = self._resources.module
         if outer.module != module or outer.read_only:
-            what = "a query" if outer.read_only else f"a unit of work of the module {outer.module!r}"
-            raise MisuseError(
-                f"{operation} is a command of the module {module!r} and was called inside {what}: that would be "
-                f"a dual write. Use a saga or a policy to change another module, or a query to ask it."
-            )
+            raise dual_write(str(operation), module, outer)
         return Answer(await getattr(self._service, operation.name)(**arguments))
 
     async def _command(

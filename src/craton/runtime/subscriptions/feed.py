@@ -3,14 +3,25 @@
 import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Protocol
 
 from craton.application.upcasting import EventTypes
 from craton.domain import Event, Recorded
-from craton.ports import EventLog, StoredEvent
+from craton.ports import FeedPage, StoredEvent
 from craton.runtime.process.signal import Signal
 
 MAX_KEPT_PAGES: Final = 8
+
+
+class Log(Protocol):
+    """The events of a module in their total order: in its store, or in the service that runs it.
+
+    Both methods raise `StoreUnavailable`.
+    """
+
+    async def read_feed(self, after: int, limit: int) -> FeedPage: ...
+
+    async def head(self) -> int: ...
 
 
 class EventPage:
@@ -47,7 +58,7 @@ class EventPage:
 class Feed:
     """Reads the log of one module. `signal` fires when something may have been appended to it."""
 
-    def __init__(self, log: EventLog, types: EventTypes, signal: Signal) -> None:
+    def __init__(self, log: Log, types: EventTypes, signal: Signal) -> None:
         self._log = log
         self._types = types
         self.signal = signal

@@ -1,0 +1,29 @@
+"""The modules that run in other services, as a service reaches them."""
+
+from collections.abc import Collection
+from typing import Any, Protocol
+
+from craton.application.api import OperationDefinition
+from craton.application.context import Context
+from craton.runtime.commands.results import Answer
+from craton.runtime.subscriptions.feed import Log
+
+
+class RemoteLog(Log, Protocol):
+    """The log of a module that another service runs."""
+
+    async def grown(self, after: int) -> int:
+        """Wait until the log has grown beyond a position, but not for ever; return its head. Raises
+        `StoreUnavailable`."""
+
+
+class Remote(Protocol):
+    """The other services."""
+
+    async def call(
+        self, module: str, operation: OperationDefinition, arguments: dict[str, Any], context: Context
+    ) -> Answer:
+        """Run an operation in the service that runs a module. Raises what a call in this process raises."""
+
+    def log(self, module: str, types: Collection[str]) -> RemoteLog:
+        """The log of a module; its reader asks only for events of these types."""

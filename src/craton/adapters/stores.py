@@ -2,13 +2,17 @@
 
 import importlib.util
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from craton.application.errors import WiringError
 from craton.ports import SharedCache, Store
+from craton.runtime.topology import Topology
 
 POSTGRES = ("postgresql://", "postgres://")
+
+OpenStore = Callable[[str], Store]
+"""Makes the store of a module from the module's name."""
 
 
 def is_shared(url: str) -> bool:
@@ -27,7 +31,18 @@ def shared_cache(url: str) -> SharedCache | None:
     return RedisCache(url)
 
 
-def stores(url: str, data: Path, app: str) -> Callable[[str], Store]:
+def stores_of(topology: Topology, environment: Mapping[str, str], data: Path, app: str) -> OpenStore:
+    """Return the function that makes each module's store where the topology has it. Raises `WiringError`."""
+    urls = {
+        module: service.store_of(module, environment)
+        for service in topology.services.values()
+        for module in service.modules
+    }
+    made = {url: stores(url, data, app) for url in dict.fromkeys(urls.values())}
+    return lambda module: made[urls[module]](module)
+
+
+def stores(url: str, data: Path, app: str) -> OpenStore:
     """Return the function that makes a module's store from the module's name.
 
     `sqlite` keeps a file for each module in the folder `data`, `memory` keeps data only while the process runs, and a

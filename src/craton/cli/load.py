@@ -24,6 +24,7 @@ from craton.ports import Store, StoreUnavailable
 from craton.runtime.app import App
 from craton.runtime.process.places import is_authors
 from craton.runtime.settings import ToolkitSettings, masked
+from craton.runtime.topology import read_topology
 
 PIPE_WIDTH = 200
 """The width of tables in a pipe, so that a reader of the pipe finds each cell in one piece."""
@@ -46,10 +47,14 @@ def fail(sentence: str, code: int = FAILED) -> NoReturn:
 
 
 def settings(**flags: Any) -> ToolkitSettings:
+    """The toolkit's settings. A topology names its application, unless a flag or a variable does."""
     try:
-        return ToolkitSettings(flags)
+        chosen = ToolkitSettings(flags)
+        if chosen["topology"] and chosen.source("app") in ("default", "pyproject.toml"):
+            chosen = ToolkitSettings({**flags, "app": read_topology(Path(chosen["topology"])).app})
     except WiringError as problem:
         fail(f"{_capital(str(problem))}.", WRONG_USE)
+    return chosen
 
 
 def load_app(name: str) -> App:

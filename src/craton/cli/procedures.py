@@ -42,22 +42,25 @@ class Procedures:
 
 
 @asynccontextmanager
-async def procedures(chosen: ToolkitSettings, app: App) -> AsyncIterator[Procedures]:
-    """Serve the modules' gRPC services during the block. Raises `WiringError` if they can't be served."""
-    serving = await _started(chosen, app)
+async def procedures(chosen: ToolkitSettings, app: App, *, shared: bool) -> AsyncIterator[Procedures]:
+    """Serve the modules' gRPC services during the block. Raises `WiringError` if they can't be served.
+
+    `shared`: other processes of this host serve at the same port.
+    """
+    serving = await _started(chosen, app, shared=shared)
     try:
         yield serving
     finally:
         await serving.stopped()
 
 
-async def _started(chosen: ToolkitSettings, app: App) -> Procedures:
+async def _started(chosen: ToolkitSettings, app: App, *, shared: bool) -> Procedures:
     if not _has_services(app):
         return Procedures(())
     if not are_served(app):
         return Procedures(["gRPC isn't served: it needs pip install craton[grpc]."])
-    if chosen.workers > 1 and chosen.grpc_port == 0:
-        raise WiringError("several workers need one port of gRPC: set CRATON_GRPC_PORT to a number other than 0")
+    if shared and chosen.grpc_port == 0:
+        raise WiringError("several processes need one port of gRPC: set CRATON_GRPC_PORT to a number other than 0")
     from craton.adapters.grpc import GrpcServer  # noqa: PLC0415  (only where it is served)
 
     server = GrpcServer(
@@ -66,7 +69,7 @@ async def _started(chosen: ToolkitSettings, app: App) -> Procedures:
         chosen.grpc_port,
         certificate=chosen["grpc_certificate"],
         key=chosen["grpc_key"],
-        shared=chosen.workers > 1,
+        shared=shared,
     )
     try:
         port = await server.start()

@@ -3,7 +3,8 @@
 import asyncio
 import faulthandler
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Final
 
 import typer
@@ -14,6 +15,7 @@ from craton.application.errors import WiringError
 from craton.cli.load import WRONG_USE, execute, fail, load_app, out, running, settings
 from craton.cli.options import Data, StoreUrl
 from craton.cli.procedures import Procedures, are_served, procedures
+from craton.cli.topology import load_topology, serve_service, supervise
 from craton.cli.workers import Supervisor, Worker
 from craton.ports.crash import arm_from_environment
 from craton.runtime.app import App
@@ -26,27 +28,32 @@ STOP_SECONDS: Final = 10.0
 
 
 def up(
-    app: Annotated[str | None, typer.Argument(help="The application, as module:name.")] = None,
+    app: Annotated[
+        str | None, typer.Argument(help="The application, as module:name; with --topology, the one service to run.")
+    ] = None,
     host: Annotated[str | None, typer.Option(help="The address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="The port to listen on.")] = None,
     data: Data = None,
     store: StoreUrl = None,
     workers: Annotated[int | None, typer.Option(help="How many processes serve; more than one needs Postgres.")] = None,
+    topology: Annotated[str | None, typer.Option(help="The file that says which modules run in which service.")] = None,
+    replica: Annotated[int, typer.Option(min=1, help="The number of this replica of the service.")] = 1,
     empty: Annotated[
         bool, typer.Option("--empty", help="Start without demo data; in production there never are any.")
     ] = False,
 ) -> None:
     """Serve the application, until Ctrl-C or SIGTERM."""
+    if topology or settings()["topology"]:
+        flags = {"--host": host, "--port": port, "--store": store, "--workers": workers}
+        up_topology(settings(data=data, topology=topology), app, replica, flags, empty=empty)
+        return
     chosen = settings(app=app, host=host, port=port, data=data, store=store, workers=workers)
     worker = Worker.from_environment()
     app_to_serve = load_app(chosen["app"])
     if chosen.in_production:
         _require_earnest(chosen, app_to_serve)
         empty = True
-    try:
-        arm_from_environment()
-    except ValueError as problem:
-        fail(f"CRATON_CRASH_AT: {problem}.", WRONG_USE)
+    _arm()
     if worker is not None:
         execute(lambda: _work(chosen, worker, empty=empty), chosen["log"], worker=worker.number)
     elif chosen.workers > 1:
@@ -54,6 +61,38 @@ def up(
         execute(lambda: _supervise(chosen, app_to_serve), chosen["log"])
     else:
         execute(lambda: _serve(chosen, empty=empty), chosen["log"])
+
+
+def up_topology(
+    chosen: ToolkitSettings, name: str | None, replica: int, flags: Mapping[str, object], *, empty: bool
+) -> None:
+    """Run a service of a topology, or all of them."""
+    for flag, value in flags.items():
+        if value is not None:
+            fail(f"{flag} doesn't go with a topology, whose file says where services listen and keep data.", WRONG_USE)
+    app = load_app(chosen["app"])
+    topology = load_topology(Path(chosen["topology"]), app)
+    if chosen.in_production:
+        _require_earnest(chosen, app)
+        empty = True
+    _arm()
+    if name is None:
+        execute(lambda: supervise(chosen, app, topology, empty=empty), chosen["log"])
+        return
+    try:
+        service = topology.service(name)
+    except WiringError as problem:
+        fail(f"{problem}.", WRONG_USE)
+    if replica > service.replicas:
+        fail(f"{name} has {service.replicas} replica(s) in the topology; there is no number {replica}.", WRONG_USE)
+    execute(lambda: serve_service(chosen, app, topology, service, replica), chosen["log"])
+
+
+def _arm() -> None:
+    try:
+        arm_from_environment()
+    except ValueError as problem:
+        fail(f"CRATON_CRASH_AT: {problem}.", WRONG_USE)
 
 
 def _require_earnest(chosen: ToolkitSettings, app: App) -> None:
@@ -135,7 +174,7 @@ async def _run(
     async with running(chosen, subscriptions=True, existing=False) as app:
         application = asgi(app, origins=origins_of(chosen["origins"]))
         said = await app.begin(empty=empty)
-        async with watched(), procedures(chosen, app) as grpc:
+        async with watched(), procedures(chosen, app, shared=chosen.workers > 1) as grpc:
             await serve(
                 application,
                 listening,

@@ -6,48 +6,37 @@ worker does the work in the background is settled by the leases, as between any 
 """
 
 import asyncio
-import contextlib
-import json
 import os
 import signal
 import socket
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import structlog
 
+from craton.cli.children import COMMAND, Child, Pauses, end, waiting_for
 from craton.cli.load import FAILED
-from craton.domain import world
 
 VARIABLE: Final = "CRATON_WORKER"
 """How the supervisor tells a process that it is a worker, and which of its files are for it."""
 TOGETHER_SECONDS: Final = 30.0
 """How long workers that have started wait for the others before they accept connections."""
-FIRST_PAUSE_SECONDS: Final = 0.5
-LONGEST_PAUSE_SECONDS: Final = 30.0
-STEADY_SECONDS: Final = 60.0
-"""A worker that has served for so long is started again after the first pause."""
 KILL_SECONDS: Final = 12.0
 """A worker that hasn't ended after this time is killed; by itself it gives up after ten seconds."""
 
 log = structlog.get_logger("craton.workers")
 
 
-class Worker(msgspec.Struct, frozen=True):
-    """What a worker is given: its number, and open files, which it alone reads or writes."""
+class Worker(Child, frozen=True):
+    """What a worker is given."""
 
-    number: int
     listening: int
-    told: int
-    """Where it writes, once, that it serves."""
     go: int
     """Where it is told that all workers serve, so that it may accept connections: otherwise the first worker would take
     all that came before the others were there."""
-    supervisor: int
-    """Open as long as the supervisor lives."""
 
     @staticmethod
     def from_environment() -> "Worker | None":
@@ -59,11 +48,6 @@ class Worker(msgspec.Struct, frozen=True):
         listening = socket.socket(fileno=self.listening)
         listening.setblocking(False)
         return listening
-
-    def has_started(self, said: Sequence[str]) -> None:
-        """Tell the supervisor that this worker serves, and what is to be shown to people."""
-        with os.fdopen(self.told, "w", encoding="utf-8") as told:
-            told.write(json.dumps(list(said)))
 
     def all_have_started(self) -> asyncio.Future[None]:
         """A future that is done when all workers serve."""
@@ -77,14 +61,6 @@ class Worker(msgspec.Struct, frozen=True):
 
         loop.add_reader(self.go, note)
         return started
-
-    def end_with_supervisor(self) -> None:
-        """End this process when the supervisor has ended, however it did."""
-        asyncio.get_running_loop().add_reader(self.supervisor, self._end)
-
-    def _end(self) -> None:
-        asyncio.get_running_loop().remove_reader(self.supervisor)
-        os.kill(os.getpid(), signal.SIGTERM)
 
 
 class Supervisor:
@@ -118,7 +94,7 @@ class Supervisor:
             self._tell(said)
             keeping = [asyncio.create_task(self._keep(number, metrics)) for number in range(1, self._count + 1)]
             await self._stopping.wait()
-            await asyncio.gather(*(self._end(process) for process in self._running.values()))
+            await asyncio.gather(*(end(process, KILL_SECONDS) for process in self._running.values()))
             for task in (*others, *keeping):
                 task.cancel()
             await asyncio.wait([*others, *keeping])
@@ -128,12 +104,12 @@ class Supervisor:
         """Start a worker, and wait until it serves. Returns what it says; None if it has ended instead."""
         (told, tell), (go, let_go) = os.pipe(), os.pipe()
         self._waiting.append(let_go)
-        worker = Worker(number, self._listening.fileno(), tell, go, self._alive)
+        worker = Worker(number, tell, self._alive, self._listening.fileno(), go)
         try:
             self._running[number] = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-c",
-                "from craton.cli.main import run; run()",
+                COMMAND,
                 *sys.argv[1:],
                 env={
                     **os.environ,
@@ -151,48 +127,35 @@ class Supervisor:
             os.close(go)
         if self._all_have_started:
             self._let_accept()
-        with os.fdopen(told, encoding="utf-8") as answers:
-            text = await self._until_stopped(asyncio.to_thread(answers.read), number)
-        return json.loads(text) if text else None
+        return await self._until_stopped(waiting_for(told), number)
 
     def _let_accept(self) -> None:
         while self._waiting:
             os.close(self._waiting.pop())
 
-    async def _until_stopped(self, work: Any, number: int) -> str:
+    async def _until_stopped(self, telling: "asyncio.Task[list[str] | None]", number: int) -> list[str] | None:
         """Await what a worker says; if all is to stop, end the worker, which ends the wait."""
-        reading, stopping = asyncio.ensure_future(work), asyncio.create_task(self._stopping.wait())
-        await asyncio.wait([reading, stopping], return_when=asyncio.FIRST_COMPLETED)
-        if not reading.done():
-            await self._end(self._running[number])
+        stopping = asyncio.create_task(self._stopping.wait())
+        await asyncio.wait([telling, stopping], return_when=asyncio.FIRST_COMPLETED)
+        if not telling.done():
+            await end(self._running[number], KILL_SECONDS)
         stopping.cancel()
-        return str(await reading)
+        return await telling
 
     async def _keep(self, number: int, metrics: str) -> None:
         """Start a worker again each time it has ended."""
-        pause, began = FIRST_PAUSE_SECONDS, world.monotonic()
+        pauses = Pauses()
         while True:
             running = self._running.get(number)
             code = None if running is None else await running.wait()
             if self._stopping.is_set():
                 return
-            if world.monotonic() - began > STEADY_SECONDS:
-                pause = FIRST_PAUSE_SECONDS
+            pause = pauses.after_end()
             log.error("a worker has ended and is started again", worker=number, exit_code=code, after_seconds=pause)
             await asyncio.sleep(pause)
-            pause, began = min(2 * pause, LONGEST_PAUSE_SECONDS), world.monotonic()
+            pauses.over()
             try:
                 await self._start(number, metrics)
             except OSError as problem:  # there is no room for another process now
                 self._running.pop(number, None)
                 log.error("a worker can't be started", worker=number, reason=str(problem))
-
-    async def _end(self, process: asyncio.subprocess.Process) -> None:
-        with contextlib.suppress(ProcessLookupError):  # it has ended already
-            process.terminate()
-            try:
-                async with asyncio.timeout(KILL_SECONDS):
-                    await process.wait()
-            except TimeoutError:
-                process.kill()
-                await process.wait()

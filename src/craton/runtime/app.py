@@ -307,7 +307,11 @@ class App:
         """
         said = [f"{name} is set, but there is no such setting." for name in self._unread_settings()]
         said += [sentence for running in self._running.values() for sentence in await running.run_start_hook()]
-        return said if empty or self._fill is None else [*said, *await self._fill(self)]
+        return said if empty else [*said, *await self.add_demo_data()]
+
+    async def add_demo_data(self) -> Sequence[str]:
+        """Add demo data, if the app has any; return sentences that are shown at start."""
+        return () if self._fill is None else await self._fill(self)
 
     def unfit_for_production(self) -> Iterator[str]:
         """Yield a sentence for each setting that is unfit for production. Raises `WiringError`."""

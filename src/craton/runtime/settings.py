@@ -39,6 +39,14 @@ SETTINGS: Final = (
     Setting("grpc_port", "50051", "the port of gRPC, if the application has such services; any free one beside port 0"),
     Setting("grpc_certificate", "", "the PEM file with the certificate of gRPC; without one, it isn't encrypted"),
     Setting("grpc_key", "", "the PEM file with the key of that certificate"),
+    Setting(
+        "topology", "", "the file that says which modules run in which service; without one, all run in one process"
+    ),
+    Setting(
+        "caller_seconds",
+        "2",
+        "how many seconds a service remembers a caller that another service has found by its token; 0: not at all",
+    ),
     Setting("workers", "1", "how many processes serve; more than one needs Postgres"),
     Setting("data", "./var", "the folder of the SQLite files"),
     Setting("store", "sqlite", "sqlite, memory, or a postgresql:// URL"),
@@ -62,7 +70,7 @@ SETTINGS: Final = (
 
 
 VARIABLES: Final = frozenset(
-    ("CRATON_CRASH_AT", "CRATON_WORKER", *(f"CRATON_{setting.name.upper()}" for setting in SETTINGS))
+    ("CRATON_CRASH_AT", "CRATON_WORKER", "CRATON_SERVICE", *(f"CRATON_{setting.name.upper()}" for setting in SETTINGS))
 )
 """All environment variables that the toolkit itself reads."""
 
@@ -90,6 +98,7 @@ class ToolkitSettings:
         self._require_number("ended_saga_days", "how many days ended sagas are listed", 1, 36_500)
         self._require_number("address_share", "the share of an address, in per cent,", 1, 100)
         self._require_number("workers", "the number of workers", 1, 64)
+        self._require_number("caller_seconds", "how long a caller is remembered, in seconds,", 0, 60)
         if "*" in self["proxies"]:
             raise WiringError(
                 f"proxies must be addresses or networks, not {self['proxies']!r}: any client could claim to "
@@ -125,6 +134,10 @@ class ToolkitSettings:
     @property
     def workers(self) -> int:
         return int(self["workers"])
+
+    @property
+    def caller_seconds(self) -> int:
+        return int(self["caller_seconds"])
 
     @property
     def retention(self) -> Retention:

@@ -2,10 +2,13 @@
 
 import asyncio
 import contextlib
+import errno
+import os
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
+from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
@@ -14,6 +17,7 @@ import uvicorn
 from craton.adapters.http.accept import SharedAccept
 from craton.adapters.http.protocol import STAGE_SECONDS, Addresses, BoundedProtocol, Stage
 
+BACKLOG: Final = 2_048
 LOOK_SECONDS: Final = 0.1
 FINISH_SECONDS: Final = 4
 """How long requests may continue after the server was told to stop, in seconds."""
@@ -65,12 +69,62 @@ class _Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
+def listen_at(path: Path) -> socket.socket:
+    """Return a socket in the file system, which only processes of this user reach. Raises `OSError`.
+
+    A file that a process has left which no longer runs is replaced.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        with contextlib.closing(socket.socket(socket.AF_UNIX)) as asking:
+            asking.connect(str(path))
+        raise OSError(errno.EADDRINUSE, "Another process listens there")
+    except ConnectionRefusedError:
+        path.unlink(missing_ok=True)
+    except FileNotFoundError:
+        pass
+    listening = socket.socket(socket.AF_UNIX)
+    before = os.umask(0o177)
+    try:
+        listening.bind(str(path))
+        listening.listen(BACKLOG)
+        listening.setblocking(False)
+    except BaseException:
+        listening.close()
+        raise
+    finally:
+        os.umask(before)
+    return listening
+
+
 def listen(host: str, port: int) -> socket.socket:
     """Return a listening socket. Raises `OSError`."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.create_server((host, port), family=family, backlog=2048)
+    listening = socket.create_server((host, port), family=family, backlog=BACKLOG)
     listening.setblocking(False)
     return listening
+
+
+@contextlib.asynccontextmanager
+async def serving_beside(application: Any, listening: socket.socket) -> AsyncIterator[None]:
+    """Serve beside the main server while the block lasts, for other services; then finish what runs."""
+    server = _Beside(_config(application, address_share=100))
+    running = asyncio.create_task(server.serve(sockets=[listening]))
+    try:
+        while not server.started and not running.done():
+            await asyncio.sleep(0.001)
+        yield
+    finally:
+        server.should_exit = True
+        await running
+
+
+class _Beside(uvicorn.Server):
+    """A server that leaves the signals to the main one."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
 
 
 async def serve(
@@ -91,8 +145,13 @@ async def serve(
     `proxies` are the addresses of the proxies whose X-Forwarded-For header is trusted. `shared_from`: other processes
     accept from the same socket, and this one begins when this future is done.
     """
+    config = _config(application, address_share=address_share, proxies=proxies)
+    await _Server(config, has_started, told_to_stop, shared_from).serve(sockets=[listening])
+
+
+def _config(application: Any, *, address_share: int, proxies: str = "") -> uvicorn.Config:
     protocol: Any = partial(BoundedProtocol, addresses=Addresses(address_share))
-    config = uvicorn.Config(
+    return uvicorn.Config(
         application,
         http=protocol,
         ws="none",
@@ -105,4 +164,3 @@ async def serve(
         timeout_keep_alive=int(STAGE_SECONDS[Stage.IDLE]),
         timeout_graceful_shutdown=FINISH_SECONDS,
     )
-    await _Server(config, has_started, told_to_stop, shared_from).serve(sockets=[listening])

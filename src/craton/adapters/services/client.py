@@ -1,0 +1,209 @@
+"""Calls operations of modules that other services run, and reads their logs.
+
+A command has a key, its caller's or one that is made for the call, so it can be sent again after its answer was lost:
+it has one effect, and one answer. A query is asked once more. Nothing else is repeated, and never beyond the caller's
+deadline. `Unavailable` says that a command can't have run only if the connection was refused, or if the service has
+said that it didn't begin.
+"""
+
+import asyncio
+from collections.abc import Collection, Mapping
+from typing import Any, Final
+
+import aiohttp
+import msgspec
+
+from craton.adapters.services.endpoints import CONNECT_SECONDS, Endpoint, Endpoints
+from craton.adapters.services.identity import Sign
+from craton.adapters.services.wire import MAX_BODY_BYTES, AnswerMessage, CallMessage, HeadMessage, PageMessage
+from craton.application.api import OperationDefinition
+from craton.application.codec import decode, encode
+from craton.application.command_keys import CommandKey
+from craton.application.context import Context
+from craton.application.errors import DeadlineExceeded, Unavailable
+from craton.domain import uuid7, world
+from craton.ports import FeedPage, StoreUnavailable
+from craton.runtime.commands.results import Answer
+from craton.runtime.projections.handler import describe
+from craton.runtime.remote import RemoteLog
+from craton.runtime.topology import Address
+
+CALL_SECONDS: Final = 30.0
+"""How long a call may take that has no deadline of its own."""
+MAX_ATTEMPTS: Final = 3
+QUERY_ATTEMPTS: Final = 2
+AGAIN_SECONDS: Final = 0.05
+"""The pause before the first repetition; each further one waits twice as long."""
+PAGE_SECONDS: Final = 10.0
+WAIT_SECONDS: Final = 15.0
+"""How long a service may hold back the answer to the question whether its log has grown."""
+
+
+class _NoAnswer(Exception):
+    """A request has ended without an answer of the service."""
+
+    def __init__(self, reason: str, *, maybe_executed: bool) -> None:
+        super().__init__(reason)
+        self.maybe_executed = maybe_executed
+
+
+class Peers:
+    """The other services. `addresses` are those of each service, `service_of` names the service of each module."""
+
+    def __init__(
+        self,
+        addresses: Mapping[str, Collection[Address]],
+        service_of: Mapping[str, str],
+        sign: Sign,
+    ) -> None:
+        self._endpoints = {name: Endpoints(name, tuple(found)) for name, found in addresses.items()}
+        self._service_of = service_of
+        self._sign = sign
+
+    async def close(self) -> None:
+        await asyncio.gather(*(endpoints.close() for endpoints in self._endpoints.values()))
+
+    async def call(
+        self, module: str, operation: OperationDefinition, arguments: dict[str, Any], context: Context
+    ) -> Answer:
+        """Run an operation in the service that runs a module."""
+        path = f"/calls/{module}/{operation.name}"
+        return await self._ask(self._service_of[module], path, operation, arguments, context)
+
+    async def operate(
+        self, service: str, operation: OperationDefinition, arguments: dict[str, Any], context: Context
+    ) -> Answer:
+        """Run an operation of `Operations` in a service."""
+        return await self._ask(service, f"/operations/{operation.name}", operation, arguments, context)
+
+    def log(self, module: str, types: Collection[str]) -> RemoteLog:
+        """The log of a module; its reader asks only for events of these types."""
+        service = self._service_of[module]
+        return ServiceLog(module, service, self._endpoints[service], self._sign, types)
+
+    async def _ask(
+        self,
+        service: str,
+        path: str,
+        operation: OperationDefinition,
+        arguments: dict[str, Any],
+        context: Context,
+    ) -> Answer:
+        is_command = operation.kind == "command"
+        if is_command and context.key is None:
+            context = msgspec.structs.replace(context, key=CommandKey(f"call/{uuid7()}"))
+        left = context.remaining()
+        deadline = world.monotonic() + (CALL_SECONDS if left is None else left)
+        message = CallMessage.of(operation, arguments, context)
+        attempts = MAX_ATTEMPTS if is_command else QUERY_ATTEMPTS
+        maybe_executed, endpoint, pause = False, None, AGAIN_SECONDS
+        while True:
+            left = deadline - world.monotonic()
+            if left <= 0:
+                raise DeadlineExceeded("The deadline passed before there was an answer.", maybe_executed=maybe_executed)
+            try:
+                endpoint = await self._endpoints[service].choose(avoided=endpoint)
+                seconds = left / attempts
+                body = await self._post(service, endpoint, path, message, left=left, seconds=seconds)
+                return decode(AnswerMessage, body).answer(operation)
+            except _NoAnswer as problem:
+                maybe_executed |= is_command and problem.maybe_executed
+                attempts -= 1
+                if not attempts:
+                    raise Unavailable(str(problem), maybe_executed=maybe_executed) from problem
+            except msgspec.ValidationError as problem:
+                raise Unavailable(
+                    f"The answer of {operation} doesn't fit this version of it: {problem}", maybe_executed=is_command
+                ) from problem
+            except Unavailable as problem:
+                if maybe_executed and not problem.maybe_executed:  # an earlier attempt may have run
+                    raise Unavailable(str(problem), maybe_executed=True, retry_after=problem.retry_after) from problem
+                raise
+            if maybe_executed and message.key is not None:
+                message = msgspec.structs.replace(message, key=msgspec.structs.replace(message.key, is_repeated=True))
+            await asyncio.sleep(min(pause + world.jitter(pause), max(0.0, deadline - world.monotonic())))
+            pause *= 2
+
+    async def _post(
+        self, service: str, endpoint: Endpoint, path: str, message: CallMessage, *, left: float, seconds: float
+    ) -> bytes:
+        body = encode(msgspec.structs.replace(message, seconds=left))
+        if len(body) > MAX_BODY_BYTES:
+            raise Unavailable(f"The arguments have more than {MAX_BODY_BYTES} bytes.", maybe_executed=False)
+        return await _exchange(endpoint, "POST", path, self._sign(service), seconds, body=body)
+
+
+class ServiceLog:
+    """The log of a module, in the service that runs it."""
+
+    def __init__(self, module: str, service: str, endpoints: Endpoints, sign: Sign, types: Collection[str]) -> None:
+        self._path = f"/feeds/{module}"
+        self._service = service
+        self._endpoints = endpoints
+        self._sign = sign
+        self._types = ",".join(sorted(types))
+
+    async def read_feed(self, after: int, limit: int) -> FeedPage:
+        asked = {"after": str(after), "limit": str(limit), "types": self._types}
+        page: PageMessage = await self._get(self._path, asked, PAGE_SECONDS, PageMessage)
+        return page.page
+
+    async def head(self) -> int:
+        head: HeadMessage = await self._get(f"{self._path}/head", {}, PAGE_SECONDS, HeadMessage)
+        return head.head
+
+    async def grown(self, after: int) -> int:
+        asked = {"after": str(after), "wait": str(int(WAIT_SECONDS))}
+        head: HeadMessage = await self._get(f"{self._path}/head", asked, WAIT_SECONDS + PAGE_SECONDS, HeadMessage)
+        return head.head
+
+    async def _get(self, path: str, asked: Mapping[str, str], seconds: float, kind: Any) -> Any:
+        try:
+            endpoint = await self._endpoints.choose()
+            wire = await _exchange(endpoint, "GET", path, self._sign(self._service), seconds, asked=asked)
+        except (_NoAnswer, Unavailable) as problem:
+            raise StoreUnavailable(str(problem), maybe_executed=False) from problem
+        return msgspec.msgpack.decode(wire, type=kind)
+
+
+async def _exchange(
+    endpoint: Endpoint,
+    method: str,
+    path: str,
+    headers: Mapping[str, str],
+    seconds: float,
+    *,
+    body: bytes | None = None,
+    asked: Mapping[str, str] | None = None,
+) -> bytes:
+    """One request to one replica. Raises `_NoAnswer`."""
+    limits = aiohttp.ClientTimeout(total=seconds, sock_connect=min(seconds, CONNECT_SECONDS))
+    began = world.monotonic()
+    try:
+        with endpoint.asking():
+            async with endpoint.session.request(
+                method,
+                endpoint.base + path,
+                data=body,
+                params=asked,
+                headers=headers,
+                timeout=limits,
+                allow_redirects=False,
+            ) as answer:
+                wire = await answer.content.read(MAX_BODY_BYTES + 1)
+                while not answer.content.at_eof() and len(wire) <= MAX_BODY_BYTES:
+                    wire += await answer.content.read(MAX_BODY_BYTES + 1)
+    except (aiohttp.ClientConnectorError, aiohttp.ServerTimeoutError) as problem:
+        is_refused = isinstance(problem, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
+        endpoint.has_failed(began, describe(problem))
+        raise _NoAnswer(
+            f"{endpoint.name} can't be reached: {describe(problem)}.", maybe_executed=not is_refused
+        ) from problem
+    except (aiohttp.ClientError, TimeoutError, OSError) as problem:
+        endpoint.has_failed(began, describe(problem))
+        raise _NoAnswer(f"{endpoint.name} hasn't answered: {describe(problem)}.", maybe_executed=True) from problem
+    endpoint.has_answered()
+    if answer.status != 200:
+        said = wire[:1_000].decode(errors="replace")
+        raise _NoAnswer(f"{endpoint.name} has refused the request: {said}", maybe_executed=False)
+    return bytes(wire)

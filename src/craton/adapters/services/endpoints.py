@@ -1,0 +1,147 @@
+"""The replicas of a service, as a caller sees them: how busy each is, and whether it answers.
+
+A call goes to the less busy of two replicas that are chosen at random ("The Power of Two Choices in Randomized Load
+Balancing", Mitzenmacher 2001): nearly as even as asking the least busy of all, and no crowd runs after one of them. A
+replica that fails isn't asked for a while; the pause doubles while it goes on failing.
+"""
+
+import asyncio
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+import aiohttp
+import structlog
+
+from craton.application.errors import Unavailable
+from craton.domain import world
+from craton.runtime.topology import Address
+
+FIRST_PAUSE_SECONDS: Final = 0.05
+LONGEST_PAUSE_SECONDS: Final = 2.0
+CONNECT_SECONDS: Final = 2.0
+RESOLVE_SECONDS: Final = 5.0
+"""How often the addresses behind a name are asked for again."""
+IDLE_SECONDS: Final = 15.0
+"""How long a connection is kept that isn't used: the other side keeps it a little longer."""
+MAX_CONNECTIONS: Final = 256
+"""How many calls to one replica are under way at the same time; others wait."""
+
+log = structlog.get_logger("craton.services")
+
+
+class Endpoint:
+    """One replica of a service, with its connections."""
+
+    def __init__(self, name: str, base: str, connector: aiohttp.BaseConnector) -> None:
+        self.name = name
+        self.base = base
+        self.session = aiohttp.ClientSession(
+            connector=connector, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
+        )
+        self.in_flight = 0
+        self._pause = 0.0
+        self._closed_at = self._closed_until = 0.0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it may be asked now."""
+        return world.monotonic() >= self._closed_until
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """Count a request that is made in the block."""
+        self.in_flight += 1
+        try:
+            yield
+        finally:
+            self.in_flight -= 1
+
+    def has_answered(self) -> None:
+        self._pause = 0.0
+
+    def has_failed(self, began: float, reason: str) -> None:
+        """Ask it no more for a while. `began`: when the request began that has failed; one that began before the last
+        failure says nothing new."""
+        if began < self._closed_at:
+            return
+        if self._pause == 0.0:
+            log.warning("a service doesn't answer", service=self.name, address=self.base, reason=reason)
+        self._pause = min(max(FIRST_PAUSE_SECONDS, 2 * self._pause), LONGEST_PAUSE_SECONDS)
+        self._closed_at = world.monotonic()
+        self._closed_until = self._closed_at + self._pause + world.jitter(self._pause / 2)
+
+
+class Endpoints:
+    """All replicas of one service. Names are resolved again and again, because replicas come and go."""
+
+    def __init__(self, service: str, addresses: Sequence[Address]) -> None:
+        self._service = service
+        self._addresses = addresses
+        self._known: dict[str, Endpoint] = {}
+        self._resolved_at = -RESOLVE_SECONDS
+        self._resolving: asyncio.Task[None] | None = None
+
+    async def choose(self, avoided: Endpoint | None = None) -> Endpoint:
+        """The replica to ask, if possible another one than `avoided`. Raises `Unavailable` if none may be asked."""
+        await self._resolve()
+        candidates = [endpoint for endpoint in self._known.values() if endpoint.is_open]
+        others = [endpoint for endpoint in candidates if endpoint is not avoided]
+        candidates = others or candidates
+        if not candidates:
+            raise Unavailable(f"The service {self._service} can't be reached now.", maybe_executed=False)
+        if len(candidates) <= 2:
+            return min(candidates, key=lambda endpoint: endpoint.in_flight)
+        first = candidates.pop(int(world.jitter(len(candidates))) % len(candidates))
+        second = candidates[int(world.jitter(len(candidates))) % len(candidates)]
+        return first if first.in_flight <= second.in_flight else second
+
+    async def close(self) -> None:
+        if self._resolving is not None:
+            self._resolving.cancel()
+        await asyncio.gather(*(endpoint.session.close() for endpoint in self._known.values()))
+
+    async def _resolve(self) -> None:
+        """Look whether the addresses are still the same. Only the first look is waited for."""
+        is_old = world.monotonic() - self._resolved_at >= RESOLVE_SECONDS
+        if is_old and (self._resolving is None or self._resolving.done()):
+            self._resolving = asyncio.create_task(self._look_up())
+        if not self._known and self._resolving is not None:
+            await asyncio.shield(self._resolving)
+
+    async def _look_up(self) -> None:
+        found: dict[str, Endpoint] = {}
+        for address in self._addresses:
+            if address.is_socket:
+                found[address.text] = self._known.get(address.text) or self._of_socket(address)
+                continue
+            try:
+                infos = await asyncio.get_running_loop().getaddrinfo(
+                    address.host, address.port, type=socket.SOCK_STREAM
+                )
+            except OSError as problem:
+                log.warning(
+                    "the name of a service isn't known", service=self._service, host=address.host, reason=str(problem)
+                )
+                found |= {
+                    text: endpoint for text, endpoint in self._known.items() if text.startswith(f"{address.text} ")
+                }
+                continue
+            for _, _, _, _, place in infos:
+                text = f"{address.text} {place[0]}"
+                found[text] = self._known.get(text) or self._of_host(address, str(place[0]))
+        gone = [endpoint for text, endpoint in self._known.items() if text not in found]
+        self._known = found
+        self._resolved_at = world.monotonic()
+        for endpoint in gone:
+            await endpoint.session.close()
+
+    def _of_socket(self, address: Address) -> Endpoint:
+        connector = aiohttp.UnixConnector(address.path, limit=MAX_CONNECTIONS, keepalive_timeout=IDLE_SECONDS)
+        return Endpoint(self._service, "http://service", connector)
+
+    def _of_host(self, address: Address, host: str) -> Endpoint:
+        connector = aiohttp.TCPConnector(limit=MAX_CONNECTIONS, keepalive_timeout=IDLE_SECONDS, use_dns_cache=False)
+        numeric = f"[{host}]" if ":" in host else host
+        return Endpoint(self._service, f"http://{numeric}:{address.port}", connector)

@@ -25,6 +25,7 @@ from craton.adapters.sqlite import SqliteStore  # noqa: E402
 from craton.ports import Store  # noqa: E402
 from craton.runtime.process.garbage import collect_rarely  # noqa: E402
 from tests.crash.databases import fresh_database  # noqa: E402
+from tests.market.topology import choose  # noqa: E402
 
 POSTGRES_URL = os.environ.get("CRATON_TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432/test")
 MARIADB_URL = os.environ.get("CRATON_TEST_MARIADB", "mysql://root@127.0.0.1:3306")
@@ -236,9 +237,17 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return Scheduler(config, log)
 
 
-def pytest_configure() -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--topology", choices=("one", "three", "twelve"), help="run the market's tests as services of this topology"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
     """Let the tests run as a server does. Many objects come to stay while they are collected, too."""
     collect_rarely()
+    if topology := config.getoption("--topology"):
+        choose(topology)
 
 
 def pytest_collection_finish() -> None:

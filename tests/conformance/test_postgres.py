@@ -48,9 +48,9 @@ from craton.testing.conformance.making import (
     write,
     write_rows,
 )
+from craton.testing.faults import Line
 from tests.conftest import PostgresPlace
 from tests.crash.databases import fresh_database, run_sql
-from tests.line import Line
 
 
 @pytest.fixture
@@ -264,7 +264,7 @@ class TestASilentServer:
 
     @pytest.mark.parametrize("operation", [*OPERATIONS], ids=lambda operation: operation.replace(" ", "_"))
     async def test_a_cancellation_is_one(self, distant: PostgresStore, line: Line, operation: str) -> None:
-        line.silence()
+        line.black_hole()
         task = asyncio.ensure_future(OPERATIONS[operation](distant))
         await asyncio.sleep(0.1)
 
@@ -279,7 +279,7 @@ class TestASilentServer:
         async def work() -> None:
             async with distant.transaction("read committed") as transaction:
                 await transaction.write(appending("a"))
-                line.silence()
+                line.black_hole()
                 inside.set()
                 await transaction.fetch(Statement("SELECT 1", {}))
 
@@ -292,7 +292,7 @@ class TestASilentServer:
         assert task.cancelled()
 
     async def test_a_cancellation_while_it_connects_is_one(self, line: Line) -> None:
-        line.silence()
+        line.black_hole()
         task = asyncio.create_task(PostgresStore(PostgresDatabase(line.url), "bank").open())
         await asyncio.sleep(0.1)
 
@@ -308,7 +308,7 @@ class TestASilentServer:
         store = PostgresStore(PostgresDatabase(line.url), postgres_place.schema())
         await store.open()
         try:
-            line.silence()
+            line.black_hole()
 
             with pytest.raises(StoreUnavailable) as refused:
                 await store.write([appending("a")])

@@ -6,7 +6,6 @@ import logging
 import shutil
 import socket
 import subprocess
-import threading
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -46,8 +45,8 @@ from craton.testing.conformance.own_tables import (
     unit,
     with_notes,
 )
+from craton.testing.faults import Connection, Direction, Line
 from tests.conftest import PostgresPlace
-from tests.line import Line
 
 PATIENCE_SECONDS: Final = 8
 """Much more than the limits that a test sets, and less than a store that waits without a limit."""
@@ -291,25 +290,22 @@ class Lossy(Line):
     def __init__(self, url: str) -> None:
         super().__init__(url)
         self._is_armed = False
-        self._changed: set[threading.Event] = set()
-        self._lost: set[threading.Event] = set()
+        self._changed: set[Connection] = set()
+        self._lost: set[Connection] = set()
 
     def lose_the_next_commit(self) -> None:
         self._is_armed = True
 
-    def _pass_on(self, source: socket.socket, sink: socket.socket, flow: threading.Event, outward: bool) -> None:
-        with contextlib.suppress(OSError):
-            while data := source.recv(65_536):
-                if outward and b"INSERT" in data:
-                    self._changed.add(flow)
-                if outward and self._is_armed and flow in self._changed and b"COMMIT" in data:
-                    self._is_armed = False
-                    self._lost.add(flow)
-                if not outward and flow in self._lost:
-                    self.cut()
-                    return
-                sink.sendall(data)
-            sink.shutdown(socket.SHUT_WR)
+    def _say(self, connection: Connection, sink: socket.socket, data: bytes, way: Direction) -> None:
+        if way == "up" and b"INSERT" in data:
+            self._changed.add(connection)
+        if way == "up" and self._is_armed and connection in self._changed and b"COMMIT" in data:
+            self._is_armed = False
+            self._lost.add(connection)
+        if way == "down" and connection in self._lost:
+            self.cut()
+        else:
+            super()._say(connection, sink, data, way)
 
 
 @pytest.fixture
@@ -431,7 +427,7 @@ async def test_a_commit_that_a_silent_server_does_not_answer_ends_in_time_and_ma
 ) -> None:
     store = await opened(line.url)
     await with_notes(store)
-    line.silence_at(b"COMMIT")
+    line.black_hole_at(b"COMMIT")
 
     async with asyncio.timeout(PATIENCE_SECONDS):
         outcome = await attempt(store, unit(insert("one"), result=answer("k")))
@@ -446,7 +442,7 @@ async def test_a_statement_that_a_silent_server_does_not_answer_ends_in_time_and
 ) -> None:
     store = await opened(line.url)
     await with_notes(store)
-    line.silence_at(b"INSERT")
+    line.black_hole_at(b"INSERT")
 
     async with asyncio.timeout(PATIENCE_SECONDS):
         outcome = await attempt(store, unit(insert("one"), result=answer("k")))
@@ -454,7 +450,7 @@ async def test_a_statement_that_a_silent_server_does_not_answer_ends_in_time_and
     assert isinstance(outcome, StoreUnavailable)
     assert not outcome.maybe_executed
     line.cut()
-    line.speak()
+    line.heal()
     assert await ids_of(store) == []
 
 
@@ -474,7 +470,7 @@ async def test_idle_connections_that_the_network_has_forgotten_are_noticed_in_ti
 async def test_while_the_server_is_silent_everything_that_needs_it_ends_in_time(opened: Open, line: Line) -> None:
     store = await opened(line.url)
     await with_notes(store, "one")
-    line.silence()
+    line.black_hole()
     line.cut()
 
     async with asyncio.timeout(PATIENCE_SECONDS):
@@ -484,7 +480,7 @@ async def test_while_the_server_is_silent_everything_that_needs_it_ends_in_time(
 
     assert [type(problem) for problem in problems] == [StoreUnavailable] * 4
     line.cut()
-    line.speak()
+    line.heal()
     assert await ids_of(store) == ["one"]
 
 
@@ -499,19 +495,19 @@ async def test_an_error_of_the_use_case_comes_out_as_it_is_though_the_server_is_
     with pytest.raises(ValueError, match="of the use case") as raised:
         async with store.transaction("read committed") as transaction:
             await transaction.execute(insert("one"))
-            line.silence()
+            line.black_hole()
             raise problem
 
     assert raised.value is problem
     line.cut()
-    line.speak()
+    line.heal()
     assert await ids_of(store) == []
 
 
 async def test_a_cancelled_statement_ends_at_once_though_the_server_is_silent(opened: Open, line: Line) -> None:
     store = await opened(line.url)
     await with_notes(store)
-    line.silence_at(b"INSERT")
+    line.black_hole_at(b"INSERT")
     task = asyncio.create_task(attempt(store, unit(insert("one"))))
     while not line.fell_silent.is_set():
         await asyncio.sleep(0.01)
@@ -558,7 +554,7 @@ async def test_a_server_that_refuses_connections_is_named_without_the_password_a
 async def test_a_server_that_accepts_connections_and_says_nothing_is_given_up_at_the_start(
     make: Callable[[str], MariaDbTables], line: Line
 ) -> None:
-    line.silence()
+    line.black_hole()
     store = make(line.url)
 
     with pytest.raises(StoreUnavailable):

@@ -18,7 +18,7 @@ from craton.domain import Aggregate, Event, Id, Recorded
 from craton.ports import Store
 from craton.runtime import App
 from craton.testing import until
-from tests.line import Line
+from craton.testing.faults import Line
 from tests.market.shop import PASSWORD, Shop
 
 pytestmark = pytest.mark.usefixtures("redis_url")
@@ -213,7 +213,7 @@ async def test_a_row_that_the_cache_has_kept_through_an_outage_is_never_believed
     await from_cache(second, "Ann")
     kept = {key: place.redis.get(key) for key in place.keys}
 
-    line.silence()
+    line.black_hole()
     told = await second.rename("Annie")
 
     assert await second.name_after(told) == "Annie"
@@ -226,7 +226,7 @@ async def test_a_row_that_the_cache_has_kept_through_an_outage_is_never_believed
 
 
 async def test_a_silent_cache_costs_no_answer(place: Place, line: Line) -> None:
-    line.silence()
+    line.black_hole()
 
     process = await place.start(line.url)
     told = await process.rename("Ann")

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from craton.testing.crash import NoAnswer, Process, Reply
+from craton.testing.faults import Line
 from tests.crash.bank import Bank, deposit_command
 from tests.failure.conftest import Start
-from tests.line import Line
 
 PATIENCE_SECONDS = 60
 """Much more than anything here may take, and less than a process that hangs."""
@@ -41,7 +41,7 @@ def ends_well(market: Process) -> None:
 def test_told_to_stop_while_postgres_is_silent_and_nothing_happens_it_ends(start: Start, line: Line) -> None:
     market = start(store=line.url)
     Bank.open(market)
-    line.silence()
+    line.black_hole()
     time.sleep(1)  # the loops in the background have noticed, or wait for an answer
 
     ends_well(market)
@@ -54,7 +54,7 @@ def test_told_to_stop_while_it_waits_for_an_answer_of_postgres_it_ends_and_the_c
     market = start(store=line.url)
     bank = Bank.open(market)
     answers: list[Reply] = []
-    line.silence_at(word)
+    line.black_hole_at(word)
     in_the_background(lambda: answers.append(market.post(*_deposit(bank))))
     assert line.fell_silent.wait(PATIENCE_SECONDS)
 
@@ -66,7 +66,7 @@ def test_told_to_stop_while_it_waits_for_an_answer_of_postgres_it_ends_and_the_c
 def test_told_to_stop_while_it_connects_to_a_silent_postgres_it_ends(start: Start, line: Line) -> None:
     market = start(store=line.url)
     bank = Bank.open(market)
-    line.silence()
+    line.black_hole()
     line.cut()
     in_the_background(lambda: market.get(f"/v1/accounts/{bank.accounts[0]}"))
     time.sleep(1)
@@ -79,7 +79,7 @@ def test_while_postgres_is_silent_it_is_not_ready_and_a_request_is_answered_with
 ) -> None:
     market = start(store=line.url)
     bank = Bank.open(market)
-    line.silence()
+    line.black_hole()
     began = time.monotonic()
 
     ready = market.get("/health/ready")

@@ -16,11 +16,11 @@ from craton.runtime import App
 from craton.runtime.committer import write_alone
 from craton.runtime.operations.api import AuditEntry, Operations
 from craton.runtime.operations.refusals import ModuleNotFound, NoRollback, ParkedNotFound
+from craton.testing.faults import Line
 from tests.conftest import Place, PostgresPlace
 from tests.kernel.conftest import Clock, StartApp
 from tests.kernel.jars import Totals, caught_up, jars
 from tests.kernel.operators import NOON, act, audited, park
-from tests.line import Line
 
 Verb = tuple[Any, dict[str, Any]]
 VERBS: dict[str, Verb] = {
@@ -312,7 +312,7 @@ class TestAStoreThatDoesNotAnswer:
             distant = PostgresPlace(line.url)
             distant.prefix = postgres_place.prefix
             async with App("test", modules=[jars(Totals)]).run(distant, subscriptions=False) as app:
-                line.silence()
+                line.black_hole()
 
                 for method, arguments in calls:
                     operation = operation_of(method)

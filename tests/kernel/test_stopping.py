@@ -16,11 +16,11 @@ from craton.runtime import App
 from craton.runtime.committer import Committer
 from craton.runtime.process.attempt import heed_cancellation
 from craton.testing.conformance.making import appending
+from craton.testing.faults import Line
 from tests.conftest import Place, PostgresPlace
 from tests.kernel.bank import AccountId, Bank, bank
 from tests.kernel.club import Club, ClubService
 from tests.kernel.travel import Booked, Desk, TripId, Weather, desk
-from tests.line import Line
 
 
 class TestBackground:
@@ -140,7 +140,7 @@ class TestDeadlines:
             app = App("test", modules=[bank()])
             async with app.run(distant, subscriptions=False):
                 account = await app.api(Bank).open("Ann", "ann@example.org")
-                line.silence()
+                line.black_hole()
 
                 calls: list[tuple[Any, dict[str, Any]]] = [
                     (Bank.deposit, {"account": account, "amount": 1}),

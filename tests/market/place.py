@@ -11,6 +11,7 @@ import asyncpg
 from craton.application import Module
 from craton.runtime import App
 from craton.testing import RunningApp, run
+from tests.market.topology import services_of
 
 
 class Place:
@@ -27,8 +28,9 @@ class Place:
         return App(self.name, modules=self.modules)
 
     def run(self, **options: Any) -> AbstractAsyncContextManager[RunningApp]:
-        """Run the modules here, as one process would. The options are those of `craton.testing.run`."""
-        return run(self.app, store=self.url, folder=self.folder, **options)
+        """Run the modules here, in the chosen topology. The options are those of `craton.testing.run`."""
+        services = services_of(module.name for module in self.modules)
+        return run(self.app, store=self.url, folder=self.folder, services=services, **options)
 
     async def drop(self) -> None:
         """Remove the data, if it isn't in the test's folder anyway."""

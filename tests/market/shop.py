@@ -20,6 +20,7 @@ from uuid import uuid4
 
 import argon2
 import asyncpg
+from starlette.types import ASGIApp
 
 from craton.adapters.stores import stores
 from craton.application import Api, Module
@@ -27,6 +28,7 @@ from craton.domain.world import now
 from craton.ports import SharedCache
 from craton.runtime import App
 from craton.testing import until
+from craton.testing.services import split
 from market.identity.adapters.argon2 import Argon2
 from market.identity.api import Identity
 from market.identity.module import identity
@@ -34,6 +36,7 @@ from market.identity.ports import PasswordHasher
 from market.modules import MODULES
 from tests.http.client import Client, Response
 from tests.http.conftest import served
+from tests.market.topology import services_of
 
 A = TypeVar("A", bound=Api)
 P = TypeVar("P", bound=App)
@@ -122,13 +125,21 @@ class Shop:
         self.nobody = Person(self)
         self._stack = AsyncExitStack()
         self._admin: Person | None = None
+        self._front: ASGIApp | None = None
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[App]:
         """Run here, as one process would, but behind no socket."""
-        app = self.made(App)
-        async with app.run(stores(self.url, self.folder, self.name), cache=self.cache):
-            yield app
+        app, opened = self.made(App), stores(self.url, self.folder, self.name)
+        services = services_of(module.name for module in self.modules)
+        if services is None:
+            async with app.run(opened, cache=self.cache):
+                self._front = None
+                yield app
+        else:
+            async with split(app, services, opened, cache=self.cache) as found:
+                self._front = found.front
+                yield found.app
 
     def made(self, kind: type[P]) -> P:
         """The app that is to be run. The settings of this moment count."""
@@ -151,7 +162,7 @@ class Shop:
         async with AsyncExitStack() as stack:
             self.app = await stack.enter_async_context(self.run())
             self.said = await self.app.begin(empty=True)
-            self.client = await stack.enter_async_context(served(self.app))
+            self.client = await stack.enter_async_context(served(self.app, application=self._front))
             self._stack = stack.pop_all()
         return self
 

@@ -9,6 +9,10 @@ class StoreUnavailable(Exception):
         self.maybe_executed = maybe_executed
 
 
+class LogUnavailable(StoreUnavailable):
+    """The log of another service can't be read now. The adapter has said so in the program's own log."""
+
+
 class StoreUnsuitable(StoreUnavailable):
     """The server or file can't hold a store, and trying again doesn't help. The sentence says what must be changed."""
 

@@ -28,6 +28,7 @@ from craton.runtime.compatibility.restored import Rounds
 from craton.runtime.module import REST_SECONDS, Host, RunningModule
 from craton.runtime.operations.api import Operations
 from craton.runtime.operations.calls import call_operations
+from craton.runtime.operations.everywhere import operate_everywhere
 from craton.runtime.process.attempt import cancelled
 from craton.runtime.projections.projection import RunningProjection
 from craton.runtime.remote import Remote, RemoteLog
@@ -200,6 +201,7 @@ class App:
             sources |= {name: Source.of(self.wiring.modules[name], log) for name, log in logs.items()}
             for running in made.values():
                 running.link(sources)
+                running.sources = sources
             for running in made.values():
                 if not looking:
                     running.make()
@@ -295,7 +297,13 @@ class App:
         return proxy(Operations, self.operate)
 
     async def operate(self, operation: OperationDefinition, arguments: dict[str, Any], context: Context) -> Answer:
-        """Run one operation of `Operations`."""
+        """Run one operation of `Operations`, over all services."""
+        if self._remote is None:
+            return await self.operate_here(operation, arguments, context)
+        return await operate_everywhere(self._remote, self.operate_here, operation, arguments, context)
+
+    async def operate_here(self, operation: OperationDefinition, arguments: dict[str, Any], context: Context) -> Answer:
+        """Run one operation of `Operations` for the modules of this process."""
         if not self._running:
             raise WiringError(f"app {self.name}: {operation} was called while the app is not running")
         return await call_operations(self._running, list(self.event_readers), operation, arguments, context)

@@ -10,7 +10,7 @@ import structlog
 
 from craton.application.errors import Unavailable
 from craton.application.upcasting import EventTypes
-from craton.ports import Store, StoreUnavailable
+from craton.ports import LogUnavailable, Store, StoreUnavailable
 from craton.runtime.committer import Commit
 from craton.runtime.process.attempt import heed_cancellation
 from craton.runtime.process.signal import Signal
@@ -52,6 +52,8 @@ async def keep_running(name: str, work: Callable[[], Awaitable[None]]) -> NoRetu
         heed_cancellation()
         try:
             await work()
+        except LogUnavailable:
+            await asyncio.sleep(ERROR_PAUSE_SECONDS)
         except StoreUnavailable as problem:
             log.warning("the store is unavailable", part=name, reason=str(problem))
             await asyncio.sleep(ERROR_PAUSE_SECONDS)

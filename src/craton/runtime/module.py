@@ -134,6 +134,8 @@ class RunningModule:
         self._provisions = Provisions(
             host.wiring, module, store, aggregates, Sources(self.view, self._recorded, host.find_api), host.environment
         )
+        self.sources: Mapping[str, Source] = {}
+        """The logs that are read in this process, by the names of their modules."""
         self._foreign: dict[str, Source] = {}
         """The logs of other modules that projections read."""
 

@@ -1,6 +1,6 @@
 """The modules that run in other services, as a service reaches them."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any, Protocol
 
 from craton.application.api import OperationDefinition
@@ -20,10 +20,19 @@ class RemoteLog(Log, Protocol):
 class Remote(Protocol):
     """The other services."""
 
+    @property
+    def services(self) -> Mapping[str, Collection[str]]:
+        """The names of the other services, each with those of its modules."""
+
     async def call(
         self, module: str, operation: OperationDefinition, arguments: dict[str, Any], context: Context
     ) -> Answer:
         """Run an operation in the service that runs a module. Raises what a call in this process raises."""
+
+    async def operate(
+        self, service: str, operation: OperationDefinition, arguments: dict[str, Any], context: Context
+    ) -> Answer:
+        """Run an operation of `Operations` in one service, for that service alone."""
 
     def log(self, module: str, types: Collection[str]) -> RemoteLog:
         """The log of a module; its reader asks only for events of these types."""

@@ -7,8 +7,8 @@ async with run(market, replace={Gateway: FakeGateway()}) as app:
     await app.turn(days=1)
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -32,6 +32,7 @@ from craton.runtime.commands.results import Answer
 from craton.runtime.operations.api import Operations
 from craton.testing.clock import TurnedClock
 from craton.testing.http import HttpClient
+from craton.testing.services import Services, split
 from craton.testing.settled import next_due, settled
 from craton.testing.until import WAIT_SECONDS
 
@@ -48,13 +49,15 @@ async def run(
     store: str = "",
     folder: Path = Path(),
     subscriptions: bool = True,
+    services: Mapping[str, Collection[str]] | None = None,
 ) -> AsyncIterator["RunningApp"]:
     """Run an app, or modules that are put together, while the block lasts.
 
     `replace` has an adapter for each port whose own adapter it takes the place of. `settings` are the variables of the
     environment: those of the test's own environment don't count. The data is gone at the end, unless `store` and
     `folder` say where it is, as for `craton up`. Without `subscriptions` nothing goes on in the background. Calls are
-    encoded and decoded, those of the test included, and each change of state is checked.
+    encoded and decoded, those of the test included, and each change of state is checked. `services` names the modules
+    of each service: then they run as services that call each other over sockets, as `split` says.
 
     Raises `WiringError` for a port that no module has an adapter for, and what a start of the app raises.
     """
@@ -65,9 +68,17 @@ async def run(
     changed = whole.altered(adapters=replace or {}, environment=settings or {}, clock=clock)
     with TemporaryDirectory(prefix="craton-") as passing:
         opened = stores(store, folder, changed.name) if store else partial(_passing_store, Path(passing))
-        async with changed.run(opened, subscriptions=subscriptions):
-            said = await changed.begin(empty=True)
-            yield RunningApp(changed, clock, said)
+        async with AsyncExitStack() as stack:
+            if services is None:
+                split_up = None
+                whole = await stack.enter_async_context(changed.run(opened, subscriptions=subscriptions))
+            else:
+                split_up = await stack.enter_async_context(
+                    split(changed, services, opened, subscriptions=subscriptions)
+                )
+                whole = split_up.app
+            said = await whole.begin(empty=True)
+            yield RunningApp(whole, clock, said, split_up)
 
 
 def _passing_store(folder: Path, module: str) -> Store:
@@ -105,8 +116,9 @@ class Client:
 class RunningApp(Client):
     """An app that runs in a test. Its own calls are those of the application itself, not of a caller from outside."""
 
-    def __init__(self, app: App, clock: TurnedClock, said: Sequence[str]) -> None:
+    def __init__(self, app: App, clock: TurnedClock, said: Sequence[str], services: Services | None = None) -> None:
         super().__init__(app, Context())
+        self._services = services
         self.app = app
         self.clock = clock
         self.said = said
@@ -118,7 +130,7 @@ class RunningApp(Client):
 
     def http(self, token: str = "") -> HttpClient:
         """A client of the app's routes, in process; with an access token, if there is one."""
-        client = HttpClient(asgi(self.app))
+        client = HttpClient(asgi(self.app) if self._services is None else self._services.front)
         return client.with_token(token) if token else client
 
     @property

@@ -71,8 +71,10 @@ async def split(
     with TemporaryDirectory(prefix="craton-") as folder:
         hosting = Hosting(app, topology, Path(folder), environment=app.environment)
         async with AsyncExitStack() as stack:
-            parts = {}
+            parts, listening = {}, {}
             for service in topology.services.values():
+                place = Path(service.own_endpoint(Path(folder), 1).path)
+                listening[service.name] = stack.enter_context(listen_at(place))
                 peers = hosting.peers(service.name)
                 stack.push_async_callback(peers.close)
                 parts[service.name] = hosting.part(service, peers)
@@ -80,8 +82,7 @@ async def split(
                 part = parts[service.name]
                 await stack.enter_async_context(part.run(open_store, cache=cache, **options))
                 server = hosting.server(part, service)
-                listening = listen_at(Path(service.own_endpoint(Path(folder), 1).path))
-                await stack.enter_async_context(serving_beside(server, listening))
+                await stack.enter_async_context(serving_beside(server, listening[service.name]))
                 stack.callback(server.stop)
             running = {name: module for part in parts.values() for name, module in part.running.items()}
             yield Services(app.together(running), parts)

@@ -311,7 +311,7 @@ def test_without_the_extra_it_says_what_is_missing(tmp_path: Path) -> None:
     code = (
         "import sys; sys.modules['grpc'] = None; sys.modules['grpc_health'] = None;"
         "import asyncio; from craton.cli import procedures; from market.app import app;"
-        "print(asyncio.run(procedures._started(None, app)).said)"
+        "print(asyncio.run(procedures._started(None, app, shared=False)).said)"
     )
     ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
 

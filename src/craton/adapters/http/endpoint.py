@@ -78,6 +78,8 @@ class Endpoint:
             headers.append((b"craton-position", f"{answer.module}={answer.position}".encode()))
         if answer.replayed:
             headers.append(REPLAYED)
+        if answer.missing:
+            headers.append((b"craton-missing", ", ".join(answer.missing).encode()))
         if self.route.location is not None:
             fields = {"id": result} if isinstance(result, Id) else msgspec.structs.asdict(result)
             headers.append((b"location", self.route.location.format(**fields).encode()))

@@ -21,6 +21,7 @@ from craton.ports import StoreUnavailable
 from craton.runtime.app import App
 from craton.runtime.compatibility.readers import Reader
 from craton.runtime.module import RunningModule
+from craton.runtime.operations.readers import heads_of
 
 LOOK_SECONDS = 5.0
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -102,7 +103,10 @@ class Metrics:
             readers: defaultdict[str, list[Reader]] = defaultdict(list)
             for reader in app.event_readers:
                 readers[reader.home].append(reader)
-            heads = dict(await asyncio.gather(*(self._head_of(name, module) for name, module in app.running.items())))
+            heads = await heads_of(app.running)
+            for name in app.running:
+                if (head := heads[name]) is not None:
+                    self._log_position.labels(name).set(head)
             await asyncio.gather(
                 *(self._look_at(name, running, readers[name], heads) for name, running in app.running.items())
             )
@@ -116,16 +120,6 @@ class Metrics:
         files = [str(file) for kind in ("counter", "histogram") for file in Path(folder).glob(f"{kind}_*.db")]
         return generate_latest(_Merged(files))
 
-    async def _head_of(self, name: str, running: RunningModule) -> tuple[str, int | None]:
-        """The newest position of a module's log; None if its store can't be reached."""
-        try:
-            async with asyncio.timeout(LOOK_SECONDS):
-                head = await running.store.head()
-        except (StoreUnavailable, TimeoutError):
-            return name, None
-        self._log_position.labels(name).set(head)
-        return name, head
-
     async def _look_at(self, name: str, running: RunningModule, readers: Sequence[Reader], heads: Heads) -> None:
         try:
             async with asyncio.timeout(LOOK_SECONDS):
@@ -138,7 +132,8 @@ class Metrics:
     async def _look_into(self, name: str, running: RunningModule, readers: Sequence[Reader], heads: Heads) -> None:
         for projection in running.projections.values():
             progress = await projection.progress()
-            self._lag.labels(name, progress.projection).set(progress.lag)
+            if progress.lag is not None:
+                self._lag.labels(name, progress.projection).set(progress.lag)
             self._parked.labels(name, progress.projection).set(progress.parked + progress.parked_building)
         parked = Counts(entry.subscription for entry in await running.store.parked()) if readers else Counts()
         for reader in readers:

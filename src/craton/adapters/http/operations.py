@@ -32,7 +32,7 @@ def operators_routes(app: App) -> Routes:
         get("/v1/admin/streams/{stream}", Operations.stream, access=operators),
         get("/v1/admin/audit", Operations.audit, access=operators),
     )
-    if not any(module.sagas for module in app.modules.values()):
+    if not any(module.sagas for module in app.wiring.modules.values()):
         return Routes(*routes)
     return Routes(
         *routes,

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import aiohttp
 import msgspec
+import structlog
 
 from craton.adapters.services.endpoints import CONNECT_SECONDS, Endpoint, Endpoints
 from craton.adapters.services.identity import Sign
@@ -22,7 +23,7 @@ from craton.application.command_keys import CommandKey
 from craton.application.context import Context
 from craton.application.errors import DeadlineExceeded, Unavailable
 from craton.domain import uuid7, world
-from craton.ports import FeedPage, StoreUnavailable
+from craton.ports import FeedPage, LogUnavailable
 from craton.runtime.commands.results import Answer
 from craton.runtime.projections.handler import describe
 from craton.runtime.remote import RemoteLog
@@ -39,6 +40,9 @@ WAIT_SECONDS: Final = 15.0
 """How long a service may hold back the answer to the question whether its log has grown."""
 
 
+log = structlog.get_logger("craton.services")
+
+
 class _NoAnswer(Exception):
     """A request has ended without an answer of the service."""
 
@@ -47,17 +51,28 @@ class _NoAnswer(Exception):
         self.maybe_executed = maybe_executed
 
 
+class _Refused(_NoAnswer):
+    """The service has answered that it does nothing of what was asked."""
+
+
 class Peers:
-    """The other services. `addresses` are those of each service, `service_of` names the service of each module."""
+    """The services as the one called `own` reaches them. `addresses` are those of each, `service_of` names the service
+    of each module."""
 
     def __init__(
         self,
+        own: str,
         addresses: Mapping[str, Collection[Address]],
         service_of: Mapping[str, str],
         sign: Sign,
     ) -> None:
         self._endpoints = {name: Endpoints(name, tuple(found)) for name, found in addresses.items()}
         self._service_of = service_of
+        self.services: Mapping[str, Collection[str]] = {
+            other: [module for module, name in service_of.items() if name == other]
+            for other in addresses
+            if other != own
+        }
         self._sign = sign
 
     async def close(self) -> None:
@@ -142,6 +157,8 @@ class ServiceLog:
         self._endpoints = endpoints
         self._sign = sign
         self._types = ",".join(sorted(types))
+        self._refused = ""
+        """Why the service last refused to be read; each reason is logged once."""
 
     async def read_feed(self, after: int, limit: int) -> FeedPage:
         asked = {"after": str(after), "limit": str(limit), "types": self._types}
@@ -162,7 +179,10 @@ class ServiceLog:
             endpoint = await self._endpoints.choose()
             wire = await _exchange(endpoint, "GET", path, self._sign(self._service), seconds, asked=asked)
         except (_NoAnswer, Unavailable) as problem:
-            raise StoreUnavailable(str(problem), maybe_executed=False) from problem
+            if isinstance(problem, _Refused) and self._refused != str(problem):
+                self._refused = str(problem)
+                log.error("a log can't be read", path=self._path, reason=self._refused)
+            raise LogUnavailable(str(problem), maybe_executed=False) from problem
         return msgspec.msgpack.decode(wire, type=kind)
 
 
@@ -205,5 +225,5 @@ async def _exchange(
     endpoint.has_answered()
     if answer.status != 200:
         said = wire[:1_000].decode(errors="replace")
-        raise _NoAnswer(f"{endpoint.name} has refused the request: {said}", maybe_executed=False)
+        raise _Refused(f"{endpoint.name} has refused the request: {said}", maybe_executed=False)
     return bytes(wire)

@@ -34,9 +34,10 @@ log = structlog.get_logger("craton.services")
 class Endpoint:
     """One replica of a service, with its connections."""
 
-    def __init__(self, name: str, base: str, connector: aiohttp.BaseConnector) -> None:
+    def __init__(self, name: str, place: str, base: str, connector: aiohttp.BaseConnector) -> None:
         self.name = name
         self.base = base
+        self._place = place
         self.session = aiohttp.ClientSession(
             connector=connector, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
         )
@@ -59,6 +60,8 @@ class Endpoint:
             self.in_flight -= 1
 
     def has_answered(self) -> None:
+        if self._pause:
+            log.info("a service answers again", service=self.name, address=self._place)
         self._pause = 0.0
 
     def has_failed(self, began: float, reason: str) -> None:
@@ -67,7 +70,7 @@ class Endpoint:
         if began < self._closed_at:
             return
         if self._pause == 0.0:
-            log.warning("a service doesn't answer", service=self.name, address=self.base, reason=reason)
+            log.warning("a service doesn't answer", service=self.name, address=self._place, reason=reason)
         self._pause = min(max(FIRST_PAUSE_SECONDS, 2 * self._pause), LONGEST_PAUSE_SECONDS)
         self._closed_at = world.monotonic()
         self._closed_until = self._closed_at + self._pause + world.jitter(self._pause / 2)
@@ -139,9 +142,10 @@ class Endpoints:
 
     def _of_socket(self, address: Address) -> Endpoint:
         connector = aiohttp.UnixConnector(address.path, limit=MAX_CONNECTIONS, keepalive_timeout=IDLE_SECONDS)
-        return Endpoint(self._service, "http://service", connector)
+        return Endpoint(self._service, address.text, "http://service", connector)
 
     def _of_host(self, address: Address, host: str) -> Endpoint:
         connector = aiohttp.TCPConnector(limit=MAX_CONNECTIONS, keepalive_timeout=IDLE_SECONDS, use_dns_cache=False)
         numeric = f"[{host}]" if ":" in host else host
-        return Endpoint(self._service, f"http://{numeric}:{address.port}", connector)
+        base = f"http://{numeric}:{address.port}"
+        return Endpoint(self._service, base, base, connector)

@@ -47,6 +47,7 @@ class Hosting:
         """The services as the service `name` reaches them. Raises `WiringError`."""
         services = self._topology.services
         return Peers(
+            name,
             {other.name: other.endpoints(self._data) for other in services.values()},
             {module: other.name for other in services.values() for module in other.modules},
             self._sign(name),

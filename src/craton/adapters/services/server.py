@@ -69,7 +69,7 @@ class ServicesServer:
         self._calls = 0
         self._pages = asyncio.Semaphore(MAX_PAGES)
         self._stopping = asyncio.Event()
-        operate: Call = app.operate
+        operate: Call = app.operate_here
         self._operations: dict[str, tuple[str, OperationDefinition, Call]] = {
             f"/operations/{name}": ("", operation, operate) for name, operation in Operations.operations.items()
         }

@@ -14,7 +14,7 @@ import msgspec
 from craton.application.api import OperationDefinition
 from craton.application.codec import decode, encode, is_same
 from craton.application.command_keys import CommandKey
-from craton.application.context import Context
+from craton.application.context import Caller, Context
 from craton.application.errors import (
     AnswerNotKept,
     CallFailed,
@@ -47,6 +47,8 @@ class CallMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     seconds: float | None = None
     """How long the caller waits for the answer: clocks of machines differ, so this isn't a time."""
     positions: dict[str, int] = {}
+    caller: Caller | None = None
+    """The caller from outside, of an operator's request. Calls between modules don't pass it on."""
 
     @staticmethod
     def of(operation: OperationDefinition, arguments: Mapping[str, Any], context: Context) -> "CallMessage":
@@ -65,6 +67,7 @@ class CallMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
             causation=context.causation,
             key=context.key,
             positions=context.positions,
+            caller=context.caller,
         )
 
     def bound(self, operation: OperationDefinition) -> dict[str, Any]:
@@ -83,6 +86,7 @@ class CallMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
             key=self.key,
             deadline=None if self.seconds is None else world.monotonic() + self.seconds,
             positions=self.positions,
+            caller=self.caller,
         )
 
 

@@ -24,6 +24,8 @@ class Answer(msgspec.Struct, frozen=True):
     replayed: bool = False
     module: str = ""
     """The module whose log has this position."""
+    missing: tuple[str, ...] = ()
+    """The services that should have answered, too, and haven't."""
 
 
 class Request(msgspec.Struct, frozen=True):

@@ -34,8 +34,9 @@ class ReaderState(Value):
     source: str
     """The module whose log it reads."""
     position: int
-    head: int
-    lag: int
+    head: int | None
+    """The end of that log; None if the service that runs the module doesn't answer."""
+    lag: int | None
     parked: int
     owner: str | None
     """The process that runs it now; None if there is none."""

@@ -1,7 +1,7 @@
 """The log as operators see it: the events of all modules, newest first, and a stream at a version or a time."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from heapq import merge
 from typing import Any, Final
@@ -27,29 +27,39 @@ Modules = Mapping[str, RunningModule]
 
 async def find_events(modules: Modules, wanted: EventFilter, after: str, limit: int) -> FoundEvents:
     """Events of some modules, newest first. Raises `BadCursor`."""
-    cursor = _cursor(after) if after else dict.fromkeys(modules, 0)
-    by_module: list[list[tuple[str, StoredEvent]]] = []
+    cursor = read_cursor(after) or dict.fromkeys(modules, 0)
+    by_module: list[list[EventEntry]] = []
     reached: dict[str, int] = {}
     for name, before in cursor.items():
         if name not in modules:
             raise BadCursor()
         events, reached[name] = await modules[name].store.search(wanted, before, limit, MAX_SCANNED)
-        by_module.append([(name, event) for event in events])
-    # Merged, not sorted: a module's own events stay in the order of their positions, even if a clock was set back.
-    found = list(merge(*by_module, key=lambda entry: (entry[1].time, entry[1].position), reverse=True))
-    shown, left = found[:limit], found[limit:]
-    for name, event in reversed(left):  # the next page of a module begins with its newest event that isn't shown
-        reached[name] = event.position + 1
-    goes_on = {name: position for name, position in reached.items() if position}
-    return FoundEvents(
-        events=tuple(event_entry(modules[name], event) for name, event in shown),
-        next=" ".join(f"{name}:{position}" for name, position in goes_on.items()),
-    )
+        by_module.append([event_entry(modules[name], event) for event in events])
+    shown, left = events_page(by_module, limit)
+    for event in reversed(left):  # the next page of a module begins with its newest event that isn't shown
+        reached[event.module] = event.position + 1
+    return FoundEvents(events=tuple(shown), next=written_cursor(reached))
 
 
-def _cursor(text: str) -> dict[str, int]:
+def events_page(by_module: Sequence[Sequence[EventEntry]], limit: int) -> tuple[list[EventEntry], list[EventEntry]]:
+    """The newest events of several modules, and those that don't fit.
+
+    They are merged, not sorted: a module's own events stay in the order of their positions, even if a clock was set
+    back.
+    """
+    found = list(merge(*by_module, key=lambda event: (event.time, event.position), reverse=True))
+    return found[:limit], found[limit:]
+
+
+def written_cursor(reached: Mapping[str, int]) -> str:
+    """Where a search goes on in each module; those that it has finished are left out."""
+    return " ".join(f"{name}:{position}" for name, position in reached.items() if position)
+
+
+def read_cursor(text: str) -> dict[str, int]:
+    """Read a cursor; empty for an empty text. Raises `BadCursor`."""
     cursor: dict[str, int] = {}
-    for part in text.split(" "):
+    for part in text.split(" ") if text else ():
         name, _, position = part.partition(":")
         if not _POSITION.fullmatch(position) or name in cursor:
             raise BadCursor()

@@ -1,9 +1,10 @@
 """The readers of the logs, with their progress and their parked events."""
 
+import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 
 from craton.application.page import Page, Paging
-from craton.ports import HeldLease, OperatorRequest, ParkedEvent
+from craton.ports import HeldLease, OperatorRequest, ParkedEvent, StoreUnavailable
 from craton.runtime.compatibility.readers import Reader
 from craton.runtime.module import RunningModule
 from craton.runtime.operations.api import ParkedEntry, ReaderState
@@ -11,7 +12,9 @@ from craton.runtime.operations.refusals import NotHandled, ParkedNotFound
 from craton.runtime.projections.projection import ProjectionProgress
 from craton.runtime.sagas.runner import SUBSCRIPTION
 from craton.runtime.subscriptions.seals import NAME as SEALS
+from craton.runtime.subscriptions.source import Source
 
+LOOK_SECONDS = 1.5
 MAX_REQUESTS = 1_000
 """How many events one request can name; the next request names the rest."""
 
@@ -20,7 +23,7 @@ Modules = Mapping[str, RunningModule]
 
 async def reader_states(modules: Modules, readers: Sequence[Reader]) -> list[ReaderState]:
     """All readers of logs, module by module."""
-    heads = {name: await running.store.head() for name, running in modules.items()}
+    heads = await heads_of(modules)
     found: list[ReaderState] = []
     for name, running in modules.items():
         leases = {lease.name: lease for lease in await running.store.leases()}
@@ -44,12 +47,30 @@ async def reader_states(modules: Modules, readers: Sequence[Reader]) -> list[Rea
                     source=source,
                     position=position,
                     head=heads[source],
-                    lag=max(0, heads[source] - position),
+                    lag=_lag(heads[source], position),
                     parked=parked.count(full_name),
                     owner=_owner(leases, full_name),
                 )
             )
     return found
+
+
+async def heads_of(modules: Modules) -> dict[str, int | None]:
+    """The ends of the logs of the modules, and of those that they read; None for one that can't be reached soon."""
+
+    async def look(source: Source) -> int | None:
+        try:
+            async with asyncio.timeout(LOOK_SECONDS):
+                return await source.feed.head()
+        except (StoreUnavailable, TimeoutError):
+            return None
+
+    sources = {name: source for running in modules.values() for name, source in running.sources.items()}
+    return dict(zip(sources, await asyncio.gather(*map(look, sources.values())), strict=True))
+
+
+def _lag(head: int | None, position: int) -> int | None:
+    return None if head is None else max(0, head - position)
 
 
 def _of_projection(progress: ProjectionProgress, leases: Mapping[str, HeldLease]) -> ReaderState:

@@ -1,15 +1,16 @@
 """A projection at run time: its preparation at start, and what operators see and do."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import msgspec
 import structlog
 
 from craton.application.errors import MisuseError
 from craton.application.projection import ProjectionDefinition
-from craton.ports import Changeset, DocumentChanged, PositionPassed, SerializationConflict, Store
+from craton.ports import Changeset, DocumentChanged, LogUnavailable, PositionPassed, SerializationConflict, Store
 from craton.runtime.background import Background
 from craton.runtime.committer import Committer, write_alone
 from craton.runtime.projections.generations import Generation, GenerationRecord, Generations, LiveInline
@@ -17,6 +18,9 @@ from craton.runtime.projections.live_view import LiveView
 from craton.runtime.projections.runner import ProjectionRunner
 from craton.runtime.projections.swap import Swap
 from craton.runtime.projections.verification import Events, differing_rows
+
+HEAD_SECONDS: Final = 1.5
+"""How long the end of another service's log is waited for."""
 
 log = structlog.get_logger("craton.projection")
 
@@ -35,8 +39,9 @@ class ProjectionProgress(msgspec.Struct, frozen=True, kw_only=True):
     previous: int
     building: int
     position: int
-    head: int
-    lag: int
+    head: int | None
+    """The end of that log; None if the service that runs the module doesn't answer."""
+    lag: int | None
     built: int
     """The position that the generation being built has reached."""
     parked: int
@@ -114,7 +119,11 @@ class RunningProjection:
         if self._is_own or live is None:
             return
         reached = await self._background.store.checkpoint(self.record.subscription(live.number))
-        if reached > await self._background.feed.head():
+        try:
+            head = await self._background.feed.head()
+        except LogUnavailable:  # the other service refuses to read on from there, when it is back
+            return
+        if reached > head:
             log.error(
                 "the log ends before what this read model has read, so it is built again",
                 module=self._background.module,
@@ -210,12 +219,16 @@ class RunningProjection:
         return await self._progress(await self.record.refresh())
 
     async def _progress(self, state: Generations) -> ProjectionProgress:
-        head = await self._background.feed.head()
+        head = await self._head()
         live, building, previous = (
             generation.number if generation else 0 for generation in (state.live, state.building, state.previous)
         )
         in_step = state.live is not None and state.live.inline
-        position = head if in_step else await self._background.store.checkpoint(self.record.subscription(live))
+        position = (
+            head
+            if in_step and head is not None
+            else await self._background.store.checkpoint(self.record.subscription(live))
+        )
         return ProjectionProgress(
             module=self._background.module,
             source=self._background.source,
@@ -227,11 +240,18 @@ class RunningProjection:
             building=building,
             position=position,
             head=head,
-            lag=max(0, head - position),
+            lag=None if head is None else max(0, head - position),
             built=await self._background.store.checkpoint(self.record.subscription(building)) if building else 0,
             parked=len(await self.record.parked(state.live)) if state.live else 0,
             parked_building=len(await self.record.parked(state.building)) if state.building else 0,
         )
+
+    async def _head(self) -> int | None:
+        try:
+            async with asyncio.timeout(HEAD_SECONDS):
+                return await self._background.feed.head()
+        except (LogUnavailable, TimeoutError):
+            return None
 
     async def differences(self, events: Events) -> AsyncIterator[str]:
         """Yield a sentence for each row of the live generation that differs from what the events say."""

@@ -18,7 +18,7 @@ LATER: Final = {"broker": "a broker", "tracing": "tracing"}
 MAX_REPLICAS: Final = 64
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,39}").fullmatch
-_UNKNOWN: Final = re.compile(r"Object contains unknown field `(.*)`(?: - at `\$\.?(.*)`)?").fullmatch
+_UNKNOWN: Final = re.compile(r"Object contains unknown field `([^`]*)`(?: - at `\$\.?(.*)`)?").fullmatch
 _WRONG: Final = re.compile(r"(.*?)(?: - at `\$\.?(.*)`)?", re.DOTALL).fullmatch
 _PASSWORD: Final = re.compile(r"://[^/@]*:[^/@]*@").search
 

@@ -57,6 +57,8 @@ def test_each_setting_is_shown_with_its_source(tmp_path: Path) -> None:
         "grpc_port": ("50051", "default"),
         "grpc_certificate": ("", "default"),
         "grpc_key": ("", "default"),
+        "topology": ("", "default"),
+        "caller_seconds": ("2", "default"),
         "workers": ("1", "default"),
         "data": ("/somewhere", "flag"),
         "store": ("sqlite", "default"),

@@ -20,7 +20,6 @@ from uuid import uuid4
 
 import argon2
 import asyncpg
-from starlette.types import ASGIApp
 
 from craton.adapters.stores import stores
 from craton.application import Api, Module
@@ -28,7 +27,8 @@ from craton.domain.world import now
 from craton.ports import SharedCache
 from craton.runtime import App
 from craton.testing import until
-from craton.testing.services import split
+from craton.testing.http import HttpClient
+from craton.testing.services import Services, split
 from market.identity.adapters.argon2 import Argon2
 from market.identity.api import Identity
 from market.identity.module import identity
@@ -125,7 +125,7 @@ class Shop:
         self.nobody = Person(self)
         self._stack = AsyncExitStack()
         self._admin: Person | None = None
-        self._front: ASGIApp | None = None
+        self._services: Services | None = None
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[App]:
@@ -134,11 +134,11 @@ class Shop:
         services = services_of(module.name for module in self.modules)
         if services is None:
             async with app.run(opened, cache=self.cache):
-                self._front = None
+                self._services = None
                 yield app
         else:
             async with split(app, services, opened, cache=self.cache) as found:
-                self._front = found.front
+                self._services = found
                 yield found.app
 
     def made(self, kind: type[P]) -> P:
@@ -162,7 +162,9 @@ class Shop:
         async with AsyncExitStack() as stack:
             self.app = await stack.enter_async_context(self.run())
             self.said = await self.app.begin(empty=True)
-            self.client = await stack.enter_async_context(served(self.app, application=self._front))
+            self.client = await stack.enter_async_context(
+                served(self.app, application=self._services and self._services.front)
+            )
             self._stack = stack.pop_all()
         return self
 
@@ -185,6 +187,13 @@ class Shop:
                 await connection.execute(f'DROP SCHEMA "{row["nspname"]}" CASCADE')
         finally:
             await connection.close()
+
+    async def metrics(self) -> str:
+        """The metrics of all services."""
+        if self._services is None:
+            return (await self.nobody.get("/metrics")).body.decode()
+        answers = [await HttpClient(one).get("/metrics") for one in self._services.applications.values()]
+        return "".join(answer.body.decode() for answer in answers)
 
     def api(self, api: Callable[..., A]) -> A:
         """A module as other modules see it, past HTTP and its guards."""

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -26,10 +27,15 @@ class Services:
         self.app = app
         self.parts = parts
 
-    @property
+    @cached_property
+    def applications(self) -> Mapping[str, ASGIApp]:
+        """What each service answers to clients, by its name."""
+        return {name: asgi(part) for name, part in self.parts.items()}
+
+    @cached_property
     def front(self) -> ASGIApp:
         """The routes of all services under one address, as a gateway has them."""
-        return _Front({name: asgi(part) for name, part in self.parts.items()}, self.parts)
+        return _Front(self.applications, self.parts)
 
 
 class _Front:

@@ -246,7 +246,7 @@ async def test_a_letter_that_is_refused_for_good_is_parked_and_others_are_sent(t
         (entry,) = await parked(shop)
         assert entry.subscription == "notifications.post@notifications"
         assert "550" in entry.error
-        metrics = (await shop.nobody.get("/metrics")).body.decode()
+        metrics = await shop.metrics()
         assert 'craton_reader_parked_events{reader="notifications.post",source="notifications"} 1.0' in metrics
         tried = office.tried["gone@example.com"]
         await write(shop, ada, "Another")
@@ -424,7 +424,7 @@ async def test_the_lag_of_each_policy_is_in_the_metrics(shop_sqlite: Shop) -> No
     readers = re.compile(r'craton_reader_lag_events\{reader="([^"]+)",source="([^"]+)"\} (\S+)')
 
     async def none_is_behind() -> bool:
-        metrics = (await shop_sqlite.nobody.get("/metrics")).body.decode()
+        metrics = await shop_sqlite.metrics()
         found = readers.findall(metrics)
         assert ("notifications.write", "identity") in {(reader, source) for reader, source, _ in found}
         assert ("ordering.Checkout.paid", "payments") in {(reader, source) for reader, source, _ in found}

@@ -162,9 +162,8 @@ class Shop:
         async with AsyncExitStack() as stack:
             self.app = await stack.enter_async_context(self.run())
             self.said = await self.app.begin(empty=True)
-            self.client = await stack.enter_async_context(
-                served(self.app, application=self._services and self._services.front)
-            )
+            front = None if self._services is None else self._services.front
+            self.client = await stack.enter_async_context(served(self.app, application=front))
             self._stack = stack.pop_all()
         return self
 

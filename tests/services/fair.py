@@ -1,11 +1,40 @@
 """A fair: a till in one service, and a kiosk in another that calls it and hears of its payments."""
 
 import asyncio
-from typing import Annotated, Self
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any, Final, Self
 
-from craton.application import Api, Module, Policy, Projection, Repository, Row, View, command, context, query
-from craton.application.rows import Key
-from craton.domain import Aggregate, AggregateNotFound, Conflict, Event, Id, Recorded
+from msgspec.structs import replace
+
+from craton.adapters.http import listen_at, serving_beside
+from craton.adapters.services import Peers, ServicesServer
+from craton.adapters.services.identity import named, naming
+from craton.adapters.services.server import Identify
+from craton.adapters.sqlite import SqliteStore
+from craton.application import (
+    Api,
+    CommandKey,
+    Context,
+    Key,
+    Module,
+    Policy,
+    Projection,
+    Repository,
+    Row,
+    Rows,
+    View,
+    command,
+    context,
+    query,
+)
+from craton.application.api import operation_of
+from craton.domain import Aggregate, AggregateNotFound, Conflict, Event, Id, Recorded, world
+from craton.runtime import App
+from craton.runtime.commands.results import Answer
+from craton.runtime.topology import Address, Topology
+from craton.runtime.topology.links import links
 
 # --- the till --------------------------------------------------------------------------------------------------------
 
@@ -165,7 +194,7 @@ class Book(Aggregate[PurseId]):
 
 
 class PaidRow(Row):
-    purse: Annotated[str, Key]
+    purse: Key[str]
     sum: int
 
 
@@ -203,5 +232,85 @@ class NotePayments(Policy):
 
 
 class PaidSums(Projection):
-    version = 1
-    rows: View[PaidRow]
+    paid: Rows[PaidRow]
+
+    def project(self, event: Recorded[Paid]) -> None:
+        amount = event.data.amount
+        self.paid.put_new(PaidRow(purse=event.subject, sum=0))
+        self.paid.fold(event.subject, by=lambda row: replace(row, sum=row.sum + amount))
+
+
+kiosk = Module("kiosk", api=Kiosk, service=KioskService, policies=[NotePayments], projections=[PaidSums])
+
+
+# --- two services ----------------------------------------------------------------------------------------------------
+
+FAIR: Final = App("fair", modules=[till, kiosk], environment={})
+TOPOLOGY: Final = Topology.of({"money": ["till"], "street": ["kiosk"]}).placed(FAIR.wiring.modules)
+
+
+def reached_at(*sockets: Path) -> dict[str, list[Address]]:
+    """Where the till is found, by way of sockets."""
+    return {"money": [Address(f"unix://{socket}") for socket in sockets], "street": []}
+
+
+class Fair:
+    """The till as a service, and callers in the other one."""
+
+    def __init__(self, folder: Path, stack: AsyncExitStack) -> None:
+        self.folder = folder
+        self._stack = stack
+
+    async def open_till(
+        self, socket: str = "till", *, identify: Identify = named, app: App = FAIR, runs: bool = True
+    ) -> ServicesServer:
+        """Serve the till at a socket. `runs`: its store isn't open here yet."""
+        part = app.part(["till"], self.peers())
+        if runs:
+            await self._stack.enter_async_context(part.run(self.store))
+            self.till = part
+        else:
+            part = self.till
+        server = ServicesServer(part, links(app.wiring, TOPOLOGY, frozenset()), identify, trusted="craton")
+        listening = self._stack.enter_context(listen_at(self.folder / socket))
+        await self._stack.enter_async_context(serving_beside(server, listening))
+        self._stack.callback(server.stop)
+        return server
+
+    @asynccontextmanager
+    async def kiosk(self, *sockets: str) -> AsyncIterator[App]:
+        """Run the kiosk, which reaches the till at these sockets."""
+        async with closing(self.peers(*sockets)) as peers, FAIR.part(["kiosk"], peers).run(self.store) as part:
+            yield part
+
+    def peers(self, *sockets: str, name: str = "street") -> Peers:
+        at = [self.folder / socket for socket in sockets or ("till",)]
+        return Peers(name, reached_at(*at), {"till": "money", "kiosk": "street"}, naming(name))
+
+    def caller(self, *sockets: str, name: str = "street") -> App:
+        """The app as a service that runs none of these modules calls it."""
+        peers = self.peers(*sockets, name=name)
+        self._stack.push_async_callback(peers.close)
+        return FAIR.part((), peers)
+
+    def store(self, module: str) -> SqliteStore:
+        return SqliteStore(self.folder / f"{module}.db", durable=False)
+
+
+@asynccontextmanager
+async def closing(peers: Peers) -> AsyncIterator[Peers]:
+    try:
+        yield peers
+    finally:
+        await peers.close()
+
+
+async def call(app: App, method: Any, *arguments: Any, key: str = "", seconds: float | None = 20.0) -> Answer:
+    """Call an operation as a caller of an app does."""
+    operation = operation_of(method)
+    context = Context(
+        actor="ann",
+        key=CommandKey(key) if key else None,
+        deadline=None if seconds is None else world.monotonic() + seconds,
+    )
+    return await app.call(operation, operation.bind(arguments, {}), context)

@@ -4,6 +4,7 @@ import asyncio
 import faulthandler
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -15,7 +16,6 @@ from craton.application.errors import WiringError
 from craton.cli.load import WRONG_USE, execute, fail, load_app, out, running, settings
 from craton.cli.options import Data, StoreUrl
 from craton.cli.procedures import Procedures, are_served, procedures
-from craton.cli.topology import load_topology, serve_service, supervise
 from craton.cli.workers import Supervisor, Worker
 from craton.ports.crash import arm_from_environment
 from craton.runtime.app import App
@@ -67,6 +67,10 @@ def up_topology(
     chosen: ToolkitSettings, name: str | None, replica: int, flags: Mapping[str, object], *, empty: bool
 ) -> None:
     """Run a service of a topology, or all of them."""
+    if not (find_spec("aiohttp") and find_spec("jwt")):
+        fail("A topology needs what services call each other with: pip install craton[services].", WRONG_USE)
+    from craton.cli.topology import load_topology, serve_service, supervise  # noqa: PLC0415 — only where it is there
+
     for flag, value in flags.items():
         if value is not None:
             fail(f"{flag} doesn't go with a topology, whose file says where services listen and keep data.", WRONG_USE)

@@ -13,7 +13,7 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -32,9 +32,11 @@ from craton.runtime.commands.results import Answer
 from craton.runtime.operations.api import Operations
 from craton.testing.clock import TurnedClock
 from craton.testing.http import HttpClient
-from craton.testing.services import Services, split
 from craton.testing.settled import next_due, settled
 from craton.testing.until import WAIT_SECONDS
+
+if TYPE_CHECKING:
+    from craton.testing.services import Services
 
 A = TypeVar("A", bound=Api)
 
@@ -73,6 +75,8 @@ async def run(
                 split_up = None
                 whole = await stack.enter_async_context(changed.run(opened, subscriptions=subscriptions))
             else:
+                from craton.testing.services import split  # noqa: PLC0415 — it needs an extra
+
                 split_up = await stack.enter_async_context(
                     split(changed, services, opened, subscriptions=subscriptions)
                 )
@@ -116,7 +120,7 @@ class Client:
 class RunningApp(Client):
     """An app that runs in a test. Its own calls are those of the application itself, not of a caller from outside."""
 
-    def __init__(self, app: App, clock: TurnedClock, said: Sequence[str], services: Services | None = None) -> None:
+    def __init__(self, app: App, clock: TurnedClock, said: Sequence[str], services: "Services | None" = None) -> None:
         super().__init__(app, Context())
         self._services = services
         self.app = app

@@ -76,6 +76,8 @@ class Line:
         self._refuses = False
         self._word = b""
         self._lock = threading.Lock()
+        self.has_accepted = threading.Event()
+        """Set when a client has connected."""
         self.fell_silent = threading.Event()
         """Set when something was held back, or was to be from then on."""
 
@@ -175,6 +177,7 @@ class Line:
                         flow.set()
                 connection.left = self._limit
                 self._connections.append(connection)
+            self.has_accepted.set()
             if self._refuses:
                 connection.reset()
             for way in ("up", "down"):

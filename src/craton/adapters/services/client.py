@@ -118,13 +118,13 @@ class Peers:
                 raise DeadlineExceeded("The deadline passed before there was an answer.", maybe_executed=maybe_executed)
             try:
                 endpoint = await self._endpoints[service].choose(avoided=endpoint)
-                seconds = left / attempts
+                seconds = left / max(1, attempts)
                 body = await self._post(service, endpoint, path, message, left=left, seconds=seconds)
                 return decode(AnswerMessage, body).answer(operation)
             except _NoAnswer as problem:
                 maybe_executed |= is_command and problem.maybe_executed
                 attempts -= 1
-                if not attempts:
+                if not attempts and world.monotonic() < deadline:
                     raise Unavailable(str(problem), maybe_executed=maybe_executed) from problem
             except msgspec.ValidationError as problem:
                 raise Unavailable(

@@ -43,7 +43,7 @@ class Endpoint:
         )
         self.in_flight = 0
         self._pause = 0.0
-        self._closed_at = self._closed_until = 0.0
+        self._closed_at = self._closed_until = self._answered_at = 0.0
 
     @property
     def is_open(self) -> bool:
@@ -60,14 +60,15 @@ class Endpoint:
             self.in_flight -= 1
 
     def has_answered(self) -> None:
+        self._answered_at = world.monotonic()
         if self._pause:
             log.info("a service answers again", service=self.name, address=self._place)
         self._pause = 0.0
 
     def has_failed(self, began: float, reason: str) -> None:
-        """Ask it no more for a while. `began`: when the request began that has failed; one that began before the last
-        failure says nothing new."""
-        if began < self._closed_at:
+        """Ask it no more for a while. `began`: when the request began that has failed. It says nothing if the replica
+        has answered another request since, and nothing new if it has failed since."""
+        if began < max(self._closed_at, self._answered_at):
             return
         if self._pause == 0.0:
             log.warning("a service doesn't answer", service=self.name, address=self._place, reason=reason)

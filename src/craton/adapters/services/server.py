@@ -80,6 +80,8 @@ class ServicesServer:
     def stop(self) -> None:
         """Begin no more calls, and let those that wait for a log to grow go."""
         self._stopping.set()
+        for running in self._app.running.values():
+            running.source.signal.fire()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

@@ -11,10 +11,13 @@ CLIENTS := tests/clients
 GENERATED := market/courses/courses_pb2.py
 STORE   ?= sqlite
 
-.PHONY: up demo install test check clients bench profile lock clean
+.PHONY: up services demo install test check clients bench profile lock clean
 
 up: $(RUNS) $(GENERATED)          ## run the market on http://127.0.0.1:8000, its data in ./var
 	@exec $(BIN)/craton up
+
+services: $(RUNS) $(GENERATED)    ## run it as three services behind a gateway, on http://127.0.0.1:8000
+	@exec $(BIN)/craton up --topology market/topologies/three.toml
 
 demo: $(RUNS) $(GENERATED)        ## a day in the market, told in the terminal
 	@exec $(BIN)/craton demo

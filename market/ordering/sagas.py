@@ -2,7 +2,7 @@
 
 from contextlib import suppress
 
-from craton.application import Cause, Saga, step, wait_for
+from craton.application import Cause, Retry, Saga, seconds, step, wait_for
 from craton.domain import Conflict, Id, Money, Name, Recorded, Text
 from market.inventory.api import Inventory
 from market.inventory.events import Line, ReservationGone
@@ -13,6 +13,10 @@ from market.ordering.events import OrderId, OrderLine, PayWith
 from market.payments.api import Payments
 from market.payments.events import Means, PaymentFailed, PaymentId, PaymentProcessed
 from market.shipping.api import Shipping
+
+
+PATIENT = Retry(attempts=10, longest_pause=seconds(5))
+"""Half a minute: nobody's order comes to nothing because another service is started again."""
 
 
 class PaymentRefused(Conflict):
@@ -50,7 +54,7 @@ class Checkout(Saga):
     async def fail(self, ordering: Ordering, why: Cause) -> None:
         await ordering.fail(self.order, Text(why.reason or why.code))
 
-    @step(after=begin)
+    @step(after=begin, retry=PATIENT)
     async def reserve(self, inventory: Inventory) -> None:
         lines = tuple(Line(product=line.product, quantity=line.quantity) for line in self.lines)
         await inventory.reserve(self.order, lines)
@@ -59,7 +63,7 @@ class Checkout(Saga):
     async def release(self, inventory: Inventory) -> None:
         await inventory.release(self.order)
 
-    @step(after=reserve)
+    @step(after=reserve, retry=PATIENT)
     async def pay(self, payments: Payments) -> None:
         means = Means(self.pay_with)
         self.payment = await payments.request(self.order, self.buyer, self.total, means, self.payment_method)

@@ -29,6 +29,8 @@ from craton.runtime.topology import Service, Topology
 
 VARIABLE: Final = "CRATON_SERVICE"
 """How a process is told that it is a replica that a supervisor has started, and which of its files are for it."""
+CRASH_AT: Final = "CRATON_CRASH_AT"
+"""For tests: the points at which each service kills itself, one each time it is started."""
 KILL_SECONDS: Final = 8.0
 """A process that hasn't ended after this time is killed, so that all have ended within ten seconds."""
 LINE_BYTES: Final = 1024 * 1024
@@ -62,6 +64,7 @@ class Services:
         self._running: dict[str, asyncio.subprocess.Process] = {}
         self._copying: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
+        self._crashes = _crashes(os.environ.get(CRASH_AT, ""))
         self._alive, self._mine = os.pipe()  # closed with this process, which the others notice
 
     async def run(self) -> int:
@@ -101,7 +104,8 @@ class Services:
         """Start a replica, and wait until it serves. Returns what it says; None if it has ended instead."""
         told, tell = os.pipe()
         child = Child(replica.number, tell, self._alive)
-        variables = {VARIABLE: msgspec.json.encode(child).decode()}
+        points = self._crashes.get(replica.service.name if replica.service else "", [])
+        variables = {VARIABLE: msgspec.json.encode(child).decode(), CRASH_AT: points.pop(0) if points else ""}
         try:
             await self._execute(replica, variables, (child.told, child.supervisor))
         except OSError:
@@ -194,6 +198,12 @@ class Services:
             return [f"The demo data couldn't be added: {problem}"]
         finally:
             await peers.close()
+
+
+def _crashes(text: str) -> dict[str, list[str]]:
+    """The crash points of each service, as in `shop=commit.written:9,saga.acted money=call.committed`."""
+    parts = (part.partition("=") for part in text.split())
+    return {service: points.split(",") for service, _, points in parts}
 
 
 def caddy() -> str:

@@ -79,7 +79,6 @@ def up_topology(
     if chosen.in_production:
         _require_earnest(chosen, app)
         empty = True
-    _arm()
     if name is None:
         execute(lambda: supervise(chosen, app, topology, empty=empty), chosen["log"])
         return
@@ -87,6 +86,7 @@ def up_topology(
         service = topology.service(name)
     except WiringError as problem:
         fail(f"{problem}.", WRONG_USE)
+    _arm()
     if replica > service.replicas:
         fail(f"{name} has {service.replicas} replica(s) in the topology; there is no number {replica}.", WRONG_USE)
     execute(lambda: serve_service(chosen, app, topology, service, replica), chosen["log"])

@@ -39,13 +39,15 @@ def asgi(app: App, *, origins: Sequence[str] = ()) -> ASGIApp:
     lines: list[Line] = []
     described: list[Described] = []
     for name, route, call in _tables(app):
+        is_here = name not in app.wiring.modules or name in app.modules
         if isinstance(route.handler, OperationDefinition):
             endpoint: ASGIApp = Endpoint(call, callers, route, route.handler)
         else:
-            given = app.running[name].provide(handler_dependencies(route.handler))
+            given = app.running[name].provide(handler_dependencies(route.handler)) if is_here else {}
             endpoint = Handwritten(route.handler, route.access, callers, given)
-        public = route.access.public and route.method == "GET"
-        lines.append(Line(name, route.method, route.path, endpoint, may_be_stored=public))
+        if is_here:
+            public = route.access.public and route.method == "GET"
+            lines.append(Line(name, route.method, route.path, endpoint, may_be_stored=public))
         described.append((name, route, endpoint))
     router = Router(
         [
@@ -59,8 +61,11 @@ def asgi(app: App, *, origins: Sequence[str] = ()) -> ASGIApp:
 
 
 def _tables(app: App) -> Iterator[tuple[str, Route, Call]]:
-    """Each route with its module's name and the function that calls its operation."""
-    for module in app.modules.values():
+    """Each route of the whole app, with its module's name and the function that calls its operation.
+
+    Those of other services are described here, too, so that the description is the same wherever it is asked for.
+    """
+    for module in app.wiring.modules.values():
         for route in module.routes:
             yield module.name, route, app.call
     for route in operators_routes(app):

@@ -25,7 +25,9 @@ class Process:
     """An application served by `craton up` in a process of its own, without demo data.
 
     `store` and `app` are what the command takes, `crash_at` is `point` or `point:n`, `folder` is the one it runs in
-    (that of the project), `prepare` is run in the new process before anything else (to set limits there).
+    (that of the project), `prepare` is run in the new process before anything else (to set limits there). `topology` is
+    the file of one: then all its services and the gateway run, and `crash_at` is such as `shop=commit.written:9`, with
+    the points at which a service dies each time it is started.
     """
 
     def __init__(
@@ -39,7 +41,9 @@ class Process:
         folder: Path | None = None,
         environment: Mapping[str, str] | None = None,
         prepare: Callable[[], None] | None = None,
+        topology: Path | None = None,
     ) -> None:
+        self._topology = topology
         self.data = data
         self.store = store
         self._app = app
@@ -80,8 +84,11 @@ class Process:
 
     def launch(self) -> None:
         """Start the process without waiting until it serves."""
-        arguments = ["up", *([self._app] if self._app else []), "--port", str(self._port), "--empty"]
-        arguments += ["--data", str(self.data), "--store", self.store]
+        arguments = ["up", "--empty", "--data", str(self.data)]
+        if self._topology is not None:
+            arguments += ["--topology", str(self._topology)]
+        else:
+            arguments += [*([self._app] if self._app else []), "--port", str(self._port), "--store", self.store]
         self._process = subprocess.Popen(  # noqa: S603 — this very program
             [sys.executable, "-c", _CRATON, *arguments],
             stdin=subprocess.DEVNULL,

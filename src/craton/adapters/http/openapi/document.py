@@ -96,8 +96,8 @@ def _info(app: App) -> Schema:
 
 def _tags(app: App, described: Sequence[Described]) -> Iterator[Schema]:
     for name in dict.fromkeys(module for module, _, _ in described):
-        if name in app.modules:
-            text = (app.modules[name].api.__doc__ or "").strip().partition("\n")[0]
+        if name in app.wiring.modules:
+            text = (app.wiring.modules[name].api.__doc__ or "").strip().partition("\n")[0]
             yield {"name": name, "description": text or f"The module {name}."}
         else:
             yield {"name": name, "description": _OPERATIONS}

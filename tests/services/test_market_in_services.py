@@ -1,0 +1,172 @@
+"""The market as three services behind a gateway: it is used as in one process, and whatever is killed comes back."""
+
+import os
+import re
+import signal
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+import pytest
+
+from craton.testing.crash import NoAnswer, Reply, drive, repeat
+from tests.crash.conftest import ROOT, verify
+from tests.crash.market_shop import MARKET, Market, MarketDay, balanced
+from tests.crash.test_market_crashes import ORDERS
+
+TOPOLOGY: Final = Path(__file__).with_name("three.toml")
+SERVICES: Final = ("shop", "money", "people")
+SECONDS: Final = 120
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder with a short path, as sockets need it."""
+    with TemporaryDirectory(prefix="market-") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def market(folder: Path) -> Iterator[Market]:
+    with Market(data=folder, folder=ROOT, topology=TOPOLOGY) as market:
+        yield market
+
+
+def processes(market: Market) -> dict[str, int]:
+    """The process of each service, and that of the gateway."""
+    listed = Path(f"/proc/{market.pid}/task/{market.pid}/children").read_text().split()
+    commands = {int(pid): Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0") for pid in listed}
+    names = {pid: next((name for name in SERVICES if name in command), "gateway") for pid, command in commands.items()}
+    return {name: pid for pid, name in names.items()}
+
+
+def ask(market: Market, path: str) -> Reply | None:
+    try:
+        return market.get(path)
+    except NoAnswer:
+        return None
+
+
+def until_answered(market: Market, path: str) -> Reply:
+    deadline = time.monotonic() + SECONDS
+    while (reply := ask(market, path)) is None or reply.status >= 500:
+        assert time.monotonic() < deadline, reply
+        time.sleep(0.05)
+    return reply
+
+
+def test_each_service_answers_its_own_routes_behind_one_address(market: Market) -> None:
+    day = MarketDay(1)
+    day.open(market)
+
+    assert market.get("/v1/products").body["total"] == 3  # shop
+    assert market.get("/v2/wallet").status == 200  # money
+    assert market.get("/v1/users").body["total"] == 2  # people
+    assert market.get("/v1/admin/readers").status == 200
+    assert market.get("/nothing").body["code"] == "not-found"
+    assert market.get("/metrics").status == 404
+
+
+def test_the_description_of_the_api_has_the_routes_of_all_services(market: Market) -> None:
+    paths = market.get("/openapi.json").body["paths"]
+
+    assert {"/v1/orders", "/v2/wallet", "/v1/users", "/v1/recipes"} <= paths.keys()
+
+
+def test_operators_see_all_services_from_one_and_which_does_not_answer(market: Market) -> None:
+    MarketDay(1).open(market)
+    everything = market.get("/v1/admin/leases")
+    assert {lease["module"] for lease in everything.body} >= {"ordering", "payments", "identity"}
+    assert "craton-missing" not in everything.headers
+    os.kill(processes(market)["money"], signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        without = market.get("/v1/admin/leases")
+        took = time.monotonic() - began
+    finally:
+        os.kill(processes(market)["money"], signal.SIGCONT)
+
+    assert without.headers["craton-missing"] == "money"
+    assert {lease["module"] for lease in without.body} >= {"ordering", "identity"}
+    assert "payments" not in {lease["module"] for lease in without.body}
+    assert took < SECONDS
+
+
+@pytest.mark.parametrize("name", [*SERVICES, "gateway"])
+def test_what_is_killed_is_started_again(market: Market, name: str) -> None:
+    before = processes(market)
+
+    os.kill(before[name], signal.SIGKILL)
+    deadline = time.monotonic() + SECONDS
+    while name not in (now := processes(market)) or now[name] == before[name]:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+    for path in ("/v1/products", "/v2/wallet", "/v1/users"):
+        until_answered(market, path)
+    assert {other: now[other] for other in before if other != name} == {
+        other: before[other] for other in before if other != name
+    }
+
+
+def test_it_stops_as_a_whole(market: Market) -> None:
+    running = processes(market)
+
+    assert market.stop() == 0
+
+    assert not any(is_alive(pid) for pid in running.values())
+
+
+def test_when_the_supervisor_is_killed_the_services_end(market: Market) -> None:
+    running = processes(market)
+
+    market.kill()
+
+    deadline = time.monotonic() + SECONDS
+    while any(is_alive(pid) for name, pid in running.items() if name != "gateway"):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
+
+
+DAYS: Final = (
+    "shop=commit.written:120,saga.planned:30,subscription.written:60 "
+    "money=call.committed:50,saga.reported:25,commit.durable:50 "
+    "people=policy.reacted:25,subscription.handled:60,commit.durable:40",
+    "shop=saga.acted:60,policy.reacted:20,lease.taken:9 "
+    "money=policy.reacted:10,subscription.read:60,saga.planned:20 "
+    "people=subscription.written:40,policy.reacted:20,lease.taken:9",
+)
+"""Where each service dies on a day, one time after the other, in the middle of the load."""
+
+
+@pytest.mark.parametrize("points", DAYS)
+def test_each_service_dies_at_its_crash_points_under_load_and_every_order_ends_well(points: str, folder: Path) -> None:
+    day = MarketDay(2 * ORDERS)
+    with Market(data=folder, folder=ROOT, topology=TOPOLOGY, crash_at=points) as market:
+        day.open(market)
+        day.sent += drive(market, day.scripts(market, 8), until=lambda: day.all_drawn)
+        repeat(market, day.sent)
+        books = balanced(market)
+        assert day.wrong_endings(books.orders, outage=True) == {}
+        assert books.problems() == []
+        assert books.takings() == books.due() > 0
+        assert books.endings.keys() >= {"confirmed", "cancelled"}
+        with market.client() as client:
+            for entry in day.sent:
+                again = client.send(entry.command)
+                assert (again.status, again.body) == (entry.reply.status, entry.reply.body)  # type: ignore[union-attr]
+        deaths = Counter(re.findall(r'"name": "(\w+)", "exit_code": -9', market.log))
+        assert market.stop() == 0
+    code, said = verify(folder, "sqlite", MARKET)
+    assert code == 0, said
+    assert all(deaths[name] >= 2 for name in SERVICES), deaths

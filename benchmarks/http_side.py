@@ -33,6 +33,7 @@ def free_port() -> int:
 @contextmanager
 def serving(command: list[str], port: int, environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
     """Run a server while the block lasts."""
+    environment = {"CRATON_LIMITS": "off", **environment}
     server = subprocess.Popen(command, env=os.environ | environment, stdout=subprocess.DEVNULL)
     try:
         wait_until_open(server, port)

@@ -14,7 +14,6 @@ from market.payments.api import Payments
 from market.payments.events import Means, PaymentFailed, PaymentId, PaymentProcessed
 from market.shipping.api import Shipping
 
-
 PATIENT = Retry(attempts=10, longest_pause=seconds(5))
 """Half a minute: nobody's order comes to nothing because another service is started again."""
 

@@ -58,6 +58,7 @@ def test_each_setting_is_shown_with_its_source(tmp_path: Path) -> None:
         "grpc_certificate": ("", "default"),
         "grpc_key": ("", "default"),
         "topology": ("", "default"),
+        "limits": ("on", "default"),
         "caller_seconds": ("2", "default"),
         "workers": ("1", "default"),
         "data": ("/somewhere", "flag"),

@@ -18,12 +18,14 @@ from tests.market.guarded import GuardedPlace
 
 
 @asynccontextmanager
-async def served(app: App, origins: Sequence[str] = (), *, application: ASGIApp | None = None) -> AsyncIterator[Client]:
+async def served(
+    app: App, origins: Sequence[str] = (), *, limited: bool = False, application: ASGIApp | None = None
+) -> AsyncIterator[Client]:
     """Serve a running app on a free port; at the end the server is told to stop, as an operator would."""
     listening = listen("127.0.0.1", 0)
     client = Client("127.0.0.1", listening.getsockname()[1])
     with listening:
-        serving = asyncio.create_task(serve(application or asgi(app, origins=origins), listening))
+        serving = asyncio.create_task(serve(application or asgi(app, origins=origins, limited=limited), listening))
         try:
             await client.get("/health/live")
             yield client

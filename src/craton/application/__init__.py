@@ -17,6 +17,7 @@ from craton.application.errors import (
     ValueTaken,
     WiringError,
 )
+from craton.application.limits import Limit, per_hour, per_minute
 from craton.application.module import Module
 from craton.application.page import Page, Paging, within
 from craton.application.policy import Policy
@@ -50,6 +51,7 @@ __all__ = [
     "Index",
     "Key",
     "KeyReused",
+    "Limit",
     "MisuseError",
     "Module",
     "NotStorable",
@@ -85,6 +87,8 @@ __all__ = [
     "once",
     "only",
     "own",
+    "per_hour",
+    "per_minute",
     "permit",
     "post",
     "public",

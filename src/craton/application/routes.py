@@ -7,6 +7,7 @@ import msgspec
 
 from craton.application.access import Access, signed_in
 from craton.application.api import OperationDefinition, operation_of
+from craton.application.limits import Limit
 
 DEFAULT_TIMEOUT_SECONDS: Final = 10.0
 
@@ -27,6 +28,8 @@ class Route(msgspec.Struct, frozen=True):
     """The parameter that holds the caller's own id: it is taken from the token, never from the request."""
     access: Access = signed_in
     """The guard of the route; it has an effect if the application authenticates callers."""
+    limit: Limit | None = None
+    """How many requests are admitted; those beyond are answered with status 429."""
 
 
 class Routes:
@@ -51,8 +54,9 @@ def get(
     status: int = 200,
     caller: str | None = None,
     access: Access = signed_in,
+    limit: Limit | None = None,
 ) -> Route:
-    return _route("GET", path, handler, status=status, caller=caller, access=access)
+    return _route("GET", path, handler, status=status, caller=caller, access=access, limit=limit)
 
 
 def post(
@@ -63,8 +67,9 @@ def post(
     location: str | None = None,
     caller: str | None = None,
     access: Access = signed_in,
+    limit: Limit | None = None,
 ) -> Route:
-    return _route("POST", path, handler, status=status, location=location, caller=caller, access=access)
+    return _route("POST", path, handler, status=status, location=location, caller=caller, access=access, limit=limit)
 
 
 def put(
@@ -74,8 +79,9 @@ def put(
     status: int = 200,
     caller: str | None = None,
     access: Access = signed_in,
+    limit: Limit | None = None,
 ) -> Route:
-    return _route("PUT", path, handler, status=status, caller=caller, access=access)
+    return _route("PUT", path, handler, status=status, caller=caller, access=access, limit=limit)
 
 
 def delete(
@@ -85,5 +91,6 @@ def delete(
     status: int = 204,
     caller: str | None = None,
     access: Access = signed_in,
+    limit: Limit | None = None,
 ) -> Route:
-    return _route("DELETE", path, handler, status=status, caller=caller, access=access)
+    return _route("DELETE", path, handler, status=status, caller=caller, access=access, limit=limit)

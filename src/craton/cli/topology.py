@@ -77,7 +77,7 @@ async def serve_service(chosen: ToolkitSettings, app: App, topology: Topology, s
         for_services = stack.enter_context(_listening(internal))
         for_clients = stack.enter_context(_listening(public))
         await stack.enter_async_context(_running(part, open_store, chosen))
-        application = asgi(part, origins=origins_of(chosen["origins"]))
+        application = asgi(part, origins=origins_of(chosen["origins"]), limited=chosen.are_limits_on)
         said = await part.begin(empty=True)
         server = hosting.server(part, service)
         await stack.enter_async_context(watched())

@@ -176,7 +176,7 @@ async def _run(
 ) -> None:
     collect_rarely()
     async with running(chosen, subscriptions=True, existing=False) as app:
-        application = asgi(app, origins=origins_of(chosen["origins"]))
+        application = asgi(app, origins=origins_of(chosen["origins"]), limited=chosen.are_limits_on)
         said = await app.begin(empty=empty)
         async with watched(), procedures(chosen, app, shared=chosen.workers > 1) as grpc:
             await serve(

@@ -40,6 +40,7 @@ OWN_TABLES: Final = frozenset(
         "parked",
         "parked_events",
         "readers",
+        "request_limits",
         "results",
         "snapshots",
         "timers",

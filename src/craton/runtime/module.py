@@ -37,6 +37,7 @@ from craton.runtime.commands.aggregates import Aggregates
 from craton.runtime.commands.execution import Resources
 from craton.runtime.commands.use_cases import UseCases
 from craton.runtime.committer import Committer, write_alone
+from craton.runtime.limits import LIMITS, Limits
 from craton.runtime.process.attempt import cancelled
 from craton.runtime.projections.generations import LiveInline, retire
 from craton.runtime.projections.handler import describe
@@ -108,6 +109,9 @@ class RunningModule:
             owner=host.owner,
             clock=host.clock,
         )
+        has_limits = any(route.limit is not None for route in module.routes)
+        self.limits = Limits(store, self._committer.submit, host.clock) if has_limits else None
+        """The counts of requests, if any of its routes has a limit."""
         self._live_inline = LiveInline(store)
         self._definitions = {
             name: definition if definition.settings_class is None else definition.using(self._read_settings(host))
@@ -191,6 +195,9 @@ class RunningModule:
                 raise WiringError(f"module {self.module.name}: its tables can't be made: {outcome}")
         if self.module.sealed:
             await self.store.create_table(SEALS)
+        if self.limits is not None:
+            await self.store.create_table(LIMITS)
+            await self.store.create_indexes(LIMITS)
         if not self.module.sagas and await self.store.document(f"projection/{SagaIndex.name}") is not None:
             log.error(
                 "the module no longer has sagas, but some have not ended; they wait for a program that has them",
@@ -239,8 +246,9 @@ class RunningModule:
     @cached_property
     def forgetting(self) -> Forgetting:
         if not self.module.sagas:
-            return Forgetting(self.background, self._retention, None, None)
-        return Forgetting(self.background, self._retention, self.projections[SagaIndex.name], self.view(SagaRow))
+            return Forgetting(self.background, self._retention, self.limits, None, None)
+        sagas = self.projections[SagaIndex.name]
+        return Forgetting(self.background, self._retention, self.limits, sagas, self.view(SagaRow))
 
     def _subscribe(self, name: str, handler: Any, options: Options = PLAIN) -> Subscription:
         """A subscription to the module's own log."""

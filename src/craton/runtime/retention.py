@@ -1,4 +1,4 @@
-"""Forgets what is only of use for a time: answers under keys, and the rows of sagas that have ended.
+"""Forgets what is only of use for a time: answers under keys, counts of requests, and rows of sagas that have ended.
 
 One process of each module does it, by a lease, a little at a time, so that nobody waits for it. The log is never
 forgotten: a saga's events stay, and so does what can be asked of it by its id.
@@ -17,6 +17,7 @@ from craton.application.sagas.index import SagaIndex, SagaRow
 from craton.application.view import View
 from craton.ports import Changeset, Fence, FenceLost, RowDelete
 from craton.runtime.background import Background, keep_running
+from craton.runtime.limits import Limits
 from craton.runtime.projections.projection import RunningProjection
 from craton.runtime.subscriptions.lease import LEASE_SECONDS, Lease
 
@@ -40,17 +41,19 @@ class Retention(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Forgetting:
-    """The retention of one module. `sagas` is the list of its sagas, if it has any."""
+    """The retention of one module. `limits` are the counts of its requests, `sagas` the list of its sagas, if any."""
 
     def __init__(
         self,
         background: Background,
         retention: Retention,
+        limits: Limits | None,
         sagas: RunningProjection | None,
         rows: View[SagaRow] | None,
     ) -> None:
         self._background = background
         self._retention = retention
+        self._limits = limits
         self._sagas = sagas
         self._rows = rows
         self._lease = Lease(background.store, LEASE, background.owner)
@@ -66,6 +69,8 @@ class Forgetting:
         if await self._lease.hold() is None:
             await asyncio.sleep(LEASE_SECONDS)
             return
+        if self._limits is not None:
+            await self._limits.forget()
         await self.forget_results()
         await self.forget_sagas()
         await asyncio.sleep(PASS_SECONDS)

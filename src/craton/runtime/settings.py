@@ -63,6 +63,7 @@ SETTINGS: Final = (
     ),
     Setting("proxies", "", "the addresses of the proxies whose X-Forwarded-For header is trusted"),
     Setting("origins", "", "the web sites whose scripts may use the API from a browser, such as https://a.example.com"),
+    Setting("limits", "on", "whether the limits of requests in the route tables count: on or off"),
     Setting("result_days", "30", "how many days answers under clients' idempotency keys are kept"),
     Setting("ended_saga_days", "90", "how many days sagas that have ended are listed"),
     Setting("log", "info", "the lowest level of log lines to write: debug, info, warning or error"),
@@ -108,6 +109,8 @@ class ToolkitSettings:
             raise WiringError(
                 f"the mode must be development or production, not {self['mode']!r} ({self.source('mode')})"
             )
+        if self["limits"] not in ("on", "off"):
+            raise WiringError(f"the limits must be on or off, not {self['limits']!r} ({self.source('limits')})")
         if self["log"] not in ("debug", "info", "warning", "error"):
             raise WiringError(f"the log level must be debug, info, warning or error, not {self['log']!r}")
 
@@ -148,8 +151,14 @@ class ToolkitSettings:
     def address_share(self) -> int:
         return int(self["address_share"])
 
+    @property
+    def are_limits_on(self) -> bool:
+        return self["limits"] == "on"
+
     def unfit_for_production(self) -> Iterator[str]:
         """Yield a sentence for each of the toolkit's own settings that is unfit for production."""
+        if not self.are_limits_on:
+            yield "CRATON_LIMITS is off: anybody could send as many requests as they like."
         if self["store"] == "memory":
             yield "CRATON_STORE is memory: all data would be lost when the process ends."
         for origin in filter(None, map(str.strip, self["origins"].split(","))):

@@ -30,11 +30,11 @@ class Services:
     @cached_property
     def applications(self) -> Mapping[str, ASGIApp]:
         """What each service answers to clients, by its name."""
-        return {name: asgi(part) for name, part in self.parts.items()}
+        return {name: asgi(part, limited=False) for name, part in self.parts.items()}
 
     @cached_property
     def front(self) -> ASGIApp:
-        """The routes of all services under one address, as a gateway has them."""
+        """The routes of all services under one address, as a gateway has them; without the limits of requests."""
         return _Front(self.applications, self.parts)
 
 

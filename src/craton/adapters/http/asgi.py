@@ -26,10 +26,11 @@ from craton.runtime.app import App
 from craton.runtime.commands.calls import Call
 
 
-def asgi(app: App, *, origins: Sequence[str] = ()) -> ASGIApp:
+def asgi(app: App, *, origins: Sequence[str] = (), limited: bool = True) -> ASGIApp:
     """Return the ASGI application of a running `App`.
 
-    `origins` are the web sites whose scripts may call it from a browser (`https://shop.example.com`).
+    `origins` are the web sites whose scripts may call it from a browser (`https://shop.example.com`). `limited`: the
+    limits of the routes count.
     Raises `WiringError` for a mistake in the route tables.
     """
     mistakes = list(wrong_routes(app))
@@ -41,7 +42,8 @@ def asgi(app: App, *, origins: Sequence[str] = ()) -> ASGIApp:
     for name, route, call in _tables(app):
         is_here = name not in app.wiring.modules or name in app.modules
         if isinstance(route.handler, OperationDefinition):
-            endpoint: ASGIApp = Endpoint(call, callers, route, route.handler)
+            limits = app.running[name].limits if limited and name in app.running else None
+            endpoint: ASGIApp = Endpoint(call, callers, route, route.handler, limits)
         else:
             given = app.running[name].provide(handler_dependencies(route.handler)) if is_here else {}
             endpoint = Handwritten(route.handler, route.access, callers, given)

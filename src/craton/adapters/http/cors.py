@@ -18,7 +18,16 @@ _UNDERSTOOD: Final = (
     "If-Match",
     "If-None-Match",
 )
-_SHOWN: Final = ("Craton-Position", "Craton-Request-Id", "ETag", "Idempotency-Replayed", "Location", "Retry-After")
+_SHOWN: Final = (
+    "Craton-Position",
+    "Craton-Request-Id",
+    "ETag",
+    "Idempotency-Replayed",
+    "Location",
+    "RateLimit",
+    "RateLimit-Policy",
+    "Retry-After",
+)
 
 
 def origins_of(text: str) -> tuple[str, ...]:

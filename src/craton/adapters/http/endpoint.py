@@ -6,16 +6,18 @@ import msgspec
 from starlette.types import Receive, Scope, Send
 
 from craton.adapters.callers import Callers
+from craton.adapters.http import problems
 from craton.adapters.http.binding import Binding
 from craton.adapters.http.head import RequestHead, etag, head_of
 from craton.adapters.http.problems import BadRequest, of_validation
-from craton.adapters.http.replies import REPLAYED, Headers, Reply, of_problem, of_value
+from craton.adapters.http.replies import REPLAYED, Headers, Reply, limit_headers, of_problem, of_value
 from craton.application.api import OperationDefinition
 from craton.application.context import Caller, Context, Precondition, context
 from craton.application.routes import DEFAULT_TIMEOUT_SECONDS, Route
 from craton.domain import Id, world
 from craton.runtime.commands.calls import Call
 from craton.runtime.commands.results import Answer
+from craton.runtime.limits import Limits
 
 CREATED_INSTEAD: Final = frozenset({301, 302, 303, 307, 308})
 """Statuses that redirect a browser. A script can't follow them to another site; if it accepts only JSON, it gets
@@ -25,12 +27,16 @@ CREATED_INSTEAD: Final = frozenset({301, 302, 303, 307, 308})
 class Endpoint:
     """Calls one operation and answers with its result. Failures are answered by `Edge`."""
 
-    def __init__(self, call: Call, callers: Callers, route: Route, operation: OperationDefinition) -> None:
+    def __init__(
+        self, call: Call, callers: Callers, route: Route, operation: OperationDefinition, limits: Limits | None
+    ) -> None:
         self.route = route
         self.binding = Binding(route, operation)
         self._call = call
         self._callers = callers
         self._operation = operation
+        self._name = f"{route.method} {route.path}"
+        self._limits = None if route.limit is None else limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         reply = await self._respond(scope, receive)
@@ -38,13 +44,21 @@ class Endpoint:
 
     async def _respond(self, scope: Scope, receive: Receive) -> Reply:
         caller = await self._callers.admit(self.route.access, head_of(scope).token)
+        told: Headers = []
+        if self._limits is not None and self.route.limit is not None:
+            subject = caller.id if self.route.limit.by == "caller" and caller.id else head_of(scope).address
+            taken = await self._limits.take(self._name, self.route.limit, subject)
+            told = limit_headers(self.route.limit, taken)
+            if not taken.is_admitted:
+                return of_problem(problems.too_many(taken.seconds), *told, retry_after=taken.seconds)
         try:
             arguments = await self.binding.arguments(scope, receive, caller)
         except msgspec.ValidationError as invalid:
             return of_problem(of_validation(invalid))
         self.route.access.admit_to(caller, arguments)
         answer = await self._call(self._operation, arguments, self._context(scope, caller, arguments))
-        return self._success(scope, answer)
+        reply = self._success(scope, answer)
+        return reply._replace(headers=[*reply.headers, *told]) if told else reply
 
     def _context(self, scope: Scope, caller: Caller, arguments: dict[str, Any]) -> Context:
         head = head_of(scope)

@@ -92,6 +92,11 @@ def not_allowed(method: str, supported: Sequence[str]) -> Problem:
     return make(405, "method-not-allowed", f"This resource doesn't support {method}; it supports {names}.")
 
 
+def too_many(seconds: int) -> Problem:
+    """For a request beyond the limit of its route."""
+    return make(429, "too-many-requests", f"There are too many such requests; try again in {seconds} seconds.")
+
+
 def stopping(*, maybe_executed: bool | None) -> Problem:
     """For a request that is cancelled, because the server stops before it is answered."""
     return make(503, "unavailable", "The server is stopping; try again.", maybe_executed=maybe_executed)

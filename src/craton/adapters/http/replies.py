@@ -8,8 +8,10 @@ from craton.adapters.http import problems
 from craton.adapters.http.problems import BadRequest, Problem
 from craton.application.codec import encode
 from craton.application.errors import AnswerNotKept, KeyReused, Unavailable
+from craton.application.limits import Limit
 from craton.domain import DomainError, TooManyAttempts
 from craton.ports import ChangesetRefused, StoreUnavailable
+from craton.runtime.limits import Taken
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -42,6 +44,14 @@ def of_problem(problem: Problem, *headers: tuple[bytes, bytes], retry_after: int
     if problem.status in (429, 503):
         told.append((b"retry-after", b"%d" % retry_after))
     return Reply(problem.status, told, body)
+
+
+def limit_headers(limit: Limit, taken: Taken) -> Headers:
+    """What a route's limit is, and what is left of it (draft-ietf-httpapi-ratelimit-headers)."""
+    return [
+        (b"ratelimit-policy", b'"default";q=%d;w=%d' % (limit.count, limit.seconds)),
+        (b"ratelimit", b'"default";r=%d;t=%d' % (taken.remaining, taken.seconds)),
+    ]
 
 
 def of_error(error: Exception) -> Reply | None:

@@ -49,6 +49,8 @@ def _mistakes(module: Module, route: Route) -> Iterator[str]:
         yield from _mistakes_of_call(module, route, route.handler, in_path)
     else:
         yield from _mistakes_of_handler(route.handler)
+        if route.limit is not None:
+            yield "only a route to an operation of the Api can have a limit; a handler written by hand counts by itself"
         if route.access.owner is not None or route.caller is not None:
             yield "a handler that is written by hand has no parameters that could be the caller; let it ask context()"
 

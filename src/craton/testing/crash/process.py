@@ -52,6 +52,7 @@ class Process:
         self._prepare = prepare
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("CRATON_")},
+            "CRATON_LIMITS": "off",  # it is asked more than anybody may ask
             "CRATON_GRPC_PORT": "0",  # so that processes that run at the same time don't get in each other's way
             **(environment or {}),
         }

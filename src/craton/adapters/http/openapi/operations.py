@@ -34,6 +34,12 @@ class Describer:
             required = any(field not in operation.defaults for field in binding.in_body)
             entry["requestBody"] = {"required": required, "content": {"application/json": {"schema": schema}}}
         problems = _COMMAND_PROBLEMS if operation.kind == "command" else _QUERY_PROBLEMS
+        if route.limit is not None:
+            problems = (*problems, 429)
+            per = "caller" if route.limit.by == "caller" else "address"
+            entry["description"] += (
+                f" At most {route.limit.count} times in {route.limit.seconds} seconds for each {per}."
+            )
         return self._answered(entry, self._successes(endpoint), problems)
 
     def of_handler(self, name: str, module: str, route: Route) -> Schema:

@@ -13,9 +13,9 @@ from craton.adapters.http import asgi, wrong_routes
 from craton.adapters.stores import stores
 from craton.application.errors import MisuseError, WiringError
 from craton.cli.boundaries import wrong_imports
-from craton.cli.load import FAILED, load_app, out, settings
+from craton.cli.load import FAILED, load_app, load_topology, out, settings
 from craton.cli.map_picture import svg
-from craton.cli.map_text import mermaid, text
+from craton.cli.map_text import mermaid, remote_edges, text
 from craton.cli.options import AppName
 from craton.ports import StoreUnavailable
 from craton.runtime.app import App
@@ -41,9 +41,14 @@ def check(
         bool, typer.Option("--map", help="Print the map of the modules: what they offer, call, and listen to.")
     ] = False,
     format_: Annotated[MapFormat, typer.Option("--format", help="The format of the map.")] = MapFormat.TEXT,
+    topology: Annotated[
+        str | None, typer.Option(help="Check this topology, too, and print what becomes remote in it.")
+    ] = None,
 ) -> None:
     """Check module boundaries, API signatures, routes, upcasters and projections; print a sentence for each problem."""
-    loaded = load_app(settings(app=app)["app"])
+    chosen = settings(app=app, topology=topology)
+    loaded = load_app(chosen["app"])
+    plan = load_topology(Path(chosen["topology"]), loaded) if chosen["topology"] else None
     problems = [*loaded.wiring.problems(), *wrong_routes(loaded), *wrong_imports(loaded), *_cycle(loaded.wiring.map)]
     if not problems:
         problems = asyncio.run(_start(loaded))
@@ -51,6 +56,9 @@ def check(
         out.print(problem, markup=False)
     if problems:
         raise SystemExit(FAILED)
+    if plan is not None:
+        for line in remote_edges(loaded.wiring.map, plan):
+            out.print(line, markup=False)
     if map_:
         out.print(_WRITTEN[format_](loaded.wiring.map), markup=False)
     else:

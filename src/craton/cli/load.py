@@ -17,14 +17,14 @@ import structlog
 import structlog.tracebacks
 from rich.console import Console
 
-from craton.adapters.stores import shared_cache, stores
+from craton.adapters.stores import is_shared, shared_cache, stores, stores_of
 from craton.application.context import context_var
 from craton.application.errors import CallFailed, MisuseError, WiringError
 from craton.ports import Store, StoreUnavailable
 from craton.runtime.app import App
 from craton.runtime.process.places import is_authors
 from craton.runtime.settings import ToolkitSettings, masked
-from craton.runtime.topology import read_topology
+from craton.runtime.topology import Topology, read_topology
 
 PIPE_WIDTH = 200
 """The width of tables in a pipe, so that a reader of the pipe finds each cell in one piece."""
@@ -65,6 +65,18 @@ def load_app(name: str) -> App:
         fail(f"{problem}.", WRONG_USE)
 
 
+def load_topology(file: Path, app: App) -> Topology:
+    """Read a topology for an app. Exits with a sentence for each mistake."""
+    try:
+        topology = read_topology(file).placed(app.wiring.modules)
+        problems = list(topology.unshared(os.environ, is_shared))
+    except WiringError as problem:
+        fail(f"{problem}.", WRONG_USE)
+    if problems:
+        fail("\n".join(f"{problem}." for problem in problems), WRONG_USE)
+    return topology
+
+
 def import_app(name: str) -> App:
     """Import `module:name`. Raises `LookupError` with a sentence when there is no such application."""
     if not name:
@@ -95,7 +107,11 @@ async def running(chosen: ToolkitSettings, *, subscriptions: bool, existing: boo
     """Run the chosen application in its stores, which must be there already if `existing`."""
     app = load_app(chosen["app"])
     try:
-        open_store = stores(chosen["store"], chosen.data, app.name)
+        if chosen["topology"]:
+            topology = load_topology(Path(chosen["topology"]), app)
+            open_store = stores_of(topology, os.environ, chosen.data, app.name)
+        else:
+            open_store = stores(chosen["store"], chosen.data, app.name)
     except WiringError as problem:
         fail(f"{_capital(str(problem))} ({chosen.source('store')}).", WRONG_USE)
     missing = await _without_data(app, open_store) if existing else []

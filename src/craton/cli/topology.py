@@ -12,8 +12,7 @@ import msgspec
 
 from craton.adapters.http import asgi, listen, listen_at, origins_of, serve, serving_beside
 from craton.adapters.services import Hosting
-from craton.adapters.stores import OpenStore, is_shared, shared_cache, stores_of
-from craton.application.errors import WiringError
+from craton.adapters.stores import OpenStore, shared_cache, stores_of
 from craton.cli.children import Child
 from craton.cli.load import WRONG_USE, fail, out
 from craton.cli.procedures import procedures
@@ -22,22 +21,10 @@ from craton.runtime.app import App
 from craton.runtime.process.garbage import collect_rarely
 from craton.runtime.process.watchdog import watched
 from craton.runtime.settings import ToolkitSettings
-from craton.runtime.topology import Address, Service, Topology, read_topology
+from craton.runtime.topology import Address, Service, Topology
 
 STOP_SECONDS: Final = 10.0
 ALL_ADDRESSES: Final = "::"
-
-
-def load_topology(file: Path, app: App) -> Topology:
-    """Read a topology for an app. Exits with a sentence for each mistake."""
-    try:
-        topology = read_topology(file).placed(app.wiring.modules)
-        problems = list(topology.unshared(os.environ, is_shared))
-    except WiringError as problem:
-        fail(f"{problem}.", WRONG_USE)
-    if problems:
-        fail("\n".join(f"{problem}." for problem in problems), WRONG_USE)
-    return topology
 
 
 async def supervise(chosen: ToolkitSettings, app: App, topology: Topology, *, empty: bool) -> int:

@@ -13,7 +13,7 @@ import typer
 from craton.adapters.http import asgi, listen, origins_of, serve
 from craton.adapters.stores import is_shared
 from craton.application.errors import WiringError
-from craton.cli.load import WRONG_USE, execute, fail, load_app, out, running, settings
+from craton.cli.load import WRONG_USE, execute, fail, load_app, load_topology, out, running, settings
 from craton.cli.options import Data, StoreUrl
 from craton.cli.procedures import Procedures, are_served, procedures
 from craton.cli.workers import Supervisor, Worker
@@ -69,7 +69,7 @@ def up_topology(
     """Run a service of a topology, or all of them."""
     if not (find_spec("aiohttp") and find_spec("jwt")):
         fail("A topology needs what services call each other with: pip install craton[services].", WRONG_USE)
-    from craton.cli.topology import load_topology, serve_service, supervise  # noqa: PLC0415 — only where it is there
+    from craton.cli.topology import serve_service, supervise  # noqa: PLC0415 — only where it is there
 
     for flag, value in flags.items():
         if value is not None:

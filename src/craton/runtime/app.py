@@ -4,6 +4,7 @@ import asyncio
 import copy
 import os
 import socket
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
@@ -105,6 +106,8 @@ class App:
         self.environment = environment
         self._running: dict[str, RunningModule] = {}
         self._remote: Remote | None = None
+        self.calls: Counter[tuple[str, str]] = Counter()
+        """How often the parts of one module have called another module, in this process."""
         self.caller_seconds = 0.0
         """How long a caller is remembered that was found by its token."""
         self._copied_calls = copied_calls
@@ -136,6 +139,7 @@ class App:
         twin.environment = self.environment if environment is None else environment
         twin._clock = clock or self._clock
         twin._running = {}
+        twin.calls = Counter()
         twin._copied_calls = True
         twin._call = copied(twin.call)
         return twin
@@ -148,6 +152,7 @@ class App:
         twin = copy.copy(self)
         twin.modules = {name: module for name, module in self.wiring.modules.items() if name in modules}
         twin._running = {}
+        twin.calls = Counter()
         twin._remote = remote
         twin.caller_seconds = caller_seconds
         twin._call = copied(twin.call) if twin._copied_calls else twin.call
@@ -184,7 +189,7 @@ class App:
             wiring=self.wiring,
             owner=f"{socket.gethostname()}/{os.getpid()}/{uuid7()}",
             clock=self._clock,
-            find_api=self.api,
+            find_api=self._api_for,
             environment=self.environment,
             operators=self.operators,
             retention=retention,
@@ -278,6 +283,17 @@ class App:
         if contract not in self.wiring.owner_of:
             raise WiringError(f"app {self.name}: no module provides {contract.__name__}")
         return proxy(api, self._call)
+
+    def _api_for(self, caller: str, api: Callable[..., A]) -> A:
+        """A proxy of a module's Api for a part of the module `caller`, whose calls are counted."""
+        contract: Any = api
+        route = caller, self.wiring.owner_of[contract]
+
+        async def counted(operation: OperationDefinition, arguments: dict[str, Any], context: Context) -> Answer:
+            self.calls[route] += 1
+            return await self._call(operation, arguments, context)
+
+        return proxy(api, counted)
 
     async def call(self, operation: OperationDefinition, arguments: dict[str, Any], context: Context) -> Answer:
         """Run one operation of a module."""

@@ -70,7 +70,8 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
     wiring: Wiring
     owner: str
     clock: Clock
-    find_api: Callable[[Any], Api]
+    find_api: Callable[[str, Any], Api]
+    """Returns a proxy of an Api for the module of a name."""
     environment: Mapping[str, str]
     operators: frozenset[str]
     """The roles that operators have."""
@@ -136,7 +137,12 @@ class RunningModule:
             if definition.cached
         }
         self._provisions = Provisions(
-            host.wiring, module, store, aggregates, Sources(self.view, self._recorded, host.find_api), host.environment
+            host.wiring,
+            module,
+            store,
+            aggregates,
+            Sources(self.view, self._recorded, partial(host.find_api, module.name)),
+            host.environment,
         )
         self.sources: Mapping[str, Source] = {}
         """The logs that are read in this process, by the names of their modules."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from craton.application.errors import Unavailable
@@ -38,6 +39,19 @@ class _Merged:
 
     def collect(self) -> Any:
         return MultiProcessCollector.merge(self._files)  # type: ignore[no-untyped-call]
+
+
+class _Calls:
+    """How often modules have called each other in this process, as a registry: what services would cost."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    def collect(self) -> Any:
+        family = CounterMetricFamily("craton_calls", "Calls from one module to another.", labels=("from", "to"))
+        for (caller, called), count in sorted(self._app.calls.items()):
+            family.add_metric((caller, called), count)
+        yield family
 
 
 class Metrics:
@@ -110,7 +124,7 @@ class Metrics:
             await asyncio.gather(
                 *(self._look_at(name, running, readers[name], heads) for name, running in app.running.items())
             )
-            return self._of_all_workers() + generate_latest(self._registry)
+            return self._of_all_workers() + generate_latest(self._registry) + generate_latest(_Calls(app))
 
     def _of_all_workers(self) -> bytes:
         """The metrics of requests, of all processes that serve the application here."""

@@ -9,6 +9,7 @@ from craton.adapters.http.endpoint import CREATED_INSTEAD, Endpoint
 from craton.adapters.http.openapi.schemas import Schemas
 from craton.adapters.http.openapi.shared import Schema, headers, problem_name
 from craton.application.access import Access
+from craton.application.limits import Limit
 from craton.application.routes import Route
 from craton.domain import Id
 
@@ -27,7 +28,7 @@ class Describer:
     def of_endpoint(self, name: str, module: str, endpoint: Endpoint) -> Schema:
         route, binding = endpoint.route, endpoint.binding
         operation = binding.operation
-        entry = self._entry(name, module, operation.doc, route.access)
+        entry = self._entry(name, module, operation.doc, route.access, route.limit)
         entry["parameters"] = list(self._parameters(binding))
         if binding.in_body:
             schema = self._schemas[binding.body_type]
@@ -36,10 +37,6 @@ class Describer:
         problems = _COMMAND_PROBLEMS if operation.kind == "command" else _QUERY_PROBLEMS
         if route.limit is not None:
             problems = (*problems, 429)
-            per = "caller" if route.limit.by == "caller" else "address"
-            entry["description"] += (
-                f" At most {route.limit.count} times in {route.limit.seconds} seconds for each {per}."
-            )
         return self._answered(entry, self._successes(endpoint), problems)
 
     def of_handler(self, name: str, module: str, route: Route) -> Schema:
@@ -53,9 +50,10 @@ class Describer:
             entry, {str(route.status): {"description": HTTPStatus(route.status).phrase}}, _COMMAND_PROBLEMS
         )
 
-    def _entry(self, name: str, tag: str, doc: str, access: Access) -> Schema:
+    def _entry(self, name: str, tag: str, doc: str, access: Access, limit: Limit | None = None) -> Schema:
         summary, _, rest = doc.strip().partition("\n")
-        description = f"{' '.join(rest.split())} {self._told(access)}".strip()
+        most = "" if limit is None else f"At most {limit.count} times in {limit.seconds} seconds for each {limit.by}."
+        description = " ".join([*rest.split(), *most.split(), self._told(access)])
         security: list[Any] = [{"token": []}] if self._guarded and not access.public else []
         return {
             "operationId": name,

@@ -26,6 +26,14 @@ class DeadlineExceeded(Unavailable):
     code = "deadline-exceeded"
 
 
+class NeedsNewerProgram(Unavailable):
+    """The call needs an event that a newer version of the program has written. Nothing was begun; a process of that
+    version can carry it out."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason, maybe_executed=False)
+
+
 class KeyReused(CallFailed):
     """The idempotency key was used before, for another request. The outcome of that request stands."""
 

@@ -28,9 +28,13 @@ def stored_names(kinds: Iterable[type[Event]]) -> frozenset[str]:
 
 
 class UndecodableEvent(LookupError):
-    """This program can't read a stored event. The message names the event and the reason."""
+    """This program can't read a stored event. The message names the event and the reason.
 
-    def __init__(self, stored: StoredEvent, why: str) -> None:
+    `is_newer`: a newer version of the program has written it.
+    """
+
+    def __init__(self, stored: StoredEvent, why: str, *, is_newer: bool = False) -> None:
+        self.is_newer = is_newer
         super().__init__(
             f"the event at position {stored.position}, {stored.type} version {stored.schema_version} "
             f"(the event number {stored.version} of {stored.stream}), can't be decoded: {why}"
@@ -90,12 +94,18 @@ class EventTypes:
         try:
             event: Event = self._upcast(stored) if current is None else current.decode(stored.data)
         except Exception as problem:
-            raise UndecodableEvent(stored, f"{type(problem).__name__}: {problem}") from problem
+            why = f"{type(problem).__name__}: {problem}"
+            raise UndecodableEvent(stored, why, is_newer=self.is_newer(stored)) from problem
         return event
+
+    def is_newer(self, stored: StoredEvent) -> bool:
+        """Whether a newer version of the program has written an event, which this one can't read."""
+        kind = self._kinds.get(stored.type)
+        return kind is not None and stored.schema_version > kind.schema_version
 
     def _upcast(self, stored: StoredEvent) -> Any:
         kind = self._kinds.get(stored.type)
-        if kind is None or stored.schema_version > kind.schema_version:
+        if kind is None or self.is_newer(stored):
             raise LookupError("this program doesn't know its version")
         plain: Data = msgspec.json.decode(stored.data)
         for version in range(stored.schema_version, kind.schema_version):

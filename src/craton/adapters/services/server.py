@@ -25,6 +25,7 @@ from craton.adapters.services.wire import (
 from craton.application.api import OperationDefinition
 from craton.application.codec import decode, encode
 from craton.application.context import context_var
+from craton.application.errors import NeedsNewerProgram
 from craton.domain import DomainError
 from craton.ports import StoreUnavailable
 from craton.runtime.app import App
@@ -150,6 +151,8 @@ class ServicesServer:
             answer = AnswerMessage.of(operation, await call(operation, arguments, context))
         except DomainError as refusal:
             answer = AnswerMessage.of_refusal(refusal)
+        except NeedsNewerProgram as problem:
+            raise _NotBegun(str(problem)) from problem
         except Exception as problem:
             failure = Failure.of(problem)
             if failure is None:

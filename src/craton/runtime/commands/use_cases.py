@@ -12,8 +12,17 @@ from typing import Any, Final
 from craton.application.api import Api, OperationDefinition
 from craton.application.codec import encode_text
 from craton.application.context import Context, context_var
-from craton.application.errors import AnswerNotKept, KeyReused, MisuseError, Overtaken, Unavailable, UnusableKey
+from craton.application.errors import (
+    AnswerNotKept,
+    KeyReused,
+    MisuseError,
+    NeedsNewerProgram,
+    Overtaken,
+    Unavailable,
+    UnusableKey,
+)
 from craton.application.unit_of_work import UnitOfWork, current_unit, dual_write, enter_unit, leave_unit, require_unit
+from craton.application.upcasting import UndecodableEvent
 from craton.domain import DomainError
 from craton.ports import Changeset, KeyTaken, StoreUnavailable
 from craton.ports.wellformed import storable
@@ -55,6 +64,10 @@ class UseCases:
             return await _within(remaining, self._command(execution, operation, arguments, context), executed=True)
         except StoreUnavailable as problem:
             raise Unavailable(str(problem), maybe_executed=problem.maybe_executed) from problem
+        except UndecodableEvent as problem:
+            if not problem.is_newer:
+                raise
+            raise NeedsNewerProgram(str(problem)) from problem
         finally:
             context_var.reset(token)
 

@@ -113,7 +113,7 @@ class ProjectionHandler:
         self, page: EventPage, events: Sequence[StoredEvent]
     ) -> tuple[list[tuple[StoredEvent, list[RowChange]]], list[Failed]]:
         """Collect the changes that the projection makes for each event."""
-        concerned = [event for event in events if self._concerns(event)]
+        concerned = [event for event in events if self.concerns(event)]
         if self._states is not None:
             await self._states.prepare(concerned)
         said: list[tuple[StoredEvent, list[RowChange]]] = []
@@ -132,7 +132,7 @@ class ProjectionHandler:
                 failed.append(Failed(event, located(problem)))
         return said, failed
 
-    def _concerns(self, event: StoredEvent) -> bool:
+    def concerns(self, event: StoredEvent) -> bool:
         """Whether the event changes rows, or the version of an aggregate's state."""
         if self._definition.concerns(event.type, event.stream):
             return True

@@ -90,6 +90,9 @@ class SagaRunner:
 
     # --- the subscription's handler ---------------------------------------------------------------------------------
 
+    def concerns(self, event: StoredEvent) -> bool:
+        return False
+
     def key(self, event: StoredEvent) -> str:
         return event.stream
 

@@ -45,6 +45,10 @@ class EventPage:
         first._recorded = rest._recorded = self._recorded
         return first, rest
 
+    def is_newer(self, event: StoredEvent) -> bool:
+        """Whether a newer version of the program has written an event, which this one can't read."""
+        return self._types.is_newer(event)
+
     def recorded(self, event: StoredEvent) -> Recorded[Event]:
         """The decoded event. Raises `UndecodableEvent`."""
         if not self._types.may_be_shared(event.type):

@@ -32,6 +32,9 @@ class Handled(msgspec.Struct, frozen=True):
 class Handler(Protocol):
     """Handles the events of a subscription."""
 
+    def concerns(self, event: StoredEvent) -> bool:
+        """Whether it must be able to read an event."""
+
     def key(self, event: StoredEvent) -> str:
         """Events with the same key are handled in order."""
 

@@ -59,6 +59,9 @@ class SealHandler:
         self._store = store
         self._last = Seal(0, 0, 0, "")
 
+    def concerns(self, event: StoredEvent) -> bool:
+        return False
+
     def key(self, event: StoredEvent) -> str:
         return ""
 

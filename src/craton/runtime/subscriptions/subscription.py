@@ -12,6 +12,8 @@ What they guarantee:
 - Events that a handler with effects passes over, or that may be handled again, cost no commit: the checkpoint is
   written behind them a little later.
 - The checkpoint, the lease and what is parked lie in the store of the module that reads, whichever module's log it is.
+- An event that only a newer version of the program can read isn't parked: the process gives the lease away, so that
+  one of that version takes over (two versions run at the same time during an upgrade).
 - Nothing here relies on a wake-up: a lost one costs a poll, never an event.
 """
 
@@ -46,6 +48,8 @@ from craton.runtime.subscriptions.parked import PARKED_PAGE, ParkedEvents
 PAGE: Final = 1_000
 MAX_AT_ONCE: Final = 64
 """The number of events with effects outside of the store that may be handled again after a crash."""
+GIVEN_AWAY_SECONDS: Final = 2 * LEASE_SECONDS
+"""How long a process that met an event of a newer program leaves the lease to others."""
 NOTE_SECONDS: Final = 0.25
 """How long the checkpoint may stay behind events that were passed over."""
 
@@ -99,6 +103,9 @@ class Subscription:
         self._lease = Lease(background.store, name, background.owner)
         self._fence: Fence | None = None
         self._one_by_one_until = 0
+        self._given_at = 0
+        """The position of the event for which this process has given the lease away."""
+        self._idle_until = 0.0
         self._parked = ParkedEvents(name, background, handler, self._feed, self._write)
 
     @property
@@ -163,6 +170,8 @@ class Subscription:
         self._lease.lose()
 
     async def _own(self) -> bool:
+        if world.monotonic() < self._idle_until:
+            return False
         number = await self._lease.hold()
         if number is None:
             self._fence = None
@@ -180,6 +189,12 @@ class Subscription:
         limit = 1 if self.position < self._one_by_one_until else self._options.page
         page = await self._read(limit)
         crash_point("subscription.read")
+        newer = self._newer_unit(page)
+        if newer == 0:
+            await self._give_away(page.events[0])
+            return False
+        if newer is not None:
+            page, _ = page.cut(newer)
         if not self._needs_commit(page):
             moved = page.position > self.position
             self._advance(page.position)
@@ -217,6 +232,30 @@ class Subscription:
                 log.error("an event was parked", **about, error=entry.error)
         self._observe(page.position)
         return True
+
+    def _newer_unit(self, page: EventPage) -> int | None:
+        """The place of the first unit with an event that only a newer version of the program can read."""
+        for place, event in enumerate(page.events):
+            if page.is_newer(event) and self._handler.concerns(event):
+                while place and not page.events[place - 1].last:
+                    place -= 1  # noqa: PLW2901
+                return place
+        return None
+
+    async def _give_away(self, event: StoredEvent) -> None:
+        """Let another process take over, which may be of a newer version. This one asks again only after a while."""
+        if self._given_at != event.position:
+            log.warning(
+                "an event is of a newer version of the program, which must handle it",
+                subscription=self.name,
+                type=event.type,
+                version=event.schema_version,
+                position=event.position,
+            )
+        self._given_at = event.position
+        self._idle_until = world.monotonic() + GIVEN_AWAY_SECONDS
+        await self._lease.release()
+        self._lose()
 
     async def _read(self, limit: int) -> EventPage:
         """The next page. It holds only a few events with effects; the rest of what was read is kept for the next

@@ -29,6 +29,9 @@ class Noting:
         self.poison: set[str] = set()
         self.begun = 0
 
+    def concerns(self, event: StoredEvent) -> bool:
+        return True
+
     def key(self, event: StoredEvent) -> str:
         return event.stream
 

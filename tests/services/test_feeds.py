@@ -1,12 +1,15 @@
 """The log of a module is read by other services: every event once and in order, whatever happens in between."""
 
 import asyncio
+import shutil
+from contextlib import AsyncExitStack
 
 import pytest
 
 from craton.application.errors import Unavailable
 from craton.ports import LogUnavailable
 from craton.runtime import App
+from craton.runtime.remote import LogMark
 from craton.testing.faults import Line
 from craton.testing.until import until
 from tests.services.fair import Fair, Kiosk, PurseId, Till, call
@@ -144,6 +147,44 @@ async def test_a_log_that_ends_before_what_was_read_of_it_is_not_read_on(fair: F
             await peers.log("till", ["Paid"]).read_feed(7, 100)
     finally:
         await peers.close()
+
+
+async def test_a_log_that_was_restored_alone_and_has_grown_since_is_not_read_on(fair: Fair) -> None:
+    async with AsyncExitStack() as before:
+        old = Fair(fair.folder, before)
+        await old.open_till()
+        await call(old.till, Till.fill, ADA, 1_000)
+        await pay(old, 5)
+    backup = fair.folder / "backup"
+    shutil.copy(fair.folder / "till.db", backup)
+    async with AsyncExitStack() as before:
+        old = Fair(fair.folder, before)
+        await old.open_till()
+        async with old.kiosk() as street:
+            await pay(old, 5)
+            await noted(street, 10)
+            await was_noted(street, 11)
+    shutil.copy(backup, fair.folder / "till.db")
+    await fair.open_till()
+    await pay(fair, 20)  # other events are where those were that the kiosk has read
+
+    async with fair.kiosk() as street:
+        mark = street._remote.log("till", ["Paid"])  # type: ignore[union-attr]
+        mark.mark = LogMark(11, "the event that was there")
+        with pytest.raises(LogUnavailable, match="has another event at position 11 than street has seen there"):
+            await mark.read_feed(11, 100)
+        await asyncio.sleep(0.5)
+        assert (await call(street, Kiosk.noted, ADA)).result == 10
+
+
+async def was_noted(street: App, position: int) -> None:
+    """Wait until the service has written down that it has seen an event of the till's log."""
+
+    async def is_noted() -> bool:
+        document = await street.running["kiosk"].store.document("log/till")
+        return document is not None and f'"position":{position}' in document.body
+
+    await until(is_noted)
 
 
 async def test_a_reader_is_told_at_once_that_the_log_has_grown(fair: Fair) -> None:

@@ -120,13 +120,28 @@ def test_it_stops_as_a_whole(market: Market) -> None:
     assert not any(is_alive(pid) for pid in running.values())
 
 
-def test_when_the_supervisor_is_killed_the_services_end(market: Market) -> None:
+def test_a_port_that_is_taken_is_told_and_nothing_is_left_running(market: Market, folder: Path) -> None:
+    second = folder / "second"
+    second.mkdir()
+    topology = second / "taken.toml"
+    topology.write_text(TOPOLOGY.read_text().replace("listen = 0", f"listen = {market.port}"))
+
+    other = Market(data=second, folder=ROOT, topology=topology)
+    try:
+        other.launch()
+        assert other.wait() == 1
+        assert f"the gateway can't listen on 127.0.0.1:{market.port}".casefold() in other.log.casefold()
+    finally:
+        other.close()
+
+
+def test_when_the_supervisor_is_killed_all_end(market: Market) -> None:
     running = processes(market)
 
     market.kill()
 
     deadline = time.monotonic() + SECONDS
-    while any(is_alive(pid) for name, pid in running.items() if name != "gateway"):
+    while any(is_alive(pid) for pid in running.values()):
         assert time.monotonic() < deadline
         time.sleep(0.05)
 

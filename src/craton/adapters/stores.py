@@ -31,13 +31,18 @@ def shared_cache(url: str) -> SharedCache | None:
     return RedisCache(url)
 
 
-def stores_of(topology: Topology, environment: Mapping[str, str], data: Path, app: str) -> OpenStore:
-    """Return the function that makes each module's store where the topology has it. Raises `WiringError`."""
-    urls = {
+def store_urls(topology: Topology, environment: Mapping[str, str]) -> dict[str, str]:
+    """The URL of each module's store. Raises `WiringError` if its variable isn't set."""
+    return {
         module: service.store_of(module, environment)
         for service in topology.services.values()
         for module in service.modules
     }
+
+
+def stores_of(topology: Topology, environment: Mapping[str, str], data: Path, app: str) -> OpenStore:
+    """Return the function that makes each module's store where the topology has it. Raises `WiringError`."""
+    urls = store_urls(topology, environment)
     made = {url: stores(url, data, app) for url in dict.fromkeys(urls.values())}
     return lambda module: made[urls[module]](module)
 

@@ -7,6 +7,7 @@ names before it.
 
 import asyncio
 import contextlib
+import ctypes
 import os
 import shutil
 import signal
@@ -25,16 +26,18 @@ from craton.application.errors import CallFailed, WiringError
 from craton.cli.children import COMMAND, Child, Pauses, end, waiting_for
 from craton.cli.load import FAILED, out
 from craton.runtime.app import App
-from craton.runtime.topology import Service, Topology
+from craton.runtime.topology import GatewayPlan, Service, Topology
 
 VARIABLE: Final = "CRATON_SERVICE"
 """How a process is told that it is a replica that a supervisor has started, and which of its files are for it."""
 CRASH_AT: Final = "CRATON_CRASH_AT"
 """For tests: the points at which each service kills itself, one each time it is started."""
+LAST_LINES_SECONDS: Final = 1.0
 KILL_SECONDS: Final = 8.0
 """A process that hasn't ended after this time is killed, so that all have ended within ten seconds."""
 LINE_BYTES: Final = 1024 * 1024
 GATEWAY: Final = "gateway"
+PR_SET_PDEATHSIG: Final = 1
 
 log = structlog.get_logger("craton.services")
 
@@ -82,16 +85,20 @@ class Services:
                 if said is None:
                     return await self._running[replica.name].wait() or FAILED
             address = await self._start_gateway(keeping)
-            self._tell(address, [*dict.fromkeys(line for said in told for line in said or ()), *await self._fill()])
+            sentences = [*dict.fromkeys(line for said in told for line in said or ()), *await self._filled()]
+            if self._stopping.is_set():
+                return 0
+            self._tell(address, sentences)
             keeping += [asyncio.create_task(self._keep(replica)) for replica in replicas]
             await self._stopping.wait()
             return 0
         finally:
             self._stopping.set()
-            await asyncio.gather(*(end(process, KILL_SECONDS) for process in self._running.values()))
             for task in keeping:
                 task.cancel()
-            await asyncio.gather(*keeping, *self._copying, return_exceptions=True)
+            await asyncio.gather(*keeping, return_exceptions=True)
+            await asyncio.gather(*(end(process, KILL_SECONDS) for process in self._running.values()))
+            await asyncio.wait([*self._copying, asyncio.create_task(asyncio.sleep(0))], timeout=LAST_LINES_SECONDS)
 
     def _replica(self, service: Service, number: int) -> Replica:
         name = service.name if service.replicas == 1 else f"{service.name}.{number}"
@@ -130,6 +137,7 @@ class Services:
             limit=LINE_BYTES,
             pass_fds=files,
             start_new_session=True,  # Ctrl-C in a terminal is for the supervisor, which then ends the others
+            preexec_fn=_end_with_parent if replica.service is None else None,  # the gateway doesn't watch a pipe
         )
         self._running[replica.name] = process
         if process.stdout is not None:
@@ -151,6 +159,8 @@ class Services:
             )
             await asyncio.sleep(pause)
             pauses.over()
+            if self._stopping.is_set():
+                return
             try:
                 await (self._start(replica) if replica.service is not None else self._execute(replica, {}, ()))
             except OSError as problem:  # there is no room for another process now
@@ -164,8 +174,8 @@ class Services:
         plan = self._topology.gateway
         if plan is None:
             return next(iter(self._topology.services.values())).public_endpoints(self._data)[0].text
-        port = plan.port or _free_port(plan.host)
-        address = f"{plan.host}:{port}"
+        port = _free_port(plan)
+        address = f"[{plan.host}]:{port}" if ":" in plan.host else f"{plan.host}:{port}"
         folder = self._data / GATEWAY
         folder.mkdir(parents=True, exist_ok=True)
         config = folder / "caddy.json"
@@ -182,6 +192,17 @@ class Services:
             await asyncio.sleep(0.05)
         keeping.append(asyncio.create_task(self._keep(gateway)))
         return f"http://{address}"
+
+    async def _filled(self) -> Sequence[str]:
+        """Add demo data, unless all is to stop meanwhile."""
+        filling, stopping = asyncio.create_task(self._fill()), asyncio.create_task(self._stopping.wait())
+        await asyncio.wait([filling, stopping], return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not filling.done():
+            filling.cancel()
+            await asyncio.wait([filling])
+            return ()
+        return await filling
 
     async def _fill(self) -> Sequence[str]:
         """Add demo data, from outside of all services."""
@@ -215,10 +236,23 @@ def caddy() -> str:
     return found
 
 
-def _free_port(host: str) -> int:
-    with listen(host, 0) as found:
-        port: int = found.getsockname()[1]
-        return port
+def _free_port(plan: GatewayPlan) -> int:
+    """The gateway's port. Raises `WiringError` if something listens there already."""
+    try:
+        with listen(plan.host, plan.port) as found:
+            port: int = found.getsockname()[1]
+            return port
+    except OSError as problem:
+        raise WiringError(
+            f"the gateway can't listen on {plan.host}:{plan.port}: {problem.strerror}; change `listen` in [gateway], "
+            "or stop what is there"
+        ) from None
+
+
+def _end_with_parent() -> None:
+    """Have the system end this process when the one that has started it has ended, however it did (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 async def _copy(lines: asyncio.StreamReader, name: str) -> None:

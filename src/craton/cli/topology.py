@@ -4,13 +4,13 @@ import contextlib
 import faulthandler
 import os
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from craton.adapters.http import asgi, listen, listen_at, origins_of, serve, serving_beside
+from craton.adapters.http import ALL_ADDRESSES, asgi, listen, listen_at, origins_of, serve, serving_beside
 from craton.adapters.services import Hosting
 from craton.adapters.stores import OpenStore, shared_cache, stores_of
 from craton.cli.children import Child
@@ -24,12 +24,21 @@ from craton.runtime.settings import ToolkitSettings
 from craton.runtime.topology import Address, Service, Topology
 
 STOP_SECONDS: Final = 10.0
-ALL_ADDRESSES: Final = "::"
 
 
 async def supervise(chosen: ToolkitSettings, app: App, topology: Topology, *, empty: bool) -> int:
     """Run all services and the gateway."""
     problems = list(topology.unfit_for_one_host())
+    with_rpcs = [
+        service.name
+        for service in topology.services.values()
+        if any(app.wiring.modules[module].rpcs is not None for module in service.modules)
+    ]
+    if len(with_rpcs) > 1 and chosen.grpc_port:
+        problems.append(
+            f"{' and '.join(with_rpcs)} have gRPC services, which can't share a port on one host: put these modules "
+            "into one service, or start each service by itself with a CRATON_GRPC_PORT of its own"
+        )
     if problems:
         fail("\n".join(f"{problem}." for problem in problems), WRONG_USE)
     services = Services(
@@ -65,11 +74,11 @@ async def serve_service(chosen: ToolkitSettings, app: App, topology: Topology, s
         for_clients = stack.enter_context(_listening(public))
         await stack.enter_async_context(_running(part, open_store, chosen))
         application = asgi(part, origins=origins_of(chosen["origins"]), limited=chosen.are_limits_on)
-        said = await part.begin(empty=True)
         server = hosting.server(part, service)
         await stack.enter_async_context(watched())
-        grpc = await stack.enter_async_context(procedures(chosen, part, shared=service.replicas > 1))
         await stack.enter_async_context(serving_beside(server, for_services))
+        said = await part.begin(empty=True)  # after that, because a start hook of another service may call this one
+        grpc = await stack.enter_async_context(procedures(chosen, part, shared=service.replicas > 1))
 
         def stop() -> None:
             faulthandler.dump_traceback_later(STOP_SECONDS, exit=True)
@@ -77,7 +86,7 @@ async def serve_service(chosen: ToolkitSettings, app: App, topology: Topology, s
             grpc.stop()
 
         def has_started() -> None:
-            told = [*said, *grpc.said]
+            told = [*said, *grpc.said, *_without_proxies(public, chosen)]
             if child is not None:
                 child.has_started(told)
             else:
@@ -90,6 +99,15 @@ async def serve_service(chosen: ToolkitSettings, app: App, topology: Topology, s
             told_to_stop=stop,
             address_share=100,
             proxies="*" if public.is_socket else chosen["proxies"],
+        )
+
+
+def _without_proxies(public: Address, chosen: ToolkitSettings) -> Iterator[str]:
+    """A sentence if clients would all have the gateway's address."""
+    if not public.is_socket and not chosen["proxies"]:
+        yield (
+            "CRATON_PROXIES isn't set: behind a gateway all clients have the gateway's address, and limits count them "
+            "as one."
         )
 
 

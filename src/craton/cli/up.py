@@ -2,6 +2,7 @@
 
 import asyncio
 import faulthandler
+import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
@@ -11,7 +12,7 @@ from typing import Annotated, Final
 import typer
 
 from craton.adapters.http import asgi, listen, origins_of, serve
-from craton.adapters.stores import is_shared
+from craton.adapters.stores import is_shared, store_urls
 from craton.application.errors import WiringError
 from craton.cli.load import WRONG_USE, execute, fail, load_app, load_topology, out, running, settings
 from craton.cli.options import Data, StoreUrl
@@ -79,6 +80,8 @@ def up_topology(
     if chosen.in_production:
         _require_earnest(chosen, app)
         empty = True
+        if any(url == "memory" for url in store_urls(topology, os.environ).values()):
+            fail("A store in the topology is memory: all data would be lost when the process ends.", WRONG_USE)
     if name is None:
         execute(lambda: supervise(chosen, app, topology, empty=empty), chosen["log"])
         return

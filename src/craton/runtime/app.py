@@ -9,9 +9,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iter
 from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
 
+import structlog
+
 from craton.application.api import Api, OperationDefinition, operation_of
 from craton.application.context import Context
-from craton.application.errors import WiringError
+from craton.application.errors import Unavailable, WiringError
 from craton.application.module import Module
 from craton.application.settings import read_settings, unfit_for_production, variable
 from craton.application.unit_of_work import current_unit, dual_write
@@ -19,7 +21,7 @@ from craton.application.upcasting import stored_names
 from craton.domain import uuid7, world
 from craton.domain.immutable import Immutable
 from craton.ports import SharedCache, Store, StoreUnavailable
-from craton.runtime.background import Clock, keep_running
+from craton.runtime.background import ERROR_PAUSE_SECONDS, Clock
 from craton.runtime.commands.calls import Call, copied, proxy
 from craton.runtime.commands.results import Answer
 from craton.runtime.compatibility.names import keep_names
@@ -36,6 +38,7 @@ from craton.runtime.remote import Remote, RemoteLog
 from craton.runtime.retention import Retention
 from craton.runtime.settings import VARIABLES
 from craton.runtime.subscriptions.source import Source
+from craton.runtime.subscriptions.watch import Watch
 from craton.runtime.wiring import Wiring
 
 A = TypeVar("A", bound=Api)
@@ -43,6 +46,10 @@ Middleware = Callable[[Any], Any]
 """Takes an ASGI application and returns one around it."""
 
 PING_SECONDS: Final = 2.0
+START_SECONDS: Final = 60.0
+"""How long a start hook waits for other services."""
+
+log = structlog.get_logger("craton.app")
 
 
 _KEPT_AS_USUAL: Final = Retention()
@@ -225,10 +232,14 @@ class App:
             for running in opened:
                 await running.prepare()
             if subscriptions:
+                tasks.append(asyncio.create_task(rounds.run(), name="rounds"))
+                for name, log in logs.items():
+                    reading = next(running for running in opened if name in self._heard_by(running.module))
+                    watch = Watch(sources[name], log, reading.store)
+                    await watch.recall()
+                    tasks.append(asyncio.create_task(watch.run()))
                 for running in opened:
                     running.start_background(sources)
-                tasks.append(asyncio.create_task(rounds.run(), name="rounds"))
-                tasks += [asyncio.create_task(_watch(sources[name], log)) for name, log in logs.items()]
             yield self
         finally:
             await cancelled(tasks, REST_SECONDS)
@@ -243,11 +254,18 @@ class App:
         """The logs of other services that the modules of this process read."""
         types: dict[str, set[str]] = {}
         for module in self.modules.values():
-            for _, events in module.reactions:
-                for source, kinds in self.wiring.recorders(events).items():
-                    if source not in self.modules:
-                        types.setdefault(source, set()).update(stored_names(kinds))
+            for source, names in self._heard_by(module).items():
+                if source not in self.modules:
+                    types.setdefault(source, set()).update(names)
         return {} if self._remote is None else {name: self._remote.log(name, types[name]) for name in sorted(types)}
+
+    def _heard_by(self, module: Module) -> dict[str, set[str]]:
+        """The modules whose logs a module reads, each with the names under which its events are stored."""
+        heard: dict[str, set[str]] = {}
+        for _, events in module.reactions:
+            for source, kinds in self.wiring.recorders(events).items():
+                heard.setdefault(source, set()).update(stored_names(kinds))
+        return heard
 
     @property
     def event_readers(self) -> Iterator[Reader]:
@@ -330,8 +348,21 @@ class App:
         Returns sentences that are shown at start.
         """
         said = [f"{name} is set, but there is no such setting." for name in self._unread_settings()]
-        said += [sentence for running in self._running.values() for sentence in await running.run_start_hook()]
+        for running in self._running.values():
+            said += await self._run_start_hook(running)
         return said if empty else [*said, *await self.add_demo_data()]
+
+    async def _run_start_hook(self, running: RunningModule) -> Sequence[str]:
+        """Run a start hook. If it calls another service that isn't up yet, it runs again, for a minute at most."""
+        until = world.monotonic() + START_SECONDS
+        while True:
+            try:
+                return await running.run_start_hook()
+            except Unavailable as problem:
+                if self._remote is None or world.monotonic() > until:
+                    raise
+                log.warning("a start hook waits for another service", module=running.module.name, reason=str(problem))
+                await asyncio.sleep(ERROR_PAUSE_SECONDS)
 
     async def add_demo_data(self) -> Sequence[str]:
         """Add demo data, if the app has any; return sentences that are shown at start."""
@@ -354,18 +385,6 @@ class App:
         """Ask every store; return the modules whose store doesn't answer in time, with the reasons."""
         problems = await asyncio.gather(*(_problem_of(running.store) for running in self._running.values()))
         return {name: problem for name, problem in zip(self._running, problems, strict=True) if problem}
-
-
-async def _watch(source: Source, log: RemoteLog) -> None:
-    """Wake the readers of another service's log when it grows."""
-    position = 0
-
-    async def look() -> None:
-        nonlocal position
-        position = await log.grown(position)
-        source.signal.fire()
-
-    await keep_running(f"wake-ups from {source.module}", look)
 
 
 async def _problem_of(store: Store) -> str | None:

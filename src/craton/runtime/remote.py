@@ -3,14 +3,27 @@
 from collections.abc import Collection, Mapping
 from typing import Any, Protocol
 
+import msgspec
+
 from craton.application.api import OperationDefinition
 from craton.application.context import Context
 from craton.runtime.commands.results import Answer
 from craton.runtime.subscriptions.feed import Log
 
 
+class LogMark(msgspec.Struct, frozen=True):
+    """An event of a log, by which the log is recognised: if the log was restored from a backup and has grown since,
+    another event is at this position."""
+
+    position: int
+    id: str
+
+
 class RemoteLog(Log, Protocol):
-    """The log of a module that another service runs."""
+    """The log of a module that another service runs. It is read only as long as `mark` is one of its events."""
+
+    mark: LogMark | None
+    """The newest event that is known of it."""
 
     async def grown(self, after: int) -> int:
         """Wait until the log has grown beyond a position, but not for ever; return its head. Raises

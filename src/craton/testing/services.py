@@ -42,7 +42,7 @@ class _Front:
     def __init__(self, applications: Mapping[str, ASGIApp], parts: Mapping[str, App]) -> None:
         self._first = next(iter(applications.values()))
         self._routes = [
-            (route.path.split("/"), applications[name])
+            (route.method, route.path.split("/"), applications[name])
             for name, part in parts.items()
             for module in part.modules.values()
             for route in module.routes
@@ -50,8 +50,13 @@ class _Front:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         parts = scope["path"].split("/")
-        found = [(fixed, one) for route, one in self._routes if (fixed := _fits(route, parts)) is not None]
-        application = max(found, key=lambda one: one[0])[1] if found else self._first
+        method = "GET" if scope["method"] == "HEAD" else scope["method"]
+        found = [
+            (fixed, has == method, one)
+            for has, route, one in self._routes
+            if (fixed := _fits(route, parts)) is not None
+        ]
+        application = max(found, key=lambda one: one[:2])[2] if found else self._first
         await application(scope, receive, send)
 
 

@@ -6,7 +6,7 @@ has its own. Only requests that no replica has accepted are tried again. Caddy i
 its address.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -26,13 +26,8 @@ ANSWER_SECONDS: Final = 40
 
 def caddy_config(listen: str, upstreams: Sequence[Upstream]) -> bytes:
     """The configuration of a gateway that listens at an address, such as `127.0.0.1:8000`."""
-    routes = [
-        {"match": [{"path_regexp": {"pattern": _pattern(path)}}], "handle": [_proxy(upstream)], "terminal": True}
-        for path, upstream in sorted(
-            ((path, upstream) for upstream in upstreams for path in upstream.paths),
-            key=lambda found: _order(found[0]),
-        )
-    ]
+    paths = sorted({path for upstream in upstreams for path in upstream.paths}, key=_order)
+    routes = [route for path in paths for route in _routes(path, [one for one in upstreams if path in one.paths])]
     server = {
         "listen": [listen],
         "routes": [
@@ -48,7 +43,14 @@ def caddy_config(listen: str, upstreams: Sequence[Upstream]) -> bytes:
                     "handle": [_problem("413", "body-too-large", f"The body is larger than {MAX_BODY_BYTES} bytes.")],
                     "terminal": True,
                 },
-                {"handle": [_problem("503", "unavailable", "What this needs can't be reached now; try again.")]},
+                {"match": [{"vars": {"{http.error.status_code}": ["503"]}}], "handle": [_AWAY], "terminal": True},
+                {"match": [{"method": ["GET", "HEAD", "OPTIONS"]}], "handle": [_AWAY], "terminal": True},
+                {
+                    "match": [{"vars": {"{http.error.status_code}": ["504"]}}],
+                    "handle": [_problem("504", "deadline-exceeded", _UNKNOWN, maybe_executed=True)],
+                    "terminal": True,
+                },
+                {"handle": [_problem("503", "unavailable", _UNKNOWN, maybe_executed=True)]},
             ]
         },
         "automatic_https": {"disable": True},
@@ -59,6 +61,15 @@ def caddy_config(listen: str, upstreams: Sequence[Upstream]) -> bytes:
         "apps": {"http": {"grace_period": "4s", "servers": {"gateway": server}}},
     }
     return msgspec.json.format(msgspec.json.encode(config), indent=2)
+
+
+def _routes(path: str, upstreams: Sequence[Upstream]) -> Iterator[dict[str, Any]]:
+    """The routes for a path; a method that no service has for it is refused by the first that has the path."""
+    for upstream in upstreams[1:]:
+        match = {"path_regexp": {"pattern": _pattern(path)}, "method": sorted(upstream.paths[path])}
+        yield {"match": [match], "handle": [_proxy(upstream)], "terminal": True}
+    match = {"path_regexp": {"pattern": _pattern(path)}}
+    yield {"match": [match], "handle": [_proxy(upstreams[0])], "terminal": True}
 
 
 def _order(path: str) -> list[tuple[bool, str]]:
@@ -109,12 +120,14 @@ def _dial(address: str) -> str:
     )
 
 
-def _problem(status: str, code: str, detail: str) -> dict[str, Any]:
+def _problem(status: str, code: str, detail: str, *, maybe_executed: bool = False) -> dict[str, Any]:
     """An answer of the gateway's own, as a problem (RFC 9457)."""
     title = HTTPStatus(int(status)).phrase
     body = {"type": "about:blank", "title": title, "status": int(status), "code": code, "detail": detail}
     headers = {"Content-Type": ["application/problem+json"], "Cache-Control": ["no-store"]}
-    if status == "503":
+    if maybe_executed:
+        body["maybe_executed"] = True
+    elif status == "503":
         headers["Retry-After"] = ["1"]
     return {
         "handler": "static_response",
@@ -122,3 +135,7 @@ def _problem(status: str, code: str, detail: str) -> dict[str, Any]:
         "headers": headers,
         "body": msgspec.json.encode(body).decode(),
     }
+
+
+_AWAY: Final = _problem("503", "unavailable", "What this needs can't be reached now; try again.")
+_UNKNOWN: Final = "What this needs hasn't answered; repeat the request with its Idempotency-Key to find out."

@@ -17,6 +17,7 @@ import uvicorn
 from craton.adapters.http.accept import SharedAccept
 from craton.adapters.http.protocol import STAGE_SECONDS, Addresses, BoundedProtocol, Stage
 
+ALL_ADDRESSES: Final = "::"
 BACKLOG: Final = 2_048
 LOOK_SECONDS: Final = 0.1
 FINISH_SECONDS: Final = 4
@@ -98,9 +99,12 @@ def listen_at(path: Path) -> socket.socket:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a listening socket. Raises `OSError`."""
+    """Return a listening socket; `::` are all addresses of this host, IPv4 included. Raises `OSError`."""
+    if host == ALL_ADDRESSES and not socket.has_dualstack_ipv6():
+        host = "0.0.0.0"  # noqa: S104 — it is asked for
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.create_server((host, port), family=family, backlog=BACKLOG)
+    is_dual = host == ALL_ADDRESSES
+    listening = socket.create_server((host, port), family=family, backlog=BACKLOG, dualstack_ipv6=is_dual)
     listening.setblocking(False)
     return listening
 

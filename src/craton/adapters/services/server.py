@@ -6,7 +6,7 @@ answered with status 503, which says that nothing has happened.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import parse_qs
 
@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from craton.adapters.services.wire import (
     MAX_BODY_BYTES,
+    NOT_BEGUN,
     AnswerMessage,
     CallMessage,
     Failure,
@@ -27,7 +28,7 @@ from craton.application.codec import decode, encode
 from craton.application.context import context_var
 from craton.application.errors import NeedsNewerProgram
 from craton.domain import DomainError
-from craton.ports import StoreUnavailable
+from craton.ports import StoredEvent, StoreUnavailable
 from craton.runtime.app import App
 from craton.runtime.commands.calls import Call
 from craton.runtime.operations.api import Operations
@@ -41,8 +42,10 @@ MAX_CALLS: Final = 512
 MAX_PAGES: Final = 4
 """How many pages of logs are read at the same time, so that readers can't keep the store from the commands."""
 MAX_PAGE_EVENTS: Final = 5_000
+MAX_PAGE_BYTES: Final = 4 * 1024 * 1024
 MAX_WAIT_SECONDS: Final = 20.0
 BODY_SECONDS: Final = 10.0
+_NOTHING_DONE: Final = frozenset({400, 403, 404, 503})
 
 log = structlog.get_logger("craton.services")
 
@@ -89,6 +92,8 @@ class ServicesServer:
             raise RuntimeError(f"only HTTP is served here, not {scope['type']}")
         status, body = await self._answer(scope, receive)
         headers = [(b"content-length", b"%d" % len(body))]
+        if status != 200:
+            headers.append((NOT_BEGUN, b"1" if status in _NOTHING_DONE else b"0"))
         if self._stopping.is_set():
             headers.append((b"connection", b"close"))
         await send({"type": "http.response.start", "status": status, "headers": headers})
@@ -118,6 +123,8 @@ class ServicesServer:
             return 503, str(problem).encode()
         except (ValueError, TimeoutError) as problem:
             return 400, f"The request isn't understood: {problem}".encode()
+        except asyncio.CancelledError:  # the process ends, and what was begun may still be committed
+            return 500, b"The service has stopped before it was done."
 
     # --- calls ---------------------------------------------------------------------------------------------------
 
@@ -125,6 +132,8 @@ class ServicesServer:
         if path not in self._operations:
             raise _NotBegun(f"This service has no {path}: another one may have it, or a newer version of this one.")
         module, operation, call = self._operations[path]
+        if not module and caller != self._trusted:
+            self._link(caller)
         if module and caller != self._trusted and module not in self._link(caller).calls:
             raise Forbidden(f"The service {caller} has no part that asks for {operation.api.__name__}.")
         if self._stopping.is_set() or self._calls >= MAX_CALLS:
@@ -166,7 +175,9 @@ class ServicesServer:
             context_var.reset(token)
         if len(bytes(answer.result)) > MAX_BODY_BYTES:
             reason = f"The answer of {operation} has more than {MAX_BODY_BYTES} bytes; ask for it in pages."
-            answer = AnswerMessage(failure=Failure(kind="misuse", reason=reason))
+            log.error("an answer is too large", operation=str(operation), reason=reason)
+            has_run = operation.kind == "command"
+            answer = AnswerMessage(failure=Failure(kind="answer-not-kept" if has_run else "misuse", reason=reason))
         return answer
 
     # --- logs ----------------------------------------------------------------------------------------------------
@@ -187,12 +198,18 @@ class ServicesServer:
                     f"The log of {module} ends at position {head}, and {caller} has read it up to {after}: its store "
                     f"was restored alone. Restore all stores of one moment."
                 )
-        return PageMessage.of(page.events, page.position, types)
+        return _bounded_page(page.events, page.position, types)
 
     async def _head(self, caller: str, module: str, query: str) -> HeadMessage:
-        """The head of a log, as soon as it has grown beyond a position."""
+        """The head of a log, as soon as it has grown beyond a position; if it still has the event that is asked for."""
         source, _ = self._source(caller, module)
         asked = parse_qs(query)
+        mark = _number(asked, "mark")
+        if mark and await _id_at(source, mark) != asked.get("id", [""])[0]:
+            raise _NotBegun(
+                f"The log of {module} has another event at position {mark} than {caller} has seen there: its store "
+                f"was restored alone, and {caller} may have missed events. Restore all stores of one moment."
+            )
         after, wait = _number(asked, "after"), min(_number(asked, "wait"), MAX_WAIT_SECONDS)
         loop = asyncio.get_running_loop()
         until = loop.time() + wait
@@ -201,7 +218,7 @@ class ServicesServer:
             head = await source.feed.head()
             left = until - loop.time()
             if head != after or left <= 0 or self._stopping.is_set():
-                return HeadMessage(head)
+                return HeadMessage(head, await _id_at(source, head))
             await source.signal.wait(seen, min(left, POLL_SECONDS))
 
     def _source(self, caller: str, module: str) -> tuple[Source, frozenset[str]]:
@@ -217,6 +234,24 @@ class ServicesServer:
         if caller not in self._links:
             raise Forbidden(f"There is no service {caller!r} in the topology.")
         return self._links[caller]
+
+
+async def _id_at(source: Source, position: int) -> str:
+    """The id of the event at a position; empty if there is none."""
+    page = await source.log.read_feed(position - 1, 1) if position else None
+    return next((event.id for event in page.events if event.position == position), "") if page is not None else ""
+
+
+def _bounded_page(events: Sequence[StoredEvent], position: int, types: frozenset[str]) -> PageMessage:
+    """The events of some types, as far as the page isn't too large: it ends where a unit ends, after one at least."""
+    size, sent = 0, list[StoredEvent]()
+    for event in events:
+        if event.type in types:
+            sent.append(event)
+            size += len(event.data) + len(event.metadata)
+        if event.last and size > MAX_PAGE_BYTES:
+            return PageMessage.of(sent, event.position)
+    return PageMessage.of(sent, position)
 
 
 async def _body(receive: Receive) -> bytes:

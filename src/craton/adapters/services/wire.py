@@ -29,7 +29,11 @@ from craton.runtime.commands.refusals import Refusal, as_data, as_error
 from craton.runtime.commands.results import Answer
 
 MAX_BODY_BYTES: Final = 16 * 1024 * 1024
-"""The limit for arguments, for answers, and for pages of logs."""
+"""The limit for arguments and for answers."""
+MAX_PAGE_BYTES: Final = 256 * 1024 * 1024
+"""The limit for a page that one unit alone makes larger than pages are otherwise."""
+NOT_BEGUN: Final = b"craton-not-begun"
+"""The header by which a service says whether nothing was done; without it, an answer is somebody else's."""
 SERVICE_HEADER: Final = "craton-service"
 """Names the service that calls, where it needn't prove which it is."""
 
@@ -181,8 +185,8 @@ class PageMessage(msgspec.Struct, frozen=True, array_like=True):
     events: Sequence[tuple[str, int, str, str, int, str, str, datetime, int, bool]]
 
     @staticmethod
-    def of(events: Sequence[StoredEvent], position: int, types: frozenset[str]) -> "PageMessage":
-        return PageMessage(position, [msgspec.structs.astuple(event) for event in events if event.type in types])
+    def of(events: Sequence[StoredEvent], position: int) -> "PageMessage":
+        return PageMessage(position, [msgspec.structs.astuple(event) for event in events])
 
     @property
     def page(self) -> FeedPage:
@@ -190,6 +194,7 @@ class PageMessage(msgspec.Struct, frozen=True, array_like=True):
 
 
 class HeadMessage(msgspec.Struct, frozen=True, array_like=True):
-    """How far a log goes."""
+    """How far a log goes, and the id of its last event."""
 
     head: int
+    id: str

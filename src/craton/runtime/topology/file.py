@@ -16,6 +16,8 @@ T = TypeVar("T")
 LATER: Final = {"broker": "a broker", "tracing": "tracing"}
 """Sections of the file that the design has, and that nothing carries out yet."""
 MAX_REPLICAS: Final = 64
+RESERVED: Final = ("craton", "gateway")
+"""Names that no service may have: the command line and the gateway have them."""
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,39}").fullmatch
 _UNKNOWN: Final = re.compile(r"Object contains unknown field `([^`]*)`(?: - at `\$\.?(.*)`)?").fullmatch
@@ -107,6 +109,8 @@ class _Reading:
         where = f"[services.{name}]"
         if not _NAME(name):
             self._refuse(f"{where}: the name of a service has small letters, digits and dashes, 40 at most")
+        if name in RESERVED:
+            self._refuse(f"{where}: {name} is a name of the toolkit's own; choose another")
         entry = self._table(table, _Service, where)
         if entry is None:
             return None

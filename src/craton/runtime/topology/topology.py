@@ -64,7 +64,7 @@ class Address(msgspec.Struct, frozen=True):
             return ""
         try:
             parts = urlsplit(self.text)
-            fits = parts.scheme == "http" and bool(parts.hostname and parts.port) and not parts.path.strip("/")
+            fits = parts.scheme == "http" and bool(parts.hostname and parts.port) and not parts.path
             fits = fits and parts.username is None and not parts.query
         except ValueError:
             fits = False

@@ -25,7 +25,7 @@ from craton.application.errors import (
 )
 from craton.domain import DomainError, world
 from craton.ports import FeedPage, StoredEvent
-from craton.runtime.commands.refusals import Refusal, as_data, as_error
+from craton.runtime.commands.refusals import Refusal, as_data, as_error, family, is_known, unknown
 from craton.runtime.commands.results import Answer
 
 MAX_BODY_BYTES: Final = 16 * 1024 * 1024
@@ -150,6 +150,10 @@ class AnswerMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     replayed: bool = False
     module: str = ""
     refusal: Refusal | None = None
+    text: str = ""
+    """The refusal in words, its family, and whether it may be taken back: for a caller that doesn't know its class."""
+    family: str = ""
+    temporary: bool = False
     failure: Failure | None = None
 
     @staticmethod
@@ -163,14 +167,23 @@ class AnswerMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 
     @staticmethod
     def of_refusal(refusal: DomainError) -> "AnswerMessage":
-        return AnswerMessage(refusal=as_data(refusal), replayed=bool(refusal.__dict__.get("replayed")))
+        return AnswerMessage(
+            refusal=as_data(refusal),
+            text=str(refusal),
+            family=family(refusal),
+            temporary=refusal.temporary,
+            replayed=bool(refusal.__dict__.get("replayed")),
+        )
 
     def answer(self, operation: OperationDefinition) -> Answer:
         """The answer. Raises the refusal or the failure, and `msgspec.DecodeError`."""
         if self.failure is not None:
             raise self.failure.error
         if self.refusal is not None:
-            refusal = as_error(self.refusal)
+            if is_known(self.refusal):
+                refusal = as_error(self.refusal)
+            else:
+                refusal = unknown(self.refusal, self.text, self.family, temporary=self.temporary)
             if self.replayed:
                 refusal.__dict__["replayed"] = True
             raise refusal

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from craton.application.codec import convert, plain
-from craton.domain import Conflict, DomainError
+from craton.domain import Conflict, DomainError, InvalidValue, NotFound
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -22,6 +22,54 @@ class RefusedBefore(Conflict):
 
     reason: str
     """The code of that refusal."""
+
+
+class UnknownRefusal(Conflict):
+    """Another version of the program has refused it, for a reason that this one doesn't know."""
+
+    reason: str
+    """The code of that refusal."""
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class UnknownNotFound(NotFound):
+    """The same, for something that isn't there."""
+
+    reason: str
+    text: str
+
+    __str__ = UnknownRefusal.__str__
+
+
+class UnknownInvalidValue(InvalidValue):
+    """The same, for a value that breaks a rule."""
+
+    reason: str
+    text: str
+
+    __str__ = UnknownRefusal.__str__
+
+
+def unknown(refusal: Refusal, text: str, family: str, *, temporary: bool) -> DomainError:
+    """The refusal of another version, of which only the code, the text and the family are known."""
+    kind = {"NotFound": UnknownNotFound, "InvalidValue": UnknownInvalidValue}.get(family, UnknownRefusal)
+    error: DomainError = kind(reason=refusal.code, text=text)
+    if temporary:
+        error.__dict__["temporary"] = True
+    return error
+
+
+def family(error: DomainError) -> str:
+    """The name of the general kind of a refusal that decides how it is answered."""
+    return next((kind.__name__ for kind in (NotFound, InvalidValue) if isinstance(error, kind)), "Conflict")
+
+
+def is_known(refusal: Refusal) -> bool:
+    """Whether this program has the class of a refusal."""
+    return _class_of(refusal) is not None
 
 
 def as_data(error: DomainError, *, details: bool = True) -> Refusal:

@@ -139,6 +139,7 @@ _TELLING: Final = (
 )
 """Types of which two equal values are interchangeable. Equal containers may hold values that aren't."""
 _CONTAINERS: Final = (list, tuple, dict, set, frozenset, bytes, bytearray, memoryview)
+_LISTS: Final = (inspect.ListType, inspect.VarTupleType, inspect.SetType, inspect.FrozenSetType)
 _NOTHING: Final = object()
 
 
@@ -237,6 +238,45 @@ def decode(kind: type[T], wire: bytes | str) -> T:
     anything: Any = kind
     value: T = decoder(anything).decode(wire)
     return value
+
+
+def decode_known(kind: type[T], wire: bytes) -> T:
+    """Read JSON as a type, without fields that only a later version of the type has. Raises `msgspec.ValidationError`.
+
+    Types that refuse unknown fields do so to find mistakes of callers. What a newer program answers is no mistake.
+    """
+    try:
+        return decode(kind, wire)
+    except msgspec.ValidationError:
+        known = _known(msgspec.json.decode(wire), inspect.type_info(kind))
+        value: T = convert(known, kind)
+        return value
+
+
+def _known(value: Any, info: inspect.Type) -> Any:
+    """The parts of plain data that a type has fields for."""
+    match info:
+        case inspect.Metadata():
+            return _known(value, info.type)
+        case inspect.StructType() if isinstance(value, dict):
+            fields = {field.encode_name: field.type for field in info.fields}
+            tag = {info.tag_field: value[info.tag_field]} if info.tag_field in value else {}
+            return tag | {name: _known(value[name], fields[name]) for name in value.keys() & fields.keys()}
+        case inspect.UnionType():
+            structs = [one for one in info.types if isinstance(one, inspect.StructType)]
+            if not isinstance(value, dict):
+                lists = [one for one in info.types if isinstance(one, _LISTS)]
+                return _known(value, lists[0]) if isinstance(value, list) and lists else value
+            fitting = [one for one in structs if one.tag_field is None or value.get(one.tag_field) == one.tag]
+            return _known(value, fitting[0]) if fitting else value
+        case inspect.TupleType() if isinstance(value, list) and len(value) == len(info.item_types):
+            return [_known(item, kind) for item, kind in zip(value, info.item_types, strict=True)]
+        case inspect.DictType() if isinstance(value, dict):
+            return {key: _known(item, info.value_type) for key, item in value.items()}
+        case _ if isinstance(info, _LISTS) and isinstance(value, list):
+            return [_known(item, info.item_type) for item in value]
+        case _:
+            return value
 
 
 def convert(wire: Any, kind: Any, *, strict: bool = True) -> Any:

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from craton.application.api import OperationDefinition
-from craton.application.codec import decode, encode, is_same
+from craton.application.codec import decode, decode_known, encode, is_same
 from craton.application.command_keys import CommandKey
 from craton.application.context import Caller, Context
 from craton.application.errors import (
@@ -187,7 +187,7 @@ class AnswerMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
             if self.replayed:
                 refusal.__dict__["replayed"] = True
             raise refusal
-        result = decode(operation.result, bytes(self.result))
+        result = decode_known(operation.result, bytes(self.result))
         return Answer(result, self.position, replayed=self.replayed, module=self.module)
 
 

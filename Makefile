@@ -51,7 +51,7 @@ check: install       ## lint, types, import rules, module boundaries
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/craton check
+	$(BIN)/craton check --lock --topology market/topologies/three.toml
 
 clients: install $(CLIENTS)/venv  ## lint the API's description, and buy with three generated clients; needs Node.js 20
 	cd $(CLIENTS) && npm ci --no-progress --loglevel=error

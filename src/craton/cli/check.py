@@ -14,11 +14,13 @@ from craton.adapters.stores import stores
 from craton.application.errors import MisuseError, WiringError
 from craton.cli.boundaries import wrong_imports
 from craton.cli.load import FAILED, load_app, load_topology, out, settings
+from craton.cli.lock import read_lock
 from craton.cli.map_picture import svg
 from craton.cli.map_text import mermaid, remote_edges, text
 from craton.cli.options import AppName
 from craton.ports import StoreUnavailable
 from craton.runtime.app import App
+from craton.runtime.compatibility.lock import Lock, Severity, differences
 from craton.runtime.module_map import ModuleMap
 
 
@@ -44,6 +46,9 @@ def check(
     topology: Annotated[
         str | None, typer.Option(help="Check this topology, too, and print what becomes remote in it.")
     ] = None,
+    lock: Annotated[
+        bool, typer.Option("--lock", help="Compare with craton.lock; say what an upgrade must heed, or what breaks.")
+    ] = False,
 ) -> None:
     """Check module boundaries, API signatures, routes, upcasters and projections; print a sentence for each problem."""
     chosen = settings(app=app, topology=topology)
@@ -56,6 +61,8 @@ def check(
         out.print(problem, markup=False)
     if problems:
         raise SystemExit(FAILED)
+    if lock:
+        _compare(loaded, read_lock())
     if plan is not None:
         for line in remote_edges(loaded.wiring.map, plan):
             out.print(line, markup=False)
@@ -63,6 +70,17 @@ def check(
         out.print(_WRITTEN[format_](loaded.wiring.map), markup=False)
     else:
         out.print(f"{loaded.name}: {len(loaded.modules)} module(s), no problems found.")
+
+
+def _compare(app: App, locked: Lock) -> None:
+    """Print what has changed since the lock was written. Exits with an error if a change is breaking."""
+    found = sorted(differences(locked, app.wiring), key=lambda difference: -difference.severity)
+    for difference in found:
+        out.print(f"{difference.severity.words}: {difference.sentence}.", markup=False)
+    worst = max((difference.severity for difference in found), default=Severity.COMPATIBLE)
+    out.print(f"The upgrade is {worst.words}.")
+    if worst is Severity.BREAKING:
+        raise SystemExit(FAILED)
 
 
 def _cycle(module_map: ModuleMap) -> Iterator[str]:

@@ -205,3 +205,26 @@ def test_a_missing_argument_or_one_that_there_is_not_is_wrong_use(
 def test_an_application_without_sagas_has_none(filled: Data) -> None:
     assert craton("sagas", "list", "--json", *filled.option).out == ""
     craton("sagas", "show", NOBODY, *filled.option).require_one_sentence(1, "There is no saga")
+
+
+def test_drain_says_how_many_have_not_ended_when_its_time_is_over(travelled: Travel) -> None:
+    waited = travelled.craton("drain", "Expedition", "--minutes", "0")
+
+    assert waited.lines == ["1 of Expedition have not ended."]
+    assert waited.code == 1
+
+
+def test_drain_ends_when_none_is_under_way(travel: Travel) -> None:
+    travel.craton("sagas", "resolve", travel.stuck, "--note", "it was done by hand")
+
+    waited = travel.craton("drain", "Expedition")
+
+    assert waited.lines == ["No Expedition is under way."]
+    assert waited.code == 0
+
+
+def test_drain_knows_only_the_sagas_of_the_application(travelled: Travel) -> None:
+    refused = travelled.craton("drain", "Excursion")
+
+    assert "There is no saga Excursion in travel." in refused.err
+    assert refused.code == 1

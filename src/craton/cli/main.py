@@ -8,7 +8,21 @@ from typer.core import TyperGroup
 
 from craton import __version__
 from craton.application.errors import WiringError
-from craton.cli import check, demo, events, lock, parked, projections, restored, sagas, service, timers, up, verify
+from craton.cli import (
+    check,
+    demo,
+    drain,
+    events,
+    lock,
+    parked,
+    projections,
+    restored,
+    sagas,
+    service,
+    timers,
+    up,
+    verify,
+)
 from craton.cli.load import WRONG_USE, err, fail, import_app, out, settings
 from craton.cli.options import AppName, AsJson, Data, StoreUrl
 from craton.cli.output import print_records
@@ -58,6 +72,7 @@ cli.command("up")(up.up)
 cli.command("demo")(demo.demo)
 cli.command("check")(check.check)
 cli.command("lock")(lock.lock)
+cli.command("drain")(drain.drain)
 cli.command("events")(events.events)
 cli.command("readers")(service.readers)
 cli.command("leases")(service.leases)

@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from typing import Final
 
 import pytest
 
-from craton.testing.crash import NoAnswer, Reply, drive, repeat
+from craton.testing.crash import NoAnswer, Reply, Sent, drive, repeat
 from tests.crash.conftest import ROOT, verify
 from tests.crash.market_shop import MARKET, Market, MarketDay, balanced
 from tests.crash.test_market_crashes import ORDERS
@@ -185,3 +186,39 @@ def test_each_service_dies_at_its_crash_points_under_load_and_every_order_ends_w
     code, said = verify(folder, "sqlite", MARKET)
     assert code == 0, said
     assert all(deaths[name] >= 2 for name in SERVICES), deaths
+
+
+def test_modules_move_from_one_process_to_services_and_back_under_load_with_their_data_where_they_are(
+    folder: Path,
+) -> None:
+    day = MarketDay(ORDERS)
+    with Market(data=folder, folder=ROOT) as one:
+        day.open(one)
+        day.sent += driven_until_stopped(one, day)
+    with Market(data=folder, folder=ROOT, topology=TOPOLOGY, token=day.token) as three:
+        day.go_on()
+        day.sent += driven_until_stopped(three, day)
+    with Market(data=folder, folder=ROOT, token=day.token) as again:
+        repeat(again, day.sent)
+        books = balanced(again)
+        assert day.wrong_endings(books.orders, outage=True) == {}
+        assert books.problems() == []
+        assert again.stop() == 0
+    code, said = verify(folder, "sqlite", MARKET)
+    assert code == 0, said
+
+
+def driven_until_stopped(market: Market, day: MarketDay) -> list[Sent]:
+    """Order until half of the orders are placed; then stop the market, in the middle of their checkouts."""
+    stopping = threading.Thread(target=lambda: stop_when(market, day))
+    stopping.start()
+    sent = drive(market, day.scripts(market, 8), until=lambda: market.exit_code is not None)
+    stopping.join()
+    return sent
+
+
+def stop_when(market: Market, day: MarketDay) -> None:
+    before = len(day.wish_of)
+    while len(day.wish_of) < before + ORDERS // 2:
+        time.sleep(0.01)
+    assert market.stop() == 0

@@ -10,8 +10,9 @@ unexport PYTHONDONTWRITEBYTECODE
 CLIENTS := tests/clients
 GENERATED := market/courses/courses_pb2.py
 STORE   ?= sqlite
+APART   := $(addprefix tests/market/,ordering payments notifications analytics shipping inventory messaging recipes test_access_matrix.py)
 
-.PHONY: up services demo install test check clients bench profile lock clean
+.PHONY: up services demo install test test-services check clients bench profile lock clean
 
 up: $(RUNS) $(GENERATED)          ## run the market on http://127.0.0.1:8000, its data in ./var
 	@exec $(BIN)/craton up
@@ -45,6 +46,9 @@ $(READY): requirements-dev.lock pyproject.toml
 
 test: install        ## run the tests; what needs a server that isn't there is skipped
 	$(BIN)/pytest -n 6
+
+test-services: install  ## the tests of what concerns several modules, with the market as three services
+	$(BIN)/pytest -n 6 $(APART) --topology three -k "not postgres"
 
 check: install       ## lint, types, import rules, module boundaries
 	$(BIN)/ruff check .

@@ -50,6 +50,7 @@ from craton.runtime.retention import Forgetting, Retention
 from craton.runtime.sagas.control import SagaControlService
 from craton.runtime.sagas.host import SagaHost
 from craton.runtime.sagas.runner import SUBSCRIPTION
+from craton.runtime.subscriptions.lease import ASK_SECONDS, Lease
 from craton.runtime.subscriptions.policies import PolicyHandler, React, by_stream
 from craton.runtime.subscriptions.seals import NAME as SEALING
 from craton.runtime.subscriptions.seals import SEALS, SealHandler, broken_seals
@@ -59,6 +60,7 @@ from craton.runtime.subscriptions.timers import TimerRunner
 from craton.runtime.wiring import Provisions, Sources, Wiring
 
 REST_SECONDS: Final = 2.0
+TABLES_LEASE: Final = "tables"
 ADAPTER_SECONDS = 1.0
 
 log = structlog.get_logger("craton.module")
@@ -195,10 +197,7 @@ class RunningModule:
 
     async def prepare(self) -> None:
         """Create what is missing in the open store, and prepare the projections."""
-        for sql in self.module.tables:
-            (outcome,) = await self.store.write([Changeset(statements=[Statement(sql, {})])])
-            if isinstance(outcome, Exception):
-                raise WiringError(f"module {self.module.name}: its tables can't be made: {outcome}")
+        await self._make_tables()
         if self.module.sealed:
             await self.store.create_table(SEALS)
         if self.limits is not None:
@@ -213,6 +212,21 @@ class RunningModule:
         for projection in self.projections.values():
             await projection.prepare()
         self.store.watch(self.background.signal.fire)
+
+    async def _make_tables(self) -> None:
+        """Make the module's own tables; one process at a time, because IF NOT EXISTS doesn't help two at once."""
+        if not self.module.tables:
+            return
+        lease = Lease(self.store, TABLES_LEASE, self.background.owner)
+        while await lease.hold() is None:
+            await asyncio.sleep(ASK_SECONDS)
+        try:
+            for sql in self.module.tables:
+                (outcome,) = await self.store.write([Changeset(statements=[Statement(sql, {})])])
+                if isinstance(outcome, Exception):
+                    raise WiringError(f"module {self.module.name}: its tables can't be made: {outcome}")
+        finally:
+            await lease.release()
 
     async def _retire_inline(self) -> None:
         """Retire inline projections that are live in the store but that the module has listed as `retired`."""

@@ -23,7 +23,8 @@ class ShelfService(Shelf):
 
 
 async def test_one_of_them_makes_the_modules_own_tables(place: Place) -> None:
-    tables = ["CREATE TABLE IF NOT EXISTS jars (id VARCHAR(36) NOT NULL PRIMARY KEY)"]
+    names = ["jars", *(f"shelf_{number}" for number in range(20))]
+    tables = [f"CREATE TABLE IF NOT EXISTS {name} (id VARCHAR(36) NOT NULL PRIMARY KEY)" for name in names]
     shelf = Module("shelf", api=Shelf, service=ShelfService, tables=tables)
 
     async with AsyncExitStack() as stack:

@@ -72,7 +72,15 @@ class MarketClient(Client):
 class Market(Process):
     """The market in a process of its own, in which payments are soon given up; mails go to its folder."""
 
-    def __init__(self, *, data: Path, token: str = "", patience: int = PATIENCE_SECONDS, **options: Any) -> None:
+    def __init__(
+        self,
+        *,
+        data: Path,
+        token: str = "",
+        patience: int = PATIENCE_SECONDS,
+        settings: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> None:
         self.mails = data / "mails"
         self.token = token
         """The administrator's, once he has logged in."""
@@ -81,6 +89,7 @@ class Market(Process):
             "CRATON_NOTIFICATIONS_FOLDER": str(self.mails),
             "CRATON_NOTIFICATIONS_LETTERS_A_DAY": "1000",
             "CRATON_PAYMENTS_PATIENCE": str(patience),
+            **(settings or {}),
         }
         super().__init__(**{"data": data, "app": MARKET, "environment": environment, **options})
 

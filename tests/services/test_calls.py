@@ -2,14 +2,20 @@
 have happened when there is no answer."""
 
 import asyncio
+import contextlib
+import socket
 
 import pytest
 
+from craton.adapters.http import listen, serving_beside
+from craton.adapters.services import Peers
+from craton.adapters.services.identity import naming
 from craton.application import Context
 from craton.application.errors import CallFailed, DeadlineExceeded, KeyReused, MisuseError, Unavailable
+from craton.runtime.topology import Address
 from craton.testing.faults import Line
 from craton.testing.until import until
-from tests.services.fair import Fair, Kiosk, PurseId, PurseNotFound, Till, TooLittle, call
+from tests.services.fair import FAIR, Fair, Kiosk, PurseId, PurseNotFound, Till, TooLittle, call
 
 ADA = PurseId("ada")
 
@@ -285,6 +291,72 @@ async def test_a_call_for_a_later_version_is_not_begun(fair: Fair) -> None:
     try:
         with pytest.raises(Unavailable, match="don't fit this version of it") as failed:
             await peers.call("till", operation, {"purse": ADA, "amount": 1, "tip": 2}, Context())
+    finally:
+        await peers.close()
+
+    assert not failed.value.maybe_executed
+
+
+async def test_a_service_that_does_not_answer_is_known_to_be_away_until_it_does(fair: Fair) -> None:
+    street = fair.caller()
+    with pytest.raises(Unavailable):
+        await call(street, Till.left, ADA)
+    assert list(street.away) == ["money"]
+    await fair.open_till()
+
+    async def is_back() -> bool:
+        with contextlib.suppress(Unavailable, PurseNotFound):
+            await call(street, Till.left, ADA)
+        return not street.away
+
+    await until(is_back)
+
+
+async def test_names_are_resolved_again_because_replicas_come_and_go(
+    fair: Fair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("craton.adapters.services.endpoints.RESOLVE_SECONDS", 0.05)
+    known = {"till.test": "127.0.0.2"}
+    server = await fair.open_till()
+    loop = asyncio.get_running_loop()
+
+    async def resolved(host: str, port: int, **_: object) -> list[tuple[object, ...]]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (known[host], port))]
+
+    monkeypatch.setattr(loop, "getaddrinfo", resolved)
+    with listen("127.0.0.1", 0) as listening:
+        async with serving_beside(server, listening):
+            address = Address(f"http://till.test:{listening.getsockname()[1]}")
+            peers = Peers("street", {"money": [address]}, {"till": "money"}, naming("street"))
+            try:
+                street = FAIR.part((), peers)
+                with pytest.raises(Unavailable):  # nothing listens there
+                    await call(street, Till.fill, ADA, 3)
+                known["till.test"] = "127.0.0.1"
+
+                async def is_found() -> bool:
+                    with contextlib.suppress(Unavailable):
+                        await call(street, Till.fill, ADA, 3, key="once")
+                        return True
+                    return False
+
+                await until(is_found)
+            finally:
+                await peers.close()
+    assert (await call(fair.till, Till.left, ADA)).result == 3
+
+
+async def test_a_call_ends_with_its_deadline_though_the_name_server_is_silent(
+    fair: Fair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def silent(*_: object, **__: object) -> None:
+        await asyncio.sleep(3_600)
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", silent)
+    peers = Peers("street", {"money": [Address("http://till.test:1")]}, {"till": "money"}, naming("street"))
+    try:
+        with pytest.raises(Unavailable) as failed:
+            await call(FAIR.part((), peers), Till.fill, ADA, 3, seconds=0.2)
     finally:
         await peers.close()
 

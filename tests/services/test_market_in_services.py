@@ -96,6 +96,32 @@ def test_operators_see_all_services_from_one_and_which_does_not_answer(market: M
     assert took < SECONDS
 
 
+def test_the_gateway_says_whose_address_a_request_has_and_not_the_client(folder: Path) -> None:
+    with Market(data=folder, folder=ROOT, topology=TOPOLOGY, settings={"CRATON_LIMITS": "on"}) as market:
+        answers = [market.post("/v1/users", {}, {"x-forwarded-for": f"192.0.2.{n}"}) for n in range(31)]
+
+    assert {answer.status for answer in answers[:30]} == {422}
+    assert (answers[30].status, answers[30].body["code"]) == (429, "too-many-requests")
+    assert answers[30].headers["retry-after"]
+
+
+def test_a_service_that_is_frozen_is_waited_for_and_nothing_is_lost(market: Market) -> None:
+    day = MarketDay(12)
+    day.open(market)
+    frozen = processes(market)["money"]
+    os.kill(frozen, signal.SIGSTOP)
+    thawing = threading.Timer(4.0, os.kill, (frozen, signal.SIGCONT))
+    thawing.start()
+
+    day.sent += drive(market, day.scripts(market, 4), until=lambda: day.all_drawn)
+    thawing.join()
+    repeat(market, day.sent)
+
+    books = balanced(market)
+    assert day.wrong_endings(books.orders, outage=True) == {}
+    assert books.problems() == []
+
+
 @pytest.mark.parametrize("name", [*SERVICES, "gateway"])
 def test_what_is_killed_is_started_again(market: Market, name: str) -> None:
     before = processes(market)

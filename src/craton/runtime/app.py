@@ -381,6 +381,11 @@ class App:
         known |= VARIABLES
         return sorted(name for name in self.environment if name.startswith("CRATON_") and name not in known)
 
+    @property
+    def away(self) -> Sequence[str]:
+        """The other services that haven't answered when they were last asked."""
+        return () if self._remote is None else self._remote.away
+
     async def failing(self) -> dict[str, str]:
         """Ask every store; return the modules whose store doesn't answer in time, with the reasons."""
         problems = await asyncio.gather(*(_problem_of(running.store) for running in self._running.values()))

@@ -1,6 +1,6 @@
 """The modules that run in other services, as a service reaches them."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -36,6 +36,10 @@ class Remote(Protocol):
     @property
     def services(self) -> Mapping[str, Collection[str]]:
         """The names of the other services, each with those of its modules."""
+
+    @property
+    def away(self) -> Sequence[str]:
+        """The services that haven't answered when they were last asked."""
 
     async def call(
         self, module: str, operation: OperationDefinition, arguments: dict[str, Any], context: Context

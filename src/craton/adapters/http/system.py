@@ -19,7 +19,7 @@ def system_lines(app: App, metrics: Metrics) -> list[Line]:
     async def ready(_: Request) -> Response:
         failing = await app.failing()
         return JSONResponse(
-            {"status": "failing" if failing else "ready", "failing": sorted(failing)},
+            {"status": "failing" if failing else "ready", "failing": sorted(failing), "away": sorted(app.away)},
             503 if failing else 200,
             {"retry-after": "1"} if failing else {},
         )

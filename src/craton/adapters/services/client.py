@@ -7,7 +7,7 @@ or if the service itself has said that it didn't begin.
 """
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 import aiohttp
@@ -84,6 +84,11 @@ class Peers:
             if other != own
         }
         self._sign = sign
+
+    @property
+    def away(self) -> Sequence[str]:
+        """The services that haven't answered when they were last asked."""
+        return [name for name in self.services if self._endpoints[name].are_away]
 
     async def close(self) -> None:
         await asyncio.gather(*(endpoints.close() for endpoints in self._endpoints.values()))

@@ -71,6 +71,11 @@ class Endpoint:
         """Whether it may be asked now."""
         return world.monotonic() >= self.closed_until
 
+    @property
+    def is_failing(self) -> bool:
+        """Whether it hasn't answered when it was last asked."""
+        return self._pause > 0.0
+
     @contextmanager
     def asking(self) -> Iterator[aiohttp.ClientSession]:
         """The session for a request that is made in the block."""
@@ -154,6 +159,11 @@ class Endpoints:
         first = candidates.pop(int(world.jitter(len(candidates))) % len(candidates))
         second = candidates[int(world.jitter(len(candidates))) % len(candidates)]
         return first if first.in_flight <= second.in_flight else second
+
+    @property
+    def are_away(self) -> bool:
+        """Whether none has answered when it was last asked."""
+        return bool(self._known) and all(endpoint.is_failing for endpoint in self._known.values())
 
     async def close(self) -> None:
         if self._resolving is not None:

@@ -1,6 +1,6 @@
-"""The fair of one test, in a folder with a short path, as sockets need it."""
+"""Folders with short paths, as sockets need them, and the fair of one test."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,7 +11,12 @@ from tests.services.fair import Fair
 
 
 @pytest.fixture
-async def fair() -> AsyncIterator[Fair]:
-    with TemporaryDirectory(prefix="fair-") as folder:
-        async with AsyncExitStack() as stack:
-            yield Fair(Path(folder), stack)
+def folder() -> Iterator[Path]:
+    with TemporaryDirectory(prefix="craton-") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+async def fair(folder: Path) -> AsyncIterator[Fair]:
+    async with AsyncExitStack() as stack:
+        yield Fair(folder, stack)

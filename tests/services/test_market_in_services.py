@@ -8,7 +8,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final
 
 import pytest
@@ -21,13 +20,6 @@ from tests.crash.test_market_crashes import ORDERS
 TOPOLOGY: Final = Path(__file__).with_name("three.toml")
 SERVICES: Final = ("shop", "money", "people")
 SECONDS: Final = 120
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """A folder with a short path, as sockets need it."""
-    with TemporaryDirectory(prefix="market-") as folder:
-        yield Path(folder)
 
 
 @pytest.fixture

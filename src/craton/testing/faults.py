@@ -187,7 +187,11 @@ class Line:
         if self._path is None:
             return socket.create_connection(self._target)
         server = socket.socket(socket.AF_UNIX)
-        server.connect(str(self._path))
+        try:
+            server.connect(str(self._path))
+        except OSError:
+            server.close()
+            raise
         return server
 
     def _pass_on(self, connection: Connection, way: Direction) -> None:

@@ -109,8 +109,10 @@ async def orders_while_cut(client: HttpClient, line: Line, direction: Direction,
     """Place orders while a line is cut in one direction, heal it, and repeat what had no answer."""
     line.half_open(direction)
     healing = asyncio.get_running_loop().call_later(CUT_SECONDS, line.heal)
+    orders = asyncio.gather(*(order(client, f"{name}-{number}") for number in range(ORDERS)))
     try:
-        return await asyncio.gather(*(order(client, f"{name}-{number}") for number in range(ORDERS)))
+        await asyncio.sleep(CUT_SECONDS)
+        return await orders
     finally:
         healing.cancel()
         line.heal()

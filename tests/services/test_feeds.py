@@ -3,16 +3,18 @@
 import asyncio
 import shutil
 from contextlib import AsyncExitStack
+from datetime import timedelta
 
 import pytest
 
 from craton.application.errors import Unavailable
+from craton.domain import world
 from craton.ports import LogUnavailable
 from craton.runtime import App
 from craton.runtime.remote import LogMark
 from craton.testing.faults import Line
 from craton.testing.until import until
-from tests.services.fair import Fair, Kiosk, PurseId, Till, call
+from tests.services.fair import FAIR, Fair, Kiosk, PurseId, Till, call
 
 ADA = PurseId("ada")
 
@@ -98,6 +100,18 @@ async def test_a_cut_line_costs_lag_and_nothing_else(fair: Fair, fault: str) -> 
             line.heal()
 
             await noted(street, 10)
+
+
+@pytest.mark.parametrize("hours", [1, -1])
+async def test_a_clock_that_is_an_hour_off_changes_nothing(fair: Fair, hours: int) -> None:
+    await fair.open_till(app=FAIR.altered(clock=lambda: world.now() + timedelta(hours=hours)))
+    street = fair.caller()
+    await call(street, Till.fill, ADA, 1_000)
+    async with fair.kiosk() as kiosk:
+        for number in range(5):
+            await call(street, Till.pay, ADA, 1, key=f"k{number}")
+
+        await noted(kiosk, 5)
 
 
 # --- what is sent ----------------------------------------------------------------------------------------------------

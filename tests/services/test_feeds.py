@@ -11,7 +11,6 @@ from craton.application.errors import Unavailable
 from craton.domain import world
 from craton.ports import LogUnavailable
 from craton.runtime import App
-from craton.runtime.remote import LogMark
 from craton.testing.faults import Line
 from craton.testing.until import until
 from tests.services.fair import FAIR, Fair, Kiosk, PurseId, Till, call
@@ -183,10 +182,8 @@ async def test_a_log_that_was_restored_alone_and_has_grown_since_is_not_read_on(
     await pay(fair, 20)  # other events are where those were that the kiosk has read
 
     async with fair.kiosk() as street:
-        mark = street._remote.log("till", ["Paid"])  # type: ignore[union-attr]
-        mark.mark = LogMark(11, "the event that was there")
-        with pytest.raises(LogUnavailable, match="has another event at position 11 than street has seen there"):
-            await mark.read_feed(11, 100)
+        (reader,) = [one for one in await street.operations.readers() if one.kind == "policy"]
+        assert (reader.position, reader.lag) == (11, None)
         await asyncio.sleep(0.5)
         assert (await call(street, Kiosk.noted, ADA)).result == 10
 

@@ -229,15 +229,17 @@ class App:
                 await move_readers_home(readers, stores)
                 await self.rounds.check()
                 await register_policies(self.name, modules)
+            watches = [
+                Watch(sources[name], log, next(one.store for one in opened if name in self._heard_by(one.module)))
+                for name, log in logs.items()
+            ]
+            for watch in watches:
+                await watch.recall()
             for running in opened:
                 await running.prepare()
             if subscriptions:
                 tasks.append(asyncio.create_task(rounds.run(), name="rounds"))
-                for name, log in logs.items():
-                    reading = next(running for running in opened if name in self._heard_by(running.module))
-                    watch = Watch(sources[name], log, reading.store)
-                    await watch.recall()
-                    tasks.append(asyncio.create_task(watch.run()))
+                tasks += [asyncio.create_task(watch.run()) for watch in watches]
                 for running in opened:
                     running.start_background(sources)
             yield self

@@ -235,12 +235,12 @@ class Subscription:
 
     def _newer_unit(self, page: EventPage) -> int | None:
         """The place of the first unit with an event that only a newer version of the program can read."""
-        for place, event in enumerate(page.events):
-            if page.is_newer(event) and self._handler.concerns(event):
-                while place and not page.events[place - 1].last:
-                    place -= 1  # noqa: PLW2901
-                return place
-        return None
+        events = page.events
+        newer = (place for place, event in enumerate(events) if page.is_newer(event) and self._handler.concerns(event))
+        first = next(newer, None)
+        while first and not events[first - 1].last:
+            first -= 1
+        return first
 
     async def _give_away(self, event: StoredEvent) -> None:
         """Let another process take over, which may be of a newer version. This one asks again only after a while."""

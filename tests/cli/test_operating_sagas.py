@@ -216,6 +216,7 @@ def test_drain_says_how_many_have_not_ended_when_its_time_is_over(travelled: Tra
 
 def test_drain_ends_when_none_is_under_way(travel: Travel) -> None:
     travel.craton("sagas", "resolve", travel.stuck, "--note", "it was done by hand")
+    travel.settled()
 
     waited = travel.craton("drain", "Expedition")
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from craton.application import Api, Module, Repository, Upcaster, WiringError, command, query
+from craton.application.errors import NeedsNewerProgram
 from craton.domain import Aggregate, Event, Id
 from craton.ports import Append, Changeset, NewEvent, Snapshot, Store
 from craton.runtime import App
@@ -240,7 +241,7 @@ class TestUpcasters:
 
         await self._store_old(store, parcel, 4, '{"grams":1,"scale":"s"}')  # by another process, of that release
 
-        with pytest.raises(LookupError, match="Weighed version 4"):
+        with pytest.raises(NeedsNewerProgram, match="Weighed version 4"):
             await app.api(Post).weight(parcel)
 
 

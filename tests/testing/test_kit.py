@@ -98,7 +98,7 @@ class TestAnApp:
             await running.api(Workshop).finish(repair)
 
             with pytest.raises(TimeoutError, match=r"workshop\.announce@workshop of workshop is 2 positions behind"):
-                await running.settled(0.2)
+                await running.settled(1.0)
             assert notes.texts == []
 
     async def test_shows_operators_what_it_does(self) -> None:

@@ -120,7 +120,7 @@ CHANGES: dict[str, tuple[Lock, App, Severity, str]] = {
         with_event("till.Paid", event(tip=INTEGER)),
         FAIR,
         Severity.READERS_FIRST,
-        "services of the old version can't read the event till.Paid: tip is new and has no default",
+        "services of the old version can't read the event till.Paid; to them, tip is new and has no default",
     ),
     "an event that is gone": (
         with_event("till.Refunded", PAID),

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from craton.adapters.http import listen, serving_beside
-from craton.adapters.services import Hosting
+from craton.adapters.services import Hosting, Peers
 from craton.adapters.services.identity import Signer, Verifier
 from craton.adapters.services.server import Forbidden
 from craton.application.errors import Unavailable, WiringError
@@ -113,9 +113,10 @@ async def test_services_call_each_other_over_the_network(fair: Fair) -> None:
         )
         environment = {"MONEY": MONEY[0], "STREET": STREET[0]}
         hosting = Hosting(FAIR, networked, Path("/"), environment=environment)
-        wrong = Hosting(FAIR, networked, Path("/"), environment={"STREET": STRANGER[0]})
+        money = networked.service("money").addresses
+        wrong = Peers("street", {"money": money}, {"till": "money"}, Signer("street", STRANGER[0]))
         async with AsyncExitStack() as stack:
-            peers = {name: hosting.peers(name) for name in ("money", "street")} | {"wrong": wrong.peers("street")}
+            peers = {name: hosting.peers(name) for name in ("money", "street")} | {"wrong": wrong}
             for one in peers.values():
                 stack.push_async_callback(one.close)
             part = hosting.part(networked.service("money"), peers["money"])
@@ -137,6 +138,13 @@ def service(name: str, module: str, port: int, pair: tuple[str, str]) -> Service
         key=Reference(name.upper()),
         public_key=pair[1],
     )
+
+
+def test_a_key_that_does_not_fit_its_public_key_is_noticed_at_the_start() -> None:
+    with pytest.raises(
+        WiringError, match="the key of street isn't the one that its public_key in the topology belongs"
+    ):
+        Signer("street", STREET[0], MONEY[1])
 
 
 def test_without_its_key_a_service_does_not_start() -> None:

@@ -83,7 +83,7 @@ REFUSED = {
     ),
     "a value of another type": (
         '[services.shop]\nmodules = "rest"\nreplicas = "two"',
-        "[services.shop] isn't understood at replicas: Expected `int`, got `str`",
+        "[services.shop] has a wrong replicas: it must be a whole number",
     ),
     "a module in two services": (
         '[services.shop]\nmodules = ["catalog"]\n[services.more]\nmodules = ["catalog"]\n[services.x]\nmodules="rest"',
@@ -126,6 +126,31 @@ REFUSED = {
     "an address that is used twice": (
         '[services.a]\nmodules = ["catalog"]\naddress = "unix:///x"\n[services.b]\nmodules = "rest"\naddress = "unix:///x"',
         "the address unix:///x is used twice: by a and b",
+    ),
+    "a private key": (
+        '[services.shop]\nmodules = "rest"\nkey = "MC4CAQ"',
+        "[services.shop] has a wrong key: it must be the name of a variable",
+    ),
+    "one module as a text": (
+        '[services.shop]\nmodules = "catalog"',
+        '[services.shop] has a wrong modules: it must be a list of names, such as ["catalog"], or "rest"',
+    ),
+    "a service without modules": ("[services.shop]\nreplicas = 1", "[services.shop] needs modules"),
+    "a module that is listed twice": (
+        '[services.shop]\nmodules = ["catalog", "catalog"]\n[services.x]\nmodules = "rest"',
+        "[services.shop] lists a module twice",
+    ),
+    "a store that is none": (
+        '[services.shop]\nmodules = "rest"\nstore = "sqllite"',
+        "store must be sqlite, memory, a postgresql:// URL or { env = \"…\" }, not 'sqllite'",
+    ),
+    "a public key that is none": (
+        '[services.shop]\nmodules = "rest"\npublic_key = "-----BEGIN PUBLIC KEY-----"',
+        "public_key must be the text between the lines that openssl pkey -pubout writes",
+    ),
+    "one address in a list for two replicas": (
+        '[services.shop]\nmodules = "rest"\nreplicas = 2\naddress = ["unix:///a"]',
+        "has 2 replicas and 1 addresses in 'address'",
     ),
     "the network without keys": (
         '[services.a]\nmodules = ["catalog"]\naddress = "http://a:1"\n[services.b]\nmodules = "rest"',

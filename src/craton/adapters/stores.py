@@ -31,18 +31,21 @@ def shared_cache(url: str) -> SharedCache | None:
     return RedisCache(url)
 
 
-def store_urls(topology: Topology, environment: Mapping[str, str]) -> dict[str, str]:
-    """The URL of each module's store. Raises `WiringError` if its variable isn't set."""
+def store_urls(topology: Topology, environment: Mapping[str, str], only: str | None = None) -> dict[str, str]:
+    """The URL of the store of each module, or of those of one service. Raises `WiringError` if a variable isn't set."""
     return {
         module: service.store_of(module, environment)
         for service in topology.services.values()
         for module in service.modules
+        if only in (None, service.name)
     }
 
 
-def stores_of(topology: Topology, environment: Mapping[str, str], data: Path, app: str) -> OpenStore:
+def stores_of(
+    topology: Topology, environment: Mapping[str, str], data: Path, app: str, only: str | None = None
+) -> OpenStore:
     """Return the function that makes each module's store where the topology has it. Raises `WiringError`."""
-    urls = store_urls(topology, environment)
+    urls = store_urls(topology, environment, only)
     made = {url: stores(url, data, app) for url in dict.fromkeys(urls.values())}
     return lambda module: made[urls[module]](module)
 

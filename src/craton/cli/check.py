@@ -64,7 +64,8 @@ def check(
     if lock:
         _compare(loaded, read_lock())
     if plan is not None:
-        for line in remote_edges(loaded.wiring.map, plan):
+        finds = None if loaded.authenticate is None else loaded.wiring.owner_of[loaded.authenticate.api]
+        for line in remote_edges(loaded.wiring.map, plan, finds):
             out.print(line, markup=False)
     if map_:
         out.print(_WRITTEN[format_](loaded.wiring.map), markup=False)

@@ -65,15 +65,19 @@ def load_app(name: str) -> App:
         fail(f"{problem}.", WRONG_USE)
 
 
-def load_topology(file: Path, app: App) -> Topology:
-    """Read a topology for an app. Exits with a sentence for each mistake."""
+def load_topology(file: Path, app: App, only: str | None = None) -> Topology:
+    """Read a topology for an app. Exits with a sentence for each mistake. `only`: the one service that is to run."""
     try:
-        topology = read_topology(file).placed(app.wiring.modules)
-        problems = list(topology.unshared(os.environ, is_shared))
+        topology = read_topology(file)
     except WiringError as problem:
         fail(f"{problem}.", WRONG_USE)
+    try:
+        topology = topology.placed(app.wiring.modules)
+        problems = list(topology.unshared(os.environ, is_shared, only))
+    except WiringError as problem:
+        fail("\n".join(f"{file}: {line}." for line in str(problem).splitlines()), WRONG_USE)
     if problems:
-        fail("\n".join(f"{problem}." for problem in problems), WRONG_USE)
+        fail("\n".join(f"{file}: {problem}." for problem in problems), WRONG_USE)
     return topology
 
 
@@ -107,6 +111,8 @@ async def running(chosen: ToolkitSettings, *, subscriptions: bool, existing: boo
     """Run the chosen application in its stores, which must be there already if `existing`."""
     app = load_app(chosen["app"])
     try:
+        if chosen["topology"] and chosen.source("store") == "flag":
+            fail("--store doesn't go with a topology, whose file says where the data is (CRATON_TOPOLOGY).", WRONG_USE)
         if chosen["topology"]:
             topology = load_topology(Path(chosen["topology"]), app)
             open_store = stores_of(topology, os.environ, chosen.data, app.name)
@@ -119,7 +125,8 @@ async def running(chosen: ToolkitSettings, *, subscriptions: bool, existing: boo
         where = chosen.data if chosen["store"] == "sqlite" else masked(chosen["store"])
         fail(
             f"There is no data of {', '.join(missing)} in {where}: choose another place with --data or --store "
-            f"(CRATON_DATA, CRATON_STORE), or run `craton up`, which creates it.",
+            f"(CRATON_DATA, CRATON_STORE), name the topology if there is one (CRATON_TOPOLOGY), or run `craton up`, "
+            f"which creates it.",
             WRONG_USE,
         )
     cache = shared_cache(chosen["cache"]) if subscriptions else None

@@ -27,7 +27,7 @@ def read_lock() -> Lock:
     except FileNotFoundError:
         fail(f"There is no {FILE} here; craton lock writes one.", WRONG_USE)
     except (OSError, msgspec.DecodeError) as problem:
-        fail(f"{FILE} can't be read: {problem}.", WRONG_USE)
+        fail(f"{FILE} can't be read: {problem}. Take the released one, or write it anew with craton lock.", WRONG_USE)
 
 
 def _lines(lock: dict[str, Any]) -> Iterator[str]:

@@ -24,13 +24,21 @@ def _paragraph(drawn: ModuleMap, module: ModuleOnMap) -> Iterator[str]:
             yield f"  listens to {arrow.target}: {', '.join(arrow.parts)} ({', '.join(arrow.events)})"
 
 
-def remote_edges(drawn: ModuleMap, topology: Topology) -> Iterator[str]:
-    """The arrows of the map that lead from one service to another, each with what it costs there."""
+def remote_edges(drawn: ModuleMap, topology: Topology, authenticates: str | None) -> Iterator[str]:
+    """The arrows of the map that lead from one service to another, each with what it costs there; `authenticates` is
+    the module that finds callers by their tokens."""
     calls = [arrow for arrow in drawn.calls if _is_remote(arrow, topology)]
     heard = [arrow for arrow in drawn.listening if _is_remote(arrow, topology)]
     for name, service in topology.services.items():
         times = f", {service.replicas} replicas" if service.replicas > 1 else ""
         yield f"{name}: {', '.join(service.modules)}{times}"
+    if authenticates is not None and len(topology.services) > 1:
+        finds = topology.service_of(authenticates).name
+        others = [name for name in topology.services if name != finds]
+        yield (
+            f"  {', '.join(others)} → {finds}.{authenticates}: each request with a token that isn't remembered is a "
+            "request"
+        )
     if not calls and not heard:
         yield "Nothing becomes remote."
         return

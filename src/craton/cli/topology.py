@@ -66,7 +66,7 @@ async def serve_service(chosen: ToolkitSettings, app: App, topology: Topology, s
     hosting = Hosting(app, topology, chosen.data, caller_seconds=chosen.caller_seconds)
     peers = hosting.peers(service.name)
     part = hosting.part(service, peers)
-    open_store = stores_of(topology, os.environ, chosen.data, app.name)
+    open_store = stores_of(topology, os.environ, chosen.data, app.name, service.name)
     internal, public = service.own_endpoint(chosen.data, number), service.own_public_endpoint(chosen.data, number)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(peers.close)

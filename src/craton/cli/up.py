@@ -76,11 +76,11 @@ def up_topology(
         if value is not None:
             fail(f"{flag} doesn't go with a topology, whose file says where services listen and keep data.", WRONG_USE)
     app = load_app(chosen["app"])
-    topology = load_topology(Path(chosen["topology"]), app)
+    topology = load_topology(Path(chosen["topology"]), app, name)
     if chosen.in_production:
         _require_earnest(chosen, app)
         empty = True
-        if any(url == "memory" for url in store_urls(topology, os.environ).values()):
+        if any(url == "memory" for url in store_urls(topology, os.environ, name).values()):
             fail("A store in the topology is memory: all data would be lost when the process ends.", WRONG_USE)
     if name is None:
         execute(lambda: supervise(chosen, app, topology, empty=empty), chosen["log"])

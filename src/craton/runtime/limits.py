@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from datetime import datetime
 from hashlib import blake2b
+from math import ceil
 from typing import Final
 
 import msgspec
@@ -51,11 +52,11 @@ class Taken(msgspec.Struct, frozen=True):
     remaining: int
     """How many requests are still admitted now."""
     seconds: int
-    """After how many seconds the window ends; after that more are admitted."""
+    """For a request that is refused: after how many seconds one is admitted; otherwise until the window ends."""
 
 
 class _Counted(msgspec.Struct, frozen=True):
-    """The requests of a window, and of the one before."""
+    """The requests that were admitted in a window, and in the one before."""
 
     name: str
     window: int
@@ -75,6 +76,13 @@ class _Counted(msgspec.Struct, frozen=True):
         """The number of requests, when this part of the window is over."""
         return self.count + self.before * (1.0 - part)
 
+    def parts_until_one_fits(self, part: float, most: int) -> float:
+        """How much of a window must go by until one request more is within a limit."""
+        room = most - 1
+        if self.count <= room:  # the window before still counts too much
+            return max(0.0, 1.0 - part - (room - self.count) / self.before) if self.before else 0.0
+        return 1.0 - part + 1.0 - room / self.count  # this window will be the one before
+
 
 class Limits:
     """The counts of one module's routes. `commit` writes into the module's `store`."""
@@ -84,45 +92,54 @@ class Limits:
         self._commit = commit
         self._clock = clock
         self._own: OrderedDict[str, tuple[_Counted, int]] = OrderedDict()
-        """What was counted here: all, and how much of it isn't in the store yet."""
+        """What is known here of each subject, and how much of it isn't in the store yet."""
 
     async def take(self, route: str, limit: Limit, subject: str) -> Taken:
-        """Count a request. A store that can't be written refuses nobody: what the route needs of it will."""
+        """Count a request, if it is admitted. A store that can't be written refuses nobody: what the route needs of it
+        will."""
         now = self._clock().timestamp()
         window, passed = divmod(now, limit.seconds)
-        name = blake2b(f"{route} {limit.seconds} {subject}".encode(), digest_size=16).hexdigest()
-        counted, unwritten = self._own.get(name, (_Counted(name, int(window)), 0))
-        counted = counted.at(int(window)).with_more(1)
-        unwritten = (unwritten if counted.count > 1 else 0) + 1
         part = passed / limit.seconds
-        if counted.weighed(part) > limit.count / OWN_SHARE:
-            counted, unwritten = await self._count_together(name, limit, counted, unwritten)
-        self._remember(name, counted, unwritten)
-        weighed = counted.weighed(part)
-        return Taken(
-            is_admitted=weighed <= limit.count,
-            remaining=max(0, int(limit.count - weighed)),
-            seconds=max(1, int(limit.seconds - passed) + 1),
-        )
+        name = blake2b(f"{route} {limit.seconds} {subject}".encode(), digest_size=16).hexdigest()
+        known, unwritten = self._own.get(name, (_Counted(name, int(window)), 0))
+        if known.window != int(window):
+            known, unwritten = known.at(int(window)), 0
+        is_admitted = known.weighed(part) + 1 <= limit.count
+        if is_admitted:
+            known, unwritten = known.with_more(1), unwritten + 1
+            if known.weighed(part) > limit.count / OWN_SHARE:
+                known, unwritten, is_admitted = await self._count_together(limit, known, unwritten, part)
+        self._remember(name, known, unwritten)
+        if not is_admitted:
+            wait = known.parts_until_one_fits(part, limit.count) * limit.seconds
+            return Taken(is_admitted=False, remaining=0, seconds=max(1, ceil(wait)))
+        remaining = max(0, int(limit.count - known.weighed(part)))
+        return Taken(is_admitted=True, remaining=remaining, seconds=max(1, ceil(limit.seconds - passed)))
 
-    async def _count_together(self, name: str, limit: Limit, counted: _Counted, unwritten: int) -> tuple[_Counted, int]:
-        found = counted
+    async def _count_together(
+        self, limit: Limit, known: _Counted, unwritten: int, part: float
+    ) -> tuple[_Counted, int, bool]:
+        """Add what was counted here to the store's count, without the last request if it goes beyond the limit."""
+        found, is_admitted = known, True
 
         def fold(row: str | None) -> StoredRow:
-            nonlocal found
-            stored = _Counted(name, counted.window) if row is None else decode(_Counted, row)
-            if stored.window > counted.window:  # a clock of another process goes before
-                stored = _Counted(name, counted.window, stored.count, stored.before)
-            found = stored.at(counted.window).with_more(unwritten)
-            ends = datetime.fromtimestamp((counted.window + 2) * limit.seconds, self._clock().tzinfo)
-            return StoredRow((name,), (ends,), encode_text(found))
+            nonlocal found, is_admitted
+            stored = _Counted(known.name, known.window) if row is None else decode(_Counted, row)
+            if stored.window > known.window:  # a clock of another process goes before
+                stored = _Counted(known.name, known.window, stored.count, stored.before)
+            found = stored.at(known.window).with_more(unwritten)
+            is_admitted = found.weighed(part) <= limit.count
+            if not is_admitted:
+                found = found.with_more(-1)
+            ends = datetime.fromtimestamp((known.window + 2) * limit.seconds, self._clock().tzinfo)
+            return StoredRow((known.name,), (ends,), encode_text(found))
 
         try:
-            await self._commit(Changeset(rows=[RowFold(LIMITS, (name,), fold)]))
+            await self._commit(Changeset(rows=[RowFold(LIMITS, (known.name,), fold)]))
         except (StoreUnavailable, ChangesetRefused) as problem:
             log.warning("requests could not be counted", reason=str(problem))
-            return counted, unwritten
-        return found, 0
+            return known, unwritten, True
+        return found, 0, is_admitted
 
     def _remember(self, name: str, counted: _Counted, unwritten: int) -> None:
         self._own[name] = counted, unwritten

@@ -72,7 +72,8 @@ class Hosting:
     def _sign(self, name: str) -> Sign:
         if not self._is_networked:
             return naming(name)
-        key = None if name not in self._topology.services else self._topology.services[name].key
-        if key is None:
+        service = self._topology.services.get(name)
+        if service is None or service.key is None:
             raise WiringError(f"{name} has no key, by which it could prove to the services which it is")
-        return Signer(name, key.value(self._environment, f"the key of {name}"))
+        key = service.key.value(self._environment, f"the key of {name}")
+        return Signer(name, key, service.public_key)

@@ -45,9 +45,10 @@ def named(headers: Mapping[bytes, bytes]) -> str:
 
 
 class Signer:
-    """Signs tokens with the key of a service, given as PEM. Raises `WiringError` for another key."""
+    """Signs tokens with the key of a service, given as PEM. Raises `WiringError` for another key, or one that doesn't
+    fit the public key."""
 
-    def __init__(self, service: str, key: str) -> None:
+    def __init__(self, service: str, key: str, public_key: str = "") -> None:
         self._service = service
         try:
             found = load_pem_private_key(key.encode(), None)
@@ -57,6 +58,8 @@ class Signer:
             raise WiringError(
                 f"the key of {service} must be an Ed25519 key in PEM, such as openssl genpkey -algorithm ed25519 makes"
             ) from None
+        if public_key and found.public_key() != _public_key(service, public_key):
+            raise WiringError(f"the key of {service} isn't the one that its public_key in the topology belongs to")
         self._key = found
         self._tokens: dict[str, tuple[float, Mapping[str, str]]] = {}
 

@@ -45,6 +45,7 @@ MAX_PAGE_EVENTS: Final = 5_000
 MAX_PAGE_BYTES: Final = 4 * 1024 * 1024
 MAX_WAIT_SECONDS: Final = 20.0
 BODY_SECONDS: Final = 10.0
+MAX_LOGGED: Final = 100
 _NOTHING_DONE: Final = frozenset({400, 403, 404, 503})
 
 log = structlog.get_logger("craton.services")
@@ -71,6 +72,8 @@ class ServicesServer:
         self._identify = identify
         self._trusted = trusted
         self._calls = 0
+        self._logged: set[str] = set()
+        """The reasons for which services were refused."""
         self._pages = asyncio.Semaphore(MAX_PAGES)
         self._stopping = asyncio.Event()
         operate: Call = app.operate_here
@@ -117,7 +120,9 @@ class ServicesServer:
                 case _:
                     return 404, b"There is nothing here."
         except Forbidden as problem:
-            log.warning("another service was refused", path=path, reason=str(problem))
+            if str(problem) not in self._logged and len(self._logged) < MAX_LOGGED:
+                self._logged.add(str(problem))
+                log.warning("another service was refused; each reason is logged once", path=path, reason=str(problem))
             return 403, str(problem).encode()
         except (_NotBegun, StoreUnavailable) as problem:
             return 503, str(problem).encode()

@@ -110,10 +110,11 @@ def _of_operations(old: Lock, new: Lock) -> Iterator[Difference]:
         for why in unreadable(before.arguments, now.arguments):
             yield _breaking(f"{name} doesn't take what services of the old version send: {why}")
         for why in unreadable(now.result, _open(before.result)):
-            yield _breaking(f"services of the old version can't read what {name} answers: {why}")
+            yield _breaking(f"services of the old version can't read what {name} answers; to them, {why}")
         for why in unreadable(before.result, _open(now.result)):
             yield _breaking(f"services of the new version can't read what {name} of the old one answers: {why}")
-        if now.arguments != before.arguments or now.result != before.result:
+        fits = not unreadable(before.arguments, now.arguments) and not unreadable(now.result, _open(before.result))
+        if fits and (now.arguments != before.arguments or now.result != before.result):
             yield Difference(Severity.COMPATIBLE, f"{name} has changed")
     for name in new.operations.keys() - old.operations.keys():
         yield Difference(
@@ -140,7 +141,7 @@ def _of_events(old: Lock, new: Lock, wiring: Wiring) -> Iterator[Difference]:
                 yield _breaking(f"stored events {name} can't be read: {why}; raise its version and add an upcaster")
             for why in unreadable(now.shape, _open(before.shape)):
                 yield Difference(
-                    Severity.READERS_FIRST, f"services of the old version can't read the event {name}: {why}"
+                    Severity.READERS_FIRST, f"services of the old version can't read the event {name}; to them, {why}"
                 )
     for name in new.events.keys() - old.events.keys():
         yield Difference(Severity.COMPATIBLE, f"the event {name} is new; services of the old version don't ask for it")

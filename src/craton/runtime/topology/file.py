@@ -1,5 +1,6 @@
 """Reads a topology file. Everything that isn't understood is refused in a sentence."""
 
+import base64
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -21,7 +22,20 @@ RESERVED: Final = ("craton", "gateway")
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,39}").fullmatch
 _UNKNOWN: Final = re.compile(r"Object contains unknown field `([^`]*)`(?: - at `\$\.?(.*)`)?").fullmatch
+_MISSING: Final = re.compile(r"Object missing required field `([^`]*)`.*").fullmatch
+_EXPECTED: Final = {
+    "modules": 'a list of names, such as ["catalog"], or "rest"',
+    "replicas": "a whole number",
+    "listen": "a port, such as 8000",
+    "address": "a text or a list of texts",
+    "public": "a text or a list of texts",
+    "store": 'a text, or { env = "…" }',
+    "key": 'the name of a variable, { env = "…" }: a private key never stands in the file',
+}
 _WRONG: Final = re.compile(r"(.*?)(?: - at `\$\.?(.*)`)?", re.DOTALL).fullmatch
+_POSTGRES: Final = ("postgresql://", "postgres://")
+_ED25519: Final = bytes.fromhex("302a300506032b6570032100")
+"""What an Ed25519 public key in DER begins with (RFC 8410)."""
 _PASSWORD: Final = re.compile(r"://[^/@]*:[^/@]*@").search
 
 
@@ -145,7 +159,7 @@ class _Reading:
         """Yield a sentence for each pair of services that don't fit."""
         placed: dict[str, str] = {}
         for service in services:
-            for module in service.modules:
+            for module in service.modules if service.modules is not REST else ():
                 if module in placed:
                     yield f"the module {module} is in {placed[module]} and in {service.name}; a module has one service"
                 placed[module] = service.name
@@ -184,12 +198,28 @@ def _mistakes(entry: _Service) -> Iterator[str]:
         for text in texts:
             if problem := Address(text).problem:
                 yield f"{what}: {text!r} {problem}"
-        if len(texts) > 1 and len(texts) != entry.replicas:
+        given = entry.address if what == "address" else entry.public
+        if texts and not isinstance(given, str) and len(texts) != entry.replicas:
             yield f"has {entry.replicas} replicas and {len(texts)} addresses in {what!r}; give one address, or one each"
+    if entry.public_key and not _is_public_key(entry.public_key):
+        yield "public_key must be the text between the lines that openssl pkey -pubout writes for its Ed25519 key"
+    if len(set(entry.modules)) < len(entry.modules) and entry.modules != "rest":
+        yield "lists a module twice"
     stores = [("store", entry.store), *((f"stores.{name}", store) for name, store in entry.stores.items())]
     for name, store in stores:
-        if isinstance(store, str) and _PASSWORD(store):
+        if isinstance(store, str) and not (store in ("sqlite", "memory") or store.startswith(_POSTGRES)):
+            yield f'{name} must be sqlite, memory, a postgresql:// URL or {{ env = "…" }}, not {store.split("@")[-1]!r}'
+        elif isinstance(store, str) and _PASSWORD(store):
             yield f'{name} holds a password; name an environment variable instead: {name} = {{ env = "…" }}'
+
+
+def _is_public_key(text: str) -> bool:
+    """Whether a text is an Ed25519 key in the form that openssl pkey -pubout writes between its lines."""
+    try:
+        wire = base64.b64decode(text, validate=True)
+    except ValueError:
+        return False
+    return wire.startswith(_ED25519) and len(wire) == len(_ED25519) + 32
 
 
 def _listed(texts: str | tuple[str, ...]) -> tuple[str, ...]:
@@ -202,6 +232,10 @@ def _sentence(problem: str, kind: Any) -> str:
         place = f"{unknown[2]}." if unknown[2] else ""
         known = "env, default" if place else ", ".join(kind.__struct_fields__)
         return f"has no key {place}{unknown[1]}; there are: {known}"
+    if missing := _MISSING(problem):
+        return f"needs {missing[1]}"
     told = _WRONG(problem)
+    if told and told[2] in _EXPECTED:
+        return f"has a wrong {told[2]}: it must be {_EXPECTED[told[2]]}"
     where = f" at {told[2]}" if told and told[2] else ""
     return f"isn't understood{where}: {told[1] if told else problem}"

@@ -192,9 +192,13 @@ class Topology(msgspec.Struct, frozen=True, kw_only=True):
             raise WiringError(f"there is no service {name!r} in the topology; there are: {', '.join(self.services)}")
         return self.services[name]
 
-    def unshared(self, environment: Mapping[str, str], is_shared: Callable[[str], bool]) -> Iterator[str]:
-        """Yield a sentence for each service whose replicas can't share a store."""
+    def unshared(
+        self, environment: Mapping[str, str], is_shared: Callable[[str], bool], only: str | None = None
+    ) -> Iterator[str]:
+        """Yield a sentence for each service, or for `only` one, whose replicas can't share a store."""
         for service in self.services.values():
+            if only not in (None, service.name):
+                continue
             for module in service.modules if service.replicas > 1 else ():
                 if not is_shared(service.store_of(module, environment)):
                     yield (

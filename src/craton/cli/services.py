@@ -14,7 +14,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 import msgspec
 import structlog
@@ -175,13 +175,10 @@ class Services:
         if plan is None:
             return next(iter(self._topology.services.values())).public_endpoints(self._data)[0].text
         port = _free_port(plan)
-        address = f"[{plan.host}]:{port}" if ":" in plan.host else f"{plan.host}:{port}"
-        folder = self._data / GATEWAY
-        folder.mkdir(parents=True, exist_ok=True)
-        config = folder / "caddy.json"
-        config.write_bytes(caddy_config(address, list(upstreams(self._app, self._topology, self._data))))
-        gateway = Replica(GATEWAY, [caddy(), "run", "--config", str(config)], None)
-        await self._execute(gateway, {"XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}, ())
+        plan = msgspec.structs.replace(plan, port=port)
+        address, command = gateway_command(self._app, self._topology, self._data, plan)
+        gateway = Replica(GATEWAY, command, None)
+        await self._execute(gateway, _caddys_folders(self._data), ())
         while not self._stopping.is_set():
             if (code := self._running[GATEWAY].returncode) is not None:
                 raise WiringError(f"the gateway has ended with exit code {code} instead of listening at {address}")
@@ -225,6 +222,30 @@ def _crashes(text: str) -> dict[str, list[str]]:
     """The crash points of each service, as in `shop=commit.written:9,saga.acted money=call.committed`."""
     parts = (part.partition("=") for part in text.split())
     return {service: points.split(",") for service, _, points in parts}
+
+
+def gateway_command(app: App, topology: Topology, data: Path, plan: GatewayPlan) -> tuple[str, list[str]]:
+    """Write the gateway's configuration. Returns its address, and the command that runs it. Raises `WiringError`."""
+    address = f"[{plan.host}]:{plan.port}" if ":" in plan.host else f"{plan.host}:{plan.port}"
+    folder = data / GATEWAY
+    folder.mkdir(parents=True, exist_ok=True)
+    config = folder / "caddy.json"
+    config.write_bytes(caddy_config(address, list(upstreams(app, topology, data))))
+    return address, [caddy(), "run", "--config", str(config)]
+
+
+def become_gateway(app: App, topology: Topology, data: Path) -> NoReturn:
+    """Run the gateway alone, in the place of this process. Raises `WiringError`."""
+    if topology.gateway is None:
+        raise WiringError("the topology has no [gateway]")
+    address, command = gateway_command(app, topology, data, topology.gateway)
+    out.print(f"[bold]{app.name}[/bold]: the gateway is at http://{address}")
+    os.execve(command[0], command, {**os.environ, **_caddys_folders(data)})  # noqa: S606 — Caddy, found by `caddy`
+
+
+def _caddys_folders(data: Path) -> dict[str, str]:
+    """Where Caddy keeps what it writes by itself."""
+    return dict.fromkeys(("XDG_DATA_HOME", "XDG_CONFIG_HOME"), str(data / GATEWAY))
 
 
 def caddy() -> str:

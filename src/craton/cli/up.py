@@ -70,7 +70,8 @@ def up_topology(
     """Run a service of a topology, or all of them."""
     if not (find_spec("aiohttp") and find_spec("jwt")):
         fail("A topology needs what services call each other with: pip install craton[services].", WRONG_USE)
-    from craton.cli.topology import serve_service, supervise  # noqa: PLC0415 — only where it is there
+    from craton.cli.services import GATEWAY, become_gateway  # noqa: PLC0415 — only where its packages are there
+    from craton.cli.topology import serve_service, supervise  # noqa: PLC0415
 
     for flag, value in flags.items():
         if value is not None:
@@ -86,6 +87,8 @@ def up_topology(
         execute(lambda: supervise(chosen, app, topology, empty=empty), chosen["log"])
         return
     try:
+        if name == GATEWAY:
+            become_gateway(app, topology, chosen.data)
         service = topology.service(name)
     except WiringError as problem:
         fail(f"{problem}.", WRONG_USE)

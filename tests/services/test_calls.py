@@ -252,6 +252,25 @@ async def test_the_less_busy_replica_is_asked(fair: Fair) -> None:
         assert (await stuck).result == 100
 
 
+async def test_two_replicas_that_change_one_aggregate_at_the_same_time_lose_nothing(fair: Fair) -> None:
+    await fair.open_till("first")
+    await fair.open_till("second")  # with a store of its own, as another process has
+    street = fair.caller("first", "second")
+    await call(street, Till.fill, ADA, 1_000)
+
+    async def pay(number: int) -> None:
+        while True:
+            try:
+                await call(street, Till.pay, ADA, 1, key=f"k{number}")
+                return
+            except Unavailable:  # it has collided too often; the key makes sure that it runs once
+                continue
+
+    await asyncio.gather(*(pay(number) for number in range(100)))
+
+    assert (await call(street, Till.left, ADA)).result == 900
+
+
 # --- what a service may ask ------------------------------------------------------------------------------------------
 
 

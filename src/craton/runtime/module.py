@@ -185,7 +185,7 @@ class RunningModule:
             self._operators,
         )
         use_cases = UseCases(control, self._resources)
-        return SagaHost(self.module.sagas, rows, use_cases, self.provide, self.background.clock)
+        return SagaHost(self.module.sagas, rows, use_cases, self.provide, self.background)
 
     @cached_property
     def timers(self) -> TimerRunner:

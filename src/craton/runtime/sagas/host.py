@@ -5,18 +5,19 @@ from functools import cached_property
 from typing import Any
 
 from craton.application.api import operation_of
-from craton.application.codec import encode_text
+from craton.application.codec import encode_text, fingerprint
 from craton.application.context import Context
 from craton.application.sagas.definition import SagaDefinition, Step
 from craton.application.sagas.events import SagaId
 from craton.application.sagas.index import SagaRow
 from craton.application.view import View
 from craton.domain import Recorded
-from craton.runtime.background import Clock
+from craton.runtime.background import Background
 from craton.runtime.commands.use_cases import UseCases
 from craton.runtime.sagas.control import SagaControl
-from craton.runtime.sagas.runner import SagaRunner
+from craton.runtime.sagas.runner import SUBSCRIPTION, SagaRunner
 from craton.runtime.sagas.steps import Provide, StepRunner
+from craton.runtime.subscriptions.lease import Lease
 from craton.runtime.subscriptions.policies import React
 
 _ARRIVE = operation_of(SagaControl.arrive)
@@ -31,19 +32,22 @@ class SagaHost:
         rows: View[SagaRow],
         use_cases: UseCases,
         provide: Provide,
-        clock: Clock,
+        background: Background,
     ) -> None:
         self.use_cases = use_cases
         self._definitions = definitions
         self._rows = rows
         self._provide = provide
-        self._clock = clock
+        self._background = background
 
     @cached_property
     def runner(self) -> SagaRunner:
         """The runner, made at first use: looking at sagas needs none of the dependencies of their steps."""
-        steps = {name: StepRunner(found, self._provide, self._clock) for name, found in self._definitions.items()}
-        return SagaRunner(self._definitions, steps, self.use_cases, self._rows, self._clock)
+        clock = self._background.clock
+        steps = {name: StepRunner(found, self._provide, clock) for name, found in self._definitions.items()}
+        version = fingerprint(sorted(found.fingerprint for found in self._definitions.values()))
+        lease = Lease(self._background.store, f"{SUBSCRIPTION}/{version}", self._background.owner)
+        return SagaRunner(self._definitions, steps, self.use_cases, self._rows, clock, lease)
 
     async def open(self) -> dict[tuple[str, str], int]:
         """The number of sagas that haven't ended, by kind and status."""

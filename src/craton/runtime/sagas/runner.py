@@ -5,6 +5,8 @@ What it guarantees, and why it holds:
   looks up what is due; when it dies the lease passes, and another goes on from the streams.
 - Two processes may both believe that they are the owner. Each report is guarded by the version of the stream and fits
   only the state that asked for it, and each command that a step gives has a key: driving a saga twice is harmless.
+- While two versions of a program run on one store, only one of them owns the subscription. The other's sagas, which
+  have another definition, are looked up by one process of that version: it holds a lease named for its definitions.
 - Nothing is sent before its intent is durable, because an action is planned by a commit and run after it.
 - The number of sagas driven at a time is bounded for each kind separately, so sagas of one kind that hang don't keep
   those of other kinds waiting. Sagas beyond the bound are found again by their due time.
@@ -48,11 +50,15 @@ from craton.runtime.sagas.log_lines import tell_outcome, tell_turn
 from craton.runtime.sagas.steps import StepRunner
 from craton.runtime.subscriptions.feed import EventPage
 from craton.runtime.subscriptions.handler import Handled
+from craton.runtime.subscriptions.lease import Lease
 from craton.runtime.subscriptions.subscription import Subscription
 
 SUBSCRIPTION: Final = "sagas"
 MAX_DRIVEN: Final = 500
 """The most sagas of one kind that are driven at a time."""
+STAND_IN_AFTER: Final = timedelta(seconds=1)
+"""How long a saga may be due before a process drives it that doesn't own the subscription: if the owner has the same
+definitions, it has driven the saga by then."""
 SHORT_PAUSE_SECONDS: Final = 2.0
 """A saga that continues within this time keeps its driver."""
 _WAKING: Final = frozenset(kind.__name__ for kind in (EventArrived, SagaRetried, StepSkipped, CompensationBegun))
@@ -73,7 +79,10 @@ class SagaRunner:
         use_cases: UseCases,
         rows: View[SagaRow],
         clock: Callable[[], datetime],
+        lease: Lease,
     ) -> None:
+        self._lease = lease
+        """Held by one process of those that have these definitions."""
         self._definitions = definitions
         self._steps = steps
         self._use_cases = use_cases
@@ -118,13 +127,17 @@ class SagaRunner:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await self._lease.release()
 
     async def _look_up_due(self, subscription: Subscription) -> None:
         if not self._has_warned:
             await self._warn_of_stranded()
             self._has_warned = True
+        stands_in = await self._lease.hold() is not None
         if subscription.owned:
-            await self._wake_due()
+            await self._wake_due(timedelta(microseconds=-1))
+        elif stands_in:
+            await self._wake_due(STAND_IN_AFTER)
         await asyncio.sleep(POLL_SECONDS)
 
     async def _warn_of_stranded(self) -> None:
@@ -135,14 +148,15 @@ class SagaRunner:
                 about = {"saga": kind, "fingerprint": fingerprint, "count": count}
                 log.error("sagas of another definition wait for a program that has it", **about)
 
-    async def _wake_due(self) -> None:
-        """Start driving the due sagas that this program has the definition of and that aren't driven yet."""
+    async def _wake_due(self, late_by: timedelta) -> None:
+        """Start driving the sagas that were due so long ago, that this program has the definition of, and that it
+        doesn't drive yet."""
         for definition in self._definitions.values():
             for fingerprint in definition.fingerprints:
-                await self._wake_due_of(definition, fingerprint)
+                await self._wake_due_of(definition, fingerprint, late_by)
 
-    async def _wake_due_of(self, definition: SagaDefinition[Any], fingerprint: str) -> None:
-        until, paging = self._clock() + timedelta(microseconds=1), Paging(1, MAX_PAGE_SIZE)
+    async def _wake_due_of(self, definition: SagaDefinition[Any], fingerprint: str, late_by: timedelta) -> None:
+        until, paging = self._clock() - late_by, Paging(1, MAX_PAGE_SIZE)
         while self._counts[definition.name] < MAX_DRIVEN:
             due = await self._rows.page(
                 kind=definition.name,

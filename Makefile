@@ -10,7 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE
 CLIENTS := tests/clients
 GENERATED := market/courses/courses_pb2.py
 STORE   ?= sqlite
-APART   := $(addprefix tests/market/,ordering payments notifications analytics shipping inventory messaging recipes test_access_matrix.py)
+APART   := $(addprefix tests/market/,ordering payments notifications analytics)
 
 .PHONY: up services demo install test test-services check clients bench profile lock clean
 

@@ -1,5 +1,6 @@
 """The market as three services behind a gateway: it is used as in one process, and whatever is killed comes back."""
 
+import contextlib
 import os
 import re
 import signal
@@ -31,7 +32,10 @@ def market(folder: Path) -> Iterator[Market]:
 def processes(market: Market) -> dict[str, int]:
     """The process of each service, and that of the gateway."""
     listed = Path(f"/proc/{market.pid}/task/{market.pid}/children").read_text().split()
-    commands = {int(pid): Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0") for pid in listed}
+    commands: dict[int, list[str]] = {}
+    for pid in listed:
+        with contextlib.suppress(FileNotFoundError):  # it has ended meanwhile
+            commands[int(pid)] = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
     names = {pid: next((name for name in SERVICES if name in command), "gateway") for pid, command in commands.items()}
     return {name: pid for pid, name in names.items()}
 

@@ -73,8 +73,13 @@ async def end(process: asyncio.subprocess.Process, seconds: float) -> None:
             await process.wait()
 
 
-def waiting_for(descriptor: int) -> "asyncio.Task[list[str] | None]":
-    """A task for what a process says when it serves; None if it ends without having said it."""
+async def told_by(
+    process: asyncio.subprocess.Process, descriptor: int, stopping: asyncio.Event, seconds: float
+) -> list[str] | None:
+    """What a process says when it serves; None if it ends without having said it.
+
+    If all is to stop, the process is ended, which ends the wait; `seconds` are those of `end`.
+    """
 
     def read() -> list[str] | None:
         with os.fdopen(descriptor, encoding="utf-8") as told:
@@ -82,4 +87,9 @@ def waiting_for(descriptor: int) -> "asyncio.Task[list[str] | None]":
         said: list[str] | None = json.loads(text) if text else None
         return said
 
-    return asyncio.create_task(asyncio.to_thread(read))
+    telling, stop = asyncio.create_task(asyncio.to_thread(read)), asyncio.create_task(stopping.wait())
+    await asyncio.wait([telling, stop], return_when=asyncio.FIRST_COMPLETED)
+    if not telling.done():
+        await end(process, seconds)
+    stop.cancel()
+    return await telling

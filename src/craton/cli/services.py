@@ -23,7 +23,7 @@ from craton.adapters.gateway import caddy_config, upstreams
 from craton.adapters.http import listen
 from craton.adapters.services import OUTSIDE, Hosting
 from craton.application.errors import CallFailed, WiringError
-from craton.cli.children import COMMAND, Child, Pauses, end, waiting_for
+from craton.cli.children import COMMAND, Child, Pauses, end, told_by
 from craton.cli.load import FAILED, out
 from craton.runtime.app import App
 from craton.runtime.topology import GatewayPlan, Service, Topology
@@ -120,12 +120,7 @@ class Services:
             raise
         finally:
             os.close(tell)
-        telling, stopping = waiting_for(told), asyncio.create_task(self._stopping.wait())
-        await asyncio.wait([telling, stopping], return_when=asyncio.FIRST_COMPLETED)
-        if not telling.done():
-            await end(self._running[replica.name], KILL_SECONDS)
-        stopping.cancel()
-        return await telling
+        return await told_by(self._running[replica.name], told, self._stopping, KILL_SECONDS)
 
     async def _execute(self, replica: Replica, variables: dict[str, str], files: tuple[int, ...]) -> None:
         process = await asyncio.create_subprocess_exec(

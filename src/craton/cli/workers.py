@@ -17,7 +17,7 @@ from typing import Final
 import msgspec
 import structlog
 
-from craton.cli.children import COMMAND, Child, Pauses, end, waiting_for
+from craton.cli.children import COMMAND, Child, Pauses, end, told_by
 from craton.cli.load import FAILED
 
 VARIABLE: Final = "CRATON_WORKER"
@@ -127,20 +127,11 @@ class Supervisor:
             os.close(go)
         if self._all_have_started:
             self._let_accept()
-        return await self._until_stopped(waiting_for(told), number)
+        return await told_by(self._running[number], told, self._stopping, KILL_SECONDS)
 
     def _let_accept(self) -> None:
         while self._waiting:
             os.close(self._waiting.pop())
-
-    async def _until_stopped(self, telling: "asyncio.Task[list[str] | None]", number: int) -> list[str] | None:
-        """Await what a worker says; if all is to stop, end the worker, which ends the wait."""
-        stopping = asyncio.create_task(self._stopping.wait())
-        await asyncio.wait([telling, stopping], return_when=asyncio.FIRST_COMPLETED)
-        if not telling.done():
-            await end(self._running[number], KILL_SECONDS)
-        stopping.cancel()
-        return await telling
 
     async def _keep(self, number: int, metrics: str) -> None:
         """Start a worker again each time it has ended."""

@@ -5,12 +5,14 @@ import contextlib
 import json
 import os
 import signal
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 from craton.domain import world
+
+K = TypeVar("K")
 
 FIRST_PAUSE_SECONDS: Final = 0.5
 LONGEST_PAUSE_SECONDS: Final = 30.0
@@ -59,6 +61,34 @@ class Pauses:
     def over(self) -> None:
         """The pause is over, and the process is started."""
         self._next, self._began = min(2 * self._next, LONGEST_PAUSE_SECONDS), world.monotonic()
+
+
+async def keep(
+    running: MutableMapping[K, asyncio.subprocess.Process],
+    key: K,
+    start: Callable[[], Awaitable[object]],
+    stopping: asyncio.Event,
+    log: Any,
+    what: str,
+) -> None:
+    """Start a process again each time it has ended, until all is to stop. `start` puts the new one into `running`."""
+    pauses = Pauses()
+    while True:
+        process = running.get(key)
+        code = None if process is None else await process.wait()
+        if stopping.is_set():
+            return
+        pause = pauses.after_end()
+        log.error(f"{what} has ended and is started again", exit_code=code, after_seconds=pause)
+        await asyncio.sleep(pause)
+        pauses.over()
+        if stopping.is_set():
+            return
+        try:
+            await start()
+        except OSError as problem:  # there is no room for another process now
+            running.pop(key, None)
+            log.error(f"{what} can't be started", reason=str(problem))
 
 
 async def end(process: asyncio.subprocess.Process, seconds: float) -> None:

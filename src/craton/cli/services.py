@@ -13,6 +13,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -23,7 +24,7 @@ from craton.adapters.gateway import caddy_config, upstreams
 from craton.adapters.http import listen
 from craton.adapters.services import OUTSIDE, Hosting
 from craton.application.errors import CallFailed, WiringError
-from craton.cli.children import COMMAND, Child, Pauses, end, told_by
+from craton.cli.children import COMMAND, Child, end, keep, told_by
 from craton.cli.load import FAILED, out
 from craton.runtime.app import App
 from craton.runtime.topology import GatewayPlan, Service, Topology
@@ -142,25 +143,10 @@ class Services:
 
     async def _keep(self, replica: Replica) -> None:
         """Start a process again each time it has ended."""
-        pauses = Pauses()
-        while True:
-            running = self._running.get(replica.name)
-            code = None if running is None else await running.wait()
-            if self._stopping.is_set():
-                return
-            pause = pauses.after_end()
-            log.error(
-                "a process has ended and is started again", name=replica.name, exit_code=code, after_seconds=pause
-            )
-            await asyncio.sleep(pause)
-            pauses.over()
-            if self._stopping.is_set():
-                return
-            try:
-                await (self._start(replica) if replica.service is not None else self._execute(replica, {}, ()))
-            except OSError as problem:  # there is no room for another process now
-                self._running.pop(replica.name, None)
-                log.error("a process can't be started", name=replica.name, reason=str(problem))
+        start = (
+            partial(self._start, replica) if replica.service is not None else partial(self._execute, replica, {}, ())
+        )
+        await keep(self._running, replica.name, start, self._stopping, log.bind(name=replica.name), "a process")
 
     # --- the gateway and the demo data ---------------------------------------------------------------------------
 

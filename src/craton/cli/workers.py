@@ -12,12 +12,13 @@ import socket
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 import msgspec
 import structlog
 
-from craton.cli.children import COMMAND, Child, Pauses, end, told_by
+from craton.cli.children import COMMAND, Child, end, keep, told_by
 from craton.cli.load import FAILED
 
 VARIABLE: Final = "CRATON_WORKER"
@@ -135,18 +136,5 @@ class Supervisor:
 
     async def _keep(self, number: int, metrics: str) -> None:
         """Start a worker again each time it has ended."""
-        pauses = Pauses()
-        while True:
-            running = self._running.get(number)
-            code = None if running is None else await running.wait()
-            if self._stopping.is_set():
-                return
-            pause = pauses.after_end()
-            log.error("a worker has ended and is started again", worker=number, exit_code=code, after_seconds=pause)
-            await asyncio.sleep(pause)
-            pauses.over()
-            try:
-                await self._start(number, metrics)
-            except OSError as problem:  # there is no room for another process now
-                self._running.pop(number, None)
-                log.error("a worker can't be started", worker=number, reason=str(problem))
+        start = partial(self._start, number, metrics)
+        await keep(self._running, number, start, self._stopping, log.bind(worker=number), "a worker")

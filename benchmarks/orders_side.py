@@ -2,8 +2,8 @@
 
 `orm` and `raw` are hand-written FastAPI services, `go`, `gorm` and `gorm-pq` are ones in Go; all of these only record
 the work to be done later. `orm-checkout` does it, by jobs in its own process. `market` is `craton up`, with checkouts,
-payments, mails and read models in the same process meanwhile. `alone` leaves that work undone too, because its leases
-are held here.
+payments, mails and read models in the same process meanwhile. `services` is the same as three services behind a
+gateway. `alone` leaves that work undone too, because its leases are held here.
 """
 
 import argparse
@@ -58,7 +58,8 @@ class Shop:
         return json.loads(content) if content else None
 
 
-CRATON = ("market", "alone")
+CRATON = ("market", "services", "alone")
+TOPOLOGY = Path(__file__).resolve().parents[1] / "market" / "topologies" / "three.toml"
 FASTAPI = {"orm": "fastapi_orders.py", "raw": "fastapi_orders_raw.py", "orm-checkout": "fastapi_checkout.py"}
 GO = ("go", "gorm", "gorm-pq")
 
@@ -77,6 +78,7 @@ class Run:
             "CRATON_IDENTITY_ADMIN_PASSWORD": PASSWORD,
             "CRATON_NOTIFICATIONS_FOLDER": str(self._folder / "mail"),
             "CRATON_NOTIFICATIONS_LETTERS_A_DAY": "1000",
+            **dict.fromkeys(("SHOP_STORE", "MONEY_STORE", "PEOPLE_STORE"), options.store),
         }
         self._clients = self._folder / "clients.json"
 
@@ -86,7 +88,7 @@ class Run:
             if self._options.side == "alone":
                 asyncio.run(self._hold_leases())
             server = servers.enter_context(self._serving(port)).pid
-            if self._options.side == "market":
+            if self._options.side in ("market", "services"):
                 self._open_shop(port)
             load = [sys.executable, "-m", "benchmarks.orders_load", self._options.what]
             load += ["--seconds", self._options.seconds, "--connections", self._options.connections]
@@ -126,8 +128,13 @@ class Run:
 
     def _command(self, port: int) -> list[str]:
         side, store = self._options.side, self._options.store
+        craton = str(Path(sys.executable).with_name("craton"))
+        if side == "services":
+            topology = self._folder / "three.toml"
+            text = TOPOLOGY.read_text().replace("market.app:app", "benchmarks.shop:app")
+            topology.write_text(text.replace("listen = 8000", f"listen = {port}"))
+            return [craton, "up", "--topology", str(topology), "--data", str(self._folder), "--empty"]
         if side in CRATON:
-            craton = str(Path(sys.executable).with_name("craton"))
             where = ["--port", str(port), "--data", str(self._folder), "--store", store]
             workers = [] if self._options.workers == 1 else ["--workers", str(self._options.workers)]
             return [craton, "up", "benchmarks.shop:app", *where, *workers, "--empty"]

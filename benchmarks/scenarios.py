@@ -27,7 +27,7 @@ class Metric:
 
     @property
     def lower_is_better(self) -> bool:
-        return self.unit == " ms"
+        return self.unit in (" ms", " s")
 
 
 @dataclass(frozen=True)
@@ -82,9 +82,18 @@ def fastapi_http(*arguments: str) -> Program:
 
 def orders(side: str, what: str, *arguments: str) -> Program:
     command = [sys.executable, "-m", "benchmarks.orders_side", side, what, "--python", PEERS_PYTHON, *arguments]
-    if side not in ("market", "alone"):
+    if side not in ("market", "services", "alone"):
         return on_postgres(*command)
     return lambda store, data: [*command, "--store", store, "--data", str(data)]
+
+
+def services(*arguments: str) -> Program:
+    command = [sys.executable, "-m", "benchmarks.services_side", *arguments]
+    return lambda store, data: [*command, "--store", store, "--data", str(data)]
+
+
+def calls(*arguments: str) -> Program:
+    return lambda store, _: [PEERS_PYTHON, str(PEERS / "calls_peer.py"), *arguments, "--store", store]
 
 
 def scenarios(*, quick: bool) -> list[Scenario]:
@@ -242,6 +251,72 @@ def scenarios(*, quick: bool) -> list[Scenario]:
             orders("market", "pace", *seconds),
             None,
             "itself",
+        ),
+        Scenario(
+            "checkout-services",
+            (Metric("a thousand orders with their whole checkouts, over three services"),),
+            orders("services", "checkout"),
+            orders("market", "checkout"),
+            "one process",
+        ),
+        *(
+            Scenario(
+                f"call-{callers}-{peer}",
+                (Metric(f"query in another service, {callers} caller{'s' * (callers > 1)}"), *latencies),
+                services("query", "--callers", str(callers), *seconds),
+                calls(peer, "--callers", str(callers), *seconds),
+                name,
+            )
+            for callers, latencies in ((1, percentiles("query in another service, 1 caller")), (32, ()))
+            for peer, name in (("fastapi", "FastAPI + httpx"), ("grpc", "grpc.aio"), ("faststream", "FastStream, NATS"))
+        ),
+        Scenario(
+            "call-durable",
+            (Metric("command with a key in another service, durable, 32 callers"),),
+            services("command", "--callers", "32", *seconds),
+            calls("deposit", "--callers", "32", *seconds),
+            f"{ORM} + httpx, without keys",
+            needs_postgres=True,
+        ),
+        Scenario(
+            "react-remote",
+            percentiles("reaction of another service is durable, at 50 a second"),
+            services("react", "--rate", "50", *seconds),
+            on_postgres(PEERS_PYTHON, str(PEERS / "procrastinate_peer.py"), "react", "--rate", "50", *seconds),
+            "procrastinate",
+        ),
+        Scenario(
+            "feed-remote",
+            (Metric("read the feed of another service"),),
+            services("feed", *events),
+            eventsourcing("feed", *events),
+            "eventsourcing, in its process",
+        ),
+        Scenario(
+            "reader-remote",
+            (Metric("read model of another service's events, from the beginning"),),
+            services("reader", *events),
+            eventsourcing("rebuild", *few),
+            "eventsourcing, in its process",
+        ),
+        Scenario(
+            "reader-million",
+            (Metric("read model of a million events of another service", "seconds", "seconds", " s"),),
+            services("reader", "--events", "100000" if quick else "1000000"),
+            None,
+            "itself",
+        ),
+        Scenario(
+            "takeover-remote",
+            (
+                Metric("replica killed until another reacts to the events of another service", "seconds", "", " s"),
+                Metric("reactions lost", "lost", "", " of 750"),
+                Metric("reactions twice", "twice", "", " of 750"),
+            ),
+            services("takeover"),
+            None,
+            "itself",
+            needs_postgres=True,
         ),
         Scenario(
             "http-random",

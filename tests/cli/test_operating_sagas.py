@@ -13,6 +13,7 @@ from tests.conftest import SqlitePlace
 from tests.kernel.office import Expedition, opened, tours
 from tests.kernel.travel import SoldOut, TripId, Weather
 
+NEWER = "tests.cli.travel_app:newer"
 NOBODY = "01a21c69-be90-7657-b2fa-76fa96db38a3"
 
 
@@ -218,25 +219,25 @@ def test_an_application_without_sagas_has_none(filled: Data) -> None:
     craton("sagas", "show", NOBODY, *filled.option).require_one_sentence(1, "There is no saga")
 
 
-def test_drain_says_how_many_have_not_ended_when_its_time_is_over(travelled: Travel) -> None:
-    waited = travelled.craton("drain", "Expedition", "--minutes", "0")
+def test_drain_says_how_many_the_new_program_can_not_continue_when_its_time_is_over(travelled: Travel) -> None:
+    waited = travelled.craton("drain", "--minutes", "0", "--app", NEWER)
 
-    assert waited.lines == ["1 of Expedition have not ended."]
+    assert waited.lines == ["Sagas that have not ended and that this program can't continue: 1."]
     assert waited.code == 1
 
 
-def test_drain_ends_when_none_is_under_way(travel: Travel) -> None:
+def test_drain_ends_when_they_have_ended(travel: Travel) -> None:
     travel.craton("sagas", "resolve", travel.stuck, "--note", "it was done by hand")
     travel.catch_up()
 
-    waited = travel.craton("drain", "Expedition")
+    waited = travel.craton("drain", "--app", NEWER)
 
-    assert waited.lines == ["No Expedition is under way."]
+    assert waited.lines == ["This program can continue all sagas that are under way."]
     assert waited.code == 0
 
 
-def test_drain_knows_only_the_sagas_of_the_application(travelled: Travel) -> None:
-    refused = travelled.craton("drain", "Excursion")
+def test_drain_does_not_wait_for_what_the_program_can_continue(travelled: Travel) -> None:
+    waited = travelled.craton("drain")
 
-    assert "There is no saga Excursion in travel." in refused.err
-    assert refused.code == 1
+    assert waited.lines == ["This program can continue all sagas that are under way."]
+    assert waited.code == 0

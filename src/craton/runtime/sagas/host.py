@@ -17,6 +17,7 @@ from craton.runtime.commands.use_cases import UseCases
 from craton.runtime.sagas.control import SagaControl
 from craton.runtime.sagas.runner import SUBSCRIPTION, SagaRunner
 from craton.runtime.sagas.steps import Provide, StepRunner
+from craton.runtime.sagas.stranded import stranded
 from craton.runtime.subscriptions.lease import Lease
 from craton.runtime.subscriptions.policies import React
 
@@ -53,6 +54,10 @@ class SagaHost:
         """The number of sagas that haven't ended, by kind and status."""
         counts = await self._rows.sum("open", by=("kind", "status"), open=1)
         return {(kind, status): count for (kind, status), count in counts.items()}
+
+    async def stranded(self) -> int:
+        """The number of sagas that haven't ended and that this program can't continue."""
+        return sum((await stranded(self._definitions, self._rows)).values())
 
     @property
     def waiting(self) -> Iterator[tuple[SagaDefinition[Any], Step]]:

@@ -48,6 +48,7 @@ from craton.runtime.projections.handler import describe
 from craton.runtime.sagas.control import SagaControl, SagaProgress
 from craton.runtime.sagas.log_lines import tell_outcome, tell_turn
 from craton.runtime.sagas.steps import StepRunner
+from craton.runtime.sagas.stranded import stranded
 from craton.runtime.subscriptions.feed import EventPage
 from craton.runtime.subscriptions.handler import Handled
 from craton.runtime.subscriptions.lease import Lease
@@ -142,11 +143,9 @@ class SagaRunner:
 
     async def _warn_of_stranded(self) -> None:
         """Log how many sagas haven't ended that this program can't continue."""
-        for (kind, fingerprint), count in (await self._rows.sum("open", by=("kind", "fingerprint"), open=1)).items():
-            known = self._definitions.get(kind)
-            if known is None or fingerprint not in known.fingerprints:
-                about = {"saga": kind, "fingerprint": fingerprint, "count": count}
-                log.error("sagas of another definition wait for a program that has it", **about)
+        for (kind, fingerprint), count in (await stranded(self._definitions, self._rows)).items():
+            about = {"saga": kind, "fingerprint": fingerprint, "count": count}
+            log.error("sagas of another definition wait for a program that has it", **about)
 
     async def _wake_due(self, late_by: timedelta) -> None:
         """Start driving the sagas that were due so long ago, that this program has the definition of, and that it

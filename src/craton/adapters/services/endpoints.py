@@ -23,6 +23,8 @@ LONGEST_PAUSE_SECONDS: Final = 2.0
 WAIT_SECONDS: Final = 0.5
 """How long a call waits for a pause to end."""
 CONNECT_SECONDS: Final = 2.0
+START_SECONDS: Final = 10.0
+"""A replica that hasn't answered yet isn't reported for so long, because services start side by side."""
 RESOLVE_SECONDS: Final = 5.0
 """How often the addresses behind a name are asked for again."""
 IDLE_SECONDS: Final = 15.0
@@ -65,6 +67,8 @@ class Endpoint:
         self._closing: set[asyncio.Task[None]] = set()
         self._pause = 0.0
         self._closed_at = self._answered_at = self.closed_until = 0.0
+        self._expected_at = world.monotonic() + START_SECONDS
+        self._is_reported = False
 
     @property
     def is_open(self) -> bool:
@@ -91,17 +95,18 @@ class Endpoint:
 
     def has_answered(self) -> None:
         self._answered_at = world.monotonic()
-        if self._pause:
+        if self._is_reported:
             log.info("a service answers again", service=self.name, address=self._place)
-        self._pause = 0.0
+        self._pause, self._is_reported = 0.0, False
 
     def has_failed(self, began: float, reason: str) -> None:
         """Ask it no more for a while. `began`: when the request began that has failed. It says nothing if the replica
         has answered another request since, and nothing new if it has failed since."""
         if began < max(self._closed_at, self._answered_at):
             return
-        if self._pause == 0.0:
+        if not self._is_reported and (self._answered_at or world.monotonic() > self._expected_at):
             log.warning("a service doesn't answer", service=self.name, address=self._place, reason=reason)
+            self._is_reported = True
         self._pause = min(max(FIRST_PAUSE_SECONDS, 2 * self._pause), LONGEST_PAUSE_SECONDS)
         self._closed_at = world.monotonic()
         self.closed_until = self._closed_at + self._pause + world.jitter(self._pause / 2)

@@ -4,12 +4,12 @@ import asyncio
 import fcntl
 import os
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import gettempdir
-from typing import Any, Final
+from typing import IO, Any, Final
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
@@ -20,12 +20,15 @@ TURNS: Final = 3
 
 
 @contextmanager
-def turn() -> Iterator[None]:
-    """Wait until fewer databases are used by processes than may be, by all workers together."""
+def turn(count: int = 1) -> Iterator[None]:
+    """Wait until fewer databases are used by processes than may be, by all workers together. `count`: a test that runs
+    more processes takes the place of so many."""
     places = [(Path(gettempdir()) / f"craton-turn-{os.getuid()}-{number}").open("w") for number in range(TURNS)]
     try:
-        while not any(_taken(place.fileno()) for place in places):
+        while len(taken := [place for place in places if _taken(place.fileno())]) < count:
+            _leave(taken)
             time.sleep(0.05)
+        _leave(taken[count:])
         yield
     finally:
         for place in places:
@@ -38,6 +41,11 @@ def _taken(place: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def _leave(places: Iterable[IO[str]]) -> None:
+    for place in places:
+        fcntl.flock(place, fcntl.LOCK_UN)
 
 
 @contextmanager

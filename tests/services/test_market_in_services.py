@@ -1,25 +1,25 @@
 """The market as three services behind a gateway: it is used as in one process, and whatever is killed comes back."""
 
-import contextlib
 import os
 import re
 import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import pytest
 
-from craton.testing.crash import NoAnswer, Reply, Sent, drive, repeat
+from craton.testing.crash import CRASH_POINTS, NoAnswer, Reply, Send, Sent, drive, repeat
 from tests.crash.conftest import ROOT, verify
-from tests.crash.market_shop import MARKET, Market, MarketDay, balanced
+from tests.crash.market_shop import MARKET, Market, MarketDay, Signed, balanced
 from tests.crash.test_market_crashes import ORDERS
+from tests.services.processes import SERVICES, is_alive, processes
 
 TOPOLOGY: Final = Path(__file__).with_name("three.toml")
-SERVICES: Final = ("shop", "money", "people")
 SECONDS: Final = 120
 
 
@@ -27,17 +27,6 @@ SECONDS: Final = 120
 def market(folder: Path) -> Iterator[Market]:
     with Market(data=folder, folder=ROOT, topology=TOPOLOGY) as market:
         yield market
-
-
-def processes(market: Market) -> dict[str, int]:
-    """The process of each service, and that of the gateway."""
-    listed = Path(f"/proc/{market.pid}/task/{market.pid}/children").read_text().split()
-    commands: dict[int, list[str]] = {}
-    for pid in listed:
-        with contextlib.suppress(FileNotFoundError):  # it has ended meanwhile
-            commands[int(pid)] = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
-    names = {pid: next((name for name in SERVICES if name in command), "gateway") for pid, command in commands.items()}
-    return {name: pid for pid, name in names.items()}
 
 
 def ask(market: Market, path: str) -> Reply | None:
@@ -78,13 +67,13 @@ def test_operators_see_all_services_from_one_and_which_does_not_answer(market: M
     everything = market.get("/v1/admin/leases")
     assert {lease["module"] for lease in everything.body} >= {"ordering", "payments", "identity"}
     assert "craton-missing" not in everything.headers
-    os.kill(processes(market)["money"], signal.SIGSTOP)
+    os.kill(processes(market)["money.1"], signal.SIGSTOP)
     try:
         began = time.monotonic()
         without = market.get("/v1/admin/leases")
         took = time.monotonic() - began
     finally:
-        os.kill(processes(market)["money"], signal.SIGCONT)
+        os.kill(processes(market)["money.1"], signal.SIGCONT)
 
     assert without.headers["craton-missing"] == "money"
     assert {lease["module"] for lease in without.body} >= {"ordering", "identity"}
@@ -104,7 +93,7 @@ def test_the_gateway_says_whose_address_a_request_has_and_not_the_client(folder:
 def test_a_service_that_is_frozen_is_waited_for_and_nothing_is_lost(market: Market) -> None:
     day = MarketDay(12)
     day.open(market)
-    frozen = processes(market)["money"]
+    frozen = processes(market)["money.1"]
     os.kill(frozen, signal.SIGSTOP)
     thawing = threading.Timer(4.0, os.kill, (frozen, signal.SIGCONT))
     thawing.start()
@@ -118,7 +107,7 @@ def test_a_service_that_is_frozen_is_waited_for_and_nothing_is_lost(market: Mark
     assert books.problems() == []
 
 
-@pytest.mark.parametrize("name", [*SERVICES, "gateway"])
+@pytest.mark.parametrize("name", ["shop.1", "money.1", "people.1", "gateway"])
 def test_what_is_killed_is_started_again(market: Market, name: str) -> None:
     before = processes(market)
 
@@ -169,13 +158,6 @@ def test_when_the_supervisor_is_killed_all_end(market: Market) -> None:
         time.sleep(0.05)
 
 
-def is_alive(pid: int) -> bool:
-    try:
-        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-    except FileNotFoundError:
-        return False
-
-
 DAYS: Final = (
     "shop=commit.written:120,saga.planned:30,subscription.written:60 "
     "money=call.committed:50,saga.reported:25,commit.durable:50 "
@@ -189,25 +171,82 @@ DAYS: Final = (
 
 @pytest.mark.parametrize("points", DAYS)
 def test_each_service_dies_at_its_crash_points_under_load_and_every_order_ends_well(points: str, folder: Path) -> None:
-    day = MarketDay(2 * ORDERS)
     with Market(data=folder, folder=ROOT, topology=TOPOLOGY, crash_at=points) as market:
-        day.open(market)
-        day.sent += drive(market, day.scripts(market, 8), until=lambda: day.all_drawn)
-        repeat(market, day.sent)
-        books = balanced(market)
-        assert day.wrong_endings(books.orders, outage=True) == {}
-        assert books.problems() == []
-        assert books.takings() == books.due() > 0
-        assert books.endings.keys() >= {"confirmed", "cancelled"}
-        with market.client() as client:
-            for entry in day.sent:
-                again = client.send(entry.command)
-                assert (again.status, again.body) == (entry.reply.status, entry.reply.body)  # type: ignore[union-attr]
-        deaths = Counter(re.findall(r'"name": "(\w+)", "exit_code": -9', market.log))
-        assert market.stop() == 0
+        deaths = survived(market, MarketDay(2 * ORDERS))
     code, said = verify(folder, "sqlite", MARKET)
     assert code == 0, said
     assert all(deaths[name] >= 2 for name in SERVICES), deaths
+
+
+def test_both_replicas_of_each_service_die_one_after_the_other_and_every_order_ends_well(
+    doubled: Callable[..., Market], folder: Path
+) -> None:
+    points = (
+        "shop=commit.durable:60,saga.acted:40,lease.taken:5,saga.reported:30 "
+        "money=commit.written:40,saga.planned:15,policy.reacted:10,call.committed:30 "
+        "people=policy.reacted:15,subscription.written:30,lease.taken:5,commit.durable:30"
+    )
+    with doubled(crash_at=points) as market:
+        deaths = survived(market, MarketDay(2 * ORDERS))
+        store = market.store
+    code, said = verify(folder, store, MARKET)
+    assert code == 0, said
+    assert all(deaths[name] >= 2 for name in SERVICES), deaths
+
+
+@pytest.mark.skipif(os.environ.get("CRATON_CRASH_TABLE") != "1", reason="crash points, each by itself, take 15 minutes")
+@pytest.mark.parametrize("replicas", [1, 2])
+@pytest.mark.parametrize("point", CRASH_POINTS)
+def test_each_service_dies_at_each_crash_point(
+    point: str, replicas: int, folder: Path, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = (
+        request.getfixturevalue("doubled")
+        if replicas == 2
+        else partial(Market, data=folder, folder=ROOT, topology=TOPOLOGY)
+    )
+    count = EARLY.get(point, 30)
+    points = " ".join(f"{name}=" + ",".join([f"{point}:{count}"] * replicas) for name in SERVICES)
+    with made(crash_at=points) as market:
+        deaths = survived(market, MarketDay(ORDERS), rebuilding=point.startswith("projection."))
+        store = market.store
+    code, said = verify(folder, store, MARKET)
+    with capsys.disabled():
+        print(f"\n{point}, {replicas} of each: {dict(deaths)}; {'agrees' if code == 0 else said}")
+    assert code == 0, said
+
+
+EARLY: Final = {"lease.taken": 20, "timer.read": 1, "projection.built": 30, "projection.swapped": 30}
+"""How often points are passed that aren't passed with each order."""
+
+
+def survived(market: Market, day: MarketDay, *, rebuilding: bool = False) -> Counter[str]:
+    """Order all day, and look at what has come of it. Returns how often each service has died."""
+    day.open(market)
+    scripts = day.scripts(market, 8)
+    if rebuilding:
+        scripts += [partial(rebuild, day)]
+    day.sent += drive(market, scripts, until=lambda: day.all_drawn)
+    repeat(market, day.sent)
+    books = balanced(market)
+    assert day.wrong_endings(books.orders, outage=True) == {}
+    assert books.problems() == []
+    assert books.takings() == books.due() > 0
+    assert books.endings.keys() >= {"confirmed", "cancelled"}
+    with market.client() as client:
+        for entry in day.sent:
+            again = client.send(entry.command)
+            assert (again.status, again.body) == (entry.reply.status, entry.reply.body)  # type: ignore[union-attr]
+    deaths = Counter(re.findall(r'"name": "(\w+)(?:\.\d)?", "exit_code": -9', market.log))
+    assert market.stop() == 0
+    return deaths
+
+
+def rebuild(day: MarketDay, send: Send) -> None:
+    """Have a read model of each service built anew."""
+    for name in ("products", "payments", "users"):
+        send(Signed(f"/v1/admin/projections/{name}/rebuild", None, token=day.token))
+    time.sleep(0.5)
 
 
 def test_modules_move_from_one_process_to_services_and_back_under_load_with_their_data_where_they_are(

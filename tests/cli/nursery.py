@@ -5,7 +5,9 @@ codes. A command has its own arguments, folder, environment and output, and ends
 """
 
 import atexit
+import contextlib
 import gc
+import io
 import json
 import os
 import signal
@@ -82,8 +84,16 @@ def fork_for_each_line() -> None:
     sys.exit()
 
 
+def warm_up() -> None:
+    """Run a command that changes nothing, so that the forks needn't import what is imported at first use."""
+    sys.argv = ["craton", "config"]
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
+        run()
+
+
 if __name__ == "__main__":
     from craton.cli.main import run
 
+    warm_up()
     fork_for_each_line()
     run()

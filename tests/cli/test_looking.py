@@ -11,6 +11,8 @@ import craton as package
 from tests.cli.conftest import Data, craton
 from tests.market.shop import Shop
 
+THREE = "market/topologies/three.toml"
+
 
 def test_the_version_is_shown() -> None:
     shown = craton("--version")
@@ -72,6 +74,14 @@ def test_each_setting_is_shown_with_its_source(tmp_path: Path) -> None:
         "origins": ("", "default"),
         "log": ("warning", "pyproject.toml"),
     }
+
+
+def test_config_does_not_show_what_a_topology_says_instead() -> None:
+    shown = craton("config", "--json", env={"CRATON_TOPOLOGY": THREE, "CRATON_STORE": "memory", "CRATON_PORT": "9001"})
+
+    settings = {entry["name"]: (entry["value"], entry["source"]) for entry in shown.records}
+    assert settings["topology"] == (THREE, "CRATON_TOPOLOGY")
+    assert {settings[name] for name in ("host", "port", "store", "workers")} == {("", "the topology")}
 
 
 def test_the_settings_of_modules_are_shown_with_their_secrets_masked() -> None:

@@ -205,10 +205,10 @@ def test_each_service_dies_at_each_crash_point(
         if replicas == 2
         else partial(Market, data=folder, folder=ROOT, topology=TOPOLOGY)
     )
-    count = EARLY.get(point, 30)
+    count = TIMES.get(point, 30)
     points = " ".join(f"{name}=" + ",".join([f"{point}:{count}"] * replicas) for name in SERVICES)
     with made(crash_at=points) as market:
-        deaths = survived(market, MarketDay(ORDERS), rebuilding=point.startswith("projection."))
+        deaths = survived(market, MarketDay(2 * ORDERS), rebuilding=point.startswith("projection."))
         store = market.store
     code, said = verify(folder, store, MARKET)
     with capsys.disabled():
@@ -216,8 +216,19 @@ def test_each_service_dies_at_each_crash_point(
     assert code == 0, said
 
 
-EARLY: Final = {"lease.taken": 20, "timer.read": 1, "projection.built": 30, "projection.swapped": 30}
-"""How often points are passed that aren't passed with each order."""
+TIMES: Final = {
+    "commit.events_written": 120,
+    "commit.written": 120,
+    "commit.durable": 120,
+    "subscription.read": 120,
+    "subscription.handled": 120,
+    "subscription.written": 120,
+    "lease.taken": 30,
+    "timer.read": 1,
+    "projection.built": 15,
+    "projection.swapped": 15,
+}
+"""How often a service passes a point until it dies there: after the market was opened, before all orders have ended."""
 
 
 def survived(market: Market, day: MarketDay, *, rebuilding: bool = False) -> Counter[str]:

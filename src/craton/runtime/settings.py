@@ -70,6 +70,9 @@ SETTINGS: Final = (
 )
 
 
+OF_TOPOLOGIES: Final = ("host", "port", "store", "workers")
+"""What the file of a topology says instead, if there is one."""
+
 VARIABLES: Final = frozenset(
     ("CRATON_CRASH_AT", "CRATON_WORKER", "CRATON_SERVICE", *(f"CRATON_{setting.name.upper()}" for setting in SETTINGS))
 )
@@ -177,7 +180,13 @@ class ToolkitSettings:
 
     def shown(self) -> list[SettingValue]:
         """All settings, with secrets masked."""
-        return [msgspec.structs.replace(value, value=masked(value.value)) for value in self.values.values()]
+        shown = [msgspec.structs.replace(value, value=masked(value.value)) for value in self.values.values()]
+        if not self["topology"]:
+            return shown
+        return [
+            msgspec.structs.replace(value, value="", source="the topology") if value.name in OF_TOPOLOGIES else value
+            for value in shown
+        ]
 
 
 def module_settings(module: str, kind: type[Settings], environment: Mapping[str, str]) -> Iterator[SettingValue]:

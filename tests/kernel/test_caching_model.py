@@ -579,6 +579,7 @@ async def play(history: History, place: Place, clock: Clock, *, shared: bool = F
 def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
     monkeypatch.setattr("craton.runtime.background.ERROR_PAUSE_SECONDS", 0)
     monkeypatch.setattr("craton.runtime.projections.row_cache.PAGE", 1)
+    monkeypatch.setattr("craton.runtime.projections.row_cache.PAUSE_SECONDS", 0)  # `settle` doesn't see it
     with machine.replaced_by(Clock()) as clock:
         yield clock
 

@@ -10,7 +10,8 @@ from starlette.types import Receive, Scope
 
 from craton.adapters.http.head import head_of
 from craton.adapters.http.problems import BadRequest
-from craton.runtime.process.attempt import TimeOver, bounded
+from craton.adapters.received import TooLarge, received
+from craton.runtime.process.attempt import TimeOver
 
 MAX_BYTES: Final = 1024 * 1024
 TIMEOUT_SECONDS: Final = 10.0
@@ -20,17 +21,15 @@ class _NotStrict(ValueError):
     """The body isn't strict JSON, though Python's parser would accept it."""
 
 
-class ClientGone(Exception):
-    """The client has closed the connection, so no answer is needed."""
-
-
 async def read(scope: Scope, receive: Receive, limit: int = MAX_BYTES) -> bytes:
     """Return the whole body. Raises `BadRequest` (413, 408) or `ClientGone`."""
     declared = head_of(scope).get(b"content-length")
     if declared is not None and declared.isdigit() and int(declared) > limit:
         raise _too_large(limit)
     try:
-        return await bounded(TIMEOUT_SECONDS, _read_all(receive, limit))
+        return await received(receive, limit, TIMEOUT_SECONDS)
+    except TooLarge:
+        raise _too_large(limit) from None
     except TimeOver:
         raise BadRequest(408, "request-timeout", "The body did not arrive in time.") from None
 
@@ -38,19 +37,6 @@ async def read(scope: Scope, receive: Receive, limit: int = MAX_BYTES) -> bytes:
 async def read_bounded(request: Request, limit: int) -> bytes:
     """Return the raw body of a request, at most `limit` bytes, for a handler that is written by hand."""
     return await read(request.scope, request.receive, limit)
-
-
-async def _read_all(receive: Receive, limit: int) -> bytes:
-    body = bytearray()
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGone
-        body += message.get("body", b"")
-        if len(body) > limit:
-            raise _too_large(limit)
-        if not message.get("more_body"):
-            return bytes(body)
 
 
 def _too_large(limit: int) -> BadRequest:

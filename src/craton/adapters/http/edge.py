@@ -9,10 +9,10 @@ import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from craton.adapters.http import problems
-from craton.adapters.http.body import ClientGone
 from craton.adapters.http.metrics import Metrics
 from craton.adapters.http.replies import Headers, of_error, of_problem
 from craton.adapters.http.router import Line, Router
+from craton.adapters.received import ClientGone
 from craton.application.context import Context, entered
 from craton.application.errors import Unavailable
 from craton.domain import world

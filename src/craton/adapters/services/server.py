@@ -14,6 +14,7 @@ import msgspec
 import structlog
 from starlette.types import Receive, Scope, Send
 
+from craton.adapters.received import ClientGone, received
 from craton.adapters.services.wire import (
     MAX_BODY_BYTES,
     NOT_BEGUN,
@@ -32,7 +33,6 @@ from craton.ports import StoredEvent, StoreUnavailable
 from craton.runtime.app import App
 from craton.runtime.commands.calls import Call
 from craton.runtime.operations.api import Operations
-from craton.runtime.process.attempt import bounded
 from craton.runtime.process.signal import POLL_SECONDS
 from craton.runtime.subscriptions.source import Source
 from craton.runtime.topology.links import Link
@@ -108,7 +108,9 @@ class ServicesServer:
             caller = self._identify(dict(scope["headers"]))
             match scope["method"], path.split("/"):
                 case "POST", ["", ("calls" | "operations"), *_]:
-                    return 200, encode(await self._call(caller, path, await _body(receive)))
+                    return 200, encode(
+                        await self._call(caller, path, await received(receive, MAX_BODY_BYTES, BODY_SECONDS))
+                    )
                 case "GET", ["", "feeds", module]:
                     return 200, msgspec.msgpack.encode(
                         await self._read(caller, module, scope["query_string"].decode("latin-1"))
@@ -126,7 +128,7 @@ class ServicesServer:
             return 403, str(problem).encode()
         except (_NotBegun, StoreUnavailable) as problem:
             return 503, str(problem).encode()
-        except (ValueError, TimeoutError) as problem:
+        except (ValueError, TimeoutError, ClientGone) as problem:
             return 400, f"The request isn't understood: {problem}".encode()
         except asyncio.CancelledError:  # the process ends, and what was begun may still be committed
             return 500, b"The service has stopped before it was done."
@@ -257,23 +259,6 @@ def _bounded_page(events: Sequence[StoredEvent], position: int, types: frozenset
         if event.last and size > MAX_PAGE_BYTES:
             return PageMessage.of(sent, event.position)
     return PageMessage.of(sent, position)
-
-
-async def _body(receive: Receive) -> bytes:
-    return await bounded(BODY_SECONDS, _read_all(receive))
-
-
-async def _read_all(receive: Receive) -> bytes:
-    body = bytearray()
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ValueError("it ended too early")
-        body += message.get("body", b"")
-        if len(body) > MAX_BODY_BYTES:
-            raise ValueError(f"it has more than {MAX_BODY_BYTES} bytes")
-        if not message.get("more_body"):
-            return bytes(body)
 
 
 def _number(asked: Mapping[str, list[str]], name: str) -> int:

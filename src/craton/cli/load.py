@@ -17,7 +17,7 @@ import structlog
 import structlog.tracebacks
 from rich.console import Console
 
-from craton.adapters.stores import is_shared, shared_cache, stores, stores_of
+from craton.adapters.stores import OpenStore, is_shared, shared_cache, stores, stores_of
 from craton.application.context import context_var
 from craton.application.errors import CallFailed, MisuseError, WiringError
 from craton.ports import Store, StoreUnavailable
@@ -129,11 +129,20 @@ async def running(chosen: ToolkitSettings, *, subscriptions: bool, existing: boo
             f"which creates it.",
             WRONG_USE,
         )
+    async with run(app, open_store, chosen, subscriptions=subscriptions):
+        yield app
+
+
+@asynccontextmanager
+async def run(
+    app: App, open_store: OpenStore, chosen: ToolkitSettings, *, subscriptions: bool = True
+) -> AsyncIterator[None]:
+    """Run an application in its stores, by the settings. Without `subscriptions` it is only looked at."""
     cache = shared_cache(chosen["cache"]) if subscriptions else None
     options = {"subscriptions": subscriptions, "looking": not subscriptions}
     try:
         async with app.run(open_store, **options, retention=chosen.retention, cache=cache):
-            yield app
+            yield
     finally:
         if cache is not None:
             await cache.close()

@@ -4,7 +4,7 @@ import contextlib
 import faulthandler
 import os
 import socket
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -12,9 +12,9 @@ import msgspec
 
 from craton.adapters.http import ALL_ADDRESSES, asgi, listen, listen_at, origins_of, serve, serving_beside
 from craton.adapters.services import Hosting
-from craton.adapters.stores import OpenStore, shared_cache, stores_of
+from craton.adapters.stores import stores_of
 from craton.cli.children import Child
-from craton.cli.load import WRONG_USE, fail, out
+from craton.cli.load import WRONG_USE, fail, out, run
 from craton.cli.procedures import procedures
 from craton.cli.services import VARIABLE, Services
 from craton.runtime.app import App
@@ -72,7 +72,7 @@ async def serve_service(chosen: ToolkitSettings, app: App, topology: Topology, s
         stack.push_async_callback(peers.close)
         for_services = stack.enter_context(_listening(internal))
         for_clients = stack.enter_context(_listening(public))
-        await stack.enter_async_context(_running(part, open_store, chosen))
+        await stack.enter_async_context(run(part, open_store, chosen))
         application = asgi(part, origins=origins_of(chosen["origins"]), limited=chosen.are_limits_on)
         server = hosting.server(part, service)
         await stack.enter_async_context(watched())
@@ -127,17 +127,6 @@ def _listening(address: Address) -> socket.socket:
     except (OSError, OverflowError) as problem:
         reason = getattr(problem, "strerror", None) or str(problem)
         fail(f"Can't listen at {address.text}: {reason}. Change the address in the topology, or stop what is there.")
-
-
-@contextlib.asynccontextmanager
-async def _running(part: App, open_store: OpenStore, chosen: ToolkitSettings) -> AsyncIterator[None]:
-    cache = shared_cache(chosen["cache"])
-    try:
-        async with part.run(open_store, retention=chosen.retention, cache=cache):
-            yield
-    finally:
-        if cache is not None:
-            await cache.close()
 
 
 def _tell_one(part: App, service: Service, public: Address, said: Sequence[str]) -> None:

@@ -7,15 +7,14 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Final
 
 import pytest
 
-from craton.testing.crash import CRASH_POINTS, NoAnswer, Reply, Send, Sent, drive, repeat
+from craton.testing.crash import NoAnswer, Reply, Script, Sent, drive, repeat
 from tests.crash.conftest import ROOT, verify
-from tests.crash.market_shop import MARKET, Market, MarketDay, Signed, balanced
+from tests.crash.market_shop import MARKET, Market, MarketDay, balanced
 from tests.crash.test_market_crashes import ORDERS
 from tests.services.processes import SERVICES, is_alive, processes
 
@@ -194,52 +193,10 @@ def test_both_replicas_of_each_service_die_one_after_the_other_and_every_order_e
     assert all(deaths[name] >= 2 for name in SERVICES), deaths
 
 
-@pytest.mark.skipif(os.environ.get("CRATON_CRASH_TABLE") != "1", reason="crash points, each by itself, take 15 minutes")
-@pytest.mark.parametrize("replicas", [1, 2])
-@pytest.mark.parametrize("point", CRASH_POINTS)
-def test_each_service_dies_at_each_crash_point(
-    point: str, replicas: int, folder: Path, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
-) -> None:
-    made = (
-        request.getfixturevalue("doubled")
-        if replicas == 2
-        else partial(Market, data=folder, folder=ROOT, topology=TOPOLOGY)
-    )
-    deaths_of_each = [f"{point}:{TIMES.get(point, 30)}"] * replicas
-    if point == "lease.taken":  # by one that is started again
-        deaths_of_each = ["commit.durable:120", *deaths_of_each]
-    points = " ".join(f"{name}={','.join(deaths_of_each)}" for name in SERVICES)
-    with made(crash_at=points) as market:
-        deaths = survived(market, MarketDay(2 * ORDERS), rebuilding=point.startswith("projection."))
-        store = market.store
-    code, said = verify(folder, store, MARKET)
-    with capsys.disabled():
-        print(f"\n{point}, {replicas} of each: {dict(deaths)}; {'agrees' if code == 0 else said}")
-    assert code == 0, said
-
-
-TIMES: Final = {
-    "commit.events_written": 120,
-    "commit.written": 120,
-    "commit.durable": 120,
-    "subscription.read": 120,
-    "subscription.handled": 120,
-    "subscription.written": 120,
-    "lease.taken": 3,
-    "timer.read": 1,
-    "projection.built": 12,
-    "projection.swapped": 12,
-}
-"""How often a service passes a point until it dies there: after the market was opened, before all orders have ended."""
-
-
-def survived(market: Market, day: MarketDay, *, rebuilding: bool = False) -> Counter[str]:
-    """Order all day, and look at what has come of it. Returns how often each service has died."""
+def survived(market: Market, day: MarketDay, *others: Script) -> Counter[str]:
+    """Order all day, with others beside, and look at what has come of it. Returns how often each service has died."""
     day.open(market)
-    scripts = day.scripts(market, 8)
-    if rebuilding:
-        scripts += [partial(rebuild, day)]
-    day.sent += drive(market, scripts, until=lambda: day.all_drawn)
+    day.sent += drive(market, [*day.scripts(market, 8), *others], until=lambda: day.all_drawn)
     repeat(market, day.sent)
     books = balanced(market)
     assert day.wrong_endings(books.orders, outage=True) == {}
@@ -253,13 +210,6 @@ def survived(market: Market, day: MarketDay, *, rebuilding: bool = False) -> Cou
     deaths = Counter(re.findall(r'"name": "(\w+)(?:\.\d)?", "exit_code": -9', market.log))
     assert market.stop() == 0
     return deaths
-
-
-def rebuild(day: MarketDay, send: Send) -> None:
-    """Have a read model of each service built anew."""
-    for name in ("shipments", "paymentlist", "users"):
-        send(Signed(f"/v1/admin/projections/{name}/rebuild", None, token=day.token))
-    time.sleep(0.5)
 
 
 def test_modules_move_from_one_process_to_services_and_back_under_load_with_their_data_where_they_are(

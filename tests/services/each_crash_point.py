@@ -1,0 +1,62 @@
+"""Each service dies at each crash point, with one replica of it and with two: pytest tests/services/each_crash_point.py
+
+It takes a quarter of an hour, so that `make test` has some of these deaths only (`test_market_in_services`). A service
+that never passes a point lives: timers are due in money only, and people has no sagas.
+"""
+
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from craton.testing.crash import CRASH_POINTS, Send
+from tests.crash.conftest import ROOT, verify
+from tests.crash.market_shop import MARKET, Market, MarketDay, Signed
+from tests.crash.test_market_crashes import ORDERS
+from tests.services.processes import SERVICES
+from tests.services.test_market_in_services import TOPOLOGY, survived
+
+TIMES: Final = {
+    "commit.events_written": 120,
+    "commit.written": 120,
+    "commit.durable": 120,
+    "subscription.read": 120,
+    "subscription.handled": 120,
+    "subscription.written": 120,
+    "lease.taken": 3,
+    "timer.read": 1,
+    "projection.built": 12,
+    "projection.swapped": 12,
+}
+"""How often a service passes a point until it dies there: after the market was opened, before all orders have ended."""
+OFTEN: Final = 30
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+@pytest.mark.parametrize("point", CRASH_POINTS)
+def test_each_service_dies_at_each_crash_point(
+    point: str, replicas: int, folder: Path, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = partial(Market, data=folder, folder=ROOT, topology=TOPOLOGY)
+    made: Callable[..., Market] = one if replicas == 1 else request.getfixturevalue("doubled")
+    points = [f"{point}:{TIMES.get(point, OFTEN)}"] * replicas
+    if point == "lease.taken":  # by one that is started again
+        points = ["commit.durable:120", *points]
+    day = MarketDay(2 * ORDERS)
+    with made(crash_at=" ".join(f"{name}={','.join(points)}" for name in SERVICES)) as market:
+        deaths = survived(market, day, *([partial(rebuild, day)] if point.startswith("projection.") else []))
+        store = market.store
+    code, said = verify(folder, store, MARKET)
+    with capsys.disabled():
+        print(f"\n{point}, {replicas} of each: deaths {dict(deaths)}, exit code of craton verify {code}")
+    assert code == 0, said
+
+
+def rebuild(day: MarketDay, send: Send) -> None:
+    """Have a read model of each service built anew."""
+    for name in ("shipments", "paymentlist", "users"):
+        send(Signed(f"/v1/admin/projections/{name}/rebuild", None, token=day.token))
+    time.sleep(0.5)

@@ -28,8 +28,8 @@ TIMES: Final = {
     "subscription.written": 120,
     "lease.taken": 3,
     "timer.read": 1,
-    "projection.built": 12,
-    "projection.swapped": 12,
+    "projection.built": 8,
+    "projection.swapped": 8,
 }
 """How often a service passes a point until it dies there: after the market was opened, before all orders have ended."""
 OFTEN: Final = 30
@@ -44,7 +44,7 @@ def test_each_service_dies_at_each_crash_point(
     made: Callable[..., Market] = one if replicas == 1 else request.getfixturevalue("doubled")
     points = [f"{point}:{TIMES.get(point, OFTEN)}"] * replicas
     if point == "lease.taken":  # by one that is started again
-        points = ["commit.durable:120", *points]
+        points = ["commit.durable:120"] * replicas + points
     day = MarketDay(2 * ORDERS)
     with made(crash_at=" ".join(f"{name}={','.join(points)}" for name in SERVICES)) as market:
         deaths = survived(market, day, *([partial(rebuild, day)] if point.startswith("projection.") else []))

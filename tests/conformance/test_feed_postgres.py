@@ -83,13 +83,6 @@ async def _is_waiting(store: Store, reading: asyncio.Task[Any]) -> bool:
     return not reading.done()
 
 
-async def _connect_twice(store: Store) -> None:
-    """Have a connection to read with and one to watch the reader with: after a new one, nothing is settled any more."""
-    assert isinstance(store, PostgresStore)
-    async with store._database.connection(), store._database.connection():
-        return
-
-
 class TestAGap:
     async def test_a_reader_neither_skips_nor_passes_an_open_transaction_and_sees_what_it_commits(
         self, store: Store, client: Client
@@ -254,7 +247,6 @@ class TestAnOldLog:
     async def test_costs_a_new_reader_one_wait_for_the_present_writers(
         self, second_store: Store, client: Client, new_client: NewClient
     ) -> None:
-        await _connect_twice(second_store)
         await client.connection.execute("BEGIN")
         await client.append("held", 0)
         reading = asyncio.create_task(self._pages(second_store))

@@ -124,8 +124,6 @@ class PostgresDatabase:
         """How often the process has connected. Each connection may have reached another server."""
         self.transactions = asyncio.Semaphore(CONNECTIONS // 2)
         """Limits interactive transactions, because each may need a second connection to read while it holds its own."""
-        self.defining = asyncio.Lock()
-        """Held while tables are defined, so that those that wait for their turn hold no connection."""
         self._opening = asyncio.Lock()
         self._users = 0
 

@@ -17,6 +17,7 @@ from craton.domain import world
 
 IDLE_SECONDS: Final = 300.0
 """A connection that wasn't needed for so long is closed."""
+
 Connect = Callable[[], Awaitable[Any]]
 
 
@@ -33,9 +34,6 @@ class Pool:
         self._waiting: deque[asyncio.Future[Any]] = deque()
         """Each is given a connection, or None: there is a place for a new one."""
         self._returned = asyncio.Event()
-        self._connecting = 0
-        self._connect_seconds = 0.0
-        """How long it took to make the last one."""
         self._closed = False
 
     async def acquire(self, seconds: float) -> Any:
@@ -44,7 +42,10 @@ class Pool:
         if connection is not None:
             return connection
         async with asyncio.timeout(seconds):
-            connection = await self._wait()
+            if self._taken >= self._size:
+                connection = await self._wait()
+            else:
+                self._taken += 1
             return connection if connection is not None else await self._open()
 
     def release(self, connection: Any) -> None:
@@ -98,24 +99,11 @@ class Pool:
         return None
 
     async def _wait(self) -> Any:
-        """Return a connection that has come back; None if the user has the place of a new one.
-
-        Mostly one comes back sooner than another is made. So a user first waits for as long as it takes to make one,
-        which is never worse than twice the best choice (the ski-rental problem), and one is made at a time.
-        """
         waiter: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiter)
         try:
-            while self._taken < self._size and not waiter.done():
-                if self._taken:
-                    await asyncio.wait([waiter], timeout=self._connect_seconds)
-                if not (waiter.done() or self._connecting) and self._taken < self._size:
-                    waiter.cancel()
-                    self._taken += 1
-                    return None
             return await waiter
         except BaseException:
-            waiter.cancel()
             if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
                 # It was given something in the same moment in which its wait ended.
                 if waiter.result() is None:
@@ -125,17 +113,11 @@ class Pool:
             raise
 
     async def _open(self) -> Any:
-        self._connecting += 1
-        began = world.monotonic()
         try:
-            connection = await self._connect()
-            self._connect_seconds = world.monotonic() - began
-            return connection
+            return await self._connect()
         except BaseException:
             self.discard()
             raise
-        finally:
-            self._connecting -= 1
 
     def _hand_over(self, connection: Any) -> bool:
         """Give a connection, or None, to the user that has waited longest; return whether there was one."""

@@ -207,7 +207,8 @@ class PostgresStore(PostgresReads):
 
     async def _prepare(self, *, upgrade: bool) -> None:
         """Create the tables, or upgrade older ones. One process at a time does this; the others find it done."""
-        async with self._defining() as connection:
+        async with self._database.connection() as connection, transaction(connection):
+            await connection.execute(_DEFINING)
             found = await self._layout(connection)
             require_usable(self._schema, found, upgrade=upgrade)
             for statement in schema_statements(self._schema, self._lock, found):
@@ -227,13 +228,9 @@ class PostgresStore(PostgresReads):
         return 1 if events else 0
 
     async def _define(self, *statements: str) -> None:
-        async with self._defining() as connection:
+        """Run defining statements, one process at a time, because concurrent CREATE … IF NOT EXISTS statements
+        collide."""
+        async with self._database.connection() as connection, transaction(connection):
+            await connection.execute(_DEFINING)
             for statement in statements:
                 await connection.execute(statement, timeout=DEFINITION_SECONDS)  # an index on many rows takes long
-
-    @asynccontextmanager
-    async def _defining(self) -> AsyncIterator[Any]:
-        """A transaction for statements that define tables. There is one at a time, in this process and in all."""
-        async with self._database.defining, self._database.connection() as connection, transaction(connection):
-            await connection.execute(_DEFINING)
-            yield connection

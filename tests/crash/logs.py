@@ -54,9 +54,17 @@ class Logs:
 def failures_in(log: str) -> list[str]:
     """The lines that tell of what is wrong.
 
-    A warning does not: it tells of something that was not to be had for a moment, which a busy machine is enough for.
+    A warning does not: it tells of something that was not to be had for a moment, which a busy machine is enough for;
+    nor does it when the process was given no time to run.
     """
-    return [line for line in log.splitlines() if not line.startswith("{") or json.loads(line)["level"] in _WRONG]
+    return [line for line in log.splitlines() if _tells_of_what_is_wrong(line)]
+
+
+def _tells_of_what_is_wrong(line: str) -> bool:
+    if not line.startswith("{"):
+        return True
+    told = json.loads(line)
+    return told["level"] in _WRONG and not told["event"].startswith("the event loop is blocked")
 
 
 _WRONG: Final = ("error", "critical")

@@ -12,7 +12,7 @@ GENERATED := market/courses/courses_pb2.py
 STORE   ?= sqlite
 APART   := $(addprefix tests/market/,ordering payments notifications analytics)
 
-.PHONY: up services demo install test test-services check clients bench profile lock clean
+.PHONY: up services demo install test test-services test-replicas check clients bench profile lock clean
 
 up: $(RUNS) $(GENERATED)          ## run the market on http://127.0.0.1:8000, its data in ./var
 	@exec $(BIN)/craton up
@@ -49,6 +49,9 @@ test: install        ## run the tests; what needs a server that isn't there is s
 
 test-services: install  ## the tests of what concerns several modules, with the market as three services
 	$(BIN)/pytest -n 6 $(APART) --topology three -k "not postgres"
+
+test-replicas: install  ## an upgrade, and deaths at every crash point, with two replicas of each service; half an hour
+	CRATON_REQUIRE_SERVICES=1 $(BIN)/pytest tests/services/rolling_upgrade.py tests/services/each_crash_point.py
 
 check: install       ## lint, types, import rules, module boundaries
 	$(BIN)/ruff check .

@@ -52,33 +52,6 @@ async def test_no_more_are_lent_than_the_pool_may_have(pool: Pool) -> None:
         await pool.acquire(0.01)
 
 
-async def test_while_one_connection_is_made_no_other_is_begun(postgres_url: str) -> None:
-    begun, may_go_on = 0, asyncio.Event()
-
-    async def connect() -> Any:
-        nonlocal begun
-        begun += 1
-        await may_go_on.wait()
-        return await asyncpg.connect(postgres_url)
-
-    pool = Pool(connect, 10)
-
-    async def use() -> None:
-        connection = await pool.acquire(PATIENCE)
-        assert await connection.fetchval("SELECT 1") == 1
-        pool.release(connection)
-
-    users = [asyncio.create_task(use()) for _ in range(10)]
-    while begun == 0:
-        await asyncio.sleep(0)
-    await asyncio.sleep(0.05)
-    assert begun == 1
-
-    may_go_on.set()
-    await asyncio.gather(*users)
-    await pool.close()
-
-
 async def test_the_user_that_has_waited_longest_gets_the_connection_that_comes_back(pool: Pool) -> None:
     lent = [await pool.acquire(PATIENCE), await pool.acquire(PATIENCE)]
     waiting = [asyncio.create_task(pool.acquire(PATIENCE)) for _ in range(2)]

@@ -1,7 +1,8 @@
-"""Each service dies at each crash point, with one replica of it and with two: pytest tests/services/each_crash_point.py
+"""Each service dies at each crash point, with one replica of it and with two. `make test-replicas` runs this.
 
-It takes a quarter of an hour, so that `make test` has some of these deaths only (`test_market_in_services`). A service
-that never passes a point lives: timers are due in money only, and people has no sagas.
+It takes half an hour and needs Postgres for itself, so that `make test` has some of these deaths only
+(`test_market_in_services`). A service that never passes a point lives: timers are due in money only, and people has no
+sagas.
 """
 
 import time
@@ -33,6 +34,22 @@ TIMES: Final = {
 }
 """How often a service passes a point until it dies there: after the market was opened, before all orders have ended."""
 OFTEN: Final = 30
+
+
+def test_both_replicas_of_each_service_die_one_after_the_other_and_every_order_ends_well(
+    doubled: Callable[..., Market], folder: Path
+) -> None:
+    points = (
+        "shop=commit.durable:60,saga.acted:40,lease.taken:5,saga.reported:30 "
+        "money=commit.written:40,saga.planned:15,policy.reacted:10,call.committed:30 "
+        "people=policy.reacted:15,subscription.written:30,lease.taken:5,commit.durable:30"
+    )
+    with doubled(crash_at=points) as market:
+        deaths = survived(market, MarketDay(2 * ORDERS))
+        store = market.store
+    code, said = verify(folder, store, MARKET)
+    assert code == 0, said
+    assert all(deaths[name] >= 2 for name in SERVICES), deaths
 
 
 @pytest.mark.parametrize("replicas", [1, 2])

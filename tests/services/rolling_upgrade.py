@@ -1,5 +1,5 @@
 """The market's next version is rolled out under load, one replica after the other: no request with a key fails, nothing
-is parked, and no saga is stranded."""
+is parked, and no saga is stranded. `make test-replicas` runs it: its seven processes need Postgres for themselves."""
 
 import os
 import shutil

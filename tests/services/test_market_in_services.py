@@ -187,13 +187,18 @@ def survived(market: Market, day: MarketDay, *others: Script) -> Counter[str]:
     assert books.problems() == []
     assert books.takings() == books.due() > 0
     assert books.endings.keys() >= {"confirmed", "cancelled"}
+    require_the_same_answers(market, day)
+    deaths = Counter(re.findall(r'"name": "(\w+)(?:\.\d)?", "exit_code": -9', market.log))
+    assert market.stop() == 0
+    return deaths
+
+
+def require_the_same_answers(market: Market, day: MarketDay) -> None:
+    """Send every command again, with its key."""
     with market.client() as client:
         for entry in day.sent:
             again = client.send(entry.command)
             assert (again.status, again.body) == (entry.reply.status, entry.reply.body)  # type: ignore[union-attr]
-    deaths = Counter(re.findall(r'"name": "(\w+)(?:\.\d)?", "exit_code": -9', market.log))
-    assert market.stop() == 0
-    return deaths
 
 
 def test_modules_move_from_one_process_to_services_and_back_under_load_with_their_data_where_they_are(
